@@ -1,0 +1,344 @@
+"""The command line: `circuitgrok train | sweep | runs | measure | doctor`.
+
+Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
+what was got, what to type); 74 the disk is full or refuses; 75 stopped by a signal with everything
+saved: the same command goes on. Heavy libraries are imported by the command that needs them.
+"""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+HELP = """usage: circuitgrok COMMAND ...
+
+Train grokking networks, checkpoint them densely, take every checkpoint apart.
+
+  train PRESET [--FIELD VALUE ...]             train one run; the same command again resumes it
+  sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
+  runs [FOLDER]                                list the runs below a folder
+  measure RUN                                  measure every checkpoint, write measures.parquet
+  doctor RUN                                   verify every file of a run
+
+presets: quickstart, nanda, tl-demo, omnigrok
+fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
+        `circuitgrok train nanda --help` lists them all
+"""
+DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point; exits with the code of the command."""
+    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command; its exit code."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("circuitgrok"))
+        return 0
+    if argv[0] not in COMMANDS:
+        return _refuse(
+            f"unknown command {argv[0]!r}{_nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}"
+        )
+    try:
+        return COMMANDS[argv[0]](argv[1:])
+    except KeyboardInterrupt as stopped:
+        print(f"circuitgrok: {stopped or 'stopped'}", file=sys.stderr)
+        return 75
+    except ValueError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        place = f" at {error.filename}" if error.filename else ""
+        print(
+            f"circuitgrok: cannot write{place}: {error.strerror}; what was saved before is whole: "
+            f"make room, then the same command goes on",
+            file=sys.stderr,
+        )
+        return 74
+
+
+def _refuse(message: str) -> int:
+    print(f"circuitgrok: {message}", file=sys.stderr)
+    return 2
+
+
+def _nearest(name: str, known: Any) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _train(argv: list[str]) -> int:
+    from circuitgrok.config import TrainConfig
+
+    preset, rest = _preset(argv, "circuitgrok train")
+    base = TrainConfig.preset(preset)
+    options = _parse(
+        f"circuitgrok train {preset}",
+        f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
+        {**_field_flags(base.leaves(), many=False), **_TRAIN_FLAGS},
+        rest,
+    )
+    changed = {name: value for name, value in _given(options).items() if value != base.leaves()[name]}
+    config = base.with_(**changed)
+    varied = "".join(f"-{name}{_plain(value)}" for name, value in changed.items())
+    out = Path(options.out or f"checkpoints/{preset}{varied}")
+    return _train_all({out.name: config}, out.parent, options, summaries=True)
+
+
+def _sweep(argv: list[str]) -> int:
+    from circuitgrok.config import TrainConfig
+    from circuitgrok.sweep import grid
+
+    base = TrainConfig.preset(_preset_option(argv))
+    leaves = {name: value for name, value in base.leaves().items() if not isinstance(value, tuple)}
+    options = _parse(
+        "circuitgrok sweep",
+        "Train every combination of the values given. Runs that are alike in shape train as one stack.",
+        {
+            "preset": (str, "quickstart", "preset to start from"),
+            **_field_flags(leaves, many=True),
+            **_TRAIN_FLAGS,
+        },
+        argv,
+    )
+    configs = grid(base, {name: list(values) for name, values in _given(options).items() if values})
+    return _train_all(
+        configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False
+    )
+
+
+def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
+    from circuitgrok.progress import LiveProgress
+    from circuitgrok.training import Silent, train
+
+    begun = {name for name in configs if (out / name / "history.jsonl").exists()}
+    runs = train(
+        list(configs.values()),
+        out,
+        names=list(configs),
+        progress=Silent() if options.quiet else LiveProgress(),
+        threads=options.threads,
+        allow_inexact=options.allow_inexact,
+    )
+    if summaries:
+        for one in runs:
+            if one.name in begun and (one.path / "figure.png").exists():
+                print(f"{one.path} was finished already")
+            _summarise(one)
+    else:
+        _print_runs(runs)
+    return 1 if any(one.state == "diverged" for one in runs) else 0
+
+
+def _summarise(run: Any) -> None:
+    from circuitgrok.figures import run_figure, save
+    from circuitgrok.summary import summary_lines
+
+    if not run.steps:
+        print(f"{run.path}: {run.state}, no checkpoint to measure")
+        return
+    table = run.measure(["polar", "fourier", "circuits"])
+    print("\n".join(summary_lines(run, table)))
+    paths = save(run_figure(run, table), run.path / "figure")
+    print(f"  figure       {paths[0]} and {paths[1].name}")
+
+
+def _runs(argv: list[str]) -> int:
+    from circuitgrok.runs import runs_below
+
+    options = _parse(
+        "circuitgrok runs",
+        "List the runs below a folder.",
+        {"folder": (Annotated[str, _positional()], "checkpoints", "folder to look in")},
+        argv,
+    )
+    found = runs_below(options.folder)
+    if not found:
+        print(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
+        return 0
+    _print_runs(found)
+    return 0
+
+
+def _print_runs(runs: Sequence[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from circuitgrok.files import DamagedFile
+    from circuitgrok.summary import RunRow, run_row
+
+    table = Table(box=None, header_style="bold")
+    for column in RunRow._fields:
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column != "name")
+    for one in runs:
+        try:
+            table.add_row(*run_row(one))
+        except (DamagedFile, KeyError) as error:
+            table.add_row(str(one.path), f"damaged: {error}; `circuitgrok doctor {one.path}` says more")
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
+def _measure(argv: list[str]) -> int:
+    from circuitgrok.measures.groups import KEY_FREQUENCY_RULES
+    from circuitgrok.measures.table import NAMES, measure_run
+    from circuitgrok.runs import load
+    from circuitgrok.summary import summary_lines
+
+    options = _parse(
+        "circuitgrok measure",
+        "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
+        {
+            "run": (Annotated[str, _positional()], _MISSING, "the run's folder"),
+            "measures": (tuple[Literal[NAMES], ...], NAMES, "groups of measures"),  # pyright: ignore
+            "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
+            "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
+            "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
+            "threads": (int, 1, "threads of torch"),
+        },
+        argv,
+    )
+    import torch
+
+    torch.set_num_threads(max(1, options.threads))
+    one = load(options.run)
+    table = measure_run(one, options.measures, options.steps or None, rule=options.rule)
+    out = Path(options.out or one.path / "measures.parquet")
+    table.to_parquet(out)
+    if {"polar", "circuits"} <= set(options.measures):
+        print("\n".join(summary_lines(one, table)))
+    print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
+    return 0
+
+
+def _doctor(argv: list[str]) -> int:
+    from circuitgrok.runs import load
+    from circuitgrok.summary import advice, examine
+
+    options = _parse(
+        "circuitgrok doctor",
+        "Verify every file of a run, and say what can still be used.",
+        {"run": (Annotated[str, _positional()], _MISSING, "the run's folder")},
+        argv,
+    )
+    one = load(options.run)
+    findings = examine(one)
+    for finding in findings:
+        if not finding.good or not finding.file.startswith("step_"):
+            print(f"{'ok     ' if finding.good else 'DAMAGED'} {finding.file}: {finding.note}")
+    good = sum(f.good and f.file.startswith("step_") for f in findings)
+    print(f"{'ok     '} {good} checkpoints verified by their SHA-256")
+    print(advice(one, findings))
+    return 0 if all(f.good for f in findings) else 1
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "sweep": _sweep,
+    "runs": _runs,
+    "measure": _measure,
+    "doctor": _doctor,
+}
+
+_MISSING = object()
+_TRAIN_FLAGS = {
+    "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
+    "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
+    "allow_inexact": (bool, False, "resume although torch, instruction set or threads have changed"),
+    "quiet": (bool, False, "no progress"),
+}
+
+
+def _preset(argv: list[str], prog: str) -> tuple[str, list[str]]:
+    """The preset, which decides the defaults shown by --help, and the rest."""
+    if not argv or argv[0].startswith("-"):
+        if argv and argv[0] in ("-h", "--help"):
+            return "quickstart", argv
+        raise ValueError(f"the preset comes first: `{prog} quickstart`; there are {_preset_names()}")
+    return argv[0], argv[1:]
+
+
+def _preset_option(argv: list[str]) -> str:
+    for i, word in enumerate(argv):
+        if word == "--preset" and i + 1 < len(argv):
+            return argv[i + 1]
+        if word.startswith("--preset="):
+            return word.removeprefix("--preset=")
+    return "quickstart"
+
+
+def _preset_names() -> str:
+    from circuitgrok.presets import PRESETS
+
+    return ", ".join(PRESETS)
+
+
+def _field_flags(defaults: dict[str, Any], many: bool) -> dict[str, tuple[Any, Any, str]]:
+    """A flag for each leaf field of the config: (type, default, help). Booleans are on or off."""
+    from circuitgrok.config import leaf_fields
+
+    flags = {}
+    for _, name, field in leaf_fields():
+        if name not in defaults:
+            continue
+        kind = Literal["on", "off"] if field.annotation is bool else field.annotation
+        value = _on_off(defaults[name])
+        text = field.description or name
+        flags[name] = (tuple[kind, ...], (), f"{text} (preset: {value})") if many else (kind, value, text)
+    return flags
+
+
+def _given(options: Any) -> dict[str, Any]:
+    """The config's fields out of parsed options, with booleans again."""
+    from circuitgrok.config import leaf_fields
+
+    values = {name: getattr(options, name) for _, name, _ in leaf_fields() if hasattr(options, name)}
+    booleans = {name for _, name, field in leaf_fields() if field.annotation is bool}
+    for name in booleans & set(values):
+        value = values[name]
+        values[name] = tuple(v == "on" for v in value) if isinstance(value, tuple) else value == "on"
+    return values
+
+
+def _on_off(value: Any) -> Any:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+def _plain(value: Any) -> str:
+    text = "_".join(map(str, value)) if isinstance(value, tuple) else str(_on_off(value))
+    return text.replace("/", "_")
+
+
+def _positional() -> Any:
+    import tyro
+
+    return tyro.conf.Positional
+
+
+def _parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], argv: list[str]) -> Any:
+    """Parse flags by tyro, which refuses unknown ones with the nearest name and exit code 2."""
+    import dataclasses
+
+    import tyro
+
+    fields: list[Any] = []
+    for name, (kind, default, text) in flags.items():
+        extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+        base = get_args(kind)[0] if extra else kind
+        kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
+        fields.append(
+            (name, kind) if default is _MISSING else (name, kind, dataclasses.field(default=default))
+        )
+    options = dataclasses.make_dataclass("Options", fields)
+    return tyro.cli(options, prog=prog, description=description, args=argv)

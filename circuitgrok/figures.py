@@ -1,0 +1,158 @@
+"""Figures: matplotlib's only door. Functions draw finished numbers on the Axes they are given.
+
+Colours are Okabe and Ito's (told apart by colour-blind readers), lines differ in style too, axes carry
+units. `save` writes PNG and SVG, the same bytes for the same figure. Nothing is ever shown on a screen.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from circuitgrok.runs import Run
+
+BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777",
+)  # fmt: skip
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.5,
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "circuitgrok",
+    "svg.fonttype": "none",
+}
+MIXED_STEPS = 10  # steps below this are drawn on a linear scale
+
+
+def sheet(rows: int, columns: int, size: tuple[float, float], **subplots: Any) -> "tuple[Figure, Any]":
+    """An empty figure in the house style and its Axes, without touching pyplot's global state."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, **subplots)
+    return figure, axes
+
+
+def save(figure: "Figure", stem: str | Path) -> list[Path]:
+    """Write `stem`.png and `stem`.svg; their paths."""
+    import matplotlib
+
+    paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(paths[0], metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def step_axis(ax: "Axes", last: int) -> None:
+    """Steps from 0 on: linear below `MIXED_STEPS`, logarithmic above."""
+    ax.set_xscale("symlog", linthresh=MIXED_STEPS, linscale=0.5)
+    ax.set_xlim(0, last)
+    ax.set_xlabel("optimizer step")
+
+
+def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
+    """Train, test, restricted and excluded loss against the step."""
+    ax.plot(history.index, history["train_loss"], color=BLUE, label="train")
+    ax.plot(history.index, history["test_loss"], color=RED, label="test")
+    ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
+    ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
+    ax.set_yscale("log")
+    ax.set_ylabel("cross-entropy (nats)")
+    ax.legend(loc="lower left")
+
+
+def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
+    """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on."""
+    ax.plot(history.index, history["train_acc"], color=BLUE, label="train")
+    ax.plot(history.index, history["test_acc"], color=RED, label="test")
+    unseen = table["accuracy[test_mirror_unseen]"]
+    ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="center left")
+
+
+def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
+    """The norm, and on a second axis the angle to the start."""
+    ax.plot(history.index, history["norm"], color=BLUE, label="norm r")
+    ax.set_ylabel("weight norm r", color=BLUE)
+    ax.set_ylim(0, None)
+    other = ax.twinx()
+    other.plot(table.index, table["angle_start"], color=ORANGE, ls="--", label="angle to the start")
+    other.set_ylabel("angle to the start (rad)", color=ORANGE)
+    other.set_ylim(0, None)
+    other.grid(False)
+    lines = [*ax.get_lines(), *other.get_lines()]
+    ax.legend(lines, [line.get_label() for line in lines], loc="lower left")
+
+
+def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:
+    """Energy of each frequency as a share of the largest; key frequencies stand out."""
+    top = max(power.values()) or 1.0
+    colours = [RED if k in key_freqs else GREY for k in power]
+    ax.bar(list(power), [value / top for value in power.values()], color=colours)
+    ax.set_xlabel("frequency k")
+    ax.set_ylabel(f"energy in {name} (share of largest)")
+    ax.text(
+        0.98,
+        0.96,
+        "key: " + ", ".join(map(str, key_freqs)),
+        ha="right",
+        va="top",
+        transform=ax.transAxes,
+        color=RED,
+    )
+
+
+def spectrum(table: "pd.DataFrame", step: int, tensor: str) -> dict[int, float]:
+    """Energy by frequency out of a table of measures (group `fourier`); tensor is W_E or W_L."""
+    prefix = f"power_{tensor}["
+    row = table.loc[step]
+    return {
+        int(name[len(prefix) : -1]): float(row[name]) for name in table.columns if name.startswith(prefix)
+    }
+
+
+def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
+    """One run on one sheet: losses, accuracies, polar path, final spectrum of W_L.
+
+    Args:
+        run: The run.
+        table: Its measures, groups `polar`, `fourier` and `circuits`.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure, axes = sheet(2, 2, (10, 6.4))
+        history, last = run.history, int(run.history.index[-1])
+        for ax, draw in zip(axes.flat[:3], (draw_losses, draw_accuracies, draw_polar), strict=True):
+            draw(ax, history, table)
+            step_axis(ax, last)
+        draw_spectrum(axes[1, 1], spectrum(table, run.steps[-1], "W_L"), table.attrs["key_freqs"], "W_L")
+        config = run.config
+        figure.suptitle(
+            f"{run.name}: a + b mod {config.task.p}, {config.task.frac_train:.0%} train, "
+            f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
+            f"weight decay {config.optimizer.weight_decay:g}",
+            fontsize=10,
+        )
+    return figure

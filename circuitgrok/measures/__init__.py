@@ -1,0 +1,1 @@
+"""Measures: pure functions from weights to numbers; `measures.table` runs them along a run."""

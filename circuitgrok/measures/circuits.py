@@ -1,0 +1,431 @@
+"""How much of a network's behaviour is the circuit: restricted and excluded loss, variance explained.
+
+Logits are a function on the p x p grid of inputs (a, b), one column per class. The circuit for addition
+writes cos(w_k (a + b - c)), w_k = 2 pi k / p, for a few key frequencies k; as a function of the inputs
+that is a mix of the two sum waves cos(w_k (a + b)) and sin(w_k (a + b)). Write P_S for the projection
+of each column on the sum waves of the key frequencies. Then
+
+    restricted logits = P_S L + mean of L over the pairs, for each class
+    excluded logits   = L - P_S L
+
+and each loss is the mean cross-entropy of those over the pairs that `where` picks. The projection needs
+all p^2 pairs, so that the split comes after it. Sum waves are functions of t = (a + b) mod p, and all
+that is restricted lives in a table [p c]. Find `key_freqs` once, by a rule of `measures.fourier` at one
+checkpoint, and keep them along the run.
+
+Everything takes leading stack axes on the logits, goes through `torch.func.vmap` over them, and answers
+in float64, where losses below 1e-7 can still be told apart.
+
+Source: Nanda et al. 2023 (arXiv:2301.05217), section 5.1, and the authors' code.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from circuitgrok.measures.fourier import fourier_basis, sum_table
+
+
+def restricted_logits(
+    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
+) -> Float[Tensor, "*stack pair c"]:
+    """Logits that may depend on the inputs through the sum waves of the key frequencies only.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        key_freqs: Distinct integers in 1..p // 2, which is (p - 1) / 2 for odd p. If empty, the mean is left.
+
+    Returns:
+        P_S L, plus the mean of L over all pairs for each class.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
+
+    Example:
+        >>> logits = torch.randn(25, 5, generator=torch.Generator().manual_seed(0))
+        >>> kept = restricted_logits(logits, torch.tensor([2]))
+        >>> torch.allclose(kept[1 * 5 + 3], kept[2 * 5 + 2])  # 1 + 3 = 2 + 2
+        True
+    """
+    return _restricted_table(logits, key_freqs)[..., _pair_sums(logits), :]
+
+
+def excluded_logits(
+    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
+) -> Float[Tensor, "*stack pair c"]:
+    """Logits without the sum waves of the key frequencies, all of them taken out at once.
+
+    Args:
+        logits: As for `restricted_logits`.
+        key_freqs: As for `restricted_logits`. An empty set leaves the logits as they are.
+
+    Returns:
+        L - P_S L. With the restricted logits they sum to L plus its mean over the pairs.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
+        >>> clock = torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
+        >>> excluded_logits(clock, torch.tensor([2])).abs().max().item() < 1e-6
+        True
+    """
+    return logits.double() - _wave_table(_clock_sums(logits), key_freqs)[..., _pair_sums(logits), :]
+
+
+def restricted_loss(
+    logits: Float[Tensor, "*stack pair c"],
+    labels: Int[Tensor, " pair"],
+    key_freqs: Int[Tensor, " freq"],
+    where: Bool[Tensor, " pair"],
+) -> Float[Tensor, "*stack"]:
+    """Loss when the logits may depend on the inputs through the key frequencies only, mean kept.
+
+    A finished circuit loses nothing by this; a network that only memorised keeps little.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        labels: (a + b) mod p, in the same order.
+        key_freqs: Distinct integers in 1..p // 2; p - k is the same wave as k.
+        where: The pairs to average over: the training set, the test set, all.
+
+    Returns:
+        Mean cross-entropy of `restricted_logits`, in nats; ln p if nothing is left.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
+        >>> clock = sum(8 * torch.cos(2 * torch.pi * k / 13 * (a + b - c)) for k in (2, 5)).reshape(169, 13)
+        >>> labels, everywhere = ((a + b) % 13)[..., 0].flatten(), torch.ones(169, dtype=torch.bool)
+        >>> full = cross_entropy(clock, labels, everywhere)
+        >>> torch.isclose(restricted_loss(clock, labels, torch.tensor([2, 5]), everywhere), full)
+        tensor(True)
+
+    Source: Nanda et al. 2023, section 5.1. The paper counts 20 terms for five frequencies; like the
+    authors' code we take the two sum waves of each, at the logits, and keep the constant.
+    """
+    pairs = _picked(where)
+    loss = -_restricted_table(logits, key_freqs).log_softmax(-1)
+    return loss[..., _pair_sums(logits)[pairs], labels[pairs]].mean(-1)
+
+
+def excluded_loss(
+    logits: Float[Tensor, "*stack pair c"],
+    labels: Int[Tensor, " pair"],
+    key_freqs: Int[Tensor, " freq"],
+    where: Bool[Tensor, " pair"],
+) -> Float[Tensor, "*stack"]:
+    """Loss without the sum waves of the key frequencies, all of them taken out at once.
+
+    On the training set it first falls with memorisation and rises again as the circuit takes over.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        labels: (a + b) mod p, in the same order.
+        key_freqs: Distinct integers in 1..p // 2.
+        where: The pairs to average over; the training set in the paper.
+
+    Returns:
+        Mean cross-entropy of `excluded_logits`, in nats. Nothing is added back.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
+        >>> clock = 8 * torch.cos(2 * torch.pi * 6 / 13 * (a + b - c)).reshape(169, 13)
+        >>> labels, everywhere = ((a + b) % 13)[..., 0].flatten(), torch.ones(169, dtype=torch.bool)
+        >>> excluded_loss(clock, labels, torch.tensor([6]), everywhere).exp().round(decimals=4)  # chance
+        tensor(13., dtype=torch.float64)
+
+    Source: Nanda et al. 2023, section 5.1, figure 7.
+    """
+    pairs = _picked(where)
+    waves = _wave_table(_clock_sums(logits), key_freqs)[..., _pair_sums(logits)[pairs], :]
+    return _losses(logits[..., pairs, :].double() - waves, labels[pairs]).mean(-1)
+
+
+def excluded_loss_by_freq(
+    logits: Float[Tensor, "*stack pair c"],
+    labels: Int[Tensor, " pair"],
+    key_freqs: Int[Tensor, " freq"],
+    where: Bool[Tensor, " pair"],
+) -> Float[Tensor, "*stack freq"]:
+    """Loss without the sum waves of one key frequency, for each of them in turn.
+
+    Args:
+        logits: As for `excluded_loss`.
+        labels: As for `excluded_loss`.
+        key_freqs: Distinct integers in 1..p // 2.
+        where: The pairs to average over.
+
+    Returns:
+        In nats, in the order of `key_freqs`.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
+        >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
+        >>> labels, everywhere = ((a + b) % 5)[..., 0].flatten(), torch.ones(25, dtype=torch.bool)
+        >>> excluded_loss_by_freq(clock, labels, torch.tensor([1, 2]), everywhere).round(decimals=4)
+        tensor([0.0079, 1.6094], dtype=torch.float64)
+
+    Source: the authors' code of Nanda et al. 2023, which excludes one frequency at a time.
+    """
+    pairs, sums = _picked(where), _clock_sums(logits)
+    _check(key_freqs, sums.shape[-1])
+    rows, sum_of = logits[..., pairs, :].double(), _pair_sums(logits)[pairs]
+    losses = [
+        _losses(rows - _wave_table(sums, freq)[..., sum_of, :], labels[pairs]).mean(-1)
+        for freq in key_freqs[:, None]
+    ]
+    return torch.stack(losses, dim=-1) if len(key_freqs) else rows.new_empty((*rows.shape[:-2], 0))
+
+
+def cosine_coefficients(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack freq"]:
+    """Least-squares coefficient alpha_k of cos(w_k (a + b - c)) in the logits, for each k = 1..p // 2.
+
+    The cubes cos(w_k (a + b - c)) are orthogonal and depend on t = (a + b - c) mod p only, so that sums
+    of the logits along t are all that is needed: alpha_k = (2 / p^3) sum_t D[t] cos(w_k t).
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+
+    Returns:
+        In units of the logits; negative if the wave is upside down. Entry i belongs to frequency i + 1.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p].
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
+        >>> clock = 5 * torch.cos(2 * torch.pi * 3 / 7 * (a + b - c)).reshape(49, 7)
+        >>> cosine_coefficients(clock).round(decimals=4).abs()
+        tensor([0., 0., 5.], dtype=torch.float64)
+
+    Source: Nanda et al. 2023, section 4.1.
+    """
+    sums = _clock_sums(logits)
+    p = sums.shape[-1]
+    residue = torch.arange(p, device=logits.device)
+    diagonal = p * sums[..., (residue[:, None] + residue) % p, residue].sum(-1)
+    cosines = fourier_basis(p)[1::2].to(logits.device)
+    return diagonal @ cosines.T * cosines[:, 0] / p**2  # cosines[:, 0] is 1 / norm of cos(w_k t)
+
+
+def frac_explained(
+    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
+) -> Float[Tensor, "*stack"]:
+    """Share of the logits' variance that sum_k alpha_k cos(w_k (a + b - c)) explains, k in `key_freqs`.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        key_freqs: Distinct integers in 1..p // 2.
+
+    Returns:
+        0..1; the variance is about the overall mean, one number. nan if the logits do not vary at all.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
+        >>> wave = [torch.cos(2 * torch.pi * k / 7 * (a + b - c)).reshape(49, 7) for k in (1, 2, 3)]
+        >>> frac_explained(3 * wave[0] + 1 * wave[2] + 7, torch.tensor([1])).round(decimals=4)  # 9 of 10
+        tensor(0.9000, dtype=torch.float64)
+
+    Source: Nanda et al. 2023, section 4.1.
+    """
+    alpha = cosine_coefficients(logits)
+    p = logits.shape[-1]
+    _check(key_freqs, p)
+    norms = p / fourier_basis(p)[1::2, 0].to(logits.device)  # of the cubes: p times that of cos(w_k t)
+    explained = (alpha * norms).square()[..., key_freqs.long() - 1].sum(-1)
+    return explained / (p**3 * logits.double().var((-2, -1), correction=0))
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
+) -> Float[Tensor, "*stack"]:
+    """Mean cross-entropy over the pairs that `where` picks, in nats, from a float64 log-softmax.
+
+    Args:
+        logits: One row per pair, any number of classes.
+        labels: The right class of each pair.
+        where: The pairs to average over.
+
+    Returns:
+        ln c for logits that are all equal.
+
+    Raises:
+        ValueError: No pair is picked.
+
+    Example:
+        >>> pairs = torch.ones(4, dtype=torch.bool)
+        >>> cross_entropy(torch.zeros(4, 2), torch.tensor([0, 1, 1, 0]), pairs).round(decimals=4)
+        tensor(0.6931, dtype=torch.float64)
+    """
+    pairs = _picked(where)
+    return _losses(logits[..., pairs, :].double(), labels[pairs]).mean(-1)
+
+
+def accuracy(
+    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
+) -> Float[Tensor, "*stack"]:
+    """Share of the pairs that `where` picks whose largest logit is the right one: a count over a count.
+
+    Args:
+        logits: One row per pair, any number of classes. Of equal logits the first one counts.
+        labels: The right class of each pair.
+        where: The pairs to count.
+
+    Returns:
+        0..1, exactly 1 if all are right.
+
+    Raises:
+        ValueError: No pair is picked.
+
+    Example:
+        >>> pairs = torch.tensor([True, True, True, False])
+        >>> accuracy(torch.eye(4), torch.tensor([0, 1, 3, 3]), pairs).round(decimals=4)
+        tensor(0.6667, dtype=torch.float64)
+    """
+    pairs = _picked(where)
+    right = (logits[..., pairs, :].argmax(-1) == labels[pairs]).sum(-1)
+    return right.double() / len(pairs)
+
+
+def margin(
+    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"]
+) -> Float[Tensor, "*stack pair"]:
+    """How far the right logit of each pair is above the best of the others.
+
+    Args:
+        logits: One row per pair, any number of classes from two on.
+        labels: The right class of each pair.
+
+    Returns:
+        In units of the logits; negative where the answer is wrong.
+
+    Example:
+        >>> margin(torch.tensor([[1.0, 5.0, 2.0], [1.0, 5.0, 2.0]]), torch.tensor([1, 2]))
+        tensor([ 3., -3.], dtype=torch.float64)
+    """
+    is_right = one_hot(labels.long(), logits.shape[-1]).bool()
+    right = logits.double().masked_fill(~is_right, -torch.inf).amax(-1)
+    return right - logits.double().masked_fill(is_right, -torch.inf).amax(-1)
+
+
+class MarginSummary(NamedTuple):
+    """Margins over a set of pairs, in units of the logits.
+
+    Attributes:
+        mean: Mean margin.
+        min: Smallest margin: above 0 exactly if every pair is right.
+    """
+
+    mean: Float[Tensor, "*stack"]
+    min: Float[Tensor, "*stack"]
+
+
+def margin_summary(
+    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
+) -> MarginSummary:
+    """Mean and smallest margin over the pairs that `where` picks.
+
+    Raises:
+        ValueError: No pair is picked.
+
+    Example:
+        >>> logits = torch.tensor([[1.0, 5.0, 2.0], [1.0, 5.0, 2.0]])
+        >>> mean, smallest = margin_summary(logits, torch.tensor([1, 2]), torch.tensor([True, True]))
+        >>> mean.item(), smallest.item()
+        (0.0, -3.0)
+    """
+    pairs = _picked(where)
+    margins = margin(logits[..., pairs, :], labels[pairs])
+    return MarginSummary(margins.mean(-1), margins.amin(-1))
+
+
+class LogitScale(NamedTuple):
+    """Size of the logits, each pair's mean over the classes taken out; in units of the logits.
+
+    Attributes:
+        mean_abs: Mean of |z|.
+        std: Root mean square of z.
+    """
+
+    mean_abs: Float[Tensor, "*stack"]
+    std: Float[Tensor, "*stack"]
+
+
+def logit_scale(logits: Float[Tensor, "*stack pair c"]) -> LogitScale:
+    """Mean |z| and standard deviation of the class-centred logits z, over all pairs and classes.
+
+    Under cross-entropy the weight norm and this scale rise together; a claim about the one needs the other.
+
+    Example:
+        >>> mean_abs, std = logit_scale(torch.tensor([[11.0, 9.0], [-2.0, 2.0]]))
+        >>> round(mean_abs.item(), 4), round(std.item(), 4)
+        (1.5, 1.5811)
+    """
+    centred = logits.double() - logits.double().mean(-1, keepdim=True)
+    return LogitScale(centred.abs().mean((-2, -1)), centred.square().mean((-2, -1)).sqrt())
+
+
+def _restricted_table(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack p c"]:
+    sums = _clock_sums(logits)
+    return _wave_table(sums, key_freqs) + sums.mean(-2, keepdim=True)
+
+
+def _wave_table(sums: Float[Tensor, "*stack p c"], key_freqs: Tensor) -> Float[Tensor, "*stack p c"]:
+    """P_S L as a function of the sum t: on functions of t, P_S is the projection on waves of t."""
+    p = sums.shape[-1]
+    _check(key_freqs, p)
+    rows = torch.stack([2 * key_freqs.long() - 1, 2 * key_freqs.long()], dim=1).flatten()
+    waves = fourier_basis(p)[rows[rows < p].cpu()].to(sums.device)  # p / 2 has no sine
+    return waves.T @ (waves @ sums)
+
+
+def _clock_sums(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack p c"]:
+    """The sum table, once it is sure that there is one class for each number."""
+    pairs, classes = logits.shape[-2:]
+    if pairs != classes**2:
+        raise ValueError(f"logits must be [p^2, p], without the class of '='; got [{pairs}, {classes}]")
+    return sum_table(logits)
+
+
+def _pair_sums(logits: Float[Tensor, "*stack pair c"]) -> Int[Tensor, " pair"]:
+    """(a + b) mod p of each pair."""
+    residue = torch.arange(logits.shape[-1], device=logits.device)
+    return ((residue[:, None] + residue) % len(residue)).flatten()
+
+
+def _losses(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"]) -> Tensor:
+    """`[*stack pair]`: cross-entropy of each pair."""
+    rows = torch.arange(len(labels), device=labels.device)
+    return -logits.log_softmax(-1)[..., rows, labels]
+
+
+def _picked(where: Bool[Tensor, " pair"]) -> Int[Tensor, " picked"]:
+    """The pairs of a mask, as indices; at least one."""
+    pairs = where.nonzero().flatten()
+    if not len(pairs):
+        raise ValueError("where must pick at least one pair; it is False everywhere")
+    return pairs
+
+
+def _check(key_freqs: Int[Tensor, " freq"], p: int) -> None:
+    """Refuses what is not a set of frequencies of Z_p."""
+    given = key_freqs.tolist()
+    integers = not key_freqs.is_floating_point() and key_freqs.dtype != torch.bool
+    if not (integers and len(set(given)) == len(given) and set(given) <= set(range(1, p // 2 + 1))):
+        raise ValueError(f"key_freqs must be distinct integers in 1..{p // 2} for p = {p}; got {given}")

@@ -1,0 +1,62 @@
+"""When a run memorised and when it grokked: sustained crossings, as intervals, with censoring.
+
+A crossing is known only between two evaluations, and a first crossing may be a flicker. So an event is
+the first evaluation from which a column stays at or above a threshold for `hold` further evaluations (or
+to the end of the record, if that is nearer), reported as the interval from the evaluation before it. A
+run that never gets there is censored at its last evaluation: that is not evidence that it never would.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+ACCURACY_RULES: dict[str, tuple[str, float]] = {
+    "memorised": ("train_acc", 0.99),
+    "grokked": ("test_acc", 0.95),
+}
+HOLD = 5
+
+
+class Event(NamedTuple):
+    """When something happened, to the resolution of the history.
+
+    Attributes:
+        after: Last step at which it had not happened yet (-1: it held from the first evaluation on).
+        by: First step at which it had; None if it did not happen within the record.
+        censored_at: Last step of the record if it did not happen, else None.
+    """
+
+    after: int
+    by: int | None
+    censored_at: int | None
+
+    def __str__(self) -> str:
+        if self.by is None:
+            return f"not within {self.censored_at} steps"
+        return f"step {max(self.after, 0)}–{self.by}"
+
+
+def crossing(steps: Sequence[int], values: Sequence[float], threshold: float, hold: int = HOLD) -> Event:
+    """The sustained crossing of a threshold from below.
+
+    Args:
+        steps: Steps of the evaluations, increasing.
+        values: The column at those steps; nan counts as below.
+        threshold: Level to reach.
+        hold: Further evaluations for which the level must be kept.
+
+    Raises:
+        ValueError: No evaluations, or `steps` and `values` differ in length.
+
+    Example:
+        >>> print(crossing([0, 10, 20, 30, 40], [0.1, 0.99, 0.5, 0.97, 1.0], 0.95, hold=1))
+        step 20–30
+        >>> print(crossing([0, 10], [0.1, 0.2], 0.95))
+        not within 10 steps
+    """
+    if not steps or len(steps) != len(values):
+        raise ValueError(f"steps and values must be as many, and some; got {len(steps)} and {len(values)}")
+    above = [value >= threshold for value in values]
+    for i in range(len(above)):
+        if all(above[i : i + hold + 1]):
+            return Event(steps[i - 1] if i else -1, steps[i], None)
+    return Event(steps[-1], None, steps[-1])

@@ -1,0 +1,139 @@
+"""The columns of a run's table of measures, by group; each measure's formula lives in its own file."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.measures import circuits, fourier
+from circuitgrok.measures.polar import polar_path
+from circuitgrok.models.transformer import Transformer
+from circuitgrok.tasks.modular import Task
+from circuitgrok.tree import Params
+
+SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
+Columns = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Some checkpoints of one run, and what its measures share.
+
+    Attributes:
+        params: The weights, `[ckpt ...]`.
+        model: The run's model.
+        task: The run's task.
+        key_freqs: The run's key frequencies.
+    """
+
+    params: Params
+    model: Transformer
+    task: Task
+    key_freqs: Tensor
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """`[ckpt pair c]` over the p numbers as classes, in float64."""
+        with torch.no_grad():
+            return self.model.logits(self.params, self.task.inputs)[..., : self.model.p].double()
+
+    @property
+    def W_E(self) -> Tensor:
+        """The embedding of the p numbers, `[ckpt p d_model]`, in float64."""
+        return self.params["embed.W_E"][:, : self.model.p].double()
+
+    @property
+    def W_L(self) -> Tensor:
+        """The last block's neuron-to-logit map over the p numbers, `[ckpt d_mlp c]`, in float64."""
+        W_out = self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double()
+        return W_out @ self.params["unembed.W_U"].double()[..., : self.model.p]
+
+
+def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -> Tensor:
+    """The key frequencies of one network by a named rule, in increasing order.
+
+    Raises:
+        ValueError: Unknown rule.
+    """
+    if rule not in KEY_FREQUENCY_RULES:
+        raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
+    alone = {name: value[None] for name, value in params.items()}
+    return KEY_FREQUENCY_RULES[rule](Checkpoints(alone, model, task, torch.empty(0, dtype=torch.long)))
+
+
+def _neurons(at: Checkpoints) -> Tensor:
+    """The last block's neurons at the last position, `[pair neuron]`, of the first checkpoint."""
+    params = {name: value[0] for name, value in at.params.items()}
+    with torch.no_grad():
+        cache = at.model.activations(params, at.task.inputs)
+    return cache[f"blocks.{at.model.n_layers - 1}.mlp.hook_post"][:, -1].double()
+
+
+KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {
+    "wl_energy": lambda at: fourier.wl_energy(at.W_L[0], at.model.p),
+    "embed_energy": lambda at: fourier.embed_energy(at.W_E[0], at.model.p),
+    "logit_energy": lambda at: fourier.logit_energy(at.logits[0]),
+    "neuron_argmax": lambda at: fourier.neuron_argmax(_neurons(at)),
+    "neuron_argmax_pure": lambda at: fourier.neuron_argmax(_neurons(at), min_purity=0.85),
+}
+
+
+def polar_columns(stack: Params, steps: Sequence[int]) -> Columns:
+    """Polar coordinates of the path, globally, by role and by tensor."""
+    columns = {}
+    for part, path in polar_path(stack, torch.tensor(steps)).items():
+        suffix = "" if part == "global" else f"[{part}]"
+        columns |= {f"{name}{suffix}": value for name, value in path._asdict().items()}
+    return columns
+
+
+def fourier_columns(at: Checkpoints) -> Columns:
+    """Spectra of the embedding and of the neuron-to-logit map, and how sparse they are."""
+    columns = {
+        "gini[W_E]": fourier.fourier_gini(at.W_E),
+        "gini[W_L]": fourier.fourier_gini(at.W_L.mT),
+    }
+    spectra = {"W_E": fourier.frequency_power(at.W_E), "W_L": fourier.frequency_power(at.W_L.mT)}
+    for tensor, power in spectra.items():
+        columns |= {f"power_{tensor}[{k + 1}]": power[:, k] for k in range(power.shape[1])}
+    return columns
+
+
+def circuit_columns(at: Checkpoints) -> Columns:
+    """Loss and accuracy in full, restricted to the key frequencies, and without them, on every split."""
+    labels, variants = at.task.labels, {"loss": at.logits}
+    variants["restricted_loss"] = circuits.restricted_logits(at.logits, at.key_freqs)
+    variants["excluded_loss"] = circuits.excluded_logits(at.logits, at.key_freqs)
+    by_pair = {name: cross_entropy(logits, labels) for name, logits in variants.items()}
+    by_pair["accuracy"] = (at.logits.argmax(-1) == labels).double()
+    columns = {
+        f"{name}[{split}]": values[:, at.task.where(split)].mean(-1)
+        for name, values in by_pair.items()
+        for split in SPLITS
+    }
+    without = circuits.excluded_loss_by_freq(at.logits, labels, at.key_freqs, at.task.is_train)
+    columns |= {f"excluded_loss[{k}]": without[:, i] for i, k in enumerate(at.key_freqs.tolist())}
+    columns["frac_explained"] = circuits.frac_explained(at.logits, at.key_freqs)
+    alpha = circuits.cosine_coefficients(at.logits)
+    return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
+
+
+def scale_columns(at: Checkpoints) -> Columns:
+    """Size of the logits, and margins on each side of the split."""
+    scale = circuits.logit_scale(at.logits)
+    margins = circuits.margin(at.logits, at.task.labels)
+    columns = {"logit_scale": scale.mean_abs, "logit_std": scale.std}
+    for split in ("train", "test"):
+        here = margins[:, at.task.where(split)]
+        columns |= {f"margin_mean[{split}]": here.mean(-1), f"margin_min[{split}]": here.amin(-1)}
+    return columns
+
+
+GROUPS: dict[str, Callable[[Checkpoints], Columns]] = {
+    "fourier": fourier_columns,
+    "circuits": circuit_columns,
+    "scale": scale_columns,
+}

@@ -1,0 +1,76 @@
+"""The table of measures along a run.
+
+`measure_run` is what `Run.measure` calls. It takes the checkpoints a few at a time through every group
+of measures that was asked for. A group is a function of such a stack that gives named columns; adding a
+measure means adding a column to a group, or a group to `GROUPS`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from circuitgrok.measures.groups import GROUPS, Checkpoints, key_frequencies, polar_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from circuitgrok.runs import Run
+
+NAMES = ("polar", *GROUPS)
+_NUMBERS = 2**25  # neuron activations of the checkpoints that are taken together
+
+
+def measure_run(
+    run: "Run",
+    names: Sequence[str] | None = None,
+    steps: Sequence[int] | None = None,
+    *,
+    rule: str = "wl_energy",
+) -> "pd.DataFrame":
+    """Measures along a run: one row per checkpoint, one column per number.
+
+    Columns are `name` or `name[part]`, where a part is a split, a role, a tensor or a frequency. The key
+    frequencies are found once, at the run's last checkpoint, by the named rule, and kept along the run;
+    `attrs` of the table records the set, the rule and the checkpoint. Losses here are over the p numbers
+    as classes ('=' is dropped), those of `run.history` over the classes that were trained on.
+
+    Args:
+        run: An opened run.
+        names: Groups to measure: polar, fourier, circuits, scale; all by default.
+        steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
+        rule: Rule that finds the key frequencies, a key of `groups.KEY_FREQUENCY_RULES`.
+
+    Raises:
+        ValueError: An unknown group or rule.
+        RunError: A step without a checkpoint.
+    """
+    import pandas as pd
+
+    chosen = list(NAMES if names is None else names)
+    unknown = [name for name in chosen if name not in NAMES]
+    if unknown:
+        raise ValueError(f"unknown measures {unknown}; there are {', '.join(NAMES)}")
+    model, task = run.config.model, run.task
+    at = sorted(set(run.steps if steps is None else steps))
+    key_freqs = key_frequencies(rule, run.at(run.steps[-1]), model, task)
+    columns: dict[str, list[torch.Tensor]] = {}
+    if "polar" in chosen:
+        columns |= {name: [value] for name, value in polar_columns(run.stack(at), at).items()}
+    size = max(1, _NUMBERS // (model.p**2 * model.d_mlp))
+    wanted = [GROUPS[name] for name in chosen if name != "polar"]
+    for i in range(0, len(at), size) if wanted else ():
+        here = Checkpoints(run.stack(at[i : i + size]), model, task, key_freqs)
+        for group in wanted:
+            for name, value in group(here).items():
+                columns.setdefault(name, []).append(value)
+    table = pd.DataFrame({name: torch.cat(parts).numpy() for name, parts in columns.items()}, index=at)
+    table.index.name = "step"
+    table.attrs = {
+        "run": run.name,
+        "config": run.config.hash,
+        "key_freqs": key_freqs.tolist(),
+        "key_freqs_rule": rule,
+        "key_freqs_step": run.steps[-1],
+    }
+    return table

@@ -1,0 +1,158 @@
+"""The exact last-position forward: only what distinct inputs need is computed.
+
+Inputs are (a, b, '=') and attention is causal, so the residual stream of position 0 takes only p
+distinct values, that of position 1 (before attention) another p, and that of '=' one. Only the last
+position's logits are needed. Keys, values and scores therefore live in tables with one row per token
+and are spread over the pairs afterwards; in a one-layer network without LayerNorm the maps W_O W_in,
+W_out W_U and W_O W_U are multiplied out once. It is the same function as the plain forward
+(`circuitgrok.models.activations`), which is kept as specification and test.
+
+Everything takes one network, or a stack of networks with one more axis in front of every tensor.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from circuitgrok.models.transformer import LN_EPS, Transformer
+from circuitgrok.tree import Params
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "gelu": torch.nn.functional.gelu,
+}
+
+
+class _Stream(NamedTuple):
+    """Vectors at one position: `rows[token]` for each pair; without token a row per pair (or one for all)."""
+
+    rows: Tensor
+    token: Tensor | None
+
+    def map(self, f: Callable[[Tensor], Tensor]) -> "_Stream":
+        return _Stream(f(self.rows), self.token)
+
+    def spread(self) -> Tensor:
+        """One row per pair (a single row stays single and broadcasts)."""
+        if self.token is None:
+            return self.rows
+        if self.rows.ndim == 2:
+            return self.rows.index_select(0, self.token)
+        stack, n_rows, width = self.rows.shape
+        index = self.token.expand(stack, -1) + n_rows * torch.arange(stack, device=self.token.device)[:, None]
+        return self.rows.reshape(-1, width).index_select(0, index.reshape(-1)).view(stack, -1, width)
+
+
+def last_position_logits(
+    model: Transformer, params: Params, inputs: Tensor, head: Callable[..., Tensor]
+) -> Tensor:
+    """Logits `[*stack, pair, c]` of the last position; `head` maps the mixed values of one layer to them.
+
+    Tokens are taken as (a, b, '=') without looking at the third; `Transformer.logits` checks it.
+    """
+    p, W_E, W_pos = model.p, params["embed.W_E"], params["pos_embed.W_pos"]
+    tokens = W_E[..., :p, :]
+    first = _Stream(tokens + W_pos[..., 0:1, :], inputs[..., 0])
+    second = _Stream(tokens + W_pos[..., 1:2, :], inputs[..., 1])
+    last = _Stream(W_E[..., p:, :] + W_pos[..., 2:3, :], None)
+    for layer in range(model.n_layers - 1):
+        block = _Block(model, params, layer)
+        keys = [block.keys_values(s) for s in (first, second, last)]
+        first, second, last = (
+            block.after_attention(stream, keys[: i + 1]) for i, stream in enumerate((first, second, last))
+        )
+    block = _Block(model, params, model.n_layers - 1)
+    keys = [block.keys_values(s) for s in (first, second, last)]
+    W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
+    if model.normalization == "none" and model.n_layers == 1:
+        z = block.mixed_values(last, keys)
+        skip = last.rows + block.bias("attn.b_O")
+        return head(
+            z,
+            block.W_O @ block["mlp.W_in"],
+            skip @ block["mlp.W_in"] + block.bias("mlp.b_in"),
+            block["mlp.W_out"] @ W_U,
+            block.W_O @ W_U,
+            (skip + block.bias("mlp.b_out")) @ W_U + b_U,
+            ACTIVATIONS[model.act],
+        )
+    final = block.after_attention(last, keys).spread()
+    if model.normalization == "LN":
+        final = layer_norm(final, params["ln_final.w"], params["ln_final.b"])
+    return final @ W_U + b_U
+
+
+class _Block:
+    """One block's tensors, with heads laid side by side: `W_Q` etc. as [d_model, head * d_head]."""
+
+    def __init__(self, model: Transformer, params: Params, layer: int) -> None:
+        self.model, self.params, self.prefix = model, params, f"blocks.{layer}."
+        self.W_O = self["attn.W_O"].flatten(-3, -2)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.params[self.prefix + name]
+
+    def bias(self, name: str) -> Tensor:
+        return self[name].unsqueeze(-2)
+
+    def norm(self, x: Tensor, which: str) -> Tensor:
+        if self.model.normalization == "none":
+            return x
+        return layer_norm(x, self[which + ".w"], self[which + ".b"])
+
+    def heads(self, x: Tensor, letter: str) -> Tensor:
+        """[rows d_model] -> [rows head * d_head], with the bias."""
+        weights = self[f"attn.W_{letter}"].transpose(-3, -2).flatten(-2)
+        return x @ weights + self[f"attn.b_{letter}"].flatten(-2).unsqueeze(-2)
+
+    def keys_values(self, stream: _Stream) -> tuple[_Stream, _Stream]:
+        normed = stream.map(lambda x: self.norm(x, "ln1"))
+        return normed.map(lambda x: self.heads(x, "K")), normed.map(lambda x: self.heads(x, "V"))
+
+    def scores(self, query: _Stream, key: _Stream) -> Tensor:
+        """[pair head]; on the rows of `key` before spreading, if all pairs share the query."""
+        split = (self.model.n_heads, self.model.d_head)
+        if query.rows.shape[-2] == 1:
+            one = query.rows.unflatten(-1, split)
+            return key.map(lambda k: (k.unflatten(-1, split) * one).sum(-1)).spread()
+        return (query.spread().unflatten(-1, split) * key.spread().unflatten(-1, split)).sum(-1)
+
+    def mixed_values(self, stream: _Stream, keys: list[tuple[_Stream, _Stream]]) -> Tensor:
+        """The z of one position: values weighted by the softmax of scores over the positions it sees."""
+        query = stream.map(lambda x: self.heads(self.norm(x, "ln1"), "Q") / math.sqrt(self.model.d_head))
+        scores = [self.scores(query, key) for key, _ in keys]
+        highest = scores[0]
+        for score in scores[1:]:
+            highest = torch.maximum(highest, score)
+        weights = [(score - highest.detach()).exp() for score in scores]
+        total = sum(weights[1:], start=weights[0])
+        split = (self.model.n_heads, self.model.d_head)
+        mixed = [
+            (weight / total).unsqueeze(-1) * value.spread().unflatten(-1, split)
+            for weight, (_, value) in zip(weights, keys, strict=True)
+        ]
+        return sum(mixed[1:], start=mixed[0]).flatten(-2)
+
+    def after_attention(self, stream: _Stream, keys: list[tuple[_Stream, _Stream]]) -> _Stream:
+        """The stream after the whole block. The first position sees itself alone and stays a table."""
+        if len(keys) == 1:
+            return stream.map(lambda x: self.after_mlp(x + self._through_O(keys[0][1].rows)))
+        attn_out = self._through_O(self.mixed_values(stream, keys))
+        return _Stream(self.after_mlp(stream.spread() + attn_out), None)
+
+    def _through_O(self, z: Tensor) -> Tensor:
+        return z @ self.W_O + self.bias("attn.b_O")
+
+    def after_mlp(self, x: Tensor) -> Tensor:
+        pre = self.norm(x, "ln2") @ self["mlp.W_in"] + self.bias("mlp.b_in")
+        return x + ACTIVATIONS[self.model.act](pre) @ self["mlp.W_out"] + self.bias("mlp.b_out")
+
+
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """LayerNorm over the last axis, eps 1e-5; `weight` and `bias` may carry stack axes."""
+    centred = x - x.mean(-1, keepdim=True)
+    scale = (centred.pow(2).mean(-1, keepdim=True) + LN_EPS).sqrt()
+    return centred / scale * weight.unsqueeze(-2) + bias.unsqueeze(-2)

@@ -1,0 +1,163 @@
+"""The modular-addition transformer: its shape, its named base inits, and its faces.
+
+`Transformer` is a frozen description; a network is a dict of tensors under TransformerLens' classic
+names (`Params`). `init` draws one, `logits` runs one or a stack of them (`circuitgrok.models.forward`),
+`activations` lays one open at every hook (`circuitgrok.models.activations`). All tensors are always
+there: a bias that does not train is zero. What trains is chosen by role, never by a piece of a name.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from circuitgrok.tree import ROLES, Params, Role, is_bias, role
+
+Scheme = Literal["nanda", "hooked_transformer", "bridge"]
+BiasRole = Literal["attention", "mlp", "unembed"]
+LN_EPS = 1e-5
+
+
+class Transformer(BaseModel):
+    """Shape of a transformer for modular arithmetic; `init` draws one, `logits` runs it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["transformer"] = "transformer"
+    p: int = Field(default=113, ge=3, description="modulus; there are p + 1 tokens, the last is '='")
+    n_layers: int = Field(default=1, ge=1, le=8, description="number of blocks")
+    n_heads: int = Field(default=4, ge=1, description="attention heads per block")
+    d_model: int = Field(default=128, ge=1, description="width of the residual stream")
+    d_head: int = Field(default=32, ge=1, description="width of a head")
+    d_mlp: int = Field(default=512, ge=1, description="neurons per block")
+    act: Literal["relu", "gelu"] = Field(default="relu", description="activation function of the neurons")
+    normalization: Literal["none", "LN"] = Field(default="none", description="LayerNorm, for controls")
+    d_vocab_out: Literal["p", "p+1"] = Field(default="p+1", description="classes: without or with '='")
+    train_biases: tuple[BiasRole, ...] = Field(
+        default=("mlp",), description="roles whose biases train (else zero)"
+    )
+    allow_narrow_heads: bool = Field(default=False, description="let n_heads * d_head differ from d_model")
+
+    @model_validator(mode="after")
+    def _heads_fill_the_stream(self) -> "Transformer":
+        if self.n_heads * self.d_head != self.d_model and not self.allow_narrow_heads:
+            even = self.d_model % self.n_heads == 0
+            fix = f"set d_head to {self.d_model // self.n_heads} or" if even else "change one of them or"
+            raise ValueError(
+                f"n_heads * d_head must be d_model; got {self.n_heads} * {self.d_head} = "
+                f"{self.n_heads * self.d_head} and d_model {self.d_model}: {fix} set allow_narrow_heads"
+            )
+        return self
+
+    @property
+    def n_classes(self) -> int:
+        """Number of output classes as an integer: p or p + 1."""
+        return self.p + (self.d_vocab_out == "p+1")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor, by name, in TransformerLens' order."""
+        h, d, e, m = self.n_heads, self.d_model, self.d_head, self.d_mlp
+        shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (self.p + 1, d), "pos_embed.W_pos": (3, d)}
+        for layer in range(self.n_layers):
+            attn, mlp = f"blocks.{layer}.attn.", f"blocks.{layer}.mlp."
+            shapes |= {attn + f"W_{x}": (h, d, e) for x in "QKV"} | {attn + "W_O": (h, e, d)}
+            shapes |= {attn + f"b_{x}": (h, e) for x in "QKV"} | {attn + "b_O": (d,)}
+            shapes |= {mlp + "W_in": (d, m), mlp + "b_in": (m,), mlp + "W_out": (m, d), mlp + "b_out": (d,)}
+            if self.normalization == "LN":
+                shapes |= {f"blocks.{layer}.ln{i}.{x}": (d,) for i in (1, 2) for x in "wb"}
+        if self.normalization == "LN":
+            shapes |= {"ln_final.w": (d,), "ln_final.b": (d,)}
+        return shapes | {"unembed.W_U": (d, self.n_classes), "unembed.b_U": (self.n_classes,)}
+
+    def is_trainable(self, name: str) -> bool:
+        """Whether the tensor trains: every weight, LayerNorm's own, and the biases of the named roles."""
+        kind = role(name)
+        return not is_bias(name) or kind == "normalization" or kind in self.train_biases
+
+    def init(
+        self,
+        generator: torch.Generator,
+        scheme: Scheme = "nanda",
+        alpha: float = 1.0,
+        alpha_by_role: Mapping[Role, float] | None = None,
+    ) -> Params:
+        """Random weights: a named base init times `alpha` (and times the factor of each role).
+
+        Drawn in float64, in the order of `shapes`; biases are zero, LayerNorm starts as the identity
+        and is not scaled. See `base_std` for the schemes.
+
+        Example:
+            >>> model = Transformer(p=5, d_model=8, d_head=8, n_heads=1, d_mlp=16)
+            >>> one = model.init(torch.Generator().manual_seed(0))
+            >>> two = model.init(torch.Generator().manual_seed(0), alpha=2.0)
+            >>> torch.equal(two["embed.W_E"], 2 * one["embed.W_E"])
+            True
+        """
+        factors: dict[Role, float] = {r: alpha for r in ROLES}
+        for named, factor in (alpha_by_role or {}).items():
+            factors[named] *= factor
+        params = {}
+        for name, shape in self.shapes().items():
+            if is_bias(name):
+                params[name] = torch.zeros(shape, dtype=torch.float64)
+            elif role(name) == "normalization":
+                params[name] = torch.ones(shape, dtype=torch.float64)
+            else:
+                draw = torch.randn(shape, generator=generator, dtype=torch.float64)
+                params[name] = draw * (base_std(self, scheme, name) * factors[role(name)])
+        return params
+
+    def logits(self, params: Params, inputs: Int[Tensor, "*stack pair 3"]) -> Float[Tensor, "*stack pair c"]:
+        """Logits at the last position, one row per input; differentiable any number of times.
+
+        Args:
+            params: One network, or a stack of them (one more axis in front of every tensor).
+            inputs: Tokens (a, b, '='), shared by the stack or `[stack, pair, 3]`.
+
+        Raises:
+            ValueError: An input is not (a, b, '=') with a, b < p; for other sequences use `activations`.
+        """
+        from circuitgrok.models.forward import last_position_logits
+        from circuitgrok.models.fused import readout
+
+        if not bool((inputs[..., 2] == self.p).all()):
+            raise ValueError(f"the last token of every input must be '=' ({self.p})")
+        if not bool(((inputs[..., :2] >= 0) & (inputs[..., :2] < self.p)).all()):
+            raise ValueError(f"the first two tokens of every input must be in 0..{self.p - 1}")
+        return last_position_logits(self, params, inputs, readout)
+
+    def training_logits(
+        self, params: Params, inputs: Int[Tensor, "*stack pair 3"]
+    ) -> Float[Tensor, "*stack pair c"]:
+        """The same logits with a hand-written, in-place backward: first derivatives only, no checks."""
+        from circuitgrok.models.forward import last_position_logits
+        from circuitgrok.models.fused import fused_relu_readout, readout
+
+        head = fused_relu_readout if self.act == "relu" else readout
+        return last_position_logits(self, params, inputs, head)
+
+    def activations(self, params: Params, inputs: Int[Tensor, "pair pos"]) -> dict[str, Tensor]:
+        """Every activation of one network under TransformerLens' hook names, at all positions."""
+        from circuitgrok.models.activations import activations
+
+        return activations(self, params, inputs)
+
+
+def base_std(model: Transformer, scheme: Scheme, name: str) -> float:
+    """Standard deviation of a weight under a base init, at alpha = 1.
+
+    `nanda`: 1/sqrt(d_model), but W_U 1/sqrt(d_vocab) with d_vocab = p + 1 (the paper's code; norm 42.2 at
+    p = 113, d_model = 128). `hooked_transformer`: 0.8/sqrt(d_model) everywhere (TransformerLens up to 3.x;
+    33.6). `bridge`: the same with W_O and W_out divided by sqrt(2 n_layers) (TransformerLens 4.3; 30.4).
+    """
+    tensor = name.rsplit(".", 1)[-1]
+    if scheme == "nanda":
+        return 1 / math.sqrt(model.p + 1 if tensor == "W_U" else model.d_model)
+    std = 0.8 / math.sqrt(model.d_model)
+    if scheme == "bridge" and tensor in ("W_O", "W_out"):
+        std /= math.sqrt(2 * model.n_layers)
+    return std

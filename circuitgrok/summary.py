@@ -1,0 +1,139 @@
+"""A run in words: the summary after training, the table of runs, the doctor's findings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from circuitgrok.files import json_lines
+from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing
+from circuitgrok.runs import Run, RunError, file_name, read_resume, resume_steps, usable_resume_steps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
+
+
+def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
+    """What happened in a run, given its table of measures (groups `polar` and `circuits`)."""
+    history, config = run.history, run.config
+    events = {
+        name: crossing(history.index.tolist(), history[column].tolist(), level)
+        for name, (column, level) in ACCURACY_RULES.items()
+    }
+    end = table.iloc[-1]
+    norms = history["norm"]
+    peak = int(norms.idxmax())
+    freqs = ", ".join(map(str, table.attrs["key_freqs"]))
+    rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
+    return [
+        f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
+        f"  alpha        {config.init.alpha:g} × {config.init.scheme} init, |θ₀| = {run.manifest['start']['norm']:.2f}"
+        f" (reference {ALPHA_REFERENCE})",
+        *(
+            f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
+            for name, event in events.items()
+        ),
+        f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {peak}), end {norms.iloc[-1]:.2f}",
+        f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
+        f"arc {end['arc_length']:.1f}",
+        f"  accuracy     train {history['train_acc'].iloc[-1]:.4f}, test {history['test_acc'].iloc[-1]:.4f}",
+        f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}",
+        f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']})",
+        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs; full loss {end['loss[all]']:.2e}"
+        f"   (logit space, mean kept, {config.model.p} classes)",
+        f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
+        f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
+    ]
+
+
+class RunRow(NamedTuple):
+    """One line of the table of runs, as text."""
+
+    name: str
+    task: str
+    alpha: str
+    state: str
+    steps: str
+    memorised: str
+    grokked: str
+    train_acc: str
+    test_acc: str
+
+
+def run_row(run: Run) -> RunRow:
+    """A run at a glance; reads config and history only, needs no torch."""
+    config, start = run.manifest["config"], run.manifest["start"]
+    lines = [line for line in json_lines(run.path / "history.jsonl") if "diverged" not in line]
+    steps = [line["step"] for line in lines]
+    events = {"memorised": "–", "grokked": "–"}
+    if lines:
+        for name, (column, level) in ACCURACY_RULES.items():
+            events[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
+    last: dict[str, Any] = lines[-1] if lines else {}
+    init, task, held = config["init"], config["task"], config["constraint"]["fixed_norm"]
+    return RunRow(
+        name=str(run.path),
+        task=f"{task['kind'].replace('_', ' ')} p={task['p']} f={task['frac_train']:g}",
+        alpha=f"{init['alpha']:g}×{init['scheme']} r₀={start['norm']:.1f}{' held' if held else ''}",
+        state=run.state,
+        steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
+        **events,
+        train_acc=f"{last['train_acc']:.4f}" if last else "–",
+        test_acc=f"{last['test_acc']:.4f}" if last else "–",
+    )
+
+
+class Finding(NamedTuple):
+    """One file of a run, as the doctor saw it."""
+
+    file: str
+    good: bool
+    note: str
+
+
+def examine(run: Run) -> list[Finding]:
+    """Every file of a run, verified: config, history, index, each checkpoint, each resume point."""
+    findings = [_look(run.path / "config.json", lambda: f"config {run.config.hash}")]
+    findings.append(_look(run.path / "history.jsonl", lambda: f"{sum(1 for _ in _history(run))} evaluations"))
+    findings.append(_look(run.path / "index.jsonl", lambda: f"{len(run.index)} checkpoints"))
+    if not findings[0].good or not findings[2].good:
+        return findings
+    for step in run.steps:
+        findings.append(_look(run.path / file_name(step), lambda step=step: f"{len(run.at(step))} tensors"))
+    for step in resume_steps(run):
+        file = run.path / "resume" / file_name(step)
+        findings.append(
+            _look(file, lambda step=step: f"resume point, {len(read_resume(run, step)[0])} tensors")
+        )
+    unlisted = {file.name for file in run.path.glob("step_*.safetensors")} - {file_name(s) for s in run.steps}
+    findings += [Finding(name, True, "not in the index: whole, unused") for name in sorted(unlisted)]
+    return findings
+
+
+def advice(run: Run, findings: Sequence[Finding]) -> str:
+    """What can still be used, in one line."""
+    damaged = [finding.file for finding in findings if not finding.good]
+    if not damaged:
+        return f"all {len(findings)} files are good; the run is {run.state}"
+    if {"config.json", "index.jsonl"} & {Path(name).name for name in damaged}:
+        return "the run cannot be opened; train it again into another folder, or restore the named file"
+    lost = {name for name in damaged if name.startswith("step_")}
+    usable = len(run.steps) - len(lost)
+    last = usable_resume_steps(run)
+    resume = f"training can go on from step {last[-1]}" if last else "training would start again from step 0"
+    return f"{len(damaged)} damaged; {usable} of {len(run.steps)} checkpoints can be used (steps= skips the rest); {resume}"
+
+
+def _history(run: Run) -> Any:
+    if not (run.path / "history.jsonl").exists():
+        raise RunError("missing")
+    return json_lines(run.path / "history.jsonl")
+
+
+def _look(file: Path, check: Any) -> Finding:
+    name = f"{file.parent.name}/{file.name}" if file.parent.name == "resume" else file.name
+    try:
+        return Finding(name, True, check())
+    except (ValueError, OSError) as error:
+        return Finding(name, False, str(error))

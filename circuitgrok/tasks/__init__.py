@@ -1,0 +1,1 @@
+"""What a network is asked: all inputs, their labels, and which of them it may train on."""
