@@ -25,6 +25,7 @@ presets: quickstart, nanda, tl-demo, omnigrok
 fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
         `circuitgrok train nanda --help` lists them all
 """
+PATHS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
@@ -44,9 +45,7 @@ def run(argv: list[str]) -> int:
         print(version("circuitgrok"))
         return 0
     if argv[0] not in COMMANDS:
-        return _refuse(
-            f"unknown command {argv[0]!r}{_nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}"
-        )
+        return _refuse(f"unknown command {argv[0]!r}{_nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
     try:
         return COMMANDS[argv[0]](argv[1:])
     except KeyboardInterrupt as stopped:
@@ -55,6 +54,8 @@ def run(argv: list[str]) -> int:
     except ValueError as error:
         return _refuse(str(error))
     except OSError as error:
+        if error.errno in PATHS or error.errno is None:
+            return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         if error.errno not in DISK:
             raise
         place = f" at {error.filename}" if error.filename else ""
@@ -113,16 +114,13 @@ def _sweep(argv: list[str]) -> int:
         argv,
     )
     configs = grid(base, {name: list(values) for name, values in _given(options).items() if values})
-    return _train_all(
-        configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False
-    )
+    return _train_all(configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False)
 
 
 def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
     from circuitgrok.progress import LiveProgress
     from circuitgrok.training import Silent, train
 
-    begun = {name for name in configs if (out / name / "history.jsonl").exists()}
     runs = train(
         list(configs.values()),
         out,
@@ -133,25 +131,34 @@ def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool
     )
     if summaries:
         for one in runs:
-            if one.name in begun and (one.path / "figure.png").exists():
-                print(f"{one.path} was finished already")
-            _summarise(one)
+            _summarise(one, options.quiet)
     else:
         _print_runs(runs)
     return 1 if any(one.state == "diverged" for one in runs) else 0
 
 
-def _summarise(run: Any) -> None:
+def _summarise(run: Any, quiet: bool) -> None:
+    """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
     from circuitgrok.figures import run_figure, save
+    from circuitgrok.files import write_atomically
+    from circuitgrok.measures.table import measure_run
+    from circuitgrok.progress import ticks
     from circuitgrok.summary import summary_lines
 
+    saved = run.path / "summary.txt"
+    if saved.exists():
+        print(saved.read_text(encoding="utf-8"), end="")
+        print(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
+        return
     if not run.steps:
         print(f"{run.path}: {run.state}, no checkpoint to measure")
         return
-    table = run.measure(["polar", "fourier", "circuits"])
-    print("\n".join(summary_lines(run, table)))
+    with ticks("measuring", quiet) as tick:
+        table = measure_run(run, ["polar", "fourier", "circuits"], tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
-    print(f"  figure       {paths[0]} and {paths[1].name}")
+    lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
+    print("\n".join(lines))
+    write_atomically(saved, ("\n".join(lines) + "\n").encode())
 
 
 def _runs(argv: list[str]) -> int:
@@ -176,36 +183,44 @@ def _print_runs(runs: Sequence[Any]) -> None:
     from rich.table import Table
 
     from circuitgrok.files import DamagedFile
+    from circuitgrok.runs import RunError
     from circuitgrok.summary import RunRow, run_row
 
     table = Table(box=None, header_style="bold")
     for column in RunRow._fields:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column != "name")
+    unreadable = []
     for one in runs:
         try:
             table.add_row(*run_row(one))
-        except (DamagedFile, KeyError) as error:
-            table.add_row(str(one.path), f"damaged: {error}; `circuitgrok doctor {one.path}` says more")
-    console = Console()
-    Console(width=None if console.is_terminal else 200).print(table)
+        except (DamagedFile, RunError, KeyError) as error:
+            unreadable.append(f"{one.path} is unreadable: {error}; `circuitgrok doctor {one.path}` says more")
+    if table.row_count:
+        console = Console()
+        Console(width=None if console.is_terminal else 10_000).print(table)  # in a file no line is ever folded
+    for line in unreadable:
+        print(line)
 
 
 def _measure(argv: list[str]) -> int:
     from circuitgrok.measures.groups import KEY_FREQUENCY_RULES
-    from circuitgrok.measures.table import NAMES, measure_run
+    from circuitgrok.measures.table import measure_run, names_of_groups
+    from circuitgrok.progress import ticks
     from circuitgrok.runs import load
     from circuitgrok.summary import summary_lines
 
+    names = names_of_groups()
     options = _parse(
         "circuitgrok measure",
         "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
         {
             "run": (Annotated[str, _positional()], _MISSING, "the run's folder"),
-            "measures": (tuple[Literal[NAMES], ...], NAMES, "groups of measures"),  # pyright: ignore
+            "measures": (tuple[Literal[names], ...], names, "groups of measures"),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
+            "quiet": (bool, False, "no progress"),
         },
         argv,
     )
@@ -213,7 +228,8 @@ def _measure(argv: list[str]) -> int:
 
     torch.set_num_threads(max(1, options.threads))
     one = load(options.run)
-    table = measure_run(one, options.measures, options.steps or None, rule=options.rule)
+    with ticks("measuring", options.quiet) as tick:
+        table = measure_run(one, options.measures, options.steps or None, rule=options.rule, tick=tick)
     out = Path(options.out or one.path / "measures.parquet")
     table.to_parquet(out)
     if {"polar", "circuits"} <= set(options.measures):
@@ -223,7 +239,10 @@ def _measure(argv: list[str]) -> int:
 
 
 def _doctor(argv: list[str]) -> int:
-    from circuitgrok.runs import load
+    from contextlib import suppress
+
+    from circuitgrok.files import DamagedFile
+    from circuitgrok.runs import Run, load
     from circuitgrok.summary import advice, examine
 
     options = _parse(
@@ -232,7 +251,9 @@ def _doctor(argv: list[str]) -> int:
         {"run": (Annotated[str, _positional()], _MISSING, "the run's folder")},
         argv,
     )
-    one = load(options.run)
+    with suppress(DamagedFile):  # among the findings
+        load(options.run)
+    one = Run(Path(options.run))
     findings = examine(one)
     for finding in findings:
         if not finding.good or not finding.file.startswith("step_"):
@@ -337,8 +358,6 @@ def _parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], 
         extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
         base = get_args(kind)[0] if extra else kind
         kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
-        fields.append(
-            (name, kind) if default is _MISSING else (name, kind, dataclasses.field(default=default))
-        )
+        fields.append((name, kind) if default is _MISSING else (name, kind, dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields)
     return tyro.cli(options, prog=prog, description=description, args=argv)

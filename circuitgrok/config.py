@@ -35,7 +35,7 @@ class Init(Section):
     alpha_attention: float = Field(default=1.0, gt=0, description="further multiplier of W_Q, W_K, W_V, W_O")
     alpha_mlp: float = Field(default=1.0, gt=0, description="further multiplier of W_in, W_out")
     alpha_unembed: float = Field(default=1.0, gt=0, description="further multiplier of W_U")
-    seed: int = Field(default=0, ge=0, description="seed of the initial weights")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the initial weights")
 
     @property
     def alpha_by_role(self) -> dict[Role, float]:
@@ -55,12 +55,8 @@ class Optimizer(Section):
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's decay of the first moment")
     beta2: float = Field(default=0.98, ge=0, lt=1, description="Adam's decay of the second moment")
     eps: float = Field(default=1e-8, gt=0, description="Adam's epsilon")
-    warmup: int = Field(
-        default=10, ge=0, description="steps of linear warm-up, min(step / warmup, 1); first rate 0"
-    )
-    weight_decay: float = Field(
-        default=1.0, ge=0, description="decoupled weight decay, on every trained tensor"
-    )
+    warmup: int = Field(default=10, ge=0, description="steps of linear warm-up, min(step / warmup, 1); first rate 0")
+    weight_decay: float = Field(default=1.0, ge=0, description="decoupled weight decay, on every trained tensor")
 
     def rate(self, step: int) -> float:
         """Learning rate of the update that leads from `step` to `step + 1`."""
@@ -71,9 +67,7 @@ class NormConstraint(Section):
     """Constant weight norm: rescale after every step, globally or tensor by tensor."""
 
     fixed_norm: bool = Field(default=False, description="hold the weight norm constant")
-    norm_grain: Literal["global", "tensor"] = Field(
-        default="global", description="one norm, or one per tensor"
-    )
+    norm_grain: Literal["global", "tensor"] = Field(default="global", description="one norm, or one per tensor")
     norm_radius: float | None = Field(default=None, gt=0, description="radius to hold; none: the one found")
     norm_from_step: int = Field(default=0, ge=0, description="step from which the norm is held")
 
@@ -83,12 +77,8 @@ class Schedule(Section):
 
     steps: int = Field(default=40_000, ge=1, description="optimizer steps")
     eval_every: int = Field(default=20, ge=1, description="steps between evaluations (lines of the history)")
-    checkpoint_every: int = Field(
-        default=200, ge=1, description="steps between checkpoints, after the early ones"
-    )
-    checkpoints_per_decade: int = Field(
-        default=12, ge=0, description="early checkpoints, log-spaced, per factor 10"
-    )
+    checkpoint_every: int = Field(default=200, ge=1, description="steps between checkpoints, after the early ones")
+    checkpoints_per_decade: int = Field(default=12, ge=0, description="early checkpoints, log-spaced, per factor 10")
     checkpoint_on_move: float = Field(
         default=0.5,
         gt=0,
@@ -154,9 +144,7 @@ class TrainConfig(Section):
         from circuitgrok.presets import PRESETS
 
         if name not in PRESETS:
-            raise ValueError(
-                f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}"
-            )
+            raise ValueError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
         return cls().with_(**PRESETS[name])
 
     def with_(self, **leaves: Any) -> "TrainConfig":
@@ -199,9 +187,7 @@ class TrainConfig(Section):
     def name(self) -> str:
         """A folder name that says the most varied fields, and the hash."""
         held = "-sphere" if self.constraint.fixed_norm else ""
-        return (
-            f"p{self.task.p}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
-        )
+        return f"p{self.task.p}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
 
     @property
     def stack_key(self) -> str:

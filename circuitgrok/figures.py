@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777",
 )  # fmt: skip
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -102,7 +102,7 @@ def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> No
     other.set_ylim(0, None)
     other.grid(False)
     lines = [*ax.get_lines(), *other.get_lines()]
-    ax.legend(lines, [line.get_label() for line in lines], loc="lower left")
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
 
 
 def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:
@@ -126,10 +126,18 @@ def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[in
 def spectrum(table: "pd.DataFrame", step: int, tensor: str) -> dict[int, float]:
     """Energy by frequency out of a table of measures (group `fourier`); tensor is W_E or W_L."""
     prefix = f"power_{tensor}["
-    row = table.loc[step]
-    return {
-        int(name[len(prefix) : -1]): float(row[name]) for name in table.columns if name.startswith(prefix)
-    }
+    names = [str(name) for name in table.columns if str(name).startswith(prefix)]
+    values = table.loc[[step], names].to_numpy()[0].tolist()
+    return {int(name[len(prefix) : -1]): value for name, value in zip(names, values, strict=True)}
+
+
+def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, style: str, label: str) -> None:
+    """The median of `y` at each `x` as a line, the range over seeds as a band, every seed as a dot."""
+    grouped = rows.groupby(x)[y]
+    middle, low, high = grouped.median(), grouped.min(), grouped.max()
+    ax.plot(middle.index, middle, color=colour, ls=style, label=label)
+    ax.fill_between(middle.index.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.12, lw=0)
+    ax.plot(rows[x], rows[y], ".", color=colour, ms=3.5, alpha=0.7)
 
 
 def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":

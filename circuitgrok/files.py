@@ -46,6 +46,12 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def drop_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed half-way left beside the files of a folder."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def sha256(content: bytes) -> str:
     """Hexadecimal SHA-256.
 
@@ -59,10 +65,10 @@ def read_verified(path: Path, digest: str, at_most: int) -> bytes:
     """The bytes of a plain file inside its folder, if their SHA-256 is `digest`.
 
     Raises:
-        DamagedFile: Missing, a link, larger than `at_most`, or not the bytes that were written.
+        DamagedFile: Missing, not a plain file, larger than `at_most`, or not the bytes that were written.
     """
-    if path.is_symlink():
-        raise DamagedFile(f"{path} is a link; checkpoints are plain files inside the run's folder")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DamagedFile(f"{path} is a link or a folder; checkpoints are plain files inside the run's folder")
     try:
         with open(path, "rb") as file:
             content = file.read(at_most + 1)
@@ -119,10 +125,12 @@ class JsonLines:
 
     def __init__(self, path: Path, length: int = 0) -> None:
         self.path = path
+        found = path.stat().st_size if path.exists() else 0
+        if found < length:
+            raise DamagedFile(f"{path} is {found} bytes long, but {length} had been written")
         self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
-        if self._file.tell() < length:
-            raise DamagedFile(f"{path} is {self._file.tell()} bytes long, but {length} had been written")
         self._file.truncate(length)
+        self._file.seek(0, os.SEEK_END)  # truncating leaves the position, and so `sync`, where it was
 
     def append(self, record: dict[str, Any]) -> None:
         """Write one record as a line and hand it to the system."""

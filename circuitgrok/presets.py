@@ -5,7 +5,17 @@ from typing import Any
 PRESETS: dict[str, dict[str, Any]] = {
     # Ours: the smallest one-layer transformer we found that memorises within 200 steps, stays near
     # chance on the test set for thousands, and groks inside a minute on two cores.
-    "quickstart": {},
+    "quickstart": {
+        "p": 29,
+        "frac_train": 0.5,
+        "d_model": 64,
+        "d_head": 16,
+        "d_mlp": 256,
+        "weight_decay": 2.0,
+        "steps": 4000,
+        "eval_every": 10,
+        "checkpoint_every": 50,
+    },
     # Nanda et al. 2023 (arXiv:2301.05217), the authors' code: 1 layer, d_model 128, 4 heads, d_mlp 512,
     # ReLU, MLP biases only, AdamW 1e-3, weight decay 1, betas (.9, .98), 10 warm-up steps whose first
     # has rate 0, 30 % of the pairs, 114 classes, `random.seed(0)` split; 40 k steps analysed.

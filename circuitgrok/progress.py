@@ -1,8 +1,9 @@
 """What a person sees while a stack trains: a live bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any, TextIO
 
@@ -59,9 +60,8 @@ class LiveProgress:
             done = step - self._started_at
             left = (now - self._started) / done * (self._total - step) if done else None
             eta = f", {left:.0f} s left" if left is not None else ""
-            self._console.print(
-                f"{self._label}: step {step}/{self._total}{eta}  {self._text}", highlight=False
-            )
+            line = f"{self._label}: step {step}/{self._total}{eta}  {self._text}"
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def end(self) -> None:
         """Close the bar."""
@@ -85,3 +85,21 @@ def describe(records: Sequence[dict[str, Any]]) -> str:
         return text
     grokked = sum(record["test_acc"] >= 0.95 for record in records)
     return f"medians: {text}  test acc ≥ 0.95: {grokked}/{len(records)}"
+
+
+@contextlib.contextmanager
+def ticks(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with (done, total): a bar on a terminal, a plain line at the end elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(file=sys.stderr)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tick(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if done == total and not quiet and not console.is_terminal:
+                console.print(f"{what}: {total} checkpoints", highlight=False, soft_wrap=True)
+
+        yield tick

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from circuitgrok.files import (
     DamagedFile,
     canonical_json,
+    drop_temporaries,
     json_lines,
     read_json,
     read_verified,
@@ -83,9 +84,7 @@ class Run:
         if not isinstance(manifest, dict) or "config" not in manifest:
             raise DamagedFile(f"{file} is damaged: it holds no config")
         if manifest.get("format") != FORMAT:
-            raise RunError(
-                f"{file} has format {manifest.get('format')!r}; this version reads format {FORMAT}"
-            )
+            raise RunError(f"{file} has format {manifest.get('format')!r}; this version reads format {FORMAT}")
         return manifest
 
     @cached_property
@@ -93,11 +92,16 @@ class Run:
         """The validated config.
 
         Raises:
-            DamagedFile: The config does not have the hash that was recorded beside it.
+            DamagedFile: The config is refused, or has not the hash that was recorded beside it.
         """
-        from circuitgrok.config import TrainConfig
+        from pydantic import ValidationError
 
-        config = TrainConfig.model_validate(self.manifest["config"])
+        from circuitgrok.config import TrainConfig, explain
+
+        try:
+            config = TrainConfig.model_validate(self.manifest["config"])
+        except ValidationError as error:
+            raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error))}") from None
         if config.hash != self.manifest.get("hash"):
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: the config does not match its hash")
         return config
@@ -113,11 +117,7 @@ class Run:
         found = {}
         for record in json_lines(self.path / "index.jsonl"):
             step, digest = record.get("step"), record.get("sha256")
-            if (
-                not isinstance(step, int)
-                or not isinstance(digest, str)
-                or record.get("file") != file_name(step)
-            ):
+            if not isinstance(step, int) or not isinstance(digest, str) or record.get("file") != file_name(step):
                 raise DamagedFile(f"{self.path / 'index.jsonl'} is damaged: unexpected entry {record!r:.200}")
             found[step] = digest
         return dict(sorted(found.items()))
@@ -181,13 +181,11 @@ class Run:
         chosen = list(index) if steps is None else list(steps)
         return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
-    def measure(
-        self, names: Sequence[str] | None = None, steps: Sequence[int] | None = None
-    ) -> "pd.DataFrame":
+    def measure(self, names: Sequence[str] | None = None, steps: Sequence[int] | None = None) -> "pd.DataFrame":
         """Measures along the run: one row per checkpoint, one column per measured number.
 
         Args:
-            names: Groups of measures (`circuitgrok.measures.table.NAMES`); all by default.
+            names: Groups of measures (`circuitgrok.measures.table.names_of_groups`); all by default.
             steps: Checkpoints to measure; all by default.
         """
         from circuitgrok.measures.table import measure_run
@@ -216,9 +214,7 @@ def runs_below(folder: str | os.PathLike[str]) -> list[Run]:
     """All runs in a folder and its subfolders, by path."""
     root = Path(folder)
     if not root.is_dir():
-        raise RunError(
-            f"{root} is not a folder; runs are written to checkpoints/ unless --out says otherwise"
-        )
+        raise RunError(f"{root} is not a folder; runs are written to checkpoints/ unless --out says otherwise")
     return [Run(file.parent) for file in sorted(root.rglob("config.json"))]
 
 
@@ -231,9 +227,7 @@ def file_name(step: int) -> str:
     return f"step_{step:09d}.safetensors"
 
 
-def create(
-    path: Path, config: "TrainConfig", environment: Mapping[str, Any], start: Mapping[str, Any]
-) -> Run:
+def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], start: Mapping[str, Any]) -> Run:
     """Make the folder of a run, or open it if it holds this very run.
 
     Raises:
@@ -243,9 +237,7 @@ def create(
     if (path / "config.json").exists():
         run = load(path)
         if run.config.hash != config.hash:
-            changed = ", ".join(
-                f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items()
-            )
+            changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
             raise RunError(f"{path} holds a different run ({changed}); choose another --out")
         return run
     manifest = {
@@ -282,9 +274,15 @@ def write_resume(run: Run, step: int, tensors: "Params", note: Mapping[str, Any]
     content = pack(tensors, {**note, "step": step, "config": run.manifest["hash"]})
     write_atomically(folder / file_name(step), content)
     write_atomically(folder / f"{file_name(step)}.sha256", sha256(content).encode())
-    for old in resume_steps(run)[:-RESUME_POINTS_KEPT]:
-        (folder / file_name(old)).unlink(missing_ok=True)
-        (folder / f"{file_name(old)}.sha256").unlink(missing_ok=True)
+    drop_resume(run, resume_steps(run)[:-RESUME_POINTS_KEPT])
+
+
+def drop_resume(run: Run, steps: Sequence[int]) -> None:
+    """Remove resume points; each digest first, so that what a kill leaves over is no resume point."""
+    for step in steps:
+        file = run.path / "resume" / file_name(step)
+        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def resume_steps(run: Run) -> list[int]:
@@ -336,12 +334,12 @@ def locked(path: Path) -> Iterator[None]:
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=0.3)  # longer than `holder` takes to look
     except Timeout:
-        raise LockedRun(
-            f"{path} is being trained by {_holder_text(path)}; wait, or stop that process"
-        ) from None
+        raise LockedRun(f"{path} is being trained by {_holder_text(path)}; wait, or stop that process") from None
     try:
+        for folder in (path, path / "resume"):
+            drop_temporaries(folder)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
         write_atomically(path / ".holder", canonical_json(mine).encode())

@@ -18,6 +18,7 @@ from circuitgrok import tree
 from circuitgrok.config import TrainConfig
 from circuitgrok.interventions.constraints import Constraint, FixedNorm, FixedNormPerTensor
 from circuitgrok.interventions.losses import accuracy, cross_entropy
+from circuitgrok.models.fused import Workspace
 from circuitgrok.tree import Params
 
 PADDING = 64  # rows of the flat weights end on a vector register, so that no element sees a scalar tail
@@ -44,6 +45,8 @@ class Stack:
         radii: What the constraint remembers.
         train_pairs: The full batch.
         test_pairs: The rest.
+        workspace: Buffers of the training batch's forward and backward.
+        test_workspace: Buffers of the test batch's forward.
     """
 
     configs: list[TrainConfig]
@@ -53,11 +56,13 @@ class Stack:
     gradients: Params
     fixed: Params
     optimizer: torch.optim.Optimizer
-    constraint: Constraint
+    constraint: Constraint | None
     radii: dict[str, Tensor]
     decay: Tensor
     train_pairs: Batch
     test_pairs: Batch
+    workspace: Workspace
+    test_workspace: Workspace
 
     @property
     def weights(self) -> Params:
@@ -95,10 +100,12 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
         fixed={name: value for name, value in weights.items() if name not in trained},
         optimizer=_adam(flat, configs[0]),
         constraint=constraint,
-        radii=constraint(0, views, constraint.start(views)),
+        radii=constraint(0, views, constraint.start(views)) if constraint else {},
         decay=torch.tensor([[c.optimizer.weight_decay] for c in configs], dtype=flat.dtype),
         train_pairs=_batch(configs, train=True),
         test_pairs=_batch(configs, train=False),
+        workspace=Workspace(),
+        test_workspace=Workspace(),
     )
 
 
@@ -112,8 +119,10 @@ def _adam(flat: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
     return adam
 
 
-def _constraint(configs: Sequence[TrainConfig]) -> Constraint:
+def _constraint(configs: Sequence[TrainConfig]) -> Constraint | None:
     held = [config.constraint for config in configs]
+    if not any(c.fixed_norm for c in held):
+        return None
     kind = FixedNorm if held[0].norm_grain == "global" else FixedNormPerTensor
     given = [math.nan if c.norm_radius is None else c.norm_radius for c in held]
     return kind(
@@ -134,7 +143,7 @@ def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
 
 def forward(stack: Stack) -> tuple[Tensor, Tensor]:
     """Logits of the training pairs `[run pair c]`, and each run's training loss `[run]`."""
-    logits = stack.configs[0].model.training_logits(stack.weights, stack.train_pairs.inputs)
+    logits = stack.configs[0].model.training_logits(stack.weights, stack.train_pairs.inputs, stack.workspace)
     return logits, cross_entropy(logits, stack.train_pairs.labels).mean(-1)
 
 
@@ -148,14 +157,15 @@ def update(stack: Stack, losses: Tensor, step: int) -> None:
         stack.flat.mul_(1 - rate * stack.decay)
         stack.optimizer.param_groups[0]["lr"] = rate
         stack.optimizer.step()
-        stack.radii = stack.constraint(step + 1, stack.views, stack.radii)
+        if stack.constraint:
+            stack.radii = stack.constraint(step + 1, stack.views, stack.radii)
 
 
 @torch.no_grad()
 def evaluate(stack: Stack, step: int, logits: Tensor, losses: Tensor) -> list[dict[str, float]]:
     """Each run's line of history: the training batch's own logits, and one forward of the test pairs."""
     model, unseen = stack.configs[0].model, stack.test_pairs
-    test_logits = model.training_logits(stack.weights, unseen.inputs)
+    test_logits = model.training_logits(stack.weights, unseen.inputs, stack.test_workspace)
     columns = {
         "train_loss": losses,
         "test_loss": cross_entropy(test_logits, unseen.labels).mean(-1),
@@ -171,18 +181,20 @@ def state_of(stack: Stack, i: int) -> Params:
     """Everything of run `i` that the next step needs: numbers, moments, radii."""
     moments = stack.optimizer.state[stack.flat]
     state = {name: moments[name][i] for name in ("exp_avg", "exp_avg_sq")} | {"flat": stack.flat[i]}
-    return state | {f"radius:{name}": value[i] for name, value in stack.radii.items()}
+    radii = stack.radii if stack.configs[i].constraint.fixed_norm else {}
+    return state | {f"radius:{name}": value[i] for name, value in radii.items()}
 
 
 def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
     """Set every run to a state taken by `state_of` at `step`."""
-    together = tree.stack(states)
     moments = stack.optimizer.state[stack.flat]
     moments["step"].fill_(float(step))
     targets = {"flat": stack.flat, "exp_avg": moments["exp_avg"], "exp_avg_sq": moments["exp_avg_sq"]}
-    for name, target in targets.items():
-        target.copy_(together[name])
-    stack.radii = {name: together[f"radius:{name}"].clone() for name in stack.radii}
+    for i, state in enumerate(states):
+        for name, target in targets.items():
+            target[i] = state[name]
+        for name, radii in stack.radii.items():
+            radii[i] = state.get(f"radius:{name}", torch.nan)
 
 
 def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.files import json_lines
-from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing
+from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing, events
 from circuitgrok.runs import Run, RunError, file_name, read_resume, resume_steps, usable_resume_steps
 
 if TYPE_CHECKING:
@@ -17,13 +17,9 @@ ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
 def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     """What happened in a run, given its table of measures (groups `polar` and `circuits`)."""
     history, config = run.history, run.config
-    events = {
-        name: crossing(history.index.tolist(), history[column].tolist(), level)
-        for name, (column, level) in ACCURACY_RULES.items()
-    }
     end = table.iloc[-1]
     norms = history["norm"]
-    peak = int(norms.idxmax())
+    peak = norms.idxmax()
     freqs = ", ".join(map(str, table.attrs["key_freqs"]))
     rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
     return [
@@ -32,7 +28,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f" (reference {ALPHA_REFERENCE})",
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
-            for name, event in events.items()
+            for name, event in events(history).items()
         ),
         f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {peak}), end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
@@ -66,10 +62,10 @@ def run_row(run: Run) -> RunRow:
     config, start = run.manifest["config"], run.manifest["start"]
     lines = [line for line in json_lines(run.path / "history.jsonl") if "diverged" not in line]
     steps = [line["step"] for line in lines]
-    events = {"memorised": "–", "grokked": "–"}
+    when = {"memorised": "–", "grokked": "–"}
     if lines:
         for name, (column, level) in ACCURACY_RULES.items():
-            events[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
+            when[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
     last: dict[str, Any] = lines[-1] if lines else {}
     init, task, held = config["init"], config["task"], config["constraint"]["fixed_norm"]
     return RunRow(
@@ -78,7 +74,7 @@ def run_row(run: Run) -> RunRow:
         alpha=f"{init['alpha']:g}×{init['scheme']} r₀={start['norm']:.1f}{' held' if held else ''}",
         state=run.state,
         steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
-        **events,
+        **when,
         train_acc=f"{last['train_acc']:.4f}" if last else "–",
         test_acc=f"{last['test_acc']:.4f}" if last else "–",
     )
@@ -103,11 +99,9 @@ def examine(run: Run) -> list[Finding]:
         findings.append(_look(run.path / file_name(step), lambda step=step: f"{len(run.at(step))} tensors"))
     for step in resume_steps(run):
         file = run.path / "resume" / file_name(step)
-        findings.append(
-            _look(file, lambda step=step: f"resume point, {len(read_resume(run, step)[0])} tensors")
-        )
+        findings.append(_look(file, lambda step=step: f"resume point, {len(read_resume(run, step)[0])} tensors"))
     unlisted = {file.name for file in run.path.glob("step_*.safetensors")} - {file_name(s) for s in run.steps}
-    findings += [Finding(name, True, "not in the index: whole, unused") for name in sorted(unlisted)]
+    findings += [Finding(f"unlisted {name}", True, "not in the index, not used") for name in sorted(unlisted)]
     return findings
 
 
@@ -122,7 +116,8 @@ def advice(run: Run, findings: Sequence[Finding]) -> str:
     usable = len(run.steps) - len(lost)
     last = usable_resume_steps(run)
     resume = f"training can go on from step {last[-1]}" if last else "training would start again from step 0"
-    return f"{len(damaged)} damaged; {usable} of {len(run.steps)} checkpoints can be used (steps= skips the rest); {resume}"
+    good = f"{usable} of {len(run.steps)} checkpoints can be used (name them by steps= or --steps)"
+    return f"{len(damaged)} damaged; {good}; {resume}"
 
 
 def _history(run: Run) -> Any:

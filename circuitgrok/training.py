@@ -113,6 +113,8 @@ def train(
     labels = list(names) if names is not None else [config.name for config in configs]
     if len(set(labels)) != len(labels) or len(labels) != len(configs):
         raise ValueError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1; got {threads}")
     here = environment(threads)
     with contextlib.ExitStack() as held, _threads(threads), _stop_signals() as stop:
         opened = []
@@ -120,7 +122,7 @@ def train(
             path = Path(out) / label
             held.enter_context(disk.locked(path))
             opened.append(disk.create(path, config, here, _start_facts(config)))
-        pending = [run for run in opened if run.state not in ("finished", "diverged")]
+        pending = [run for run in opened if run.state not in ("finished", "diverged") or _cut_short(run)]
         for run in pending:
             if not allow_inexact:
                 _same_environment(run, here)
@@ -154,6 +156,12 @@ def _start_facts(config: TrainConfig) -> dict[str, Any]:
         "split_hash": config.task.task().split_hash,
         "n_train": config.task.task().n_train,
     }
+
+
+def _cut_short(run: Run) -> bool:
+    """Whether the run was killed between the last line of its history and its last resume point."""
+    points = disk.resume_steps(run)
+    return run.state == "finished" and bool(points) and points[-1] < run.config.schedule.steps
 
 
 def _same_environment(run: Run, here: dict[str, Any]) -> None:
@@ -200,8 +208,11 @@ class _Writer:
     @classmethod
     def open(cls, run: Run, note: dict[str, Any]) -> "_Writer":
         """The files, cut back to what they held at the resume point that left `note`."""
-        history = JsonLines(run.path / "history.jsonl", note.get("history_bytes", 0))
-        index = JsonLines(run.path / "index.jsonl", note.get("index_bytes", 0))
+        with contextlib.ExitStack() as opened:
+            history = JsonLines(run.path / "history.jsonl", note.get("history_bytes", 0))
+            opened.callback(history.close)
+            index = JsonLines(run.path / "index.jsonl", note.get("index_bytes", 0))
+            opened.pop_all()
         return cls(run, history, index, note.get("recorded", -1), note.get("saved_loss", 0.0))
 
     def note(self) -> dict[str, Any]:
@@ -230,18 +241,20 @@ class _Writer:
         self.index.close()
 
 
-def _train_stack(
-    group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float
-) -> None:
+def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:
     stack = new_stack([run.config for run in group])
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
         points = [disk.read_resume(run, start) for run in group]
         put_state(stack, [tensors for tensors, _ in points], start)
         notes = [note for _, note in points]
-    writers = [_Writer.open(run, note) for run, note in zip(group, notes, strict=True)]
-    progress.begin(group, start, stack.configs[0].schedule.steps)
+    for run in group:  # the files are cut back below: later points would speak of lines that are gone
+        disk.drop_resume(run, [step for step in disk.resume_steps(run) if step > start])
+    writers: list[_Writer] = []
     try:
+        for run, note in zip(group, notes, strict=True):
+            writers.append(_Writer.open(run, note))
+        progress.begin(group, start, stack.configs[0].schedule.steps)
         _loop(stack, writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
@@ -258,11 +271,13 @@ def _loop(
     while True:
         logits, losses = forward(stack)
         records = None
-        if step % schedule.eval_every == 0 or step in scheduled or not bool(losses.isfinite().all()):
+        due, finite = step % schedule.eval_every == 0 or step in scheduled, losses.isfinite().tolist()
+        if due or not all(finite):
             records = evaluate(stack, step, logits, losses)
             for i, (writer, record) in enumerate(zip(writers, records, strict=True)):
-                weights = {name: value[i] for name, value in stack.weights.items()}
-                writer.record(record, weights, step in scheduled, schedule.checkpoint_on_move)
+                if due or not finite[i]:  # a neighbour's divergence leaves no line in this run's history
+                    weights = {name: value[i] for name, value in stack.weights.items()}
+                    writer.record(record, weights, step in scheduled, schedule.checkpoint_on_move)
             good = [i for i, writer in enumerate(writers) if not writer.diverged]
             if not good:
                 return

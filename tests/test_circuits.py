@@ -20,19 +20,15 @@ from oracles import (
 )
 
 from circuitgrok.measures.circuits import (
-    accuracy,
     cosine_coefficients,
-    cross_entropy,
     excluded_logits,
     excluded_loss,
     excluded_loss_by_freq,
     frac_explained,
-    logit_scale,
-    margin,
-    margin_summary,
     restricted_logits,
     restricted_loss,
 )
+from circuitgrok.measures.scores import accuracy, cross_entropy, logit_scale, margin, margin_summary
 
 EPS = torch.finfo(torch.float64).eps
 CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]
@@ -57,9 +53,7 @@ def test_restricted_loss_of_a_planted_circuit_is_its_full_loss(freqs):
     where = some_pairs(13)
     full = cross_entropy(logits, labels, where)
     # The logits are sums of cosines with errors of about 8 eps each, and a loss moves as much as they do.
-    torch.testing.assert_close(
-        restricted_loss(logits, labels, torch.tensor(freqs), where), full, rtol=0, atol=1e-13
-    )
+    torch.testing.assert_close(restricted_loss(logits, labels, torch.tensor(freqs), where), full, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("k", range(1, 7))

@@ -21,18 +21,20 @@ from oracles import (
 )
 
 from circuitgrok.measures.fourier import (
-    embed_energy,
     embed_spectrum,
     fourier_basis,
     fourier_gini,
     frequency_power,
     gini,
-    logit_energy,
     logit_spectrum,
-    neuron_argmax,
-    neuron_frequencies,
     neuron_logit_spectrum,
     sum_table,
+)
+from circuitgrok.measures.key_freqs import (
+    embed_energy,
+    logit_energy,
+    neuron_argmax,
+    neuron_frequencies,
     wl_energy,
 )
 

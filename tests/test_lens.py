@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from circuitgrok.lens import from_bridge, from_hooked_transformer, load_hooked_transformer, to_bridge
+from circuitgrok.models.fused import Workspace
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params, combine, stack
 
@@ -132,7 +133,7 @@ def test_logits_and_every_activation_agree_with_transformer_lens(model, dtype):
         else:
             agree(name, value, theirs[name])
     agree("logits", model.logits(params, INPUTS), logits[:, -1])
-    agree("training_logits", model.training_logits(stack([params]), INPUTS)[0], logits[:, -1])
+    agree("training_logits", model.training_logits(stack([params]), INPUTS, Workspace())[0], logits[:, -1])
 
     expected = {f"blocks.{i}.{name}" for i in range(model.n_layers) for name in BLOCK_HOOKS}
     expected |= {"hook_embed", "hook_pos_embed"}

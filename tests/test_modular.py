@@ -33,9 +33,7 @@ def test_inputs_and_labels_at_five_by_hand():
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(
-    ("p", "frac", "n_train"), [(5, 0.4, 10), (7, 0.5, 24), (10, 0.29, 28), (113, 0.3, 3830)]
-)
+@pytest.mark.parametrize(("p", "frac", "n_train"), [(5, 0.4, 10), (7, 0.5, 24), (10, 0.29, 28), (113, 0.3, 3830)])
 def test_split_has_the_stated_size(rule, p, frac, n_train):
     task = modular_addition(p, frac, seed=1, split=rule)
     assert n_train == int(frac * (p * p))  # 0.29 * 100 is 28.99..., and 28 it is
@@ -90,9 +88,7 @@ def test_mirror_seen_asks_for_b_a_in_the_training_set(p):
 def test_even_and_composite_moduli_are_fine(p):
     task = modular_addition(p, 0.5)
     assert sorted(task.labels.tolist()) == sorted(list(range(p)) * p)
-    assert all(
-        (a + b) % p == c for (a, b, _), c in zip(task.inputs.tolist(), task.labels.tolist(), strict=True)
-    )
+    assert all((a + b) % p == c for (a, b, _), c in zip(task.inputs.tolist(), task.labels.tolist(), strict=True))
 
 
 def test_hash_changes_if_and_only_if_the_split_does():
@@ -124,9 +120,7 @@ def test_named_splits_partition_the_pairs():
     assert torch.equal(seen | unseen, task.where("test")) and not (seen & unseen).any()
     assert seen.any() and unseen.any()
     assert task.mirror_seen[seen].all() and not task.mirror_seen[unseen].any()
-    with pytest.raises(
-        ValueError, match="split must be one of train, test, all, test_mirror_seen.*got 'val'"
-    ):
+    with pytest.raises(ValueError, match="split must be one of train, test, all, test_mirror_seen.*got 'val'"):
         task.where("val")
 
 

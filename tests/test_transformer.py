@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.forward import last_position_logits
-from circuitgrok.models.fused import readout
+from circuitgrok.models.fused import PLAIN, Workspace
 from circuitgrok.models.transformer import Scheme, Transformer, base_std
 from circuitgrok.tree import Params, combine, is_bias, norm, role, stack, unstack
 
@@ -36,11 +36,7 @@ def random_params(model: Transformer, seed: int = 0, alpha: float = 1.0) -> Para
     params = model.init(generator, alpha=alpha)
     return {
         name: value
-        + (
-            0.3 * torch.randn(value.shape, generator=generator)
-            if is_bias(name) or name.endswith(".w")
-            else 0.0
-        )
+        + (0.3 * torch.randn(value.shape, generator=generator) if is_bias(name) or name.endswith(".w") else 0.0)
         for name, value in params.items()
     }
 
@@ -69,7 +65,7 @@ def test_last_position_logits_equal_the_plain_forward(model, alpha):
 def test_training_logits_are_the_logits(model):
     params = random_stack(model)
     torch.testing.assert_close(
-        model.training_logits(params, INPUTS), model.logits(params, INPUTS), rtol=1e-12, atol=1e-12
+        model.training_logits(params, INPUTS, Workspace()), model.logits(params, INPUTS), rtol=1e-12, atol=1e-12
     )
 
 
@@ -86,9 +82,7 @@ def test_stack_equals_each_network_alone_and_vmap(model):
 @pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
 def test_each_network_of_a_stack_may_have_its_own_inputs(model):
     params = random_stack(model)
-    inputs = torch.stack(
-        [INPUTS[torch.randperm(25, generator=torch.Generator().manual_seed(i))[:7]] for i in range(3)]
-    )
+    inputs = torch.stack([INPUTS[torch.randperm(25, generator=torch.Generator().manual_seed(i))[:7]] for i in range(3)])
     alone = [model.logits(one, rows) for one, rows in zip(unstack(params), inputs, strict=True)]
     torch.testing.assert_close(model.logits(params, inputs), torch.stack(alone), rtol=1e-12, atol=1e-12)
 
@@ -131,7 +125,7 @@ def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_netwo
 
 
 @pytest.mark.parametrize("own_inputs", [False, True])
-def test_fused_backward_equals_autograd_of_the_plain_readout(own_inputs):
+def test_fused_backward_equals_autograd_of_the_plain_forward(own_inputs):
     model, params = small(), random_stack(small())
     inputs = torch.stack([INPUTS, INPUTS.flip(0), INPUTS.roll(4, 0)]) if own_inputs else INPUTS
     weights = torch.randn(3, 25, model.n_classes, generator=torch.Generator().manual_seed(9)).double()
@@ -142,8 +136,10 @@ def test_fused_backward_equals_autograd_of_the_plain_readout(own_inputs):
         (out * weights).square().sum().backward()
         return out.detach(), combine(lambda leaf: leaf.grad, leaves)
 
-    fused, fused_gradients = gradients(lambda leaves: model.training_logits(leaves, inputs))
-    plain, plain_gradients = gradients(lambda leaves: last_position_logits(model, leaves, inputs, readout))
+    workspace = Workspace()
+    gradients(lambda leaves: 2 * model.training_logits(leaves, inputs, workspace))  # leaves its buffers full
+    fused, fused_gradients = gradients(lambda leaves: model.training_logits(leaves, inputs, workspace))
+    plain, plain_gradients = gradients(lambda leaves: last_position_logits(model, leaves, inputs, PLAIN))
     torch.testing.assert_close(fused, plain, rtol=1e-12, atol=1e-12)
     for name, gradient in plain_gradients.items():
         scale = max(1.0, gradient.abs().max().item())
@@ -161,7 +157,7 @@ def test_gradient_of_the_dead_key_bias_is_zero():
 def test_fused_backward_refuses_a_second_derivative_instead_of_giving_a_wrong_one():
     model = small()
     params = {name: value.requires_grad_() for name, value in random_stack(model).items()}
-    loss = model.training_logits(params, INPUTS).square().sum()
+    loss = model.training_logits(params, INPUTS, Workspace()).square().sum()
     gradient = torch.autograd.grad(loss, params["blocks.0.mlp.W_in"], create_graph=True)[0]
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.sum().backward()
@@ -211,9 +207,7 @@ def test_std_of_each_matrix_is_that_of_its_named_base(scheme, n_layers):
 )
 def test_norm_of_each_base_init_at_the_reference_size(scheme, classes, expected):
     model = Transformer(d_vocab_out=classes)
-    assert norm(model.init(torch.Generator().manual_seed(0), scheme)).item() == pytest.approx(
-        expected, rel=0.01
-    )
+    assert norm(model.init(torch.Generator().manual_seed(0), scheme)).item() == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -278,9 +272,7 @@ def test_what_trains_is_chosen_by_role():
 
 
 def test_heads_that_do_not_fill_the_stream_are_refused_with_a_way_out():
-    with pytest.raises(
-        ValueError, match="got 4 \\* 16 = 64 and d_model 128: set d_head to 32 or set allow_narrow"
-    ):
+    with pytest.raises(ValueError, match="got 4 \\* 16 = 64 and d_model 128: set d_head to 32 or set allow_narrow"):
         Transformer(d_head=16)
     with pytest.raises(ValueError, match="change one of them or set allow_narrow_heads"):
         Transformer(n_heads=3, d_head=32)

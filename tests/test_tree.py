@@ -46,9 +46,7 @@ def test_every_tensor_of_a_transformer_has_its_role():
 
 @pytest.mark.parametrize("name", ["scalar", "W_E", "blocks.0.conv.W", "blocks.0.hook_embed"])
 def test_name_without_a_role_is_refused(name):
-    with pytest.raises(
-        ValueError, match=f"no role is known for a tensor named '{name}'; known roles are embed"
-    ):
+    with pytest.raises(ValueError, match=f"no role is known for a tensor named '{name}'; known roles are embed"):
         role(name)
 
 
@@ -80,9 +78,7 @@ def test_dot_is_that_of_the_flat_vectors_and_an_inner_product(i, j, c):
     torch.testing.assert_close(dot(scaled, y), c * dot(x, y), rtol=1e-12, atol=1e-10)
     torch.testing.assert_close(norm(scaled), abs(c) * norm(x), rtol=1e-12, atol=1e-12)
     assert dot(x, y).abs() <= norm(x) * norm(y)
-    torch.testing.assert_close(
-        dot(combine(torch.add, x, y), y), dot(x, y) + dot(y, y), rtol=1e-12, atol=1e-12
-    )
+    torch.testing.assert_close(dot(combine(torch.add, x, y), y), dot(x, y) + dot(y, y), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("leading", [(3,), (3, 2)])
@@ -179,6 +175,4 @@ def test_ravel_and_unravel_under_vmap_are_those_of_the_stack():
 
 def test_norm_of_a_flat_vector_is_that_of_its_params():
     params = draw(0, dtype=torch.float32)
-    assert norm(params).item() == pytest.approx(
-        math.sqrt((ravel(params).double() ** 2).sum().item()), rel=1e-12
-    )
+    assert norm(params).item() == pytest.approx(math.sqrt((ravel(params).double() ** 2).sum().item()), rel=1e-12)

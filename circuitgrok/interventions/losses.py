@@ -26,9 +26,7 @@ def cross_entropy(
     return -log_probs.gather(-1, index).squeeze(-1)
 
 
-def accuracy(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, "*labelled pair"]
-) -> Float[Tensor, "*stack"]:
+def accuracy(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, "*labelled pair"]) -> Float[Tensor, "*stack"]:
     """Share of pairs whose largest logit is the right class: an integer count over the number of pairs."""
     right = (logits.argmax(-1) == labels).sum(-1)
     return right.double() / logits.shape[-2]

@@ -19,14 +19,13 @@ in float64, where losses below 1e-7 can still be told apart.
 Source: Nanda et al. 2023 (arXiv:2301.05217), section 5.1, and the authors' code.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures.fourier import fourier_basis, sum_table
+from circuitgrok.measures.scores import picked
 
 
 def restricted_logits(
@@ -103,14 +102,14 @@ def restricted_loss(
         >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
         >>> clock = sum(8 * torch.cos(2 * torch.pi * k / 13 * (a + b - c)) for k in (2, 5)).reshape(169, 13)
         >>> labels, everywhere = ((a + b) % 13)[..., 0].flatten(), torch.ones(169, dtype=torch.bool)
-        >>> full = cross_entropy(clock, labels, everywhere)
+        >>> full = cross_entropy(clock, labels).mean()
         >>> torch.isclose(restricted_loss(clock, labels, torch.tensor([2, 5]), everywhere), full)
         tensor(True)
 
     Source: Nanda et al. 2023, section 5.1. The paper counts 20 terms for five frequencies; like the
     authors' code we take the two sum waves of each, at the logits, and keep the constant.
     """
-    pairs = _picked(where)
+    pairs = picked(where)
     loss = -_restricted_table(logits, key_freqs).log_softmax(-1)
     return loss[..., _pair_sums(logits)[pairs], labels[pairs]].mean(-1)
 
@@ -146,9 +145,9 @@ def excluded_loss(
 
     Source: Nanda et al. 2023, section 5.1, figure 7.
     """
-    pairs = _picked(where)
+    pairs = picked(where)
     waves = _wave_table(_clock_sums(logits), key_freqs)[..., _pair_sums(logits)[pairs], :]
-    return _losses(logits[..., pairs, :].double() - waves, labels[pairs]).mean(-1)
+    return cross_entropy(logits[..., pairs, :].double() - waves, labels[pairs]).mean(-1)
 
 
 def excluded_loss_by_freq(
@@ -180,11 +179,11 @@ def excluded_loss_by_freq(
 
     Source: the authors' code of Nanda et al. 2023, which excludes one frequency at a time.
     """
-    pairs, sums = _picked(where), _clock_sums(logits)
+    pairs, sums = picked(where), _clock_sums(logits)
     _check(key_freqs, sums.shape[-1])
     rows, sum_of = logits[..., pairs, :].double(), _pair_sums(logits)[pairs]
     losses = [
-        _losses(rows - _wave_table(sums, freq)[..., sum_of, :], labels[pairs]).mean(-1)
+        cross_entropy(rows - _wave_table(sums, freq)[..., sum_of, :], labels[pairs]).mean(-1)
         for freq in key_freqs[:, None]
     ]
     return torch.stack(losses, dim=-1) if len(key_freqs) else rows.new_empty((*rows.shape[:-2], 0))
@@ -221,9 +220,7 @@ def cosine_coefficients(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor,
     return diagonal @ cosines.T * cosines[:, 0] / p**2  # cosines[:, 0] is 1 / norm of cos(w_k t)
 
 
-def frac_explained(
-    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack"]:
+def frac_explained(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]) -> Float[Tensor, "*stack"]:
     """Share of the logits' variance that sum_k alpha_k cos(w_k (a + b - c)) explains, k in `key_freqs`.
 
     Args:
@@ -252,135 +249,6 @@ def frac_explained(
     return explained / (p**3 * logits.double().var((-2, -1), correction=0))
 
 
-def cross_entropy(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> Float[Tensor, "*stack"]:
-    """Mean cross-entropy over the pairs that `where` picks, in nats, from a float64 log-softmax.
-
-    Args:
-        logits: One row per pair, any number of classes.
-        labels: The right class of each pair.
-        where: The pairs to average over.
-
-    Returns:
-        ln c for logits that are all equal.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> pairs = torch.ones(4, dtype=torch.bool)
-        >>> cross_entropy(torch.zeros(4, 2), torch.tensor([0, 1, 1, 0]), pairs).round(decimals=4)
-        tensor(0.6931, dtype=torch.float64)
-    """
-    pairs = _picked(where)
-    return _losses(logits[..., pairs, :].double(), labels[pairs]).mean(-1)
-
-
-def accuracy(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> Float[Tensor, "*stack"]:
-    """Share of the pairs that `where` picks whose largest logit is the right one: a count over a count.
-
-    Args:
-        logits: One row per pair, any number of classes. Of equal logits the first one counts.
-        labels: The right class of each pair.
-        where: The pairs to count.
-
-    Returns:
-        0..1, exactly 1 if all are right.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> pairs = torch.tensor([True, True, True, False])
-        >>> accuracy(torch.eye(4), torch.tensor([0, 1, 3, 3]), pairs).round(decimals=4)
-        tensor(0.6667, dtype=torch.float64)
-    """
-    pairs = _picked(where)
-    right = (logits[..., pairs, :].argmax(-1) == labels[pairs]).sum(-1)
-    return right.double() / len(pairs)
-
-
-def margin(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"]
-) -> Float[Tensor, "*stack pair"]:
-    """How far the right logit of each pair is above the best of the others.
-
-    Args:
-        logits: One row per pair, any number of classes from two on.
-        labels: The right class of each pair.
-
-    Returns:
-        In units of the logits; negative where the answer is wrong.
-
-    Example:
-        >>> margin(torch.tensor([[1.0, 5.0, 2.0], [1.0, 5.0, 2.0]]), torch.tensor([1, 2]))
-        tensor([ 3., -3.], dtype=torch.float64)
-    """
-    is_right = one_hot(labels.long(), logits.shape[-1]).bool()
-    right = logits.double().masked_fill(~is_right, -torch.inf).amax(-1)
-    return right - logits.double().masked_fill(is_right, -torch.inf).amax(-1)
-
-
-class MarginSummary(NamedTuple):
-    """Margins over a set of pairs, in units of the logits.
-
-    Attributes:
-        mean: Mean margin.
-        min: Smallest margin: above 0 exactly if every pair is right.
-    """
-
-    mean: Float[Tensor, "*stack"]
-    min: Float[Tensor, "*stack"]
-
-
-def margin_summary(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> MarginSummary:
-    """Mean and smallest margin over the pairs that `where` picks.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> logits = torch.tensor([[1.0, 5.0, 2.0], [1.0, 5.0, 2.0]])
-        >>> mean, smallest = margin_summary(logits, torch.tensor([1, 2]), torch.tensor([True, True]))
-        >>> mean.item(), smallest.item()
-        (0.0, -3.0)
-    """
-    pairs = _picked(where)
-    margins = margin(logits[..., pairs, :], labels[pairs])
-    return MarginSummary(margins.mean(-1), margins.amin(-1))
-
-
-class LogitScale(NamedTuple):
-    """Size of the logits, each pair's mean over the classes taken out; in units of the logits.
-
-    Attributes:
-        mean_abs: Mean of |z|.
-        std: Root mean square of z.
-    """
-
-    mean_abs: Float[Tensor, "*stack"]
-    std: Float[Tensor, "*stack"]
-
-
-def logit_scale(logits: Float[Tensor, "*stack pair c"]) -> LogitScale:
-    """Mean |z| and standard deviation of the class-centred logits z, over all pairs and classes.
-
-    Under cross-entropy the weight norm and this scale rise together; a claim about the one needs the other.
-
-    Example:
-        >>> mean_abs, std = logit_scale(torch.tensor([[11.0, 9.0], [-2.0, 2.0]]))
-        >>> round(mean_abs.item(), 4), round(std.item(), 4)
-        (1.5, 1.5811)
-    """
-    centred = logits.double() - logits.double().mean(-1, keepdim=True)
-    return LogitScale(centred.abs().mean((-2, -1)), centred.square().mean((-2, -1)).sqrt())
-
-
 def _restricted_table(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack p c"]:
     sums = _clock_sums(logits)
     return _wave_table(sums, key_freqs) + sums.mean(-2, keepdim=True)
@@ -407,20 +275,6 @@ def _pair_sums(logits: Float[Tensor, "*stack pair c"]) -> Int[Tensor, " pair"]:
     """(a + b) mod p of each pair."""
     residue = torch.arange(logits.shape[-1], device=logits.device)
     return ((residue[:, None] + residue) % len(residue)).flatten()
-
-
-def _losses(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"]) -> Tensor:
-    """`[*stack pair]`: cross-entropy of each pair."""
-    rows = torch.arange(len(labels), device=labels.device)
-    return -logits.log_softmax(-1)[..., rows, labels]
-
-
-def _picked(where: Bool[Tensor, " pair"]) -> Int[Tensor, " picked"]:
-    """The pairs of a mask, as indices; at least one."""
-    pairs = where.nonzero().flatten()
-    if not len(pairs):
-        raise ValueError("where must pick at least one pair; it is False everywhere")
-    return pairs
 
 
 def _check(key_freqs: Int[Tensor, " freq"], p: int) -> None:

@@ -7,7 +7,10 @@ run that never gets there is censored at its last evaluation: that is not eviden
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURACY_RULES: dict[str, tuple[str, float]] = {
     "memorised": ("train_acc", 0.99),
@@ -60,3 +63,12 @@ def crossing(steps: Sequence[int], values: Sequence[float], threshold: float, ho
         if all(above[i : i + hold + 1]):
             return Event(steps[i - 1] if i else -1, steps[i], None)
     return Event(steps[-1], None, steps[-1])
+
+
+def events(history: "pd.DataFrame") -> dict[str, Event]:
+    """When a run memorised and when it grokked, by `ACCURACY_RULES`, out of its history."""
+    steps = [int(step) for step in history.index.to_numpy()]
+    return {
+        name: crossing(steps, history[column].to_numpy().tolist(), level)
+        for name, (column, level) in ACCURACY_RULES.items()
+    }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures import circuits, fourier
+from circuitgrok.measures import circuits, fourier, key_freqs, scores
 from circuitgrok.measures.polar import polar_path
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
@@ -69,15 +69,15 @@ def _neurons(at: Checkpoints) -> Tensor:
     params = {name: value[0] for name, value in at.params.items()}
     with torch.no_grad():
         cache = at.model.activations(params, at.task.inputs)
-    return cache[f"blocks.{at.model.n_layers - 1}.mlp.hook_post"][:, -1].double()
+    return cache[f"blocks.{at.model.n_layers - 1}.mlp.hook_post"][:, -1]
 
 
 KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {
-    "wl_energy": lambda at: fourier.wl_energy(at.W_L[0], at.model.p),
-    "embed_energy": lambda at: fourier.embed_energy(at.W_E[0], at.model.p),
-    "logit_energy": lambda at: fourier.logit_energy(at.logits[0]),
-    "neuron_argmax": lambda at: fourier.neuron_argmax(_neurons(at)),
-    "neuron_argmax_pure": lambda at: fourier.neuron_argmax(_neurons(at), min_purity=0.85),
+    "wl_energy": lambda at: key_freqs.wl_energy(at.W_L[0], at.model.p),
+    "embed_energy": lambda at: key_freqs.embed_energy(at.W_E[0], at.model.p),
+    "logit_energy": lambda at: key_freqs.logit_energy(at.logits[0]),
+    "neuron_argmax": lambda at: key_freqs.neuron_argmax(_neurons(at)),
+    "neuron_argmax_pure": lambda at: key_freqs.neuron_argmax(_neurons(at), min_purity=0.85),
 }
 
 
@@ -104,16 +104,22 @@ def fourier_columns(at: Checkpoints) -> Columns:
 
 def circuit_columns(at: Checkpoints) -> Columns:
     """Loss and accuracy in full, restricted to the key frequencies, and without them, on every split."""
-    labels, variants = at.task.labels, {"loss": at.logits}
-    variants["restricted_loss"] = circuits.restricted_logits(at.logits, at.key_freqs)
-    variants["excluded_loss"] = circuits.excluded_logits(at.logits, at.key_freqs)
-    by_pair = {name: cross_entropy(logits, labels) for name, logits in variants.items()}
-    by_pair["accuracy"] = (at.logits.argmax(-1) == labels).double()
+    labels = at.task.labels
+    by_pair = {
+        "loss": cross_entropy(at.logits, labels),
+        "accuracy": (at.logits.argmax(-1) == labels).double(),
+        "excluded_loss": cross_entropy(circuits.excluded_logits(at.logits, at.key_freqs), labels),
+    }
     columns = {
         f"{name}[{split}]": values[:, at.task.where(split)].mean(-1)
         for name, values in by_pair.items()
         for split in SPLITS
     }
+    for split in SPLITS:
+        where = at.task.where(split)
+        none = at.logits.new_full(at.logits.shape[:1], torch.nan)  # a small task may lack a kind of mirror
+        restricted = circuits.restricted_loss(at.logits, labels, at.key_freqs, where) if bool(where.any()) else none
+        columns[f"restricted_loss[{split}]"] = restricted
     without = circuits.excluded_loss_by_freq(at.logits, labels, at.key_freqs, at.task.is_train)
     columns |= {f"excluded_loss[{k}]": without[:, i] for i, k in enumerate(at.key_freqs.tolist())}
     columns["frac_explained"] = circuits.frac_explained(at.logits, at.key_freqs)
@@ -123,8 +129,8 @@ def circuit_columns(at: Checkpoints) -> Columns:
 
 def scale_columns(at: Checkpoints) -> Columns:
     """Size of the logits, and margins on each side of the split."""
-    scale = circuits.logit_scale(at.logits)
-    margins = circuits.margin(at.logits, at.task.labels)
+    scale = scores.logit_scale(at.logits)
+    margins = scores.margin(at.logits, at.task.labels)
     columns = {"logit_scale": scale.mean_abs, "logit_std": scale.std}
     for split in ("train", "test"):
         here = margins[:, at.task.where(split)]

@@ -247,17 +247,13 @@ def _direction(params: Params) -> Params:
 
 def _check_names(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
     if one.keys() != other.keys():
-        raise ValueError(
-            f"the vectors differ in their names: only one has {sorted(one.keys() ^ other.keys())}"
-        )
+        raise ValueError(f"the vectors differ in their names: only one has {sorted(one.keys() ^ other.keys())}")
 
 
 def _check_steps(stack: Params, steps: Int[Tensor, " ckpt"]) -> None:
     lengths = {len(value) for value in stack.values()}
     if lengths != {len(steps)}:
-        raise ValueError(
-            f"steps must be one per checkpoint; got {len(steps)} for {sorted(lengths)} checkpoints"
-        )
+        raise ValueError(f"steps must be one per checkpoint; got {len(steps)} for {sorted(lengths)} checkpoints")
     if not bool((steps.diff() > 0).all()):
         raise ValueError(f"steps must increase; got {steps.tolist()}")
     if not any(bool(value.any()) for value in stack.values()):

@@ -5,7 +5,7 @@ of measures that was asked for. A group is a function of such a stack that gives
 measure means adding a column to a group, or a group to `GROUPS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 
     from circuitgrok.runs import Run
 
-NAMES = ("polar", *GROUPS)
 _NUMBERS = 2**25  # neuron activations of the checkpoints that are taken together
+
+
+def names_of_groups() -> tuple[str, ...]:
+    """The groups that can be measured: `polar`, which looks at the whole path, and those of `GROUPS`."""
+    return ("polar", *GROUPS)
 
 
 def measure_run(
@@ -27,6 +31,7 @@ def measure_run(
     steps: Sequence[int] | None = None,
     *,
     rule: str = "wl_energy",
+    tick: Callable[[int, int], None] | None = None,
 ) -> "pd.DataFrame":
     """Measures along a run: one row per checkpoint, one column per number.
 
@@ -40,6 +45,7 @@ def measure_run(
         names: Groups to measure: polar, fourier, circuits, scale; all by default.
         steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `groups.KEY_FREQUENCY_RULES`.
+        tick: Called with (checkpoints done, all) as the work goes on.
 
     Raises:
         ValueError: An unknown group or rule.
@@ -47,10 +53,11 @@ def measure_run(
     """
     import pandas as pd
 
-    chosen = list(NAMES if names is None else names)
-    unknown = [name for name in chosen if name not in NAMES]
+    known = names_of_groups()
+    chosen = list(known if names is None else names)
+    unknown = [name for name in chosen if name not in known]
     if unknown:
-        raise ValueError(f"unknown measures {unknown}; there are {', '.join(NAMES)}")
+        raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
     model, task = run.config.model, run.task
     at = sorted(set(run.steps if steps is None else steps))
     key_freqs = key_frequencies(rule, run.at(run.steps[-1]), model, task)
@@ -64,6 +71,8 @@ def measure_run(
         for group in wanted:
             for name, value in group(here).items():
                 columns.setdefault(name, []).append(value)
+        if tick:
+            tick(min(i + size, len(at)), len(at))
     table = pd.DataFrame({name: torch.cat(parts).numpy() for name, parts in columns.items()}, index=at)
     table.index.name = "step"
     table.attrs = {

@@ -45,9 +45,7 @@ def _block(model: Transformer, params: Params, at: str, resid: Tensor, cache: di
     pre = normed("ln2.", resid) @ params[at + "mlp.W_in"] + params[at + "mlp.b_in"]
     cache[at + "mlp.hook_pre"] = pre
     cache[at + "mlp.hook_post"] = ACTIVATIONS[model.act](pre)
-    cache[at + "hook_mlp_out"] = (
-        cache[at + "mlp.hook_post"] @ params[at + "mlp.W_out"] + params[at + "mlp.b_out"]
-    )
+    cache[at + "hook_mlp_out"] = cache[at + "mlp.hook_post"] @ params[at + "mlp.W_out"] + params[at + "mlp.b_out"]
     cache[at + "hook_resid_post"] = resid + cache[at + "hook_mlp_out"]
     return cache[at + "hook_resid_post"]
 

@@ -12,11 +12,11 @@ Everything takes one network, or a stack of networks with one more axis in front
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from circuitgrok.models.fused import Kernels, Rows, weighted_values
 from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.tree import Params
 
@@ -26,38 +26,16 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class _Stream(NamedTuple):
-    """Vectors at one position: `rows[token]` for each pair; without token a row per pair (or one for all)."""
-
-    rows: Tensor
-    token: Tensor | None
-
-    def map(self, f: Callable[[Tensor], Tensor]) -> "_Stream":
-        return _Stream(f(self.rows), self.token)
-
-    def spread(self) -> Tensor:
-        """One row per pair (a single row stays single and broadcasts)."""
-        if self.token is None:
-            return self.rows
-        if self.rows.ndim == 2:
-            return self.rows.index_select(0, self.token)
-        stack, n_rows, width = self.rows.shape
-        index = self.token.expand(stack, -1) + n_rows * torch.arange(stack, device=self.token.device)[:, None]
-        return self.rows.reshape(-1, width).index_select(0, index.reshape(-1)).view(stack, -1, width)
-
-
-def last_position_logits(
-    model: Transformer, params: Params, inputs: Tensor, head: Callable[..., Tensor]
-) -> Tensor:
-    """Logits `[*stack, pair, c]` of the last position; `head` maps the mixed values of one layer to them.
+def last_position_logits(model: Transformer, params: Params, inputs: Tensor, kernels: Kernels) -> Tensor:
+    """Logits `[*stack, pair, c]` of the last position; `kernels` compute the costly parts of a single layer.
 
     Tokens are taken as (a, b, '=') without looking at the third; `Transformer.logits` checks it.
     """
     p, W_E, W_pos = model.p, params["embed.W_E"], params["pos_embed.W_pos"]
     tokens = W_E[..., :p, :]
-    first = _Stream(tokens + W_pos[..., 0:1, :], inputs[..., 0])
-    second = _Stream(tokens + W_pos[..., 1:2, :], inputs[..., 1])
-    last = _Stream(W_E[..., p:, :] + W_pos[..., 2:3, :], None)
+    first = Rows(tokens + W_pos[..., 0:1, :], inputs[..., 0])
+    second = Rows(tokens + W_pos[..., 1:2, :], inputs[..., 1])
+    last = Rows(W_E[..., p:, :] + W_pos[..., 2:3, :], None)
     for layer in range(model.n_layers - 1):
         block = _Block(model, params, layer)
         keys = [block.keys_values(s) for s in (first, second, last)]
@@ -68,9 +46,9 @@ def last_position_logits(
     keys = [block.keys_values(s) for s in (first, second, last)]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
     if model.normalization == "none" and model.n_layers == 1:
-        z = block.mixed_values(last, keys)
+        z = kernels.weighted_values(block.attention(last, keys), [value for _, value in keys])
         skip = last.rows + block.bias("attn.b_O")
-        return head(
+        return kernels.readout(
             z,
             block.W_O @ block["mlp.W_in"],
             skip @ block["mlp.W_in"] + block.bias("mlp.b_in"),
@@ -108,11 +86,11 @@ class _Block:
         weights = self[f"attn.W_{letter}"].transpose(-3, -2).flatten(-2)
         return x @ weights + self[f"attn.b_{letter}"].flatten(-2).unsqueeze(-2)
 
-    def keys_values(self, stream: _Stream) -> tuple[_Stream, _Stream]:
+    def keys_values(self, stream: Rows) -> tuple[Rows, Rows]:
         normed = stream.map(lambda x: self.norm(x, "ln1"))
         return normed.map(lambda x: self.heads(x, "K")), normed.map(lambda x: self.heads(x, "V"))
 
-    def scores(self, query: _Stream, key: _Stream) -> Tensor:
+    def scores(self, query: Rows, key: Rows) -> Tensor:
         """[pair head]; on the rows of `key` before spreading, if all pairs share the query."""
         split = (self.model.n_heads, self.model.d_head)
         if query.rows.shape[-2] == 1:
@@ -120,8 +98,8 @@ class _Block:
             return key.map(lambda k: (k.unflatten(-1, split) * one).sum(-1)).spread()
         return (query.spread().unflatten(-1, split) * key.spread().unflatten(-1, split)).sum(-1)
 
-    def mixed_values(self, stream: _Stream, keys: list[tuple[_Stream, _Stream]]) -> Tensor:
-        """The z of one position: values weighted by the softmax of scores over the positions it sees."""
+    def attention(self, stream: Rows, keys: list[tuple[Rows, Rows]]) -> list[Tensor]:
+        """Softmax of one position's scores over the positions it sees, for each of them `[pair head]`."""
         query = stream.map(lambda x: self.heads(self.norm(x, "ln1"), "Q") / math.sqrt(self.model.d_head))
         scores = [self.scores(query, key) for key, _ in keys]
         highest = scores[0]
@@ -129,19 +107,14 @@ class _Block:
             highest = torch.maximum(highest, score)
         weights = [(score - highest.detach()).exp() for score in scores]
         total = sum(weights[1:], start=weights[0])
-        split = (self.model.n_heads, self.model.d_head)
-        mixed = [
-            (weight / total).unsqueeze(-1) * value.spread().unflatten(-1, split)
-            for weight, (_, value) in zip(weights, keys, strict=True)
-        ]
-        return sum(mixed[1:], start=mixed[0]).flatten(-2)
+        return [weight / total for weight in weights]
 
-    def after_attention(self, stream: _Stream, keys: list[tuple[_Stream, _Stream]]) -> _Stream:
+    def after_attention(self, stream: Rows, keys: list[tuple[Rows, Rows]]) -> Rows:
         """The stream after the whole block. The first position sees itself alone and stays a table."""
         if len(keys) == 1:
             return stream.map(lambda x: self.after_mlp(x + self._through_O(keys[0][1].rows)))
-        attn_out = self._through_O(self.mixed_values(stream, keys))
-        return _Stream(self.after_mlp(stream.spread() + attn_out), None)
+        z = weighted_values(self.attention(stream, keys), [value for _, value in keys])
+        return Rows(self.after_mlp(stream.spread() + self._through_O(z)), None)
 
     def _through_O(self, z: Tensor) -> Tensor:
         return z @ self.W_O + self.bias("attn.b_O")

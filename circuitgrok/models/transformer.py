@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from circuitgrok.models.fused import PLAIN, Workspace, fused
 from circuitgrok.tree import ROLES, Params, Role, is_bias, role
 
 Scheme = Literal["nanda", "hooked_transformer", "bridge"]
@@ -37,9 +38,7 @@ class Transformer(BaseModel):
     act: Literal["relu", "gelu"] = Field(default="relu", description="activation function of the neurons")
     normalization: Literal["none", "LN"] = Field(default="none", description="LayerNorm, for controls")
     d_vocab_out: Literal["p", "p+1"] = Field(default="p+1", description="classes: without or with '='")
-    train_biases: tuple[BiasRole, ...] = Field(
-        default=("mlp",), description="roles whose biases train (else zero)"
-    )
+    train_biases: tuple[BiasRole, ...] = Field(default=("mlp",), description="roles whose biases train (else zero)")
     allow_narrow_heads: bool = Field(default=False, description="let n_heads * d_head differ from d_model")
 
     @model_validator(mode="after")
@@ -111,7 +110,7 @@ class Transformer(BaseModel):
                 params[name] = draw * (base_std(self, scheme, name) * factors[role(name)])
         return params
 
-    def logits(self, params: Params, inputs: Int[Tensor, "*stack pair 3"]) -> Float[Tensor, "*stack pair c"]:
+    def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
         """Logits at the last position, one row per input; differentiable any number of times.
 
         Args:
@@ -122,23 +121,24 @@ class Transformer(BaseModel):
             ValueError: An input is not (a, b, '=') with a, b < p; for other sequences use `activations`.
         """
         from circuitgrok.models.forward import last_position_logits
-        from circuitgrok.models.fused import readout
 
         if not bool((inputs[..., 2] == self.p).all()):
             raise ValueError(f"the last token of every input must be '=' ({self.p})")
         if not bool(((inputs[..., :2] >= 0) & (inputs[..., :2] < self.p)).all()):
             raise ValueError(f"the first two tokens of every input must be in 0..{self.p - 1}")
-        return last_position_logits(self, params, inputs, readout)
+        return last_position_logits(self, params, inputs, PLAIN)
 
     def training_logits(
-        self, params: Params, inputs: Int[Tensor, "*stack pair 3"]
-    ) -> Float[Tensor, "*stack pair c"]:
-        """The same logits with a hand-written, in-place backward: first derivatives only, no checks."""
-        from circuitgrok.models.forward import last_position_logits
-        from circuitgrok.models.fused import fused_relu_readout, readout
+        self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
+    ) -> Float[Tensor, "stack pair c"]:
+        """The logits of a stack, for one backward pass; no checks.
 
-        head = fused_relu_readout if self.act == "relu" else readout
-        return last_position_logits(self, params, inputs, head)
+        A single layer without LayerNorm is differentiated by hand, in buffers kept in `workspace`, which
+        the next call overwrites: take first derivatives, and take them before it.
+        """
+        from circuitgrok.models.forward import last_position_logits
+
+        return last_position_logits(self, params, inputs, fused(workspace, self.act))
 
     def activations(self, params: Params, inputs: Int[Tensor, "pair pos"]) -> dict[str, Tensor]:
         """Every activation of one network under TransformerLens' hook names, at all positions."""

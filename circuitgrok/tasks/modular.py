@@ -117,9 +117,7 @@ class ModularAddition(BaseModel):
         return _modular_addition(self.p, self.frac_train, self.data_seed, self.split)
 
 
-def modular_addition(
-    p: int = 113, frac_train: float = 0.3, seed: int = 0, split: SplitRule = "nanda"
-) -> Task:
+def modular_addition(p: int = 113, frac_train: float = 0.3, seed: int = 0, split: SplitRule = "nanda") -> Task:
     """All p^2 pairs of addition modulo p with a seeded split.
 
     Args:

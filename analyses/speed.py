@@ -1,0 +1,193 @@
+"""How fast is the training loop, and how far is it from the step's own matrix products?
+
+In one process, interleaved, on the `nanda` model (p = 113, 3830 pairs, float32 weights, float64 loss):
+our loop; a plain loop over TransformerLens' own bridge with the same loss, optimizer and trained
+tensors (training only, and with the test evaluation at every step that public notebooks do); and the
+step's six large matrix products alone. Then the share of checkpoint writing, and a stack of small runs
+against one by one. Only ratios taken within one run mean anything.
+
+    python analyses/speed.py [--quick] [--threads 2]
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import circuitgrok as cg
+from circuitgrok import runs, verdicts
+from circuitgrok.lens import to_bridge
+from circuitgrok.stack import Stack, evaluate, forward, initial_weights, new_stack, update
+from circuitgrok.training import environment
+
+LOSSES_COMPARED = 20
+
+
+class OurLoop:
+    """The package's own step."""
+
+    def __init__(self, configs: list[cg.TrainConfig]) -> None:
+        self.stack: Stack = new_stack(configs)
+        self.step = 0
+        self.losses: list[float] = []
+
+    def __call__(self) -> None:
+        """One step."""
+        _, losses = forward(self.stack)
+        self.losses.append(losses[0].item())
+        update(self.stack, losses, self.step)
+        self.step += 1
+
+    def with_evaluation(self) -> None:
+        """A step that also evaluates both sides of the split."""
+        logits, losses = forward(self.stack)
+        evaluate(self.stack, self.step, logits, losses)
+        update(self.stack, losses, self.step)
+        self.step += 1
+
+
+class BridgeLoop:
+    """A plain loop over TransformerLens' bridge, as a notebook would write it."""
+
+    def __init__(self, config: cg.TrainConfig) -> None:
+        model, task = config.model, config.task.task()
+        self.bridge = to_bridge(initial_weights(config), model)
+        # tl_parameters() gives views: a parameter is frozen if its memory belongs to a tensor that does not train.
+        views = self.bridge.tl_parameters()
+        frozen = {views[name].data_ptr() for name in model.shapes() if not model.is_trainable(name)}
+        trained = [w for w in self.bridge.parameters() if w.data_ptr() not in frozen]
+        for parameter in self.bridge.parameters():
+            parameter.requires_grad_(parameter.data_ptr() not in frozen)
+        settings = config.optimizer
+        self.optimizer = torch.optim.AdamW(
+            trained, lr=settings.lr, betas=(settings.beta1, settings.beta2), weight_decay=settings.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda s: settings.rate(s) / settings.lr)
+        self.train = task.inputs[task.is_train], task.labels[task.is_train]
+        self.test = task.inputs[~task.is_train], task.labels[~task.is_train]
+        self.losses: list[float] = []
+
+    def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy at the last position, in float64."""
+        return torch.nn.functional.cross_entropy(self.bridge(inputs)[:, -1].double(), labels)
+
+    def __call__(self) -> None:
+        """One step."""
+        loss = self.loss(*self.train)
+        self.losses.append(loss.item())
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+
+    def with_evaluation(self) -> None:
+        """A step with the test loss, as public notebooks take it."""
+        self()
+        with torch.no_grad():
+            self.loss(*self.test)
+
+
+def products(config: cg.TrainConfig) -> Callable[[], None]:
+    """The six large matrix products of one step, on buffers of their own."""
+    model, n = config.model, config.task.task().n_train
+    width = model.n_heads * model.d_head
+    z, post, grad = torch.randn(n, width), torch.randn(n, model.d_mlp), torch.randn(n, model.n_classes)
+    A, W, W_skip = (
+        torch.randn(width, model.d_mlp),
+        torch.randn(model.d_mlp, model.n_classes),
+        torch.randn(width, model.n_classes),
+    )
+
+    def run() -> None:
+        _ = z @ A, post @ W + z @ W_skip  # forward
+        back = grad @ W.T
+        _ = post.T @ grad, z.T @ back, back @ A.T + grad @ W_skip.T, z.T @ grad
+
+    return run
+
+
+def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median milliseconds of each task, taken in turn so that the machine's drift hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            begin = time.perf_counter()
+            task()
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def write_share(config: cg.TrainConfig, step_ms: float, rounds: int) -> dict[str, float]:
+    """Share of a run's time that writing its scheduled checkpoints takes."""
+    weights = initial_weights(config)
+    with tempfile.TemporaryDirectory() as folder:
+        run = runs.create(Path(folder) / "run", config, {}, {})
+        steps = iter(range(10**6))
+        ms = interleaved({"write": lambda: runs.write_checkpoint(run, next(steps), weights)}, rounds)["write"]
+    count = len(config.schedule.checkpoint_steps())
+    return {"write_ms": ms, "checkpoints": count, "share": ms * count / (step_ms * config.schedule.steps)}
+
+
+def stacking(rounds: int, size: int) -> dict[str, float]:
+    """Models x steps per second of a stack of quickstart runs, against the same runs one by one."""
+    configs = [cg.TrainConfig.preset("quickstart").with_(seed=seed) for seed in range(size)]
+    together, alone = OurLoop(configs), [OurLoop([config]) for config in configs]
+    ms = interleaved({"stack": together, "one by one": lambda: [loop() for loop in alone]}, rounds)
+    return {
+        "runs": size,
+        "stack_models_steps_per_s": 1e3 * size / ms["stack"],
+        "one_by_one_models_steps_per_s": 1e3 * size / ms["one by one"],
+        "ratio": ms["one by one"] / ms["stack"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How fast is the training loop?")
+    parser.add_argument("--quick", action="store_true", help="a small model and few rounds, for tests")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "speed")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    config = cg.TrainConfig.preset("nanda")
+    if given.quick:
+        config = config.with_(p=11, d_model=16, d_head=4, d_mlp=32, frac_train=0.5, steps=500)
+    rounds = 5 if given.quick else 40
+    ours, bridge = OurLoop([config]), BridgeLoop(config)
+    for _ in range(LOSSES_COMPARED):
+        ours()
+        bridge()
+    agreement = max(abs(a / b - 1) for a, b in zip(ours.losses, bridge.losses, strict=True))
+    tasks: dict[str, Callable[[], object]] = {
+        "our loop": ours,
+        "our loop, with test evaluation": ours.with_evaluation,
+        "bridge loop": bridge,
+        "bridge loop, with test evaluation": bridge.with_evaluation,
+        "six matrix products alone": products(config),
+    }
+    ms = interleaved(tasks, rounds)
+    result: dict[str, Any] = {
+        "median_ms_per_step": ms,
+        "times_faster_than_bridge": ms["bridge loop"] / ms["our loop"],
+        "times_faster_with_test_evaluation": ms["bridge loop, with test evaluation"]
+        / ms["our loop, with test evaluation"],
+        "times_the_matrix_products": ms["our loop"] / ms["six matrix products alone"],
+        "first_losses_differ_by": agreement,
+        "checkpoints": write_share(config, ms["our loop"], rounds),
+        "stacking": stacking(rounds, 3 if given.quick else 9),
+        "environment": environment(given.threads),
+        "commit": verdicts.commit(),
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    print("\n".join(f"{value:10.2f} ms  {name}" for name, value in ms.items()))
+    print(json.dumps({k: v for k, v in result.items() if k != "median_ms_per_step"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The named rules that pick a network's key frequencies, and what each neuron is tuned to.
+
+The rules (`embed_energy`, `wl_energy`, `neuron_argmax`, `logit_energy`) judge one network at a time,
+because their answers differ in length. Each reads its answer off a different place, and so they can
+disagree. A set is found once, at one checkpoint, and then kept along the run.
+
+Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.
+"""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitgrok.measures.fourier import (
+    by_frequency,
+    fourier_basis,
+    grid_side,
+    logit_spectrum,
+    neuron_logit_spectrum,
+    numbers,
+    row_norms,
+)
+
+
+class NeuronFrequencies(NamedTuple):
+    """What each neuron is tuned to.
+
+    Attributes:
+        freq: The frequency whose block holds most of its energy; 0 for a neuron that does not vary.
+        purity: The share of its energy in that block, 0..1; 0 for a neuron that does not vary.
+    """
+
+    freq: Int[Tensor, "*stack neuron"]
+    purity: Float[Tensor, "*stack neuron"]
+
+
+def neuron_frequencies(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronFrequencies:
+    """Frequency that explains most of each neuron's variance over the inputs, and the share it explains.
+
+    A neuron, less its mean, is a function on the grid of pairs. Of its energy in the 2-D Fourier basis,
+    take the share of the eight products of {1, cos w_k, sin w_k} of a with the same of b.
+
+    Args:
+        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+
+    Returns:
+        One frequency and one purity per neuron. A neuron does not vary if its standard deviation is
+        below p times its dtype's epsilon, relative to its root mean square: that much is rounding.
+
+    Raises:
+        ValueError: The number of pairs is not a square.
+
+    Example:
+        >>> a, b = torch.meshgrid(*[torch.arange(7)] * 2, indexing="ij")
+        >>> neuron = torch.relu(torch.cos(2 * torch.pi * 3 / 7 * a) + torch.cos(2 * torch.pi * 3 / 7 * b))
+        >>> freq, purity = neuron_frequencies(neuron.reshape(49, 1))
+        >>> freq.item(), round(purity.item(), 3)
+        (3, 0.97)
+
+    Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.2; a cluster there is a purity of .85 or more.
+    """
+    p = grid_side(neurons)
+    basis = fourier_basis(p).to(neurons.device)
+    grid = rearrange(neurons.double(), "... (a b) neuron -> ... neuron a b", a=p)
+    energy = (basis @ (grid - grid.mean((-2, -1), keepdim=True)) @ basis.T).square()
+    of_one = by_frequency(energy[..., 0, 1:]) + by_frequency(energy[..., 1:, 0])
+    of_both = by_frequency(by_frequency(energy[..., 1:, 1:]).mT).diagonal(dim1=-2, dim2=-1)
+    power, best = (of_one + of_both).max(dim=-1)
+    variance = energy.flatten(-2).sum(-1)
+    rounding = p * torch.finfo(neurons.dtype).eps
+    varies = variance > rounding**2 * neurons.double().square().sum(-2)
+    purity = power / torch.where(varies, variance, 1.0)
+    return NeuronFrequencies(torch.where(varies, best + 1, 0), torch.where(varies, purity, 0.0))
+
+
+def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: float = 0.25) -> Int[Tensor, " freq"]:
+    """Key frequencies by the embedding: some wave of theirs has a norm above a share of the largest.
+
+    Args:
+        W_E: One row per token, the numbers 0..p - 1 first; the '=' row is left out.
+        p: The modulus.
+        threshold: Share of the largest norm among all p basis rows of W_E, the constant one included.
+
+    Returns:
+        Frequencies in increasing order.
+
+    Raises:
+        ValueError: There are fewer than p tokens, or W_E is not finite.
+
+    Example:
+        >>> token = torch.arange(14)[:, None]  # p = 13, and '='
+        >>> W_E = torch.cat([torch.cos(2 * torch.pi * k / 13 * token) for k in (2, 6)], dim=1)
+        >>> embed_energy(W_E, p=13)
+        tensor([2, 6])
+
+    Source: the TransformerLens grokking demo, a quarter of the largest norm.
+    """
+    norms = row_norms(numbers(W_E, p, "token"))
+    return _numbered(by_frequency((norms > threshold * _largest(norms))[1:].double()) > 0)
+
+
+def wl_energy(W_L: Float[Tensor, "d_mlp c"], p: int, *, threshold: float = 0.05) -> Int[Tensor, " freq"]:
+    """Key frequencies by the neuron-to-logit map: their energy is above a share of the largest.
+
+    Args:
+        W_L: W_out @ W_U, one column per class, 0..p - 1 first.
+        p: The modulus.
+        threshold: Share of the largest energy in `neuron_logit_spectrum`.
+
+    Returns:
+        Frequencies in increasing order.
+
+    Raises:
+        ValueError: There are fewer than p classes, or W_L is not finite.
+
+    Example:
+        >>> classes = torch.arange(13)
+        >>> wl_energy(torch.cos(2 * torch.pi * 6 / 13 * classes)[None], p=13)
+        tensor([6])
+
+    Source: Nanda et al. 2023, section 4.1 ("non-trivial norms", no number given); the .05 is ours.
+    """
+    power = neuron_logit_spectrum(W_L, p)
+    return _numbered(power > threshold * _largest(power))
+
+
+def neuron_argmax(neurons: Float[Tensor, "pair neuron"], *, min_purity: float = 0.0) -> Int[Tensor, " freq"]:
+    """Key frequencies by the neurons: those that at least one neuron is tuned to.
+
+    Args:
+        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        min_purity: Ask only neurons of at least this purity. The paper's clusters start at .85; the
+            authors' code asks every neuron, so that one stray neuron adds a frequency.
+
+    Returns:
+        Frequencies in increasing order. Neurons that do not vary have no vote.
+
+    Raises:
+        ValueError: The number of pairs is not a square, or an activation is not finite.
+
+    Example:
+        >>> a, b = torch.meshgrid(*[torch.arange(7)] * 2, indexing="ij")
+        >>> waves = [torch.cos(2 * torch.pi * k / 7 * a).flatten() for k in (3, 1, 3)]
+        >>> neuron_argmax(torch.stack(waves, dim=1))
+        tensor([1, 3])
+
+    Source: Nanda et al. 2023, section 4.2, and the authors' code.
+    """
+    _largest(neurons)
+    freq, purity = neuron_frequencies(neurons)
+    return freq[(freq > 0) & (purity >= min_purity)].unique()
+
+
+def logit_energy(logits: Float[Tensor, "pair c"], *, threshold: float = 0.05) -> Int[Tensor, " freq"]:
+    """Key frequencies by the logits: the energy of their sum waves is above a share of the largest.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b.
+        threshold: Share of the largest energy in `logit_spectrum`.
+
+    Returns:
+        Frequencies in increasing order.
+
+    Raises:
+        ValueError: The number of pairs is not a square, or a logit is not finite.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
+        >>> clock = sum(torch.cos(2 * torch.pi * k / 13 * (a + b - c)) for k in (2, 6))
+        >>> logit_energy(clock.reshape(169, 13))
+        tensor([2, 6])
+
+    Source: ours, rule and threshold.
+    """
+    power = logit_spectrum(logits)
+    return _numbered(power > threshold * _largest(power))
+
+
+def _largest(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
+    """The largest entry; infinity and nan are refused, because no share of them is a threshold."""
+    if not bool(values.isfinite().all()):
+        raise ValueError("key frequencies of a network that is not finite do not exist; got inf or nan")
+    return values.max()
+
+
+def _numbered(is_key: Bool[Tensor, " freq"]) -> Int[Tensor, " key"]:
+    """The frequencies themselves, which start at 1."""
+    return is_key.nonzero().flatten() + 1

@@ -1,0 +1,131 @@
+"""What an analysis concludes: claims with a measured number, its interval, and holds / fails / undecided.
+
+An interval decides: a claim "x is above t" holds if the whole interval lies above t, fails if it lies
+below, and is undecided otherwise. Every verdict is written with the command and commit that made it.
+"""
+
+import math
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+Decision = Literal["holds", "fails", "undecided"]
+
+
+class Interval(NamedTuple):
+    """An estimate with the interval that it is known to."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+class Claim(NamedTuple):
+    """A sentence that can fail, what was measured, and what follows."""
+
+    text: str
+    measured: str
+    decision: Decision
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean of independent values with Student's confidence interval.
+
+    Args:
+        values: At least two finite numbers, one per seed (take logarithms of ratios first).
+        level: Confidence level.
+
+    Raises:
+        ValueError: Fewer than two values, or one that is not finite.
+
+    Example:
+        >>> print(mean_interval([1.0, 2.0, 3.0]))
+        2 [-0.484, 4.48]
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if n < 2 or not all(math.isfinite(value) for value in values):
+        raise ValueError(f"an interval of a mean needs two finite values or more; got {list(values)}")
+    mean = sum(values) / n
+    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    half = float(t.ppf((1 + level) / 2, n - 1)) * spread
+    return Interval(mean, mean - half, mean + half)
+
+
+def share_interval(hits: int, n: int, level: float = 0.95) -> Interval:
+    """Share of successes with Wilson's score interval.
+
+    Raises:
+        ValueError: `hits` is not in 0..n, or n is 0.
+
+    Example:
+        >>> print(share_interval(3, 3))
+        1 [0.438, 1]
+    """
+    from scipy.stats import norm
+
+    if not 0 <= hits <= n or n == 0:
+        raise ValueError(f"hits must lie in 0..n with n > 0; got {hits} of {n}")
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    share, scale = hits / n, 1 / (1 + z2 / n)
+    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) * scale
+    centre = (share + z2 / (2 * n)) * scale
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def above(interval: Interval, threshold: float) -> Decision:
+    """Whether the quantity is above a threshold, as far as its interval can tell.
+
+    >>> above(Interval(2, 1, 3), 0.5), above(Interval(2, 1, 3), 2.5), above(Interval(2, 1, 3), 4)
+    ('holds', 'undecided', 'fails')
+    """
+    if interval.low > threshold:
+        return "holds"
+    return "fails" if interval.high < threshold else "undecided"
+
+
+def write(
+    folder: Path,
+    question: str,
+    claims: Sequence[Claim],
+    notes: Sequence[str],
+    table: "pd.DataFrame",
+    figure: "Figure",
+) -> None:
+    """Write table.csv, figure.png, figure.svg and verdict.md of an analysis."""
+    from circuitgrok.figures import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "table.csv", index=False, float_format="%.10g", lineterminator="\n")
+    save(figure, folder / "figure")
+    lines = [f"# {question}", ""]
+    lines += [f"* **{claim.decision}**: {claim.text} Measured: {claim.measured}." for claim in claims]
+    lines += ["", *[f"{note}\n" for note in notes], f"Made by `{_command()}` at commit {commit()}."]
+    (folder / "verdict.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def commit() -> str:
+    """The checkout's commit, marked if it has uncommitted changes; "unknown" outside a checkout."""
+    try:
+        said = [
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said[0] + (" with uncommitted changes" if said[1] else "")
+
+
+def _command() -> str:
+    return "python " + shlex.join([*sys.argv])

@@ -1,0 +1,23 @@
+"""Fixtures: one finished tiny run, and a process that forks workers."""
+
+import pytest
+from tiny import tiny
+from workers import Workers
+
+from circuitgrok.runs import Run
+from circuitgrok.training import train
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Run:
+    """A finished tiny run; tests that change it copy it first."""
+    [run] = train([tiny()], tmp_path_factory.mktemp("runs"), names=["finished"])
+    return run
+
+
+@pytest.fixture(scope="session")
+def workers(tmp_path_factory):
+    """A process that forks children which train, to be killed."""
+    forking = Workers(tmp_path_factory.mktemp("workers"))
+    yield forking
+    forking.close()

@@ -1,0 +1,175 @@
+"""How the package is built, read from its syntax trees: floors, doors, and no random state that is shared."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import circuitgrok
+
+PACKAGE = Path(circuitgrok.__file__).parent
+REPOSITORY = PACKAGE.parent
+SOURCES = {str(file.relative_to(PACKAGE)): ast.parse(file.read_text("utf-8")) for file in PACKAGE.rglob("*.py")}
+
+# A file imports from floors below its own, and from its own room. A new file needs its line here.
+FLOORS: list[dict[str, list[str]]] = [
+    {"tree": ["tree.py"], "files": ["files.py"], "coefficients": ["learning_coefficients.py"]},
+    {"tasks": ["tasks/"], "models": ["models/"], "landscapes": ["potentials.py", "surfing.py"]},
+    {"config": ["config.py"], "presets": ["presets.py"], "interventions": ["interventions/"]},
+    {"runs": ["runs.py"], "measures": ["measures/"]},
+    {"loop": ["training.py", "stack.py"]},
+    {"figures": ["figures.py"], "lens": ["lens.py"], "sweep": ["sweep.py"]},
+    {"faces": ["__init__.py", "__main__.py", "cli.py", "progress.py", "summary.py", "verdicts.py"]},
+]
+# Methods that reach up, at the moment they are called: how a run is measured, what a preset is.
+REACHES_UP = {
+    ("config.py", "circuitgrok.presets"),
+    ("runs.py", "circuitgrok.measures.table"),
+    ("runs.py", "circuitgrok.lens"),
+}
+# A guest's only door.
+DOORS = {"matplotlib": "figures.py", "transformer_lens": "lens.py", "sklearn": "measures/probes.py"}
+HEAVY = {*DOORS, "pandas", "scipy", "arviz_stats"}
+
+
+def imports(tree: ast.AST, at_top: bool = False) -> Iterator[str]:
+    """Every module that is imported when the code runs: not what only type checkers see."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for other in node.orelse:
+                yield from imports(other, at_top)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield from (_source(node.module, alias.name) for alias in node.names)
+        elif not (at_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            yield from imports(node, at_top)
+
+
+def _source(module: str, name: str) -> str:
+    """`from package import module` imports the module."""
+    path = PACKAGE.parent / Path(*module.split("."), name)
+    inner = module.startswith("circuitgrok") and (path.with_suffix(".py").exists() or path.is_dir())
+    return f"{module}.{name}" if inner else module
+
+
+def place(file: str) -> tuple[int, str]:
+    """The floor and room of a file."""
+    found = [
+        (floor, room)
+        for floor, rooms in enumerate(FLOORS)
+        for room, files in rooms.items()
+        if any(file == known or (known.endswith("/") and file.startswith(known)) for known in files)
+    ]
+    assert len(found) == 1, f"{file} has no floor of its own: give it one in FLOORS"
+    return found[0]
+
+
+def file_of(module: str) -> str:
+    """The file of a module of the package."""
+    inside = "/".join(module.split(".")[1:])
+    return f"{inside}.py" if f"{inside}.py" in SOURCES else f"{inside}/__init__.py" if inside else "__init__.py"
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_file_imports_only_from_floors_below_and_its_own_room(file):
+    floor, room = place(file)
+    for module in imports(SOURCES[file]):
+        if module.split(".")[0] == "circuitgrok" and (file, module) not in REACHES_UP:
+            below, other = place(file_of(module))
+            assert below < floor or (below, other) == (floor, room), f"{file} (floor {floor}) imports {module}"
+
+
+def test_every_way_up_is_taken_inside_a_function():
+    for file, module in REACHES_UP:
+        assert module in set(imports(SOURCES[file])), f"{file} no longer imports {module}: take it off the list"
+        assert module not in set(imports(SOURCES[file], at_top=True))
+
+
+def test_package_itself_imports_nothing_of_its_own():
+    assert not [module for module in imports(SOURCES["__init__.py"]) if module.startswith("circuitgrok")]
+
+
+@pytest.mark.parametrize(("guest", "door"), DOORS.items())
+def test_guest_comes_in_by_its_door(guest, door):
+    entered = {file for file, tree in SOURCES.items() if guest in {m.split(".")[0] for m in imports(tree)}}
+    assert entered <= {door}
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_heavy_guests_are_imported_where_they_are_used(file):
+    assert not HEAVY & {module.split(".")[0] for module in imports(SOURCES[file], at_top=True)}
+
+
+def test_pyplot_is_never_imported():
+    for file, tree in SOURCES.items():
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+        assert "pyplot" not in names and not any("pyplot" in module for module in imports(tree)), file
+
+
+def dotted(tree: ast.AST) -> set[str]:
+    """Every dotted name in the code, such as torch.func.vmap."""
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} | {
+        f"{node.module}.{alias.name}" for node in imported for alias in node.names
+    }
+
+
+def test_bridges_never_meet_torch_func():
+    """A functional call would replace the bridge's Parameters by plain tensors for good."""
+    for file in ("lens.py",):
+        assert not [name for name in dotted(SOURCES[file]) if name.startswith(("torch.func", "functorch"))]
+    bridges = {file for file, tree in SOURCES.items() if "to_bridge" in ast.unparse(tree)}
+    for file in bridges:
+        assert not [name for name in dotted(SOURCES[file]) if name.startswith("torch.func")], file
+
+
+SHARED_STATE = {
+    "torch.manual_seed", "torch.seed", "torch.random.manual_seed", "torch.cuda.manual_seed",
+    "torch.cuda.manual_seed_all", "numpy.random", "np.random", "torch.set_default_dtype",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_no_file_draws_from_or_seeds_a_shared_random_state(file):
+    names = dotted(SOURCES[file])
+    assert not SHARED_STATE & names
+    assert not [name for name in names if name.startswith("random.") and not name.startswith("random.Random")]
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_every_draw_of_torch_names_its_generator(file):
+    draws = {"randn", "rand", "randint", "randperm", "normal", "bernoulli", "multinomial", "randn_like", "rand_like"}
+    nodes = list(ast.walk(SOURCES[file]))
+    dicts = [node for node in nodes if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
+    carrying = {ast.unparse(node.targets[0]) for node in dicts if "'generator': " in ast.unparse(node.value)}
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("torch.") in draws:
+            named = {keyword.arg or ast.unparse(keyword.value) for keyword in node.keywords}
+            assert named & {"generator", *carrying}, f"{file}:{node.lineno}"
+
+
+def test_nothing_is_unpickled():
+    for file, tree in SOURCES.items():
+        assert not {"pickle", "dill", "joblib"} & {module.split(".")[0] for module in imports(tree)}, file
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert given.get("weights_only") == "True", f"{file}:{node.lineno}"
+
+
+def test_there_is_no_drawer_for_everything():
+    assert not [file for file in SOURCES if Path(file).stem in ("utils", "util", "helpers", "common", "misc")]
+
+
+def test_files_name_nothing_outside_the_repository():
+    outside = ("../" + "shared", "/work" + "/")
+    folders = [REPOSITORY / name for name in ("circuitgrok", "tests", "analyses")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in (".py", ".md", ".ipynb")]
+    files += [file for file in REPOSITORY.iterdir() if file.suffix in (".md", ".toml", ".py")]
+    assert len(files) > 40
+    naming = [str(file) for file in files if any(word in file.read_text("utf-8") for word in outside)]
+    assert not naming

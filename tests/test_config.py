@@ -1,0 +1,322 @@
+"""One config, one run: what is refused before any work, what is the same run, what may share a stack."""
+
+import json
+import math
+import re
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+from pydantic import ValidationError
+from tiny import tiny
+
+from circuitgrok.config import LEAVES, Schedule, TrainConfig, explain, leaf_fields
+from circuitgrok.files import canonical_json
+from circuitgrok.presets import PRESETS
+
+# --- its own file format ----------------------------------------------------------------------------
+
+CONFIGS = {name: TrainConfig.preset(name) for name in PRESETS} | {
+    "tiny": tiny(),
+    "held": tiny(fixed_norm=True, norm_grain="tensor", norm_radius=3.5, norm_from_step=7, weight_decay=0.1 + 0.2),
+    "deep": tiny(n_layers=3, normalization="LN", act="gelu", train_biases=("attention", "unembed")),
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_json_round_trip_gives_an_equal_config_with_the_same_hash(config):
+    text = canonical_json(config.model_dump(mode="json"))
+    back = TrainConfig.model_validate_json(text)
+    assert back == config and back.hash == config.hash
+    assert TrainConfig.model_validate(json.loads(text)) == config  # as `Run.config` reads it
+    assert canonical_json(back.model_dump(mode="json")) == text
+
+
+def test_hash_of_a_literal_config_is_what_it_always_was():
+    """If this fails, runs on disk no longer are the runs of their configs: change FORMAT, not the literal."""
+    literal = {
+        "p": 11, "frac_train": 0.5, "data_seed": 0, "split": "nanda",
+        "n_layers": 1, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 16, "act": "relu", "normalization": "none",
+        "d_vocab_out": "p+1", "train_biases": ("mlp",), "allow_narrow_heads": False,
+        "scheme": "nanda", "alpha": 1.0, "alpha_embed": 1.0, "alpha_attention": 1.0, "alpha_mlp": 1.0,
+        "alpha_unembed": 1.0, "seed": 0,
+        "lr": 0.001, "beta1": 0.9, "beta2": 0.98, "eps": 1e-8, "warmup": 10, "weight_decay": 1.0,
+        "fixed_norm": False, "norm_grain": "global", "norm_radius": None, "norm_from_step": 0,
+        "steps": 100, "eval_every": 20, "checkpoint_every": 50, "checkpoints_per_decade": 12, "checkpoint_on_move": 0.5,
+        "precision": "float32",
+    }  # fmt: skip
+    assert set(literal) == set(LEAVES)
+    assert TrainConfig().with_(**literal).hash == "edb22fe9b1134daa"
+
+
+# Another valid value of every leaf, seen from a config in which each of them changes something.
+BASE = tiny(fixed_norm=True, norm_from_step=3)
+OTHER: dict[str, Any] = {
+    "p": 13, "frac_train": 0.6, "data_seed": 1, "split": "randperm",
+    "n_layers": 2, "n_heads": 1, "d_model": 16, "d_head": 8, "d_mlp": 32, "act": "gelu", "normalization": "LN",
+    "d_vocab_out": "p", "train_biases": (), "allow_narrow_heads": True,
+    "scheme": "bridge", "alpha": 2.0, "alpha_embed": 2.0, "alpha_attention": 2.0, "alpha_mlp": 2.0,
+    "alpha_unembed": 2.0, "seed": 1,
+    "lr": 0.002, "beta1": 0.8, "beta2": 0.9, "eps": 1e-7, "warmup": 6, "weight_decay": 0.5,
+    "fixed_norm": False, "norm_grain": "tensor", "norm_radius": 2.0, "norm_from_step": 4,
+    "steps": 50, "eval_every": 6, "checkpoint_every": 11, "checkpoints_per_decade": 4, "checkpoint_on_move": 1.0,
+    "precision": "float64",
+}  # fmt: skip
+WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to stay valid
+    "n_heads": {"d_head": 8},
+    "d_model": {"d_head": 8},
+    "d_head": {"n_heads": 1},
+    "fixed_norm": {"norm_from_step": 0},
+}
+
+
+def changed(name: str) -> TrainConfig:
+    return BASE.with_(**{name: OTHER[name]} | WITH.get(name, {}))
+
+
+def test_every_leaf_has_another_value_to_be_tried():
+    assert set(OTHER) == set(LEAVES)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_hash_changes_with_every_leaf(name):
+    other = changed(name)
+    assert other.leaves()[name] == OTHER[name] != BASE.leaves()[name]
+    assert other.hash != BASE.hash
+    assert set(BASE.differences(other)) == {name, *WITH.get(name, {})}
+    assert BASE.differences(other)[name] == (BASE.leaves()[name], OTHER[name])
+
+
+def test_hashes_of_all_those_configs_differ():
+    hashes = {changed(name).hash for name in LEAVES} | {BASE.hash}
+    # one head of width 8 is reached from either side
+    assert len(hashes) == len(LEAVES) + 1 - (changed("n_heads") == changed("d_head"))
+
+
+# --- refused before any work ------------------------------------------------------------------------
+
+
+def schema_of(section: str, name: str) -> dict[str, Any]:
+    """The JSON schema of a leaf, as pydantic tells it."""
+    schema = TrainConfig.model_json_schema()
+    part = schema["properties"][section]
+    reference = part["$ref"] if "$ref" in part else part["allOf"][0]["$ref"]
+    return schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"][name]
+
+
+def bad_values(schema: dict[str, Any]) -> list[Any]:
+    """At least one value for every constraint that the schema states."""
+    if "anyOf" in schema:  # a value or none
+        return [bad for option in schema["anyOf"] if option.get("type") != "null" for bad in bad_values(option)]
+    below = [schema["minimum"] - 1] if "minimum" in schema else []
+    below += [schema["exclusiveMinimum"]] if "exclusiveMinimum" in schema else []
+    above = [schema["maximum"] + 1] if "maximum" in schema else []
+    above += [schema["exclusiveMaximum"]] if "exclusiveMaximum" in schema else []
+    if "enum" in schema:
+        return ["nonsense", 3]
+    match schema.get("type"):
+        case "integer":
+            return [*below, *above, 1.5, "many", None, math.nan]
+        case "number":
+            return [*below, *above, math.nan, math.inf, "much"]
+        case "boolean":
+            return ["perhaps", 2]
+        case "array":
+            return ["mlp", *([bad] for bad in bad_values(schema["items"]))]
+    raise NotImplementedError(f"no bad value is known for {schema}")
+
+
+CONSTRAINTS = [
+    pytest.param(name, bad, id=f"{section}.{name}={bad}")
+    for section, name, _ in leaf_fields()
+    for bad in bad_values(schema_of(section, name))
+]
+
+
+@pytest.mark.parametrize(("name", "bad"), CONSTRAINTS)
+def test_bad_value_is_refused_with_field_and_value(name, bad):
+    with pytest.raises(ValueError) as refused:
+        TrainConfig().with_(**{name: bad})
+    message = str(refused.value)
+    assert message.startswith(f"{name}: ") or f"; {name}: " in message or f"{name}.0: " in message, message
+    assert "\n" not in message
+    if not isinstance(bad, list):
+        assert repr(bad) in message
+
+
+def test_every_numeric_leaf_has_a_lower_bound():
+    """A number without any bound is a field that somebody forgot to think about."""
+    for section, name, _ in leaf_fields():
+        schema = schema_of(section, name)
+        options = [schema, *schema.get("anyOf", [])]
+        numeric = [o for o in options if o.get("type") in ("integer", "number")]
+        assert all({"minimum", "exclusiveMinimum"} & set(o) for o in numeric), name
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("aplha", "alpha"), ("learning_rate", None), ("weight_deacy", "weight_decay"), ("step", "steps")],
+)
+def test_unknown_field_is_refused_with_the_nearest_name(typed, meant):
+    with pytest.raises(ValueError, match=f"unknown field '{typed}'") as refused:
+        TrainConfig().with_(**{typed: 1})
+    assert (f"did you mean '{meant}'?" in str(refused.value)) == (meant is not None)
+
+
+def test_unknown_field_in_a_file_is_refused_with_the_nearest_name():
+    content = TrainConfig().model_dump(mode="json")
+    content["optimizer"]["wieght_decay"] = 1.0
+    with pytest.raises(ValidationError) as refused:
+        TrainConfig.model_validate(content)
+    assert explain(refused.value) == ["unknown field 'wieght_decay'; did you mean 'weight_decay'?"]
+
+
+def test_several_faults_are_all_named_at_once():
+    with pytest.raises(ValueError) as refused:
+        TrainConfig().with_(alpha=0, steps=0, beta1=1)
+    assert re.findall(r"(\w+): ", str(refused.value)) == ["alpha", "beta1", "steps"]
+
+
+def test_other_kind_of_task_or_model_is_refused():
+    for section in ("task", "model"):
+        content = TrainConfig().model_dump()
+        content[section]["kind"] = "something_else"
+        with pytest.raises(ValidationError, match="kind"):
+            TrainConfig.model_validate(content)
+
+
+@pytest.mark.parametrize("section", TrainConfig.model_fields)
+def test_assignment_is_refused(section):
+    config = TrainConfig()
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(config, section, getattr(config, section))
+    part = getattr(config, section)
+    for name in type(part).model_fields:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(part, name, getattr(part, name))
+
+
+@pytest.mark.parametrize(
+    ("leaves", "said"),
+    [
+        ({"n_heads": 3}, r"n_heads \* d_head must be d_model; got 3 \* 32 = 96 and d_model 128"),
+        ({"p": 3, "frac_train": 0.1}, "frac_train must leave at least one pair on each side.* 0.1 of 9 pairs is 0"),
+        ({"fixed_norm": True, "steps": 10, "norm_from_step": 10}, "norm_from_step must lie before the last step"),
+        ({"norm_radius": 2.0}, "need fixed_norm = true"),
+        ({"norm_grain": "tensor"}, "need fixed_norm = true"),
+        ({"norm_from_step": 1}, "need fixed_norm = true"),
+    ],
+)  # fmt: skip
+def test_fields_that_contradict_each_other_are_refused_with_the_rule(leaves, said):
+    with pytest.raises(ValueError, match=said):
+        TrainConfig().with_(**leaves)
+
+
+def test_two_different_p_in_a_file_are_refused_with_both():
+    content = TrainConfig().model_dump()
+    content["task"]["p"] = 59
+    with pytest.raises(ValidationError, match="task.p = 59 and model.p = 113"):
+        TrainConfig.model_validate(content)
+
+
+# --- derived values ---------------------------------------------------------------------------------
+
+
+def test_p_is_set_in_task_and_model_and_the_classes_follow():
+    config = TrainConfig().with_(p=59)
+    assert (config.task.p, config.model.p, config.model.n_classes) == (59, 59, 60)
+    assert config.with_(d_vocab_out="p").model.n_classes == 59
+    assert config.with_(p=7).model.shapes()["unembed.W_U"] == (128, 8)
+    assert config.task.task().inputs.shape == (59**2, 3)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 10])
+def test_rate_rises_linearly_from_zero_over_the_warm_up(warmup):
+    optimizer = TrainConfig().with_(lr=0.5, warmup=warmup).optimizer
+    expected = [0.5 * min(1.0, step / warmup) if warmup else 0.5 for step in range(20)]
+    assert [optimizer.rate(step) for step in range(20)] == pytest.approx(expected, rel=1e-15)
+    assert optimizer.rate(0) == (0.0 if warmup else 0.5)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    steps=st.integers(1, 3000),
+    every=st.integers(1, 500),
+    per_decade=st.integers(0, 20),
+)
+def test_checkpoints_begin_end_and_never_leave_a_wider_gap_than_asked(steps, every, per_decade):
+    schedule = Schedule(steps=steps, checkpoint_every=every, checkpoints_per_decade=per_decade)
+    found = sorted(schedule.checkpoint_steps())
+    assert found[0] == 0 and found[-1] == steps
+    assert set(found) <= set(range(steps + 1))
+    assert set(range(0, steps + 1, every)) <= set(found)
+    assert max(b - a for a, b in zip(found, found[1:], strict=False)) <= every
+    if per_decade == 0:
+        assert set(found) == {*range(0, steps + 1, every), steps}
+    elif steps >= 100 and every >= 100:  # the first two decades are asked for, as far as steps can be told apart
+        early = [step for step in found if 1 <= step <= 100]
+        asked = {round(10 ** (i / per_decade)) for i in range(2 * per_decade + 1)}
+        assert set(early) == asked
+
+
+# --- presets ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_says_only_what_differs_from_the_default(name):
+    leaves = TrainConfig().leaves()
+    assert all(leaves[field] != value for field, value in PRESETS[name].items())
+    assert TrainConfig.preset(name) == TrainConfig().with_(**PRESETS[name])
+
+
+def test_nanda_preset_has_the_numbers_of_the_authors_code():
+    config = TrainConfig.preset("nanda")
+    assert (config.task.p, config.task.frac_train, config.task.data_seed, config.task.split) == (113, 0.3, 0, "nanda")
+    model = config.model
+    assert (model.n_layers, model.n_heads, model.d_model, model.d_head, model.d_mlp) == (1, 4, 128, 32, 512)
+    assert (model.act, model.normalization, model.train_biases, model.n_classes) == ("relu", "none", ("mlp",), 114)
+    optimizer = config.optimizer
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.beta1, optimizer.beta2) == (1e-3, 1.0, 0.9, 0.98)
+    assert (optimizer.warmup, optimizer.rate(0), optimizer.rate(5), optimizer.rate(10)) == (10, 0.0, 5e-4, 1e-3)
+    assert (config.init.scheme, config.init.alpha, config.constraint.fixed_norm) == ("nanda", 1.0, False)
+    assert config.task.task().n_train == 3830  # int(0.3 * 113**2)
+
+
+def test_tl_demo_preset_has_the_numbers_of_the_notebook():
+    config = TrainConfig.preset("tl-demo")
+    assert (config.task.split, config.task.data_seed, config.init.seed) == ("randperm", 598, 999)
+    assert (config.init.scheme, config.model.n_classes, config.model.train_biases) == ("hooked_transformer", 113, ())
+    assert (config.optimizer.warmup, config.optimizer.rate(0), config.optimizer.beta2) == (0, 1e-3, 0.98)
+    assert (config.optimizer.weight_decay, config.schedule.steps) == (1.0, 25_000)
+
+
+def test_omnigrok_preset_holds_the_norm_without_decay():
+    config = TrainConfig.preset("omnigrok")
+    assert (config.constraint.fixed_norm, config.constraint.norm_from_step, config.init.alpha) == (True, 0, 0.8)
+    assert (config.constraint.norm_grain, config.constraint.norm_radius) == ("global", None)
+    assert (config.optimizer.weight_decay, config.numerics.precision, config.schedule.steps) == (0.0, "float64", 15_000)
+
+
+def test_unknown_preset_is_refused_with_the_nearest_and_all():
+    with pytest.raises(ValueError, match=f"'nandas'; did you mean 'nanda'.*{', '.join(PRESETS)}"):
+        TrainConfig.preset("nandas")
+
+
+# --- stacks -----------------------------------------------------------------------------------------
+
+FREE = {
+    "data_seed", "split", "scheme", "alpha", "alpha_embed", "alpha_attention", "alpha_mlp", "alpha_unembed", "seed",
+    "weight_decay", "fixed_norm", "norm_radius", "norm_from_step",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_runs_share_a_stack_unless_shapes_optimizer_schedule_or_grain_differ(name):
+    assert (changed(name).stack_key == BASE.stack_key) == (name in FREE)
+
+
+def test_shares_that_give_as_many_training_pairs_share_a_stack():
+    one, other, third = (tiny(frac_train=f) for f in (0.5, 0.4999, 0.49))
+    assert one.task.task().n_train == other.task.task().n_train != third.task.task().n_train
+    assert one.stack_key == other.stack_key != third.stack_key

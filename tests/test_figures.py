@@ -1,0 +1,128 @@
+"""What is drawn is what was given, and nothing is shown."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitgrok import figures
+
+
+@pytest.fixture(scope="module")
+def table(finished):
+    return finished.measure(["polar", "fourier", "circuits"])
+
+
+@pytest.fixture
+def ax():
+    return figures.sheet(1, 1, (4, 3))[1]
+
+
+def drawn(ax) -> dict[str, tuple[list[float], list[float]]]:
+    """The data of each labelled line."""
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.get_lines()}
+
+
+def heights(ax) -> list[float]:
+    return [bar.get_height() for bar in ax.patches]
+
+
+def column(frame: pd.DataFrame, name: str) -> tuple[list[float], list[float]]:
+    return list(frame.index), list(frame[name])
+
+
+def test_losses_drawn_are_those_of_history_and_table(ax, finished, table):
+    figures.draw_losses(ax, finished.history, table)
+    assert drawn(ax) == {
+        "train": column(finished.history, "train_loss"),
+        "test": column(finished.history, "test_loss"),
+        "restricted (all pairs)": column(table, "restricted_loss[all]"),
+        "excluded (train)": column(table, "excluded_loss[train]"),
+    }
+    assert ax.get_yscale() == "log" and "nats" in ax.get_ylabel()
+
+
+def test_accuracies_drawn_are_those_of_history_and_table(ax, finished, table):
+    figures.draw_accuracies(ax, finished.history, table)
+    assert drawn(ax) == {
+        "train": column(finished.history, "train_acc"),
+        "test": column(finished.history, "test_acc"),
+        "test, (b, a) not in train": column(table, "accuracy[test_mirror_unseen]"),
+    }
+
+
+def test_polar_path_drawn_is_norm_and_angle_on_two_axes(ax, finished, table):
+    figures.draw_polar(ax, finished.history, table)
+    other = next(a for a in ax.figure.axes if a is not ax)
+    assert drawn(ax) == {"norm r": column(finished.history, "norm")}
+    assert drawn(other) == {"angle to the start": column(table, "angle_start")}
+    assert "rad" in other.get_ylabel()
+
+
+def test_spectrum_drawn_is_a_bar_per_frequency_as_a_share_of_the_largest(ax):
+    power = {1: 2.0, 2: 8.0, 3: 0.0, 4: 1.0, 5: 4.0}
+    figures.draw_spectrum(ax, power, [2, 5], "W_L")
+    bars = {bar.get_x() + bar.get_width() / 2: bar for bar in ax.patches}
+    assert {k: bar.get_height() for k, bar in bars.items()} == {k: value / 8 for k, value in power.items()}
+    key = {k for k, bar in bars.items() if bar.get_facecolor() == bars[2.0].get_facecolor()}
+    assert key == {2.0, 5.0}
+    assert [text.get_text() for text in ax.texts] == ["key: 2, 5"]
+
+
+def test_spectrum_of_a_dead_network_is_drawn_as_zeros(ax):
+    figures.draw_spectrum(ax, {1: 0.0, 2: 0.0}, [], "W_E")
+    assert heights(ax) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("tensor", ["W_E", "W_L"])
+def test_spectrum_is_read_from_the_table_by_frequency(table, tensor):
+    found = figures.spectrum(table, 8, tensor)
+    assert found == {k: table.loc[8, f"power_{tensor}[{k}]"] for k in range(1, 6)}
+
+
+def test_seeds_drawn_are_median_range_and_every_dot(ax):
+    rows = pd.DataFrame({"alpha": [1, 1, 1, 2, 2, 2], "time": [3.0, 1.0, 2.0, 6.0, 9.0, 7.0]})
+    figures.draw_seeds(ax, rows, "alpha", "time", figures.BLUE, "-", "ours")
+    middle, dots = ax.get_lines()
+    assert (list(middle.get_xdata()), list(middle.get_ydata())) == ([1, 2], [2.0, 7.0])
+    assert (list(dots.get_xdata()), list(dots.get_ydata())) == (list(rows["alpha"]), list(rows["time"]))
+    [band] = ax.collections
+    corners = band.get_paths()[0].vertices
+    for x, low, high in ((1, 1.0, 3.0), (2, 6.0, 9.0)):
+        assert {low, high} <= set(corners[corners[:, 0] == x][:, 1])
+
+
+def test_step_axis_begins_at_zero_and_ends_with_the_run(ax):
+    figures.step_axis(ax, 4000)
+    assert ax.get_xlim() == (0, 4000) and "step" in ax.get_xlabel()
+
+
+def test_sheet_of_a_run_shows_its_four_views(finished, table):
+    figure = figures.run_figure(finished, table)
+    losses, accuracies, norms, spectrum, angles = figure.axes
+    assert drawn(losses)["test"] == column(finished.history, "test_loss")
+    assert drawn(accuracies)["train"] == column(finished.history, "train_acc")
+    assert drawn(norms)["norm r"] == column(finished.history, "norm")
+    assert drawn(angles)["angle to the start"] == column(table, "angle_start")
+    power = figures.spectrum(table, 24, "W_L")
+    np.testing.assert_allclose(heights(spectrum), np.array(list(power.values())) / max(power.values()))
+    title = figure.get_suptitle()
+    assert "a + b mod 11, 50% train" in title and "alpha 1 × nanda (r₀ = 9.5)" in title
+
+
+def test_png_and_svg_are_written_with_the_same_bytes_twice(finished, table, tmp_path):
+    written = []
+    for folder in ("one", "two"):
+        paths = figures.save(figures.run_figure(finished, table), tmp_path / folder / "figure")
+        assert [path.name for path in paths] == ["figure.png", "figure.svg"]
+        written.append([path.read_bytes() for path in paths])
+    assert written[0] == written[1]
+    assert written[0][0].startswith(b"\x89PNG") and b"<svg" in written[0][1]
+
+
+def test_drawing_does_not_import_pyplot(finished, table, tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("matplotlib.pyplot")]:
+        monkeypatch.delitem(sys.modules, name)
+    figures.save(figures.run_figure(finished, table), tmp_path / "figure")
+    assert "matplotlib.pyplot" not in sys.modules

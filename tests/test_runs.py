@@ -1,0 +1,693 @@
+"""A run survives kills, signals and full disks with its bits, and damage is found before use."""
+
+import json
+import os
+import pickle
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import filelock
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from safetensors.torch import load as load_tensors
+from tiny import copied, files_of, flip, tiny, tiny_flags
+from workers import Ended
+
+import circuitgrok as cg
+from circuitgrok import runs as disk
+from circuitgrok.cli import run as command
+from circuitgrok.config import TrainConfig
+from circuitgrok.files import DamagedFile, json_lines, sha256
+from circuitgrok.runs import LockedRun, Run, RunError, file_name, load, locked, runs_below
+from circuitgrok.stack import initial_weights
+from circuitgrok.training import Silent, train
+
+# --- opening and reading ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_weights_come_back_bit_for_bit_with_dtype_and_order(tmp_path, precision):
+    config = tiny(precision=precision, steps=1)
+    [run] = train([config], tmp_path, names=["run"])
+    weights = run.at(0)
+    assert list(weights) == list(config.model.shapes())
+    for name, value in initial_weights(config).items():
+        assert value.dtype == weights[name].dtype == getattr(torch, precision)
+        assert torch.equal(value, weights[name])
+
+
+def test_run_is_opened_from_its_folder_alone(finished):
+    run = cg.load(str(finished.path))
+    assert (run.config, run.state, run.steps) == (tiny(), "finished", sorted(tiny().schedule.checkpoint_steps()))
+    assert run.task is tiny().task.task()
+    assert {"torch", "isa", "threads", "device", "circuitgrok"} <= set(run.manifest["environment"])
+
+
+def test_checkpoint_is_readable_without_our_code(finished):
+    content = (finished.path / "step_000000024.safetensors").read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    assert json.loads(header["__metadata__"]["circuitgrok"]) == {"config": finished.config.hash, "step": 24}
+    assert load_tensors(content).keys() == finished.config.model.shapes().keys()
+    listed = [json.loads(line) for line in (finished.path / "index.jsonl").read_text().splitlines()]
+    assert {"file": "step_000000024.safetensors", "sha256": sha256(content), "step": 24} in listed
+
+
+def test_stack_is_the_checkpoints_one_behind_the_other(finished):
+    stacked = finished.stack([24, 0, 8])
+    for i, step in enumerate([24, 0, 8]):
+        assert all(torch.equal(value[i], finished.at(step)[name]) for name, value in stacked.items())
+    assert len(finished.stack()["embed.W_E"]) == len(finished.steps)
+
+
+def test_missing_step_is_refused_with_the_nearest_there_are(finished):
+    for ask in (lambda: finished.at(11), lambda: finished.stack([0, 11])):
+        with pytest.raises(RunError, match=r"no checkpoint at step 11; the nearest are \[10, 8, 16\]"):
+            ask()
+
+
+def test_folder_without_a_run_is_refused_with_what_to_type(tmp_path):
+    with pytest.raises(RunError, match=r"holds no run \(no config.json\); `circuitgrok runs FOLDER` lists runs"):
+        load(tmp_path)
+    with pytest.raises(RunError, match="is not a folder"):
+        runs_below(tmp_path / "nowhere")
+
+
+def test_runs_below_a_folder_are_found_at_any_depth(finished, tmp_path):
+    for place in ("b", "a/deep/er"):
+        copied(finished, tmp_path / place)
+    assert [str(run.path.relative_to(tmp_path)) for run in runs_below(tmp_path)] == [
+        "a/deep/er/finished",
+        "b/finished",
+    ]
+
+
+def test_state_follows_the_run_through_its_life(tmp_path):
+    states = []
+
+    class Watching(Silent):
+        def at(self, step, records) -> None:
+            if step in (0, 3):
+                states.append(load(tmp_path / "run").state)
+            if step == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train([tiny()], tmp_path, names=["run"], progress=Watching())
+    states.append(load(tmp_path / "run").state)
+    (tmp_path / "run" / "history.jsonl").write_bytes(b"")
+    states.append(load(tmp_path / "run").state)
+    [run] = train([tiny()], tmp_path, names=["run"])
+    assert [*states, run.state] == ["running", "running", "interrupted", "new", "finished"]
+
+
+def test_history_that_is_empty_is_refused_with_what_to_do(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    (run.path / "history.jsonl").write_bytes(b"")
+    with pytest.raises(RunError, match="no history yet; train it with the command that made it"):
+        _ = run.history
+
+
+def test_other_run_in_the_folder_is_refused_with_the_fields_that_differ(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    before = files_of(run.path)
+    with pytest.raises(RunError, match=r"different run \(alpha 1.0 there, 2.0 asked, steps 24 there, 25 asked\)"):
+        train([tiny(alpha=2.0, steps=25)], tmp_path, names=[run.name])
+    assert files_of(run.path) == before
+
+
+def test_finished_run_is_left_as_it_is(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    before = files_of(run.path)
+    [again] = train([tiny()], tmp_path, names=[run.name])
+    assert again.state == "finished" and files_of(run.path) == before
+
+
+# --- kill -9 (R1, R3) -------------------------------------------------------------------------------
+
+
+def whole(folder: Path) -> int:
+    """Verify every file under a final name, listed or not; how many there are."""
+    seen = 0
+    run = Run(folder)
+    if not (folder / "config.json").exists():
+        assert not list(folder.glob("step_*")) and not (folder / "resume").exists()
+        return 0
+    assert run.config.hash == run.manifest["hash"]
+    for step in run.steps:
+        run.at(step)
+    for name in ("history.jsonl", "index.jsonl"):
+        list(json_lines(folder / name))
+    for file in [*folder.glob("step_*"), *(folder / "resume").glob("step_*.safetensors")]:
+        tensors = load_tensors(file.read_bytes())  # refuses every truncation
+        assert all(bool(value.isfinite().all()) for name, value in tensors.items() if "radius" not in name)
+        seen += 1
+    for file in (folder / "resume").glob("*.sha256"):
+        step = int(file.name[5:14])
+        if file.with_suffix("").exists():
+            disk.read_resume(run, step)
+        seen += 1
+    return seen
+
+
+def newest(folder: Path) -> int:
+    """The newest resume point, -1 if there is none."""
+    try:
+        return max((int(name[5:14]) for name in os.listdir(folder / "resume") if name.startswith("step_")), default=-1)
+    except FileNotFoundError:
+        return -1
+
+
+def train_through_kills(workers: Any, leaves: list[dict[str, Any]], names: list[str], out: Path, kills: int) -> int:
+    """Start the same run again and again, kill it at a random moment; how many files were verified."""
+    dice, killed, seen = random.Random(7), 0, 0
+    while True:
+        pid = workers.train(leaves, out, names=names, save_every_s=0.0)
+        if killed < kills:
+            if killed < kills // 4:  # anywhere from the first instruction on
+                time.sleep(dice.uniform(0, 0.03))
+            else:  # some steps on
+                first, steps = newest(out / names[0]), dice.randrange(1, 5)
+                workers.until(pid, lambda first=first, steps=steps: newest(out / names[0]) >= first + steps)
+                time.sleep(dice.uniform(0, 0.01))
+            os.kill(pid, signal.SIGKILL)
+        ended = workers.wait(pid)
+        seen += sum(whole(out / name) for name in names if (out / name).exists())
+        if ended.code == 0:
+            assert killed >= kills, f"the run was over after {killed} kills"
+            return seen
+        assert ended.code == -signal.SIGKILL, ended.stderr
+        killed += 1
+
+
+def test_run_killed_at_thirty_random_moments_ends_with_the_bits_of_the_unbroken_run(workers, tmp_path):
+    """Weights, optimizer state, history, index, config: every file, byte for byte, and none left over."""
+    config = tiny(steps=160, eval_every=1, checkpoint_every=3, checkpoint_on_move=0.05)
+    leaves = config.leaves()
+    assert workers.wait(workers.train([leaves], tmp_path / "unbroken", names=["run"], save_every_s=0.0)).code == 0
+    assert train_through_kills(workers, [leaves], ["run"], tmp_path / "killed", kills=30) >= 300
+    unbroken, killed = files_of(tmp_path / "unbroken"), files_of(tmp_path / "killed")
+    assert unbroken.keys() == killed.keys()
+    assert [name for name in unbroken if unbroken[name] != killed[name]] == []
+    assert {"run/resume/step_000000160.safetensors", "run/step_000000160.safetensors"} <= set(killed)
+
+
+def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(workers, tmp_path):
+    """Kills fall between the resume points of two runs of a stack, too."""
+    configs = {"a": tiny(steps=60, eval_every=2), "b": tiny(steps=60, eval_every=2, fixed_norm=True, seed=1)}
+    for name, config in configs.items():
+        train([config], tmp_path / "alone", names=[name], save_every_s=0.0)
+    leaves = [config.leaves() for config in configs.values()]
+    train_through_kills(workers, leaves, list(configs), tmp_path / "killed", kills=12)
+    assert files_of(tmp_path / "alone") == files_of(tmp_path / "killed")
+
+
+def test_resume_points_of_a_stack_that_were_cut_apart_come_together_again(tmp_path):
+    """One run of a stack is ahead of the other, then both are killed again: no point may outlive its history."""
+    configs = [tiny(), tiny(seed=1)]
+    train(configs, tmp_path / "whole", names=["a", "b"])
+
+    class Killed(Silent):
+        """Killed at a step, after one run has saved there and the other has not."""
+
+        def __init__(self, at: int) -> None:
+            self.last = at
+
+        def at(self, step, records) -> None:
+            if step == self.last:
+                raise KeyboardInterrupt
+
+    def go_on(until: int, ahead: str) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            train(configs, tmp_path / "cut", names=["a", "b"], progress=Killed(until), save_every_s=0.0)
+        behind = load(tmp_path / "cut" / {"a": "b", "b": "a"}[ahead])
+        disk.drop_resume(behind, disk.resume_steps(behind)[-1:])
+
+    go_on(10, ahead="a")
+    go_on(9, ahead="a")
+    go_on(12, ahead="b")
+    train(configs, tmp_path / "cut", names=["a", "b"])
+    for name in ("a", "b"):
+        assert_same_bits(load(tmp_path / "cut" / name), load(tmp_path / "whole" / name))
+
+
+def test_run_killed_between_its_last_line_and_its_last_resume_point_gets_it_still(finished, tmp_path):
+    [run] = train([tiny()], tmp_path, names=[finished.name], save_every_s=0.0)
+    disk.drop_resume(run, [24])
+    [again] = train([tiny()], tmp_path, names=[finished.name], save_every_s=0.0)
+    last = "resume/step_000000024.safetensors"
+    assert (again.path / last).read_bytes() == (finished.path / last).read_bytes()
+
+
+def test_finished_run_without_resume_points_is_not_trained_again(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    disk.drop_resume(run, disk.resume_steps(run))
+    before = files_of(run.path)
+    train([tiny()], tmp_path, names=[run.name])
+    assert files_of(run.path) == before
+
+
+def test_leftovers_of_killed_writers_are_cleared_by_the_next_start(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    for place in (run.path, run.path / "resume"):
+        (place / ".step_000000024.safetensors.99.tmp").write_bytes(b"half")
+    train([tiny()], tmp_path, names=[run.name])
+    assert files_of(run.path) == files_of(finished.path)
+
+
+def test_two_processes_give_the_same_bits(workers, finished, tmp_path):
+    """R10, and the trainer's imports: a fresh process beside this one, and a forked one."""
+    code = (
+        "import sys, circuitgrok.training as t; from circuitgrok.config import TrainConfig\n"
+        f"t.train([TrainConfig().with_(**{finished.config.leaves()!r})], sys.argv[1], names=['finished'])\n"
+        "print(sorted({'transformer_lens', 'matplotlib', 'sklearn', 'pandas'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "fresh")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+    workers.wait(workers.train([finished.config.leaves()], tmp_path / "forked", names=["finished"]))
+    expected = files_of(finished.path.parent)
+    assert files_of(tmp_path / "fresh") == expected == files_of(tmp_path / "forked")
+
+
+# --- signals ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signal_saves_the_state_ends_with_75_and_the_same_command_goes_on(workers, tmp_path, number):
+    leaves = {"steps": 60, "eval_every": 1}
+    train([tiny(**leaves)], tmp_path, names=["unbroken"])
+    argv = ["sweep", "--preset", "nanda", "--out", str(tmp_path / "sweep"), *tiny_flags(**leaves)]
+    pid = workers.cli(*argv)
+    history = tmp_path / "sweep" / "run" / "history.jsonl"
+    assert workers.until(pid, lambda: history.exists() and history.stat().st_size > 0)
+    os.kill(pid, number)
+    stopped = workers.wait(pid)
+    assert stopped.code == 75
+    assert "everything is saved: the same command goes on" in stopped.stderr.splitlines()[-1]
+    run = load(history.parent)
+    last = list(json_lines(history))[-1]["step"]
+    assert run.state == "interrupted" and disk.usable_resume_steps(run)[-1] == last < 60
+    assert workers.wait(workers.cli(*argv)).code == 0
+    assert_same_bits(run, load(tmp_path / "unbroken"))
+
+
+# --- damage (R4, R7) --------------------------------------------------------------------------------
+
+SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
+
+
+@pytest.fixture(scope="module")
+def spoiled(finished, tmp_path_factory) -> Run:
+    """A copy of the finished run whose last checkpoint is damaged anew by each example."""
+    return copied(finished, tmp_path_factory.mktemp("spoiled"))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_every_mutation_of_a_checkpoint_is_refused_by_name(finished, spoiled, data):
+    content = (finished.path / file_name(24)).read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    kind = data.draw(st.sampled_from(["flip", "cut", "grow"]))
+    changed = {
+        "flip": content[:at] + bytes([content[at] ^ 1 << data.draw(st.integers(0, 7))]) + content[at + 1 :],
+        "cut": content[:at],
+        "grow": content + content[: at + 1],
+    }[kind]
+    (spoiled.path / file_name(24)).write_bytes(changed)
+    with pytest.raises(DamagedFile, match=rf"{file_name(24)}.*expected SHA-256 {sha256(content)[:12]}"):
+        spoiled.at(24)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_no_mutation_of_the_index_yields_other_weights(finished, spoiled, data):
+    """A flipped index is refused, or what it still lists is what was written."""
+    content = (finished.path / "index.jsonl").read_bytes()
+    at = data.draw(st.integers(0, len(content) - 1))
+    changed = content[:at] + bytes([content[at] ^ 1 << data.draw(st.integers(0, 7))]) + content[at + 1 :]
+    (spoiled.path / "index.jsonl").write_bytes(changed)
+    (spoiled.path / file_name(24)).write_bytes((finished.path / file_name(24)).read_bytes())
+    assume(changed != content)
+    try:
+        found = spoiled.index
+    except DamagedFile as error:
+        assert "index.jsonl is damaged" in str(error)
+        return
+    for step in set(found) & set(finished.index):
+        if found[step] == finished.index[step]:
+            assert torch.equal(spoiled.at(step)["embed.W_E"], finished.at(step)["embed.W_E"])
+        else:
+            with pytest.raises(DamagedFile):
+                spoiled.at(step)
+    for step in set(found) - set(finished.index):
+        with pytest.raises(DamagedFile, match="missing"):
+            spoiled.at(step)
+
+
+def test_swapped_missing_and_linked_checkpoints_are_refused_by_name(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    files = {step: run.path / file_name(step) for step in (0, 8, 16, 24)}
+    files[8].write_bytes((finished.path / file_name(16)).read_bytes())
+    files[16].unlink()
+    files[24].unlink()
+    files[24].symlink_to(finished.path / file_name(24))
+    for step, said in {8: "expected SHA-256", 16: "is missing though the index lists it", 24: "is a link"}.items():
+        with pytest.raises(DamagedFile, match=rf"{file_name(step)} .*{said}"):
+            run.at(step)
+    run.at(0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"step": 24, "file": "../step_000000024.safetensors"},
+        {"step": 24, "file": "/etc/passwd"},
+        {"step": 24, "file": "step_000000016.safetensors"},
+        {"step": "24", "file": "step_000000024.safetensors"},
+        {"step": 24},
+        {"file": "step_000000024.safetensors"},
+    ],
+)
+def test_index_entry_that_names_another_file_is_refused(finished, tmp_path, entry):
+    run = copied(finished, tmp_path)
+    with open(run.path / "index.jsonl", "a") as index:
+        index.write(json.dumps({"sha256": run.index[24]} | entry) + "\n")
+    with pytest.raises(DamagedFile, match="index.jsonl is damaged: unexpected entry"):
+        run.at(24)
+
+
+class Payload:
+    """Unpickled, it would make a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("forged", [False, True], ids=["digest-as-written", "digest-forged"])
+@pytest.mark.parametrize("place", ["checkpoint", "resume"])
+def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path, forged, place):
+    run, mark = copied(finished, tmp_path), tmp_path / "payload-ran"
+    hostile = pickle.dumps(Payload(mark))
+    if place == "checkpoint":
+        (run.path / file_name(24)).write_bytes(hostile)
+        if forged:
+            entry = {"step": 24, "file": file_name(24), "sha256": sha256(hostile)}
+            with open(run.path / "index.jsonl", "a") as index:
+                index.write(json.dumps(entry) + "\n")
+        with pytest.raises(DamagedFile, match="not a safetensors file" if forged else "expected SHA-256"):
+            run.at(24)
+    else:
+        (run.path / "resume" / file_name(24)).write_bytes(hostile)
+        if forged:
+            (run.path / "resume" / f"{file_name(24)}.sha256").write_text(sha256(hostile))
+        with pytest.raises(DamagedFile, match="not a resume point" if forged else "expected SHA-256"):
+            disk.read_resume(run, 24)
+    assert not mark.exists()
+    pickle.loads(hostile)
+    assert mark.exists()  # it would have
+
+
+@pytest.mark.parametrize("header", [2**62, 2**31, 10**6])
+def test_header_that_promises_too_much_is_refused(finished, tmp_path, header):
+    run = copied(finished, tmp_path)
+    hostile = header.to_bytes(8, "little") + b"{}" * 100
+    (run.path / file_name(24)).write_bytes(hostile)
+    with open(run.path / "index.jsonl", "a") as index:
+        index.write(json.dumps({"step": 24, "file": file_name(24), "sha256": sha256(hostile)}) + "\n")
+    with pytest.raises(DamagedFile, match="not a safetensors file"):
+        run.at(24)
+
+
+def test_tensors_of_another_config_are_refused_though_their_digest_is_right(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    [other] = train([tiny(d_mlp=8)], tmp_path, names=["other"])
+    foreign = (other.path / file_name(24)).read_bytes()
+    (run.path / file_name(24)).write_bytes(foreign)
+    with open(run.path / "index.jsonl", "a") as index:
+        index.write(json.dumps({"step": 24, "file": file_name(24), "sha256": sha256(foreign)}) + "\n")
+    with pytest.raises(DamagedFile, match=r"does not hold the tensors of its config.*\(8, 8\)\), .*\(8, 16\)\)"):
+        run.at(24)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"alpha":1.0', '"alpha":1.5'), "does not match its hash"),
+        (lambda text: text.replace('"alpha":1.0', '"alpha":-1'), "config.json is damaged: alpha: "),
+        (lambda text: text.replace('"alpha":1.0', '"alhpa":1.0'), "config.json is damaged: unknown field 'alhpa'"),
+        (lambda text: text[:-20], "config.json is not JSON"),
+        (lambda text: "[]", "config.json is damaged: it holds no config"),
+    ],
+)
+def test_damaged_config_is_refused_in_one_line(finished, tmp_path, change, said):
+    run = copied(finished, tmp_path)
+    text = (run.path / "config.json").read_text()
+    (run.path / "config.json").write_text(change(text))
+    assert (run.path / "config.json").read_text() != text
+    with pytest.raises(DamagedFile, match=said) as refused:
+        Run(run.path).at(24)
+    assert "\n" not in str(refused.value)
+
+
+def test_newer_format_is_refused_with_both_numbers(finished, tmp_path):
+    run = copied(finished, tmp_path)
+    text = (run.path / "config.json").read_text()
+    (run.path / "config.json").write_text(text.replace('"format":1', '"format":2'))
+    with pytest.raises(RunError, match="has format 2; this version reads format 1"):
+        load(run.path)
+
+
+def half_trained(folder: Path, until: int = 17, **leaves: Any) -> Run:
+    """A run that was stopped, with resume points at the last two steps."""
+
+    class Stopping(Silent):
+        def at(self, step, records) -> None:
+            if step == until:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train([tiny(**leaves)], folder, names=["finished"], progress=Stopping(), save_every_s=0.0)
+    run = load(folder / "finished")
+    assert disk.usable_resume_steps(run) == [until - 2, until - 1]
+    return run
+
+
+def assert_same_bits(run: Run, other: Run) -> None:
+    """Every file; of the resume points, whose moments depend on the clock, the last."""
+    last = file_name(run.config.schedule.steps)
+    one, two = (
+        {name: content for name, content in files_of(r.path).items() if "resume" not in name or last in name}
+        for r in (run, other)
+    )
+    assert one == two
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "no digest", "missing", "link"])
+def test_damaged_newest_resume_point_falls_back_to_the_one_before(finished, tmp_path, damage):
+    run = half_trained(tmp_path)
+    newest_point = run.path / "resume" / file_name(16)
+    match damage:
+        case "flip":
+            flip(newest_point, -5)
+        case "cut":
+            newest_point.write_bytes(newest_point.read_bytes()[:-100])
+        case "no digest":
+            (run.path / "resume" / f"{file_name(16)}.sha256").unlink()
+        case "missing":
+            newest_point.unlink()
+        case "link":
+            newest_point.rename(tmp_path / "elsewhere")
+            newest_point.symlink_to(tmp_path / "elsewhere")
+    assert disk.usable_resume_steps(run) == [15]
+    starts = []
+
+    class Watching(Silent):
+        def begin(self, runs, start, steps) -> None:
+            starts.append(start)
+
+    train([tiny()], tmp_path, names=["finished"], progress=Watching())
+    assert starts == [15]
+    assert_same_bits(run, finished)
+
+
+def test_without_any_resume_point_training_starts_again_with_the_same_bits(finished, tmp_path):
+    run = half_trained(tmp_path)
+    for file in (run.path / "resume").glob("*.safetensors"):
+        flip(file, -5)
+    train([tiny()], tmp_path, names=["finished"])
+    assert_same_bits(run, finished)
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl"])
+def test_record_that_lost_lines_is_refused_rather_than_gone_on_with(tmp_path, name):
+    run = half_trained(tmp_path)
+    content = (run.path / name).read_bytes()
+    (run.path / name).write_bytes(content[: len(content) // 2])
+    before = files_of(run.path / "resume")
+    with pytest.raises(DamagedFile, match=f"{name} is .* bytes long, but {len(content)} had been written"):
+        train([tiny()], tmp_path, names=["finished"])
+    assert files_of(run.path / "resume") == before
+
+
+# --- the doctor -------------------------------------------------------------------------------------
+
+
+def doctor(run: Run, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    capsys.readouterr()
+    code = command(["doctor", str(run.path)])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def test_doctor_finds_nothing_wrong_with_a_whole_run(finished, capsys):
+    code, lines = doctor(finished, capsys)
+    assert code == 0
+    assert lines[-1] == f"all {3 + 1 + len(finished.steps)} files are good; the run is finished"
+    assert f"{len(finished.steps)} checkpoints verified" in lines[-2]
+
+
+def test_doctor_lists_all_damage_and_says_what_can_be_used(tmp_path, capsys):
+    run = half_trained(tmp_path)
+    count = len(run.steps)
+    flip(run.path / file_name(8), -1)
+    (run.path / file_name(2)).unlink()
+    flip(run.path / "resume" / file_name(16), -1)
+    code, lines = doctor(run, capsys)
+    assert code == 1
+    damaged = [line.split()[1].rstrip(":") for line in lines if line.startswith("DAMAGED")]
+    assert damaged == [file_name(2), file_name(8), f"resume/{file_name(16)}"]
+    assert f"3 damaged; {count - 2} of {count} checkpoints can be used" in lines[-1]
+    assert "training can go on from step 15" in lines[-1]
+
+
+def test_doctor_tells_a_file_that_the_index_does_not_list(finished, tmp_path, capsys):
+    run = copied(finished, tmp_path)
+    (run.path / file_name(3)).write_bytes((run.path / file_name(2)).read_bytes())
+    code, lines = doctor(run, capsys)
+    assert code == 0
+    assert any(file_name(3) in line and "not in the index" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["config.json", "index.jsonl", "history.jsonl"])
+def test_doctor_names_a_damaged_record(finished, tmp_path, capsys, name):
+    run = copied(finished, tmp_path)
+    lines = (run.path / name).read_text().splitlines()
+    lines[0] = lines[0][: len(lines[0]) // 2]
+    (run.path / name).write_text("\n".join(lines) + "\n")
+    code, said = doctor(Run(run.path), capsys)
+    assert code == 1
+    assert any(line.startswith(f"DAMAGED {name}") for line in said)
+    assert ("cannot be opened" in said[-1]) == (name != "history.jsonl")
+
+
+# --- the disk is full (R5) --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("full_at", ["resume point", "history"])
+def test_full_disk_ends_with_74_keeps_what_was_saved_and_goes_on_when_there_is_room(workers, tmp_path, full_at):
+    """A limit on the size of a file stands in for the disk: EFBIG comes from the same calls as ENOSPC."""
+    leaves = {"steps": 100, "eval_every": {"history": 1, "resume point": 25}[full_at]}
+    [unbroken] = train([tiny(**leaves)], tmp_path, names=["unbroken"])
+    largest = {
+        "history": (unbroken.path / "history.jsonl").stat().st_size // 2,
+        "resume point": 2 * (unbroken.path / file_name(100)).stat().st_size,  # it takes three times the weights
+    }
+    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path / "sweep"), *tiny_flags(**leaves)]
+    ended = workers.wait(workers.cli(*argv, largest_file=largest[full_at], save_every_s=0.02))
+    assert ended.code == 74, ended.stderr
+    assert len(ended.stderr.splitlines()) == 1 and "what was saved before is whole" in ended.stderr
+    run = load(tmp_path / "sweep" / "run")
+    assert run.state == "interrupted" and run.steps
+    assert all(torch.equal(run.at(s)["embed.W_E"], unbroken.at(s)["embed.W_E"]) for s in run.steps)
+    assert not [name for name in files_of(run.path) if name.endswith(".tmp")]
+    assert workers.wait(workers.cli(*argv)).code == 0
+    assert_same_bits(run, unbroken)
+
+
+# --- one run, one process (R6) ----------------------------------------------------------------------
+
+
+def test_of_several_processes_one_trains_and_the_others_name_it_until_it_is_killed(workers, tmp_path):
+    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path), *tiny_flags(steps=10**6, eval_every=1)]
+    history = tmp_path / "run" / "history.jsonl"
+    running = {workers.cli(*argv) for _ in range(4)}
+
+    def ended(pid: int) -> Ended:
+        running.remove(pid)
+        return workers.wait(pid)
+
+    def holder() -> dict[str, Any]:
+        file = tmp_path / "run" / ".holder"
+        return json.loads(file.read_text()) if file.exists() else {"pid": None}
+
+    try:
+        assert any(workers.until(pid, lambda: history.exists() and history.stat().st_size > 0) for pid in running)
+        first = holder()
+        assert first["pid"] in running and first["host"] == socket.gethostname()
+        assert [ended(pid).code for pid in running - {first["pid"]}] == [2, 2, 2]
+        late = workers.wait(workers.cli(*argv))
+        assert late.code == 2 and len(late.stderr.splitlines()) == 1
+        assert f"process {first['pid']} on {first['host']} since {first['since']}" in late.stderr
+        os.kill(first["pid"], signal.SIGKILL)
+        assert ended(first["pid"]).code == -signal.SIGKILL
+        running.add(second := workers.cli(*argv))
+        assert workers.until(second, lambda: holder()["pid"] == second)
+    finally:
+        for pid in running:
+            os.kill(pid, signal.SIGKILL)
+            workers.wait(pid)
+
+
+def test_held_run_is_refused_inside_one_process_too_and_free_afterwards(tmp_path):
+    with locked(tmp_path):
+        assert disk.holder(tmp_path)
+        who = f"process {os.getpid()} on {socket.gethostname()} since 20"
+        with pytest.raises(LockedRun, match=who), locked(tmp_path):
+            pass
+    assert not disk.holder(tmp_path) and not (tmp_path / ".holder").exists()
+    with locked(tmp_path):
+        pass
+
+
+def test_looking_at_a_run_does_not_keep_a_trainer_from_starting(tmp_path, monkeypatch):
+    """`circuitgrok runs` takes the lock for an instant; a trainer that comes just then waits for it."""
+    looking = filelock.FileLock(tmp_path / ".lock")
+    looking.acquire()
+    monkeypatch.setattr(time, "sleep", lambda _: looking.release())
+    with locked(tmp_path):
+        assert not looking.is_locked
+
+
+# --- elsewhere --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["torch", "isa", "threads", "machine"])
+def test_other_environment_is_refused_with_the_difference_unless_allowed(finished, tmp_path, key):
+    run = half_trained(tmp_path)
+    manifest = json.loads((run.path / "config.json").read_text())
+    here = manifest["environment"][key]
+    manifest["environment"][key] = "another" if isinstance(here, str) else here + 1
+    (run.path / "config.json").write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match=rf"begun with {key} .* then, {re.escape(repr(here))} now.*--allow-inexact"):
+        train([tiny()], tmp_path, names=["finished"])
+    [again] = train([tiny()], tmp_path, names=["finished"], allow_inexact=True)
+    assert again.state == "finished"
+    assert torch.equal(again.at(24)["embed.W_E"], finished.at(24)["embed.W_E"])  # the same machine in truth
+
+
+def test_run_resumes_the_same_whatever_was_trained_before_it_in_the_process(finished, tmp_path):
+    run = half_trained(tmp_path)
+    train([tiny(seed=9)], tmp_path, names=["other"])
+    torch.manual_seed(1)
+    train([TrainConfig.model_validate(run.manifest["config"])], tmp_path, names=["finished"])
+    assert_same_bits(run, finished)

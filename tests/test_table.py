@@ -1,0 +1,193 @@
+"""The table of measures: each column is its public measure function on the weights of that step."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny
+
+from circuitgrok.measures import circuits, fourier, key_freqs, scores, table
+from circuitgrok.measures.groups import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
+from circuitgrok.measures.polar import polar_path
+from circuitgrok.measures.table import measure_run, names_of_groups
+from circuitgrok.runs import RunError
+from circuitgrok.training import train
+
+
+@pytest.fixture(scope="module")
+def measured(finished):
+    return finished.measure()
+
+
+def logits_at(run, step):
+    """Of all pairs over the p numbers, by the plain forward."""
+    cache = run.config.model.activations(run.at(step), run.task.inputs)
+    return cache["logits"][:, -1, : run.config.model.p].double()
+
+
+def test_one_row_per_checkpoint_and_no_column_without_its_numbers(finished, measured):
+    assert measured.index.tolist() == finished.steps and measured.index.name == "step"
+    fresh = ("[blocks.0.mlp.b_in]", "[blocks.0.mlp.b_out]")  # zero at the start: without direction
+    undefined = measured.columns[measured.isna().any()]
+    assert all(name.startswith("angular_speed") or name.endswith(fresh) for name in undefined)
+    assert (measured.dtypes == np.float64).all()
+
+
+def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(finished, measured):
+    """To the rounding of float32 weights: there are two ways to the logits."""
+    task, freqs = finished.task, torch.tensor(measured.attrs["key_freqs"])
+    for step in finished.steps:
+        row, logits, labels = measured.loc[step], logits_at(finished, step), task.labels
+        for split in SPLITS:
+            where = task.where(split)
+            expected = {
+                "loss": scores.cross_entropy(logits, labels, where),
+                "accuracy": scores.accuracy(logits, labels, where),
+                "restricted_loss": circuits.restricted_loss(logits, labels, freqs, where),
+                "excluded_loss": circuits.excluded_loss(logits, labels, freqs, where),
+            }
+            for name, value in expected.items():
+                assert row[f"{name}[{split}]"] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), (step, name, split)
+        by_freq = circuits.excluded_loss_by_freq(logits, labels, freqs, task.is_train)
+        coefficients = circuits.cosine_coefficients(logits)
+        for i, k in enumerate(freqs.tolist()):
+            assert row[f"excluded_loss[{k}]"] == pytest.approx(by_freq[i].item(), rel=1e-4, abs=1e-6)
+            assert row[f"cosine_coefficient[{k}]"] == pytest.approx(coefficients[k - 1].item(), rel=1e-4, abs=1e-6)
+        assert row["frac_explained"] == pytest.approx(circuits.frac_explained(logits, freqs).item(), rel=1e-4, abs=1e-6)
+        scale = scores.logit_scale(logits)
+        assert row["logit_scale"] == pytest.approx(scale.mean_abs.item(), rel=1e-4, abs=1e-6)
+        assert row["logit_std"] == pytest.approx(scale.std.item(), rel=1e-4, abs=1e-6)
+        for split in ("train", "test"):
+            margins = scores.margin_summary(logits, labels, task.where(split))
+            assert row[f"margin_mean[{split}]"] == pytest.approx(margins.mean.item(), rel=1e-4, abs=1e-6)
+            assert row[f"margin_min[{split}]"] == pytest.approx(margins.min.item(), rel=1e-4, abs=1e-6)
+
+
+def test_columns_of_fourier_are_the_public_measures_of_that_step(finished, measured):
+    p = finished.config.model.p
+    for step in finished.steps:
+        row, weights = measured.loc[step], finished.at(step)
+        W_E = weights["embed.W_E"]
+        W_L = weights["blocks.0.mlp.W_out"].double() @ weights["unembed.W_U"].double()
+        spectra = {"W_E": fourier.embed_spectrum(W_E, p), "W_L": fourier.neuron_logit_spectrum(W_L, p)}
+        for name, spectrum in spectra.items():
+            found = [row[f"power_{name}[{k}]"] for k in range(1, p // 2 + 1)]
+            assert found == pytest.approx(spectrum.tolist(), rel=1e-12)
+        assert f"power_W_E[{p // 2 + 1}]" not in measured.columns
+        assert row["gini[W_E]"] == pytest.approx(fourier.fourier_gini(W_E[:p].double()).item(), rel=1e-12)
+        assert row["gini[W_L]"] == pytest.approx(fourier.fourier_gini(W_L[:, :p].mT).item(), rel=1e-12)
+
+
+def test_polar_columns_are_the_path_globally_by_role_and_by_tensor(finished, measured):
+    paths = polar_path(finished.stack(), torch.tensor(finished.steps))
+    assert {"global", "embed", "attention", "mlp", "unembed", "embed.W_E", "unembed.W_U"} <= set(paths)
+    for part, path in paths.items():
+        for name, values in path._asdict().items():
+            column = measured[name if part == "global" else f"{name}[{part}]"]
+            np.testing.assert_array_equal(column.to_numpy(), values.numpy())
+
+
+def test_every_column_belongs_to_a_group_and_groups_do_not_overlap(finished, measured):
+    columns = [finished.measure([name]).columns.tolist() for name in names_of_groups()]
+    assert sum(columns, start=[]) == measured.columns.tolist()
+    assert len(set(measured.columns)) == len(measured.columns)
+
+
+def test_mean_train_loss_is_nearly_that_of_the_history(finished, measured):
+    """One class less: '=' gets little of the probability, and none after training."""
+    history = finished.history["train_loss"]
+    assert measured.loc[24, "loss[train]"] < history[24]
+    assert measured.loc[24, "loss[train]"] == pytest.approx(history[24], abs=math.log(12 / 11) + 0.1)
+
+
+def test_key_frequencies_are_found_once_at_the_end_and_kept_along_the_run(finished):
+    last = finished.at(24)
+    W_L = last["blocks.0.mlp.W_out"].double() @ last["unembed.W_U"].double()
+    expected = key_freqs.wl_energy(W_L, finished.config.model.p).tolist()
+    whole, start = finished.measure(["circuits"]), finished.measure(["circuits"], steps=[0, 1])
+    for found in (whole, start):
+        assert found.attrs["key_freqs"] == expected
+        assert (found.attrs["key_freqs_rule"], found.attrs["key_freqs_step"]) == ("wl_energy", 24)
+        assert (found.attrs["run"], found.attrs["config"]) == (finished.name, finished.config.hash)
+    np.testing.assert_allclose(start.to_numpy(), whole.loc[[0, 1]].to_numpy(), rtol=1e-12)
+
+
+def test_each_rule_finds_its_own_set(finished):
+    weights, model, task = finished.at(24), finished.config.model, finished.task
+    logits = model.logits(weights, task.inputs)[:, : model.p].double()
+    neurons = model.activations(weights, task.inputs)["blocks.0.mlp.hook_post"][:, -1]
+    W_L = weights["blocks.0.mlp.W_out"].double() @ weights["unembed.W_U"].double()
+    expected = {
+        "wl_energy": key_freqs.wl_energy(W_L, 11),
+        "embed_energy": key_freqs.embed_energy(weights["embed.W_E"], 11),
+        "logit_energy": key_freqs.logit_energy(logits),
+        "neuron_argmax": key_freqs.neuron_argmax(neurons),
+        "neuron_argmax_pure": key_freqs.neuron_argmax(neurons, min_purity=0.85),
+    }
+    assert set(expected) == set(KEY_FREQUENCY_RULES)
+    found = {rule: key_frequencies(rule, weights, model, task).tolist() for rule in expected}
+    assert found == {rule: value.tolist() for rule, value in expected.items()}
+    assert len({tuple(value) for value in found.values()}) > 1
+    other = measure_run(finished, ["circuits"], rule="neuron_argmax_pure")
+    assert other.attrs["key_freqs_rule"] == "neuron_argmax_pure"
+    assert other.attrs["key_freqs"] == found["neuron_argmax_pure"]
+
+
+@pytest.mark.parametrize("together", [1, 2, 4])
+def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(finished, measured, monkeypatch, together):
+    monkeypatch.setattr(table, "_NUMBERS", together * 11**2 * 16)
+    seen = []
+    chunked = measure_run(finished, tick=lambda done, total: seen.append((done, total)))
+    assert chunked.columns.tolist() == measured.columns.tolist()
+    np.testing.assert_allclose(chunked.to_numpy(), measured.to_numpy(), rtol=1e-6, atol=1e-7)
+    count = len(finished.steps)
+    assert seen == [(min(i + together, count), count) for i in range(0, count, together)]
+
+
+def test_steps_are_measured_in_order_and_once(finished, measured):
+    chosen = finished.measure(["scale"], steps=[8, 0, 8])
+    assert chosen.index.tolist() == [0, 8]
+    assert chosen.loc[8, "logit_std"] == pytest.approx(measured.loc[8, "logit_std"], rel=1e-6)
+
+
+def test_polar_path_of_some_checkpoints_goes_through_those_alone(finished):
+    some = finished.measure(["polar"], steps=[0, 24])
+    chord = polar_path(finished.stack([0, 24]), torch.tensor([0, 24]))["global"].arc_length[-1]
+    assert some.loc[24, "arc_length"] == chord.item()
+    assert chord < finished.measure(["polar"]).loc[24, "arc_length"]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["polr"], r"unknown measures \['polr'\]; there are polar, fourier, circuits, scale"), (["scale", ""], r"\[''\]")],
+)
+def test_unknown_measures_are_refused_with_those_there_are(finished, names, said):
+    with pytest.raises(ValueError, match=said):
+        finished.measure(names)
+
+
+def test_unknown_rule_and_missing_step_are_refused(finished):
+    with pytest.raises(ValueError, match=f"unknown .* rule 'wl'; there are {', '.join(KEY_FREQUENCY_RULES)}"):
+        measure_run(finished, rule="wl")
+    with pytest.raises(RunError, match="no checkpoint at step 3"):
+        finished.measure(["scale"], steps=[3])
+
+
+@pytest.mark.parametrize("leaves", [{"d_vocab_out": "p"}, {"n_layers": 2}, {"normalization": "LN", "act": "gelu"}])
+def test_other_architectures_are_measured_too(tmp_path, leaves):
+    [run] = train([tiny(steps=4, **leaves)], tmp_path, names=["run"])
+    logits = run.config.model.activations(run.at(4), run.task.inputs)["logits"][:, -1, :11]
+    loss = scores.cross_entropy(logits.double(), run.task.labels, run.task.is_train)
+    assert run.measure().loc[4, "loss[train]"] == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
+    """The only test pair of 25 has an unseen mirror: itself."""
+    [run] = train([tiny(p=5, frac_train=0.96, steps=2)], tmp_path, names=["run"])
+    empty = [split for split in SPLITS if not run.task.where(split).any()]
+    assert empty == ["test_mirror_seen"]
+    measured = run.measure(["circuits"])
+    for split in SPLITS:
+        for name in ("loss", "accuracy", "restricted_loss", "excluded_loss"):
+            assert measured[f"{name}[{split}]"].isna().all() == (split in empty)

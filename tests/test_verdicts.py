@@ -1,0 +1,58 @@
+"""Intervals and decisions: closed forms, coverage, and what is written."""
+
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from circuitgrok import figures, verdicts
+from circuitgrok.verdicts import Claim, Interval, above, mean_interval, share_interval
+
+
+def test_the_interval_of_two_values_is_students_with_one_degree_of_freedom():
+    # mean 0, standard error 1, t(.975, 1) = tan(.475 pi) = 12.7062
+    interval = mean_interval([-1.0, 1.0])
+    assert interval.estimate == 0
+    assert interval.high == pytest.approx(math.tan(0.475 * math.pi), rel=1e-9)
+    assert interval.low == -interval.high
+
+
+def test_the_mean_interval_covers_the_true_mean_as_often_as_it_says():
+    draws = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    hits = sum(interval.low < 0 < interval.high for interval in (mean_interval(row.tolist()) for row in draws))
+    assert abs(hits - 1900) < 4 * math.sqrt(2000 * 0.95 * 0.05)  # four binomial standard errors
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (3, 9)])
+def test_wilsons_interval_solves_its_equation(hits, n):
+    interval = share_interval(hits, n)
+    z = 1.959963984540054
+    for bound in (interval.low, interval.high):
+        if 0 < bound < 1:
+            gap = abs(interval.estimate - bound)
+            assert gap == pytest.approx(z * math.sqrt(bound * (1 - bound) / n), rel=1e-9)
+    assert interval.low <= interval.estimate <= interval.high
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
+def test_an_interval_needs_two_finite_values(values):
+    with pytest.raises(ValueError, match="two finite values"):
+        mean_interval(values)
+
+
+def test_a_claim_is_undecided_exactly_while_its_interval_contains_the_threshold():
+    interval = Interval(2, 1, 3)
+    assert [above(interval, t) for t in (0.9, 1, 2, 3, 3.1)] == ["holds", *["undecided"] * 3, "fails"]
+
+
+def test_what_is_written_names_claim_measure_decision_command_and_commit(tmp_path):
+    figure, ax = figures.sheet(1, 1, (2, 2))
+    ax.plot([0, 1], [0, 1])
+    table = pd.DataFrame({"x": [1.5, 2.5]})
+    verdicts.write(tmp_path, "Is it?", [Claim("It is.", "3 [1, 5]", "undecided")], ["A note."], table, figure)
+    text = (tmp_path / "verdict.md").read_text()
+    assert "# Is it?" in text and "**undecided**: It is. Measured: 3 [1, 5]." in text and "A note." in text
+    assert "python " in text and verdicts.commit().split()[0] in text
+    assert pd.read_csv(tmp_path / "table.csv").equals(table)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
