@@ -19,7 +19,7 @@ from circuitgrok import figures, verdicts
 from circuitgrok.measures.crossings import HOLD, events
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Interval, above, mean_interval, share_interval
+from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, share_interval
 
 QUESTION = "When the norm is held at α‖θ₀‖, how do train and test accuracy depend on α, and does the delay vanish?"
 ARMS = {"free": figures.BLUE, "sphere": figures.RED}
@@ -134,7 +134,7 @@ def _delays(sphere: pd.DataFrame, free: pd.DataFrame, alpha: float, steps: int) 
         Claim(
             "There the delay vanishes: T_grok is less than 1.5 T_mem.",
             f"T_grok/T_mem on the sphere, {_factor(own)}",
-            above(Interval(-own.estimate, -own.high, -own.low), -math.log(1.5)),
+            below(own, math.log(1.5)),
         ),
     ]
 

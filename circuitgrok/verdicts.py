@@ -71,7 +71,7 @@ def share_interval(hits: int, n: int, level: float = 0.95) -> Interval:
 
     Example:
         >>> print(share_interval(3, 3))
-        1 [0.438, 1]
+        1 [0.439, 1]
     """
     from scipy.stats import norm
 
@@ -93,6 +93,28 @@ def above(interval: Interval, threshold: float) -> Decision:
     if interval.low > threshold:
         return "holds"
     return "fails" if interval.high < threshold else "undecided"
+
+
+def below(interval: Interval, threshold: float) -> Decision:
+    """Whether the quantity is below a threshold, as far as its interval can tell.
+
+    >>> below(Interval(2, 1, 3), 4), below(Interval(2, 1, 3), 2.5), below(Interval(2, 1, 3), 0.5)
+    ('holds', 'undecided', 'fails')
+    """
+    if interval.high < threshold:
+        return "holds"
+    return "fails" if interval.low > threshold else "undecided"
+
+
+def within(interval: Interval, bound: float) -> Decision:
+    """Whether the quantity is smaller in size than a bound, as far as its interval can tell.
+
+    >>> within(Interval(0, -1, 1), 2), within(Interval(0, -1, 1), 0.5), within(Interval(2, 1, 3), 0.5)
+    ('holds', 'undecided', 'fails')
+    """
+    if max(abs(interval.low), abs(interval.high)) < bound:
+        return "holds"
+    return "fails" if interval.low > bound or interval.high < -bound else "undecided"
 
 
 def write(

@@ -35,6 +35,17 @@ def test_alpha_on_the_sphere_writes_table_figure_and_verdict(tmp_path):
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
+def test_singularities_toy_writes_the_time_course_and_seven_decisions(tmp_path):
+    run_quick("singularities_toy", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table["near"].between(0, 1).all()
+    assert set(table.groupby(["decay", "noise", "momentum", "seed"]).size()) == {16}  # step 0 to 300, every 20
+    still = table[(table["decay"] == 0) & (table["noise"] == 0)]
+    assert still.groupby("seed")["near"].nunique().max() == 1  # nothing crosses |x|_inf = q without noise or decay
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 7
+
+
 def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     run_quick("speed", tmp_path / "out")
     result = json.loads((tmp_path / "out" / "speed.json").read_text())

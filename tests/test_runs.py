@@ -5,6 +5,7 @@ import os
 import pickle
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -210,14 +211,13 @@ def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(wor
     assert files_of(tmp_path / "alone") == files_of(tmp_path / "killed")
 
 
-def test_resume_points_of_a_stack_that_were_cut_apart_come_together_again(tmp_path):
-    """One run of a stack is ahead of the other, then both are killed again: no point may outlive its history."""
+def test_resume_point_beyond_where_a_stack_goes_on_does_not_outlive_its_history(tmp_path):
+    """Run a is saved at 12 and b only at 6, so both go on from 6; a's point at 12 speaks of lines that are cut off."""
     configs = [tiny(), tiny(seed=1)]
     train(configs, tmp_path / "whole", names=["a", "b"])
+    a, b = (Run(tmp_path / "cut" / name) for name in ("a", "b"))
 
     class Killed(Silent):
-        """Killed at a step, after one run has saved there and the other has not."""
-
         def __init__(self, at: int) -> None:
             self.last = at
 
@@ -225,18 +225,24 @@ def test_resume_points_of_a_stack_that_were_cut_apart_come_together_again(tmp_pa
             if step == self.last:
                 raise KeyboardInterrupt
 
-    def go_on(until: int, ahead: str) -> None:
+    def go_on(until: int) -> None:
         with pytest.raises(KeyboardInterrupt):
             train(configs, tmp_path / "cut", names=["a", "b"], progress=Killed(until), save_every_s=0.0)
-        behind = load(tmp_path / "cut" / {"a": "b", "b": "a"}[ahead])
-        disk.drop_resume(behind, disk.resume_steps(behind)[-1:])
 
-    go_on(10, ahead="a")
-    go_on(9, ahead="a")
-    go_on(12, ahead="b")
+    go_on(until=7)
+    for run in (a, b):
+        shutil.copytree(run.path / "resume", tmp_path / "at-6" / run.name)
+    go_on(until=13)
+    for run, gone in ((a, [11]), (b, [11, 12])):
+        disk.drop_resume(run, gone)
+        shutil.copytree(tmp_path / "at-6" / run.name, run.path / "resume", dirs_exist_ok=True)
+    disk.drop_resume(a, [5])
+    assert (disk.usable_resume_steps(a), disk.usable_resume_steps(b)) == ([6, 12], [5, 6])
+    go_on(until=8)
+    disk.drop_resume(b, [7])  # killed after a was saved there and before b was
     train(configs, tmp_path / "cut", names=["a", "b"])
-    for name in ("a", "b"):
-        assert_same_bits(load(tmp_path / "cut" / name), load(tmp_path / "whole" / name))
+    for run in (a, b):
+        assert_same_bits(run, load(tmp_path / "whole" / run.name))
 
 
 def test_run_killed_between_its_last_line_and_its_last_resume_point_gets_it_still(finished, tmp_path):

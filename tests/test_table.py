@@ -34,9 +34,11 @@ def test_one_row_per_checkpoint_and_no_column_without_its_numbers(finished, meas
     assert (measured.dtypes == np.float64).all()
 
 
-def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(finished, measured):
+def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(finished):
     """To the rounding of float32 weights: there are two ways to the logits."""
+    measured = measure_run(finished, ["circuits", "scale"], rule="neuron_argmax")
     task, freqs = finished.task, torch.tensor(measured.attrs["key_freqs"])
+    assert 0 < len(freqs) < 5
     for step in finished.steps:
         row, logits, labels = measured.loc[step], logits_at(finished, step), task.labels
         for split in SPLITS:
@@ -102,13 +104,15 @@ def test_mean_train_loss_is_nearly_that_of_the_history(finished, measured):
 
 
 def test_key_frequencies_are_found_once_at_the_end_and_kept_along_the_run(finished):
-    last = finished.at(24)
-    W_L = last["blocks.0.mlp.W_out"].double() @ last["unembed.W_U"].double()
-    expected = key_freqs.wl_energy(W_L, finished.config.model.p).tolist()
-    whole, start = finished.measure(["circuits"]), finished.measure(["circuits"], steps=[0, 1])
+    sets = {
+        step: key_frequencies("neuron_argmax", finished.at(step), finished.config.model, finished.task).tolist()
+        for step in (0, 1, 24)
+    }
+    assert sets[24] not in (sets[0], sets[1])
+    whole, start = (measure_run(finished, ["circuits"], steps, rule="neuron_argmax") for steps in (None, [0, 1]))
     for found in (whole, start):
-        assert found.attrs["key_freqs"] == expected
-        assert (found.attrs["key_freqs_rule"], found.attrs["key_freqs_step"]) == ("wl_energy", 24)
+        assert found.attrs["key_freqs"] == sets[24]
+        assert (found.attrs["key_freqs_rule"], found.attrs["key_freqs_step"]) == ("neuron_argmax", 24)
         assert (found.attrs["run"], found.attrs["config"]) == (finished.name, finished.config.hash)
     np.testing.assert_allclose(start.to_numpy(), whole.loc[[0, 1]].to_numpy(), rtol=1e-12)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from circuitgrok import figures, verdicts
-from circuitgrok.verdicts import Claim, Interval, above, mean_interval, share_interval
+from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, share_interval, within
 
 
 def test_the_interval_of_two_values_is_students_with_one_degree_of_freedom():
@@ -44,6 +44,16 @@ def test_an_interval_needs_two_finite_values(values):
 def test_a_claim_is_undecided_exactly_while_its_interval_contains_the_threshold():
     interval = Interval(2, 1, 3)
     assert [above(interval, t) for t in (0.9, 1, 2, 3, 3.1)] == ["holds", *["undecided"] * 3, "fails"]
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1, 2, 3, 3.5])
+def test_below_is_above_of_the_mirror_image(threshold):
+    assert below(Interval(2, 1, 3), threshold) == above(Interval(-2, -3, -1), -threshold)
+
+
+def test_within_asks_the_whole_interval():
+    decisions = [within(Interval(m, m - 1, m + 1), 2) for m in (-4, -2, 0, 0.9, 1.1, 2.9, 3.1)]
+    assert decisions == ["fails", "undecided", "holds", "holds", "undecided", "undecided", "fails"]
 
 
 def test_what_is_written_names_claim_measure_decision_command_and_commit(tmp_path):

@@ -99,7 +99,7 @@ class ModularAddition(BaseModel):
     kind: Literal["modular_addition"] = "modular_addition"
     p: int = Field(default=113, ge=3, description="modulus; any integer from 3, prime or not")
     frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the p^2 pairs to train on")
-    data_seed: int = Field(default=0, ge=0, description="seed of the train/test split")
+    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
     split: SplitRule = Field(default="nanda", description="rule that draws the split")
 
     @model_validator(mode="after")
