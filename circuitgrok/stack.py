@@ -17,7 +17,7 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig
 from circuitgrok.interventions.constraints import Constraint, FixedNorm, FixedNormPerTensor
-from circuitgrok.interventions.losses import accuracy, cross_entropy
+from circuitgrok.interventions.losses import accuracy, cross_entropy, training_loss
 from circuitgrok.models.fused import Workspace
 from circuitgrok.tree import Params
 
@@ -144,7 +144,7 @@ def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
 def forward(stack: Stack) -> tuple[Tensor, Tensor]:
     """Logits of the training pairs `[run pair c]`, and each run's training loss `[run]`."""
     logits = stack.configs[0].model.training_logits(stack.weights, stack.train_pairs.inputs, stack.workspace)
-    return logits, cross_entropy(logits, stack.train_pairs.labels).mean(-1)
+    return logits, training_loss(logits, stack.train_pairs.labels)
 
 
 def update(stack: Stack, losses: Tensor, step: int) -> None:
