@@ -12,6 +12,7 @@ CHECKED = [  # of the models those with shapes in their types: the hook has its 
     "circuitgrok.models.fused",
     "circuitgrok.tasks",
     "circuitgrok.interventions",
+    "circuitgrok.samplers",
 ]
 
 # Shape annotations of these packages become checks, if this runs before anything imports them. Of a container

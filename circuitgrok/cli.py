@@ -9,7 +9,10 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
+
+if TYPE_CHECKING:
+    from circuitgrok.measures.sampling import Sampling
 
 HELP = """usage: circuitgrok COMMAND ...
 
@@ -19,6 +22,7 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
   runs [FOLDER]                                list the runs below a folder
   measure RUN                                  measure every checkpoint, write measures.parquet
+  measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   doctor RUN                                   verify every file of a run
 
 presets: quickstart, nanda, tl-demo, omnigrok
@@ -204,7 +208,7 @@ def _print_runs(runs: Sequence[Any]) -> None:
 
 def _measure(argv: list[str]) -> int:
     from circuitgrok.measures.groups import KEY_FREQUENCY_RULES
-    from circuitgrok.measures.table import measure_run, names_of_groups
+    from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
     from circuitgrok.progress import ticks
     from circuitgrok.runs import load
     from circuitgrok.summary import summary_lines
@@ -215,27 +219,62 @@ def _measure(argv: list[str]) -> int:
         "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
         {
             "run": (Annotated[str, _positional()], _MISSING, "the run's folder"),
-            "measures": (tuple[Literal[names], ...], names, "groups of measures"),  # pyright: ignore
+            "measures": (tuple[Literal[names], ...], quick_groups(), "groups of measures; hessian and llc are slow"),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
+            **_sampling_flags(),
         },
         argv,
     )
     import torch
 
     torch.set_num_threads(max(1, options.threads))
-    one = load(options.run)
+    one, sampling = load(options.run), _sampling(options)
     with ticks("measuring", options.quiet) as tick:
-        table = measure_run(one, options.measures, options.steps or None, rule=options.rule, tick=tick)
+        table = measure_run(
+            one, options.measures, options.steps or None, rule=options.rule, sampling=sampling, tick=tick
+        )
     out = Path(options.out or one.path / "measures.parquet")
     table.to_parquet(out)
     if {"polar", "circuits"} <= set(options.measures):
         print("\n".join(summary_lines(one, table)))
     print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
+
+
+def _sampling_flags() -> dict[str, tuple[Any, Any, str]]:
+    """A flag for each number that llc is sampled with, none of them given by default."""
+    from circuitgrok.measures.sampling import Sampling
+
+    return {
+        name: (Optional[field.annotation], None, f"llc: {field.description}")  # noqa: UP045
+        for name, field in Sampling.model_fields.items()
+    }
+
+
+def _sampling(options: Any) -> "Sampling | None":
+    """The sampling that was asked for; None, if nothing was, leaves it to calibration."""
+    from pydantic import ValidationError
+
+    from circuitgrok.config import explain
+    from circuitgrok.measures.sampling import Sampling
+
+    given = {name: getattr(options, name) for name in Sampling.model_fields if getattr(options, name) is not None}
+    if not given:
+        return None
+    if "llc" not in options.measures:
+        raise ValueError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
+    try:
+        return Sampling(**given)
+    except ValidationError as error:
+        missing = {"step_size", "localization"} - set(given)
+        if missing:
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
+            raise ValueError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
+        raise ValueError("; ".join(explain(error))) from None
 
 
 def _doctor(argv: list[str]) -> int:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from circuitgrok.config import TrainConfig
+    from circuitgrok.measures.sampling import Sampling
     from circuitgrok.tasks.modular import Task
     from circuitgrok.tree import Params
 
@@ -181,16 +182,23 @@ class Run:
         chosen = list(index) if steps is None else list(steps)
         return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
-    def measure(self, names: Sequence[str] | None = None, steps: Sequence[int] | None = None) -> "pd.DataFrame":
+    def measure(
+        self,
+        names: Sequence[str] | None = None,
+        steps: Sequence[int] | None = None,
+        sampling: "Sampling | None" = None,
+    ) -> "pd.DataFrame":
         """Measures along the run: one row per checkpoint, one column per measured number.
 
         Args:
-            names: Groups of measures (`circuitgrok.measures.table.names_of_groups`); all by default.
+            names: Groups of measures (`circuitgrok.measures.table.names_of_groups`); by default the quick ones,
+                without `hessian` and `llc`.
             steps: Checkpoints to measure; all by default.
+            sampling: How `llc` samples; by default as calibrated once on this run.
         """
         from circuitgrok.measures.table import measure_run
 
-        return measure_run(self, names, steps)
+        return measure_run(self, names, steps, sampling=sampling)
 
     def bridge(self, step: int) -> "TransformerBridge":
         """The network at a step as a TransformerLens bridge, for hooks, caches and patching."""

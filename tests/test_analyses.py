@@ -1,5 +1,6 @@
 """Every analysis and notebook runs, and writes what it announces; nothing that is committed has outputs."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -46,12 +47,64 @@ def test_singularities_toy_writes_the_time_course_and_seven_decisions(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 7
 
 
+def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
+    run_quick("llc_along_training", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table["arm"]) == {"groks", "no decay", "few pairs"}
+    assert table["llc_status"].isin(["ok", "not_converged", "not_a_critical_point", "diverged"]).all()
+    assert table["effective_dimension[1]"].notna().all() and table["norm_min"].le(table["norm"]).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert "Status of the estimates" in verdict and "Sampling, the same at every checkpoint" in verdict
+
+
+def test_alarms_are_where_an_indicator_has_done_half_of_its_way_by_the_other_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("llc_along_training")
+    indicators, alarms = module.INDICATORS, module.alarms
+
+    def run(name, falls_at, end, grokked):
+        steps = list(range(0, 1000, 100))
+        value = [100.0 if step < falls_at else end for step in steps]
+        columns = dict.fromkeys(indicators, value)
+        return pd.DataFrame({"step": steps, "run": name, "memorised": 100.0, "grokked": grokked, **columns})
+
+    one, two = run("groks-s0", 500, 1.0, 800.0), run("groks-s1", 300, 4.0, 700.0)
+    flat, dip = run("no-decay-s0", 9999, 1.0, None), run("few-pairs-s0", 600, 15.0, None)
+    found = alarms(pd.concat([one, two, flat, dip])).set_index(["indicator", "run"])
+    # logarithmic: half-way levels are 10 and 20, each run judged by the other's, controls by the mean of 15
+    assert found.loc[("λ̂", "groks-s0"), "level"] == 20 and found.loc[("λ̂", "groks-s1"), "level"] == 10
+    assert found.loc[("λ̂", "groks-s0"), "alarm"] == 500 and found.loc[("λ̂", "groks-s1"), "alarm"] == 300
+    assert pd.isna(found.loc[("λ̂", "no-decay-s0"), "alarm"])
+    assert pd.isna(found.loc[("λ̂", "few-pairs-s0"), "alarm"])  # 15 is not below 15
+    # linear: 50.5 and 52
+    assert found.loc[("norm r", "groks-s0"), "level"] == 52 and found.loc[("norm r", "few-pairs-s0"), "alarm"] == 600
+
+
 def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     run_quick("speed", tmp_path / "out")
     result = json.loads((tmp_path / "out" / "speed.json").read_text())
     assert result["first_losses_differ_by"] < 1e-5
     assert result["checkpoints"]["checkpoints"] > 0
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
+
+
+def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_eleven_claims(tmp_path):
+    run_quick("landscape_to_circuit", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(table) == 12  # arms, seeds and moments
+    assert set(table.groupby(["seed", "moment"])["step"].nunique()) == {1}
+    assert (table.groupby(["arm", "seed"])["step"].diff().dropna() >= 0).all()
+    n_keys = table["key_freqs"].astype(str).str.split().map(len)
+    # the table prints ten digits; of the 49 * 6 dimensions of logits at p = 7, each clock has 4
+    assert (table["clock_chance"] / (4 * n_keys / (49 * 6)) - 1).abs().max() < 1e-9
+    assert (table["clock"] <= table["alone"] * (1 + 1e-9)).all()
+    assert (table["alone"] + table["bias"] + table["rest"]).between(0, 1 + 1e-9).all()
+    assert (table.filter(like="role[").sum(axis=1) - 1).abs().max() < 1e-9
+    assert (table["tenth"] > 0).all() and (table["tenth"] <= table["largest"]).all()
+    assert table["residual"].max() < 2e-8  # ARPACK stops at 1e-8 of each eigenvalue; as much again for rounding
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 11
+    assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -15,8 +15,13 @@ SOURCES = {str(file.relative_to(PACKAGE)): ast.parse(file.read_text("utf-8")) fo
 # A file imports from floors below its own, and from its own room. A new file needs its line here.
 FLOORS: list[dict[str, list[str]]] = [
     {"tree": ["tree.py"], "files": ["files.py"], "coefficients": ["learning_coefficients.py"]},
-    {"tasks": ["tasks/"], "models": ["models/"], "landscapes": ["potentials.py", "surfing.py"]},
-    {"config": ["config.py"], "presets": ["presets.py"], "interventions": ["interventions/"]},
+    {"tasks": ["tasks/"], "models": ["models/"], "landscapes": ["potentials.py", "surfing.py", "deep_linear.py"]},
+    {
+        "config": ["config.py"],
+        "presets": ["presets.py"],
+        "interventions": ["interventions/"],
+        "samplers": ["samplers/"],
+    },
     {"runs": ["runs.py"], "measures": ["measures/"]},
     {"loop": ["training.py", "stack.py"]},
     {"figures": ["figures.py"], "lens": ["lens.py"], "sweep": ["sweep.py"]},
@@ -29,7 +34,12 @@ REACHES_UP = {
     ("runs.py", "circuitgrok.lens"),
 }
 # A guest's only door.
-DOORS = {"matplotlib": "figures.py", "transformer_lens": "lens.py", "sklearn": "measures/probes.py"}
+DOORS = {
+    "matplotlib": "figures.py",
+    "transformer_lens": "lens.py",
+    "sklearn": "measures/probes.py",
+    "arviz_stats": "samplers/diagnostics.py",
+}
 HEAVY = {*DOORS, "pandas", "scipy", "arviz_stats"}
 
 

@@ -12,6 +12,8 @@ from tiny import copied, files_of, flip, tiny, tiny_flags
 from circuitgrok.cli import COMMANDS, HELP, run
 from circuitgrok.config import LEAVES, TrainConfig
 from circuitgrok.files import json_lines
+from circuitgrok.measures.llc_along import llc_along
+from circuitgrok.measures.sampling import Sampling
 from circuitgrok.presets import PRESETS
 from circuitgrok.progress import LiveProgress, describe, ticks
 from circuitgrok.runs import file_name, load
@@ -252,6 +254,36 @@ def test_measure_refuses_what_is_not_there(finished, tmp_path, capsys, argv, sai
     assert call("measure", str(finished.path), *argv, "--out", str(tmp_path / "x")) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_measure_samples_learning_coefficients_with_the_numbers_that_are_given(finished, tmp_path, capsys):
+    one = copied(finished, tmp_path)
+    flags = ["--measures", "llc", "--steps", "24", "--step-size", "2e-4", "--localization", "1000", "--n-draws", "24"]
+    assert call("measure", str(one.path), *flags, "--quiet") == 0
+    table = pd.read_parquet(one.path / "measures.parquet")
+    how = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
+    assert table.attrs["llc_sampling"] == how.model_dump(mode="json")
+    assert table["llc"].tolist() == llc_along(one, how, [24])["llc"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--measures", "llc", "--nbeta", "0"], "give --localization and --step-size too"),
+        (["--measures", "llc", "--nbeta", "0", *(GIVEN := ["--step-size", "1e-4", "--localization", "100"])], "nbeta"),
+        (["--measures", "llc", *GIVEN, "--n-draws", "50", "--n-burnin", "50"], "n_burnin must be below n_draws"),
+        (["--measures", "llc", *GIVEN, "--sampler", "nuts"], "nuts"),
+        (["--measures", "llc", *GIVEN, "--parameters", "mpl"], "no tensor matches 'mpl'"),
+        (["--measures", "llc", "--step-size", "9", "--localization", "100"], "step_size must be below"),
+        (["--step-size", "1e-4"], "--step-size is for llc: add `--measures llc`"),
+    ],
+)
+def test_measure_refuses_bad_sampling(finished, tmp_path, capsys, flags, said):
+    one = copied(finished, tmp_path)
+    before = files_of(one.path)
+    assert call("measure", str(one.path), *flags, "--quiet") == 2
+    assert said in capsys.readouterr().err
+    assert files_of(one.path) == before
 
 
 def test_measure_refuses_a_place_that_is_not_there_in_one_line(finished, tmp_path, capsys):

@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import tiny
+from tiny import copied, tiny
 
-from circuitgrok.measures import circuits, fourier, key_freqs, scores, table
+from circuitgrok.measures import circuits, fourier, key_freqs, neurons, orbits, scores, table
 from circuitgrok.measures.groups import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
+from circuitgrok.measures.hessian_along import spectrum_columns
+from circuitgrok.measures.llc_along import llc_along
 from circuitgrok.measures.polar import polar_path
-from circuitgrok.measures.table import measure_run, names_of_groups
+from circuitgrok.measures.sampling import Sampling
+from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
 from circuitgrok.runs import RunError
 from circuitgrok.training import train
 
@@ -91,7 +94,7 @@ def test_polar_columns_are_the_path_globally_by_role_and_by_tensor(finished, mea
 
 
 def test_every_column_belongs_to_a_group_and_groups_do_not_overlap(finished, measured):
-    columns = [finished.measure([name]).columns.tolist() for name in names_of_groups()]
+    columns = [finished.measure([name]).columns.tolist() for name in quick_groups()]
     assert sum(columns, start=[]) == measured.columns.tolist()
     assert len(set(measured.columns)) == len(measured.columns)
 
@@ -164,7 +167,13 @@ def test_polar_path_of_some_checkpoints_goes_through_those_alone(finished):
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [(["polr"], r"unknown measures \['polr'\]; there are polar, fourier, circuits, scale"), (["scale", ""], r"\[''\]")],
+    [
+        (
+            ["polr"],
+            r"unknown measures \['polr'\]; there are polar, fourier, circuits, scale, orbits, sparsity, hessian, llc",
+        ),
+        (["scale", ""], r"\[''\]"),
+    ],
 )
 def test_unknown_measures_are_refused_with_those_there_are(finished, names, said):
     with pytest.raises(ValueError, match=said):
@@ -195,3 +204,32 @@ def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
     for split in SPLITS:
         for name in ("loss", "accuracy", "restricted_loss", "excluded_loss"):
             assert measured[f"{name}[{split}]"].isna().all() == (split in empty)
+
+
+def test_slow_groups_are_measured_when_they_are_asked_for(finished, tmp_path):
+    run, how = copied(finished, tmp_path), Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
+    assert set(names_of_groups()) - set(quick_groups()) == {"hessian", "llc"}
+    table = run.measure(["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
+    assert table.index.tolist() == [8, 24]
+    assert table["llc"].tolist() == llc_along(run, how, [8, 24])["llc"].tolist()
+    assert table.attrs["llc_sampling"] == how.model_dump(mode="json")
+    assert list(table.attrs["llc_step_bias"]) == ["8", "24"] and table.attrs["key_freqs"]
+    spectrum = spectrum_columns(run.stack([8, 24]), run.config.model, run.task)
+    for name, values in spectrum.items():
+        assert table[name].tolist() == values.tolist(), name
+
+
+def test_orbit_and_sparsity_columns_are_the_public_measures_of_that_step(finished, measured):
+    step, model = finished.steps[-1], finished.config.model
+    params, row = finished.at(step), measured.loc[finished.steps[-1]]
+    plain, least = orbits.part_norms(params, model), orbits.orbit_minimal_norm(params, model)
+    assert row["norm_min"] == pytest.approx(least.total.item(), rel=1e-12)
+    assert row["norm_excess"] == pytest.approx((plain.total / least.total).item(), rel=1e-12)
+    assert row["norm_excess[qk]"] == pytest.approx((plain.qk / least.qk).item(), rel=1e-12)
+    assert row["path_norm[mlp]"] == pytest.approx(orbits.path_norm(params, model).item(), rel=1e-12)
+    W_E = params["embed.W_E"][: model.p].double()
+    assert row["ipr[W_E]"] == pytest.approx(neurons.inverse_participation(W_E).mean().item(), rel=1e-12)
+    W_L = params["blocks.0.mlp.W_out"].double() @ params["unembed.W_U"].double()[:, : model.p]
+    rank = 2 * len(measured.attrs["key_freqs"])
+    residual = neurons.low_rank_residual(W_L, rank).item()
+    assert row["low_rank_residual[W_L]"] == pytest.approx(residual, rel=1e-6, abs=1e-15)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures import circuits, fourier, key_freqs, scores
+from circuitgrok.measures import circuits, fourier, key_freqs, neurons, orbits, scores
+from circuitgrok.measures.hessian_along import spectrum_columns
 from circuitgrok.measures.polar import polar_path
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
@@ -138,8 +139,41 @@ def scale_columns(at: Checkpoints) -> Columns:
     return columns
 
 
+def orbit_columns(at: Checkpoints) -> Columns:
+    """The least norm with which the same function can be written, how far from it the network is, and path norms."""
+    plain, least = orbits.part_norms(at.params, at.model), orbits.orbit_minimal_norm(at.params, at.model)
+    columns = {"norm_min": least.total, "norm_excess": plain.total / least.total}
+    for part in ("qk", "vo", "mlp"):
+        columns |= _by_layer(f"norm_excess[{part}", getattr(plain, part) / getattr(least, part))
+    return columns | _by_layer("path_norm[mlp", orbits.path_norm(at.params, at.model))
+
+
+def sparsity_columns(at: Checkpoints) -> Columns:
+    """How few frequencies a feature or a neuron uses, and how few directions W_L."""
+    return {
+        "ipr[W_E]": neurons.inverse_participation(at.W_E).mean(-1),
+        "ipr[W_L]": neurons.inverse_participation(at.W_L.mT).mean(-1),
+        "low_rank_residual[W_L]": neurons.low_rank_residual(at.W_L, 2 * len(at.key_freqs)),
+    }
+
+
+def hessian_columns(at: Checkpoints) -> Columns:
+    """The spectrum of the training loss's Hessian; a second or more for each checkpoint."""
+    return spectrum_columns(at.params, at.model, at.task)
+
+
+def _by_layer(name: str, values: Tensor) -> Columns:
+    """A column per layer, `name, l]`; without the number in a network of one layer."""
+    layers = range(values.shape[1])
+    return {f"{name}]" if len(layers) == 1 else f"{name}, {layer}]": values[:, layer] for layer in layers}
+
+
+SLOW = ("hessian", "llc")  # groups that are measured only when they are asked for
 GROUPS: dict[str, Callable[[Checkpoints], Columns]] = {
     "fourier": fourier_columns,
     "circuits": circuit_columns,
     "scale": scale_columns,
+    "orbits": orbit_columns,
+    "sparsity": sparsity_columns,
+    "hessian": hessian_columns,
 }

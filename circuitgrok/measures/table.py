@@ -10,19 +10,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from circuitgrok.measures.groups import GROUPS, Checkpoints, key_frequencies, polar_columns
+from circuitgrok.measures.groups import GROUPS, SLOW, Checkpoints, key_frequencies, polar_columns
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from circuitgrok.measures.sampling import Sampling
     from circuitgrok.runs import Run
 
+Tick = Callable[[int, int], None]
 _NUMBERS = 2**25  # neuron activations of the checkpoints that are taken together
 
 
 def names_of_groups() -> tuple[str, ...]:
-    """The groups that can be measured: `polar`, which looks at the whole path, and those of `GROUPS`."""
-    return ("polar", *GROUPS)
+    """The groups that can be measured: `polar`, which looks at the whole path, those of `GROUPS`, and `llc`."""
+    return ("polar", *GROUPS, "llc")
+
+
+def quick_groups() -> tuple[str, ...]:
+    """The groups that are measured by default: all but those that take a second or more for each checkpoint."""
+    return tuple(name for name in names_of_groups() if name not in SLOW)
 
 
 def measure_run(
@@ -31,7 +38,8 @@ def measure_run(
     steps: Sequence[int] | None = None,
     *,
     rule: str = "wl_energy",
-    tick: Callable[[int, int], None] | None = None,
+    sampling: "Sampling | None" = None,
+    tick: Tick | None = None,
 ) -> "pd.DataFrame":
     """Measures along a run: one row per checkpoint, one column per number.
 
@@ -42,9 +50,10 @@ def measure_run(
 
     Args:
         run: An opened run.
-        names: Groups to measure: polar, fourier, circuits, scale; all by default.
+        names: Groups to measure (`names_of_groups`); by default the quick ones, without hessian and llc.
         steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `groups.KEY_FREQUENCY_RULES`.
+        sampling: How to sample for llc; by default as `calibration.settings_of` the run finds once.
         tick: Called with (checkpoints done, all) as the work goes on.
 
     Raises:
@@ -54,7 +63,7 @@ def measure_run(
     import pandas as pd
 
     known = names_of_groups()
-    chosen = list(known if names is None else names)
+    chosen = list(quick_groups() if names is None else names)
     unknown = [name for name in chosen if name not in known]
     if unknown:
         raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
@@ -65,7 +74,7 @@ def measure_run(
     if "polar" in chosen:
         columns |= {name: [value] for name, value in polar_columns(run.stack(at), at).items()}
     size = max(1, _NUMBERS // (model.p**2 * model.d_mlp))
-    wanted = [GROUPS[name] for name in chosen if name != "polar"]
+    wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
         here = Checkpoints(run.stack(at[i : i + size]), model, task, key_freqs)
         for group in wanted:
@@ -82,4 +91,22 @@ def measure_run(
         "key_freqs_rule": rule,
         "key_freqs_step": run.steps[-1],
     }
-    return table
+    return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
+
+
+def _with_llc(
+    table: "pd.DataFrame", run: "Run", at: list[int], sampling: "Sampling | None", tick: Tick | None
+) -> "pd.DataFrame":
+    """The table with the columns of `llc_along`; attrs say the settings, and the step's bias at three checkpoints."""
+    from circuitgrok.measures.calibration import settings_of, step_bias
+    from circuitgrok.measures.llc_along import llc_along
+
+    how = settings_of(run) if sampling is None else sampling
+    joined = table.join(llc_along(run, how, at, tick))
+    probes = sorted({at[0], at[len(at) // 2], at[-1]})
+    bias = step_bias(run, how, probes)
+    joined.attrs = table.attrs | {
+        "llc_sampling": how.model_dump(mode="json"),
+        "llc_step_bias": {str(step): [row.bias, row.bias_se] for step, row in bias.iterrows()},
+    }
+    return joined

@@ -1,0 +1,115 @@
+"""The loss of a stack of networks as a function of some of their weights, laid out flat, for chains to walk on.
+
+A tensor `[chain dim]` in, a loss and a gradient for every chain out, with the fused forward and backward of the
+training loop, in the dtype of the weights. Losses come from a float64 log-softmax all the same. Which tensors the
+numbers are is declared by role or by glob; all others stay where they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from circuitgrok import tree
+from circuitgrok.interventions.losses import training_loss
+from circuitgrok.models.fused import Workspace
+from circuitgrok.models.transformer import Transformer
+from circuitgrok.samplers.target import Generators, Loss
+from circuitgrok.tasks.modular import Task
+from circuitgrok.tree import ROLES, Params
+
+_NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
+
+
+def chosen_tensors(model: Transformer, pattern: str = "*") -> list[str]:
+    """Names of the trained tensors that belong to a role or match a glob, in the model's order.
+
+    Args:
+        model: Says which tensors train; those that do not are never chosen.
+        pattern: A role (`embed`, `attention`, `mlp`, `unembed`) or a glob over names (`blocks.0.attn.W_[QK]`).
+
+    Raises:
+        ValueError: Nothing matches; the message lists what there is.
+
+    Example:
+        >>> chosen_tensors(Transformer(p=5), "mlp")
+        ['blocks.0.mlp.W_in', 'blocks.0.mlp.b_in', 'blocks.0.mlp.W_out', 'blocks.0.mlp.b_out']
+        >>> chosen_tensors(Transformer(p=5), "*.W_[QK]")
+        ['blocks.0.attn.W_Q', 'blocks.0.attn.W_K']
+    """
+    trained = {name: torch.empty(0) for name in model.shapes() if model.is_trainable(name)}
+    if pattern in ROLES:
+        found = [name for name in trained if tree.role(name) == pattern]
+        if not found:
+            raise ValueError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
+        return found
+    return list(tree.select(trained, pattern))
+
+
+@dataclass
+class ChainLoss:
+    """Mean cross-entropy over some pairs, for a stack of networks, as a function of chosen weights.
+
+    Every chain has a network of its own, and chains share no arithmetic. Gradients below 1e-26 are exactly zero, as
+    in training.
+
+    Attributes:
+        model: The networks' model.
+        task: The pairs with their labels.
+        where: The pairs that the loss is a mean over.
+        networks: All weights, one network per chain, `[chain ...]`.
+        names: The tensors that move, as `chosen_tensors` gives them.
+
+    Raises:
+        ValueError: `where` picks no pair.
+    """
+
+    model: Transformer
+    task: Task
+    where: Bool[Tensor, " pair"]
+    networks: Params
+    names: Sequence[str]
+    _workspaces: dict[int, Workspace] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not bool(self.where.any()):
+            raise ValueError("a loss needs at least one pair; the split that was asked for has none")
+        self._like = {name: self.networks[name][0] for name in self.names}
+        self._inputs, self._labels = self.task.inputs[self.where], self.task.labels[self.where]
+
+    @property
+    def start(self) -> Float[Tensor, "chain dim"]:
+        """The chosen weights of every network, flat."""
+        return tree.ravel({name: self.networks[name] for name in self.names}, axes=1)
+
+    def __call__(self, position: Float[Tensor, "chain dim"]) -> Loss:
+        """The loss on all its pairs, and the gradient."""
+        n_chains = len(position)
+        return self._loss(position, self._inputs.expand(n_chains, -1, -1), self._labels.expand(n_chains, -1))
+
+    def on_batches(self, size: int, position: Float[Tensor, "chain dim"], generators: Generators) -> Loss:
+        """The loss on `size` pairs without repetition, drawn anew for each chain by its own generator."""
+        drawn = torch.stack([torch.randperm(len(self._labels), generator=g)[:size] for g in generators])
+        return self._loss(position, self._inputs[drawn], self._labels[drawn])
+
+    def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> Loss:
+        at_once = max(1, _NUMBERS // (labels.shape[1] * self.model.d_mlp))
+        values, gradient = [], torch.empty_like(position)
+        for i in range(0, len(position), at_once):
+            part = slice(i, i + at_once)
+            values.append(self._part(part, position[part], inputs[part], labels[part], gradient[part]))
+        return Loss(torch.cat(values), gradient)
+
+    def _part(self, part: slice, position: Tensor, inputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
+        """The losses of some chains; their gradients go to `out`."""
+        moved = tree.unravel(position, self._like)
+        leaves = {name: value.detach().requires_grad_() for name, value in moved.items()}
+        weights = {name: leaves[name] if name in leaves else value[part] for name, value in self.networks.items()}
+        workspace = self._workspaces.setdefault(len(position), Workspace())
+        losses = training_loss(self.model.training_logits(weights, inputs, workspace), labels)
+        gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        for target, gradient in zip(tree.unravel(out, self._like).values(), gradients, strict=True):
+            target.copy_(gradient)
+        return losses.detach()

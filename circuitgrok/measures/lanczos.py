@@ -1,0 +1,240 @@
+"""The whole spectrum of an operator from a few products: stochastic Lanczos quadrature, and Hutchinson's trace.
+
+Lanczos started at a unit vector v turns a symmetric H into a small tridiagonal T whose eigenvalues theta_j and squared
+first entries tau_j^2 of its eigenvectors are a Gauss quadrature: v^T f(H) v ~ sum_j tau_j^2 f(theta_j), exact for
+polynomials up to degree 2 n_steps - 1. For v uniform on the sphere the mean of dim * v^T f(H) v is tr f(H).
+
+In floating point the basis loses its orthogonality as soon as an eigenvalue has converged, and copies of it appear
+(ghosts). Each new vector is therefore made orthogonal to all before it, twice, which keeps the basis so to rounding.
+
+There are two errors. That of the probes has a standard error, sqrt(2 / (probes * dim)) at most of the root mean square
+of f times dim. That of the quadrature has none; for x / (x + z) and no negative eigenvalue it falls with n_steps as
+exp(-4 n_steps sqrt(z / largest)). For functions with steps or kinks it is bounded exactly instead: see `step_sum`.
+
+Source: Golub and Meurant 2010, Matrices, Moments and Quadrature; Ubaru, Chen and Saad 2017.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitgrok.measures.hessian import Operator
+
+
+class Density(NamedTuple):
+    """A spectrum as a few weighted nodes, one quadrature per probe.
+
+    Attributes:
+        nodes: Places on the axis of eigenvalues, increasing.
+        weights: How many eigenvalues each stands for; not negative, with sum dim for each probe.
+    """
+
+    nodes: Float[Tensor, "probe node"]
+    weights: Float[Tensor, "probe node"]
+
+
+class Estimate(NamedTuple):
+    """A mean over probes and its standard error."""
+
+    value: Float[Tensor, "*of"]
+    stderr: Float[Tensor, "*of"]
+
+
+class Bounded(NamedTuple):
+    """An estimate with its two errors apart.
+
+    Attributes:
+        value: Mean over probes.
+        stderr: Standard error of that mean: what the probes leave open.
+        lower: Mean over probes of the least that their quadratures allow.
+        upper: Mean of the most. For an interval, move both ends out by two standard errors.
+    """
+
+    value: Float[Tensor, "*of"]
+    stderr: Float[Tensor, "*of"]
+    lower: Float[Tensor, "*of"]
+    upper: Float[Tensor, "*of"]
+
+
+class Tridiagonal(NamedTuple):
+    """What Lanczos leaves of a symmetric operator, for each start vector.
+
+    Attributes:
+        diagonal: The entries alpha.
+        off_diagonal: The entries beta, not negative; 0 where the vectors so far span an invariant subspace.
+        basis: The orthonormal vectors; zero behind a beta of 0.
+    """
+
+    diagonal: Float[Tensor, "probe step"]
+    off_diagonal: Float[Tensor, "probe step-1"]
+    basis: Float[Tensor, "probe step dim"]
+
+
+def lanczos(operator: Operator, starts: Float[Tensor, "probe dim"], n_steps: int) -> Tridiagonal:
+    """Lanczos with full reorthogonalisation, side by side from several start vectors.
+
+    Args:
+        operator: Symmetric; one call a step, with all probes at once.
+        starts: Any length but zero, in float64.
+        n_steps: At least 1. More than dim adds nothing.
+
+    Returns:
+        T, and its basis: `probe * n_steps * dim` numbers of memory.
+
+    Raises:
+        ValueError: `n_steps` is below 1.
+
+    Example:
+        >>> diagonal = torch.tensor([1.0, 3.0], dtype=torch.float64)
+        >>> lanczos(lambda rows: rows * diagonal, torch.ones(1, 2, dtype=torch.float64), 2).diagonal.round(decimals=9)
+        tensor([[2., 2.]], dtype=torch.float64)
+    """
+    if n_steps < 1:
+        raise ValueError(f"n_steps must be at least 1; got {n_steps}")
+    basis = starts.new_zeros(len(starts), n_steps, starts.shape[1])
+    alphas, betas = starts.new_zeros(len(starts), n_steps), starts.new_zeros(len(starts), n_steps)
+    basis[:, 0] = starts / starts.norm(dim=-1, keepdim=True)
+    scale = starts.new_zeros(len(starts))
+    for step in range(n_steps):
+        product = operator(basis[:, step])
+        alphas[:, step] = (product * basis[:, step]).sum(-1)
+        if step + 1 == n_steps:
+            break
+        scale = scale.maximum(product.norm(dim=-1))
+        so_far, rest = basis[:, : step + 1], product.unsqueeze(-1)
+        for _ in range(2):
+            rest = rest - so_far.mT @ (so_far @ rest)
+        beta = rest.squeeze(-1).norm(dim=-1)
+        goes_on = beta > starts.shape[1] * torch.finfo(starts.dtype).eps * scale
+        betas[:, step] = torch.where(goes_on, beta, 0.0)
+        basis[:, step + 1] = torch.where(goes_on, 1 / beta, 0.0)[:, None] * rest.squeeze(-1)
+    return Tridiagonal(alphas, betas[:, :-1], basis)
+
+
+def spectral_density(
+    operator: Operator, dim: int, *, n_steps: int, n_probes: int, generator: torch.Generator
+) -> Density:
+    """The spectrum of a symmetric operator as weighted nodes, one Gauss quadrature for each random probe.
+
+    Args:
+        operator: Symmetric.
+        dim: Its size.
+        n_steps: Nodes per probe. To see structure of width z at the lower end take several sqrt(largest / z).
+        n_probes: At least 2, to have an error.
+        generator: Draws the probes, uniform on the sphere, so that no basis is preferred.
+
+    Raises:
+        ValueError: Fewer than 2 probes, or no step.
+
+    Example:
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> nodes, weights = spectral_density(lambda rows: 3 * rows, 5, n_steps=4, n_probes=2, generator=draws)
+        >>> nodes[:, -1].round(decimals=9), weights[:, -1]  # one eigenvalue, five times; nodes at 0 weigh nothing
+        (tensor([3., 3.], dtype=torch.float64), tensor([5., 5.], dtype=torch.float64))
+    """
+    probes = _probes(n_probes, dim, generator)
+    alphas, betas, _ = lanczos(operator, probes, min(n_steps, dim))
+    matrix = torch.diag_embed(alphas) + torch.diag_embed(betas, 1) + torch.diag_embed(betas, -1)
+    nodes, vectors = torch.linalg.eigh(matrix)
+    return Density(nodes, dim * vectors[:, 0].square())
+
+
+def spectral_sum(density: Density, f: Callable[[Tensor], Float[Tensor, "*of probe node"]]) -> Estimate:
+    """Sum of a function over all eigenvalues, tr f(H), with its standard error over the probes.
+
+    Args:
+        density: From `spectral_density`.
+        f: Takes the nodes; new axes in front are kept, for a family of functions.
+
+    Returns:
+        The error does not hold that of the quadrature, which is small if f is smooth on the scale of the nodes.
+
+    Example:
+        >>> density = Density(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([[2.0, 2.0], [1.0, 3.0]]))
+        >>> [round(x.item(), 4) for x in spectral_sum(density, torch.square)]  # 20 and 28
+        [24.0, 4.0]
+    """
+    return over_probes((density.weights * f(density.nodes)).sum(-1))
+
+
+def trace(operator: Operator, dim: int, *, n_probes: int, generator: torch.Generator) -> Estimate:
+    """Sum of the eigenvalues by Hutchinson's estimator, with its standard error; one product per probe.
+
+    With probes v uniform on the sphere, dim * v^T H v has variance 2 dim / (dim + 2) * (|H|_F^2 - tr(H)^2 / dim).
+
+    Args:
+        operator: Symmetric.
+        dim: Its size.
+        n_probes: At least 2.
+        generator: Draws the probes.
+
+    Raises:
+        ValueError: Fewer than 2 probes.
+
+    Example:
+        >>> draws = torch.Generator().manual_seed(0)
+        >>> round(trace(lambda rows: 3 * rows, 5, n_probes=2, generator=draws).value.item(), 12)
+        15.0
+
+    Source: Hutchinson 1990; Girard 1989, there for the sphere.
+    """
+    probes = _probes(n_probes, dim, generator)
+    return over_probes(dim * (probes * operator(probes)).sum(-1))
+
+
+def step_sum(density: Density, f: Callable[[Tensor], Float[Tensor, "*of probe node"]]) -> Bounded:
+    """Sum over all eigenvalues of a function that rises from 0 to 1, with bounds on what the quadrature cannot resolve.
+
+    The weight of node k stands for eigenvalues that lie between its neighbours, theta_(k-1) and theta_(k+1). As f
+    rises, its values there bound the sum. The bounds need no smoothness and are wide where one node stands for many
+    eigenvalues and its neighbour is far.
+
+    Args:
+        density: From `spectral_density`.
+        f: Takes the nodes; does not fall anywhere, and lies in 0..1.
+
+    Example:
+        >>> density = Density(torch.tensor([[-1.0, 0.0, 2.0]] * 2), torch.tensor([[1.0, 6.0, 3.0]] * 2))
+        >>> [x.item() for x in step_sum(density, lambda nodes: (nodes >= -0.5).double())]
+        [9.0, 0.0, 3.0, 10.0]
+
+    Source: Szego 1939, Orthogonal Polynomials, theorem 3.41.1 (Chebyshev, Markov, Stieltjes).
+    """
+    values = f(density.nodes)
+    edge = values.new_zeros(*values.shape[:-1], 1)
+    least, most = torch.cat([edge, values[..., :-1]], dim=-1), torch.cat([values[..., 1:], edge + 1], dim=-1)
+    value, stderr = over_probes((density.weights * values).sum(-1))
+    lower, upper = ((density.weights * bound).sum(-1).mean(-1) for bound in (least, most))
+    return Bounded(value, stderr, lower, upper)
+
+
+def count_below(density: Density, threshold: float) -> Bounded:
+    """Number of eigenvalues below a threshold, with bounds on what the quadrature cannot resolve.
+
+    Args:
+        density: From `spectral_density`.
+        threshold: Any number. At 0 it is up to rounding on which side zeros fall, and the bounds say so.
+
+    Example:
+        >>> density = Density(torch.tensor([[-1.0, 0.0, 2.0]] * 2), torch.tensor([[1.0, 6.0, 3.0]] * 2))
+        >>> [x.item() for x in count_below(density, -0.5)]
+        [1.0, 0.0, 0.0, 7.0]
+    """
+    above = step_sum(density, lambda nodes: (nodes >= threshold).double())
+    total = density.weights.sum(-1).mean()
+    return Bounded(total - above.value, above.stderr, total - above.upper, total - above.lower)
+
+
+def over_probes(values: Float[Tensor, "*of probe"]) -> Estimate:
+    """Mean over the last axis and its standard error."""
+    return Estimate(values.mean(-1), values.std(-1) / values.shape[-1] ** 0.5)
+
+
+def _probes(n_probes: int, dim: int, generator: torch.Generator) -> Float[Tensor, "probe dim"]:
+    if n_probes < 2:
+        raise ValueError(f"n_probes must be at least 2, so that there is an error; got {n_probes}")
+    draws = torch.randn(n_probes, dim, generator=generator, dtype=torch.float64)
+    return draws / draws.norm(dim=-1, keepdim=True)

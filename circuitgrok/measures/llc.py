@@ -1,0 +1,204 @@
+"""Local learning coefficient: how fast the volume of nearly optimal weights grows around a point.
+
+    llc = nbeta (E[L(w)] - L(w*)),   w from exp(-nbeta L(w) - (localization / 2) |w - w*|^2)
+
+estimated from chains that start at w*. On a quadratic with curvatures h_i the exact value is
+(1/2) sum_i nbeta h_i / (nbeta h_i + localization), half the effective dimension at z = localization / nbeta; at
+singular points it is smaller than any Hessian can say. It depends on nbeta and on the localization, so compare
+only estimates made alike, and believe only those whose status is `ok`:
+
+    diverged               a chain became non-finite: there is no estimate (nan)
+    not_converged          the chains disagree, drift, or are too short (`faults` says which)
+    not_a_critical_point   the loss still has a slope at w* that moves the estimate by more than its error
+    ok
+
+Source: Lau et al. 2023 (arXiv:2308.12108), section 4; refined forms Wang et al. 2024 (arXiv:2410.02984).
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitgrok.measures.curvature import StackLoss, hessian_product, random_starts, sharpness
+from circuitgrok.measures.sampling import GEOMETRIES, SAMPLERS, Sampling
+from circuitgrok.samplers.diagnostics import diagnose, faults
+from circuitgrok.samplers.geometry import Geometry
+from circuitgrok.samplers.sample import sample, start
+from circuitgrok.samplers.target import Target
+
+SHIFT_TOLERANCE = 0.05  # share of an estimate by which a slope at the point may move it
+
+
+class LLC(NamedTuple):
+    """An estimate for each point, with what is needed to judge it; all `[point]` unless said otherwise."""
+
+    llc: Tensor  # nbeta (E[L] - L(w*)); nan if a chain diverged
+    mcse: Tensor  # Monte Carlo standard error of `llc`
+    r_hat: Tensor
+    ess_bulk: Tensor
+    ess_tail: Tensor
+    drift: Tensor  # early against late draws, in standard errors
+    n_burnin: Tensor  # draws that were thrown away
+    init_loss: Tensor  # L(w*)
+    mean_loss: Tensor  # E[L]
+    acceptance: Tensor  # mean probability of accepting a step, tested (mala, hmc) or not (sgld); nan for others
+    curvature: Tensor  # top eigenvalue of the Hessian of L at w*
+    slope_shift: Tensor  # what the slope at w* adds to `llc`; 0 at a critical point
+    status: list[str]
+    faults: list[list[str]]  # why, where the status is not ok
+    traces: Tensor  # the draws of L, [point chain draw]
+
+
+def estimate_llc(
+    loss: StackLoss,
+    points: Float[Tensor, "point dim"],
+    n_examples: int,
+    sampling: Sampling,
+    *,
+    seeds: Sequence[int] | None = None,
+    batch_loss: Callable | None = None,
+    tick: Callable[[int, int, float], None] | None = None,
+) -> LLC:
+    """Local learning coefficients of several points, their chains sampled side by side.
+
+    Args:
+        loss: L and its gradient for a stack `[point * chain, dim]`, the chains of a point next to each other.
+        points: Where; chains start there and are pulled back there.
+        n_examples: Number n of training examples, which sets nbeta unless `sampling` gives it.
+        sampling: How to sample.
+        seeds: An integer for each point, by default 0, 1, ...; with `sampling.seed` it decides its chains' noise.
+        batch_loss: L on minibatches, if the chains are to see these; draws are still judged on the whole L.
+        tick: Called with (draws done, all, mean loss).
+
+    Raises:
+        ValueError: The step size is at or above the stability bound of some point; the message says the bound.
+
+    Example:
+        The exact coefficient is 100 / 2 * 50 / (50 + 50) = 25. This step makes it 1 / (1 - 0.004 * 100 / 4) larger:
+
+        >>> from circuitgrok.samplers.target import Loss
+        >>> bowl = lambda w: Loss(w.double().square().sum(-1) / 2, w)  # curvature 1 in each of 100 directions
+        >>> how = Sampling(step_size=4e-3, localization=50.0, nbeta=50.0, sampler="sgld", n_draws=1000)
+        >>> found = estimate_llc(bowl, torch.zeros(1, 100), 100, how)
+        >>> found.status, bool((found.llc - 25 / 0.9).abs() < 4 * found.mcse)
+        (['ok'], True)
+    """
+    centre = points.repeat_interleave(sampling.n_chains, 0)
+    first = loss(centre)
+    nbeta = sampling.inverse_temperature(n_examples)
+    starts = random_starts(sampling.n_chains, centre.shape[1])
+    curvature = sharpness(loss, centre, starts).unflatten(0, (-1, sampling.n_chains)).amax(1)
+    refuse_unstable(sampling, curvature, nbeta)
+    geometry = GEOMETRIES[sampling.geometry](centre, first.gradient)
+    target = Target(loss, centre, nbeta, sampling.localization, batch_loss)
+    sampler = SAMPLERS[sampling.sampler](target, sampling, geometry)
+    streams = _streams(sampling, range(len(points)) if seeds is None else seeds)
+    chains, draws = sample(
+        sampler,
+        start(sampler, centre, streams),
+        sampling.n_draws,
+        n_thin=sampling.n_thin,
+        observe=(lambda position: loss(position).value[:, None]) if batch_loss else None,
+        tick=tick,
+    )
+    losses = draws.loss if draws.observed is None else draws.observed[..., 0]
+    traces = losses.T.unflatten(0, (-1, sampling.n_chains))
+    given = sampling.n_burnin
+    found = diagnose(traces, n_burnin=None if given is None else torch.full((len(points),), given))
+    init_loss = first.value.unflatten(0, (-1, sampling.n_chains))[:, 0]
+    llc = nbeta * (found.mean - init_loss)
+    shift = _slope_shift(loss, centre, first.gradient, geometry, nbeta, sampling.localization)
+    shift = shift.unflatten(0, (-1, sampling.n_chains))[:, 0]
+    mcse = nbeta * found.mcse
+    reasons = [faults(found.at(i)) for i in range(len(points))]
+    sloped = shift.abs() > torch.maximum(2 * mcse, SHIFT_TOLERANCE * llc.abs())
+    status = [_status(r, bool(d), bool(s)) for r, d, s in zip(reasons, llc.isnan(), sloped, strict=True)]
+    for reason, tilt, flagged in zip(reasons, shift.tolist(), sloped.tolist(), strict=True):
+        if flagged:
+            reason.append(f"the slope at the point shifts the estimate by {tilt:.3g}")
+    return LLC(
+        llc=llc,
+        mcse=mcse,
+        r_hat=found.r_hat,
+        ess_bulk=found.ess_bulk,
+        ess_tail=found.ess_tail,
+        drift=found.drift,
+        n_burnin=found.n_burnin,
+        init_loss=init_loss,
+        mean_loss=found.mean,
+        acceptance=draws.acceptance.mean(0).unflatten(0, (-1, sampling.n_chains)).mean(1),
+        curvature=curvature,
+        slope_shift=shift,
+        status=status,
+        faults=reasons,
+        traces=traces,
+    )
+
+
+def refuse_unstable(sampling: Sampling, curvature: Float[Tensor, " point"], nbeta: float) -> None:
+    """Refuses a step size with which chains run away in a quadratic of the largest of these curvatures.
+
+    Raises:
+        ValueError: The message says the bound.
+    """
+    worst = curvature.amax().item()
+    bound = sampling.stability_bound(worst, nbeta)
+    if not sampling.step_size < bound:
+        raise ValueError(
+            f"step_size must be below {bound:.3g}, where chains run away along the sharpest direction (curvature "
+            f"{worst:.3g}, nbeta {nbeta:.3g}, localization {sampling.localization:.3g}); got {sampling.step_size:.3g}"
+        )
+
+
+def wbic(mean_loss: Float[Tensor, "*point"], n_examples: int) -> Float[Tensor, "*point"]:
+    """Widely applicable Bayesian information criterion, in nats: n E[L] with draws at nbeta = n / ln n.
+
+    It estimates the free energy n L(w*) + llc ln n of the region that the chains stay in, and so weighs the fit
+    of a point against its learning coefficient.
+
+    Args:
+        mean_loss: `LLC.mean_loss` of an estimate that left `nbeta` at its default.
+        n_examples: The n of that estimate.
+
+    Example:
+        >>> wbic(torch.tensor(0.25), 100)
+        tensor(25.)
+
+    Source: Watanabe 2013, A Widely Applicable Bayesian Information Criterion, JMLR 14.
+    """
+    return n_examples * mean_loss
+
+
+def _streams(sampling: Sampling, seeds: Sequence[int]) -> list[int]:
+    """A seed for every chain, 32 bits mixed from (seed, point, chain): torch's generator drops all bits above."""
+    names = (f"{sampling.seed}/{point}/{chain}" for point in seeds for chain in range(sampling.n_chains))
+    return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in names]
+
+
+def _slope_shift(
+    loss: StackLoss, centre: Tensor, gradient: Tensor, geometry: Geometry, nbeta: float, localization: float
+) -> Tensor:
+    """What a slope g along a direction of curvature h adds: -((nbeta g)^2 / k) (1 - nbeta h / (2 k)).
+
+    k = nbeta h + localization; where that is not positive the local posterior has no peak, and the shift is -inf.
+    """
+    slope = geometry.tangent(centre, gradient)
+    length = slope.norm(dim=-1, keepdim=True)
+    unit = torch.where(length > 0, slope / length, 0.0)
+    bend = (hessian_product(loss, centre, unit) * unit).double().sum(-1)
+    k = nbeta * bend + localization
+    shift = -((nbeta * length[:, 0].double()) ** 2) / k * (1 - nbeta * bend / (2 * k))
+    return torch.where(length[:, 0] == 0, 0.0, torch.where(k > 0, shift, -math.inf))
+
+
+def _status(reasons: list[str], diverged: bool, sloped: bool) -> str:
+    if diverged:
+        return "diverged"
+    if reasons:
+        return "not_converged"
+    return "not_a_critical_point" if sloped else "ok"

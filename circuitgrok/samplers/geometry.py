@@ -1,0 +1,91 @@
+"""Where chains may move: everywhere, orthogonal to a direction, or on the sphere of their own norm.
+
+A geometry takes a vector to its tangential part, and moves a position along a geodesic by a tangential
+velocity, carrying the velocity with it. Moving forth and back (with the velocity turned round) returns to
+the start, and no volume is lost on the way, which is what makes Hamiltonian Monte Carlo exact on all of them.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Vectors = Float[Tensor, "chain dim"]
+
+
+@runtime_checkable
+class Geometry(Protocol):
+    """A set that chains stay in."""
+
+    def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
+        """The part of a vector along which one can move from the position."""
+        ...
+
+    def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
+        """Where the geodesic with this tangential velocity is after unit time, and the velocity there."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flat:
+    """The whole space."""
+
+    def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
+        """The vector itself."""
+        return vector
+
+    def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
+        """A straight line."""
+        return position + velocity, velocity
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """The hyperplane through each chain's position that is orthogonal to a direction of its own.
+
+    With the gradient at a point that is not critical, or the radial direction, as `normal`, motion along it is
+    removed.
+
+    Attributes:
+        normal: Any length; a zero row removes nothing. `[chain dim]`.
+    """
+
+    normal: Vectors
+
+    def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
+        """The vector less its part along the normal, twice, so that rounding of the first time is gone."""
+        length = self.normal.norm(dim=-1, keepdim=True)
+        unit = torch.where(length > 0, self.normal / length, 0.0)
+        for _ in range(2):
+            vector = vector - (unit * vector).sum(-1, keepdim=True) * unit
+        return vector
+
+    def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
+        """A straight line in the hyperplane."""
+        return position + velocity, velocity
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """The sphere about the origin through each chain's position; the norm is kept to rounding."""
+
+    def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
+        """The vector less its radial part."""
+        unit = position / position.norm(dim=-1, keepdim=True)
+        return vector - (unit * vector).sum(-1, keepdim=True) * unit
+
+    def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
+        """A great circle: cos(phi) w + r sin(phi) e, with e the velocity's direction and phi = |v| / r."""
+        radius = position.norm(dim=-1, keepdim=True)
+        speed = velocity.norm(dim=-1, keepdim=True)
+        unit = torch.where(speed > 0, velocity / speed, 0.0)
+        angle = speed / radius
+        moved = angle.cos() * position + radius * angle.sin() * unit
+        carried = speed * (angle.cos() * unit - angle.sin() / radius * position)
+        moved = moved * (radius / moved.norm(dim=-1, keepdim=True))
+        return moved, self.tangent(moved, carried)
+
+
+FLAT = Flat()

@@ -1,0 +1,62 @@
+"""Stochastic gradient Langevin dynamics: a step down the gradient and one of noise, never tested.
+
+    w <- w - (step_size / 2) grad U(w) + sqrt(step_size) xi
+
+The step size epsilon is the variance of the noise. On a quadratic with curvature a of U along a direction the
+chain is stable for epsilon a < 4 and its stationary variance there is 1 / (a (1 - epsilon a / 4)): too wide, by
+an error that no convergence diagnostic of the chain itself can see.
+
+Source: Welling and Teh 2011; the localized form Lau et al. 2023 (arXiv:2308.12108), algorithm 1.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuitgrok.samplers.geometry import FLAT, Geometry
+from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
+
+
+def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Sampler:
+    """The sampler w <- w - (step_size / 2) grad U + sqrt(step_size) xi, one gradient a step.
+
+    Args:
+        target: What to sample; minibatches are used if it has them.
+        step_size: Variance epsilon of the noise; positive.
+        geometry: Where chains may move; drift and noise are both made tangential.
+
+    Raises:
+        ValueError: `step_size` is not positive and finite.
+
+    Example:
+        >>> from circuitgrok.samplers.target import Loss
+        >>> bowl = Target(lambda w: Loss(w.double().square().sum(-1) / 2, w), torch.zeros(1, 3), 10.0, localization=1.0)
+        >>> sampler = sgld(bowl, step_size=1e-3)
+        >>> chain = [torch.Generator().manual_seed(0)]
+        >>> state, info = sampler.step(sampler.init(torch.zeros(1, 3), chain), chain)
+        >>> state["position"].shape, info.loss.dtype
+        (torch.Size([1, 3]), torch.float64)
+    """
+    check_step_size(step_size)
+
+    def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:
+        loss = target.estimate(position, generators)
+        return {"position": position, "force": target.force(position, loss)}
+
+    def step(state: State, generators: Generators) -> tuple[State, Info]:
+        position = state["position"]
+        drift = -step_size / 2 * state["force"] + math.sqrt(step_size) * standard_normal(position, generators)
+        position, _ = geometry.move(position, geometry.tangent(position, drift))
+        loss = target.estimate(position, generators)
+        untested = torch.full_like(loss.value, torch.nan)
+        return {"position": position, "force": target.force(position, loss)}, Info(loss.value, untested, untested)
+
+    return Sampler(init, step)
+
+
+def check_step_size(step_size: float) -> None:
+    """Refuses a step size that is none."""
+    if not 0 < step_size < math.inf:
+        raise ValueError(f"step_size must be positive and finite; got {step_size}")

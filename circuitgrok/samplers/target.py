@@ -1,0 +1,92 @@
+"""What a sampler is, and what it sees: a localized posterior over a stack of chains, never a model.
+
+All chains lie in one tensor `[chain dim]`; they share no arithmetic and no random numbers. The density is
+
+    exp(-U(w)),   U(w) = nbeta L(w) + (localization / 2) |w - centre|^2
+
+with a centre for each chain, so that chains of many checkpoints sample side by side. A sampler keeps what
+its next step needs in a dict of tensors with a chain axis in front, which the loop can freeze (a diverged
+chain), save and restore without knowing the sampler.
+
+Source of the localized posterior: Lau et al. 2023 (arXiv:2308.12108), section 4.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Generators = Sequence[torch.Generator]
+State = dict[str, Tensor]  # "position" [chain dim], and whatever else the sampler keeps, [chain ...]
+
+
+class Loss(NamedTuple):
+    """A loss and its gradient at the position of every chain."""
+
+    value: Float[Tensor, " chain"]  # float64
+    gradient: Float[Tensor, "chain dim"]
+
+
+class Info(NamedTuple):
+    """What a reader needs of one step: at the positions that it led to."""
+
+    loss: Float[Tensor, " chain"]  # L there (of a minibatch, if the sampler was given minibatches); float64
+    acceptance: Float[Tensor, " chain"]  # probability of accepting the step's proposal; nan if there was no test
+    energy_error: Float[Tensor, " chain"]  # H after the trajectory less H before; nan if there was no test
+
+
+class Sampler(NamedTuple):
+    """A sampler on its target: `init(position, generators)`, and `step(state, generators)`, which is pure."""
+
+    init: Callable[[Float[Tensor, "chain dim"], Generators], State]
+    step: Callable[[State, Generators], tuple[State, Info]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The localized posterior of a stack of chains.
+
+    Attributes:
+        loss: L and its gradient on the full data, for every chain.
+        centre: The point w* of each chain, `[chain dim]`.
+        nbeta: Inverse temperature, above 0; n / ln n by custom, n the number of training examples.
+        localization: Strength gamma of the pull to the centre, 0 or more.
+        batch_loss: The same on minibatches drawn by each chain's own generator; without it, full batch.
+    """
+
+    loss: Callable[[Float[Tensor, "chain dim"]], Loss]
+    centre: Float[Tensor, "chain dim"]
+    nbeta: float
+    localization: float
+    batch_loss: Callable[[Float[Tensor, "chain dim"], Generators], Loss] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.nbeta < math.inf:
+            raise ValueError(f"nbeta must be positive and finite; got {self.nbeta}; n / ln n is customary")
+        if not 0 <= self.localization < math.inf:
+            raise ValueError(f"localization must be 0 or more and finite; got {self.localization}")
+
+    def energy(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, " chain"]:
+        """U at the positions, in float64, from the loss there."""
+        squared = (position - self.centre).double().square().sum(-1)
+        return self.nbeta * loss.value + self.localization / 2 * squared
+
+    def force(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, "chain dim"]:
+        """The gradient of U at the positions, from that of the loss there."""
+        return self.nbeta * loss.gradient + self.localization * (position - self.centre)
+
+    def estimate(self, position: Float[Tensor, "chain dim"], generators: Generators) -> Loss:
+        """L and its gradient, on a minibatch of each chain's own if there are minibatches."""
+        return self.batch_loss(position, generators) if self.batch_loss else self.loss(position)
+
+
+def standard_normal(like: Float[Tensor, "chain dim"], generators: Generators) -> Float[Tensor, "chain dim"]:
+    """Independent standard normal numbers, each chain's from its own generator."""
+    noise = torch.empty_like(like)
+    for row, generator in zip(noise, generators, strict=True):
+        row.normal_(generator=generator)
+    return noise

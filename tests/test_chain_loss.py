@@ -1,0 +1,106 @@
+"""The stack's loss and gradient against a plain float64 loop over networks, and minibatches of a chain's own."""
+
+import pytest
+import torch
+from oracles import generator
+
+from circuitgrok import tree
+from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.measures import chain_loss
+from circuitgrok.measures.chain_loss import ChainLoss, chosen_tensors
+from circuitgrok.models.transformer import Transformer
+from circuitgrok.tasks.modular import modular_addition
+
+MODEL = Transformer(p=7, d_model=8, n_heads=2, d_head=4, d_mlp=12)
+TASK = modular_addition(7, 0.5, 0)
+
+
+def networks(n, dtype=torch.float64):
+    drawn = tree.stack(MODEL.init(generator(i), alpha=1.5) for i in range(n))
+    return {name: value.to(dtype) for name, value in drawn.items()}
+
+
+def loss_of(n=3, pattern="*", dtype=torch.float64, where=None):
+    pairs = TASK.is_train if where is None else where
+    return ChainLoss(MODEL, TASK, pairs, networks(n, dtype), chosen_tensors(MODEL, pattern))
+
+
+def slow(network, names, where):
+    """One network's loss and gradient, by autograd through the public logits."""
+    leaves = {name: value.clone().requires_grad_() for name, value in network.items()}
+    loss = cross_entropy(MODEL.logits(leaves, TASK.inputs[where]), TASK.labels[where]).mean()
+    gradients = torch.autograd.grad(loss, [leaves[name] for name in names])
+    return loss.item(), torch.cat([g.flatten() for g in gradients])
+
+
+@pytest.mark.parametrize("pattern", ["*", "mlp", "*.W_[QK]", "unembed.W_U"])
+def test_losses_and_gradients_are_those_of_each_network_alone_by_the_plain_forward(pattern):
+    loss = loss_of(pattern=pattern)
+    found = loss(loss.start)
+    for i, network in enumerate(tree.unstack(loss.networks)):
+        value, gradient = slow(network, loss.names, TASK.is_train)
+        assert found.value[i].item() == pytest.approx(value, rel=1e-12)
+        # two float64 ways through the network, 40 products deep: 1e-12 of the largest is 10^4 roundings
+        assert (found.gradient[i] - gradient).abs().max() < 1e-12 * gradient.abs().max()
+
+
+def test_the_loss_at_another_position_is_that_of_the_moved_weights_with_the_others_fixed():
+    loss = loss_of(n=2, pattern="attention")
+    moved = loss.start + 0.3 * torch.randn(loss.start.shape, generator=generator(5), dtype=torch.float64)
+    found = loss(moved)
+    for i in range(2):
+        network = {name: value[i] for name, value in loss.networks.items()}
+        network |= tree.unravel(moved[i], {name: network[name] for name in loss.names})
+        assert found.value[i].item() == pytest.approx(slow(network, loss.names, TASK.is_train)[0], rel=1e-12)
+
+
+def test_a_chain_has_the_same_bits_alone_and_in_a_stack_that_is_cut_into_parts(monkeypatch):
+    together = loss_of(n=5)
+    whole = together(together.start)
+    monkeypatch.setattr(chain_loss, "_NUMBERS", 2 * int(TASK.is_train.sum()) * MODEL.d_mlp)  # two chains at once
+    parts = loss_of(n=5)(together.start)
+    assert torch.equal(whole.value, parts.value) and torch.equal(whole.gradient, parts.gradient)
+    alone = ChainLoss(MODEL, TASK, TASK.is_train, {k: v[3:4] for k, v in together.networks.items()}, together.names)
+    assert torch.equal(alone(alone.start).gradient[0], whole.gradient[3])
+
+
+def test_float32_weights_give_losses_to_a_few_roundings_of_a_logit():
+    exact, rounded = loss_of(), loss_of(dtype=torch.float32)
+    largest = MODEL.logits(exact.networks, TASK.inputs).abs().max().item()
+    difference = (exact(exact.start).value - rounded(rounded.start).value).abs().max().item()
+    # a logit errs by some sqrt(40) roundings of its size, the mean over pairs by less
+    assert 0 < difference < 10 * torch.finfo(torch.float32).eps * largest
+
+
+def test_a_batch_of_all_pairs_is_the_full_loss_and_smaller_ones_are_unbiased():
+    loss, n = loss_of(n=2), int(TASK.is_train.sum())
+    full = loss(loss.start)
+    every = loss.on_batches(n, loss.start, [generator(0), generator(1)])
+    # the same pairs in another order: float64 sums of 24 terms
+    assert torch.allclose(every.value, full.value, rtol=1e-13, atol=0)
+    chains = [generator(2), generator(3)]
+    draws = torch.stack([loss.on_batches(6, loss.start, chains).value for _ in range(400)])
+    assert not torch.equal(draws[:, 0], draws[:, 1])
+    error = draws.std(0) / 20
+    assert ((draws.mean(0) - full.value).abs() < 4 * error).all()
+
+
+def test_batches_depend_on_the_chains_own_generator_only():
+    loss = loss_of(n=2)
+    first = loss.on_batches(5, loss.start, [generator(7), generator(8)]).value
+    second = loss.on_batches(5, loss.start, [generator(9), generator(8)]).value
+    assert first[1] == second[1] and first[0] != second[0]
+
+
+def test_only_trained_tensors_are_chosen_and_a_pattern_without_any_is_refused():
+    assert not [name for name in chosen_tensors(MODEL) if name.endswith(("b_Q", "b_K", "b_V", "b_O", "b_U"))]
+    assert {tree.role(name) for name in chosen_tensors(MODEL)} == {"embed", "attention", "mlp", "unembed"}
+    with pytest.raises(ValueError, match="no tensor matches 'mpl'; there are embed.W_E"):
+        chosen_tensors(MODEL, "mpl")
+    with pytest.raises(ValueError, match="no trained tensor has the role 'normalization'"):
+        chosen_tensors(MODEL, "normalization")
+
+
+def test_a_split_without_pairs_is_refused():
+    with pytest.raises(ValueError, match="at least one pair"):
+        loss_of(where=torch.zeros_like(TASK.is_train))

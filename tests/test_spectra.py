@@ -1,0 +1,249 @@
+"""Spectra: identities of exact ones, and quadrature against known spectra within its own error bars."""
+
+import math
+from functools import cache
+
+import pytest
+import torch
+from oracles import generator, noise
+
+from circuitgrok.measures.hessian import dense_hessian
+from circuitgrok.measures.lanczos import Density, count_below, lanczos, spectral_density, spectral_sum, trace
+from circuitgrok.measures.spectra import (
+    effective_dimension,
+    effective_dimension_slq,
+    inertia,
+    inertia_slq,
+    participation_ratio,
+    participation_ratio_slq,
+    rounding_threshold,
+)
+from circuitgrok.potentials import POTENTIALS, localized_llc
+
+EPS = torch.finfo(torch.float64).eps
+
+
+def diagonal(eigenvalues):
+    """Probes prefer no basis: a diagonal matrix stands for every matrix of its spectrum."""
+    return lambda rows: rows * eigenvalues
+
+
+def grid(*z):
+    return torch.tensor(z, dtype=torch.float64)
+
+
+UNIFORM = torch.linspace(0, 1, 3000, dtype=torch.float64)
+LOG_UNIFORM = torch.logspace(-8, 0, 1000, dtype=torch.float64)
+BOTH_SIGNS = torch.cat([torch.linspace(-0.3, -0.05, 100), torch.zeros(500), torch.logspace(-2, 0, 400)]).double()
+Z = grid(1e-3, 1e-2, 0.1, 1.0)
+
+
+@cache
+def density_of(spectrum, n_steps=80, n_probes=20, seed=0):
+    return spectral_density(
+        diagonal(spectrum), len(spectrum), n_steps=n_steps, n_probes=n_probes, generator=generator(seed)
+    )
+
+
+# Exact spectra
+
+
+def test_effective_dimension_runs_from_the_rank_to_zero_and_scales_with_the_spectrum():
+    spectrum = torch.cat([torch.logspace(-3, 2, 9, dtype=torch.float64), torch.zeros(5)])
+    curve = effective_dimension(spectrum, grid(1e-15, 1e15)).curve
+    # To first order the curve is rank - z sum 1 / lambda at the one end, and sum lambda / z at the other.
+    assert curve[0].item() == pytest.approx(9, abs=2e-15 * (1 / spectrum[:9]).sum().item() + 9 * EPS)
+    assert curve[1].item() == pytest.approx(spectrum.sum().item() / 1e15, rel=1e-12)
+    scaled = effective_dimension(7 * spectrum, 7 * Z).curve
+    torch.testing.assert_close(scaled, effective_dimension(spectrum, Z).curve, rtol=8 * EPS, atol=0)
+
+
+def test_half_the_effective_dimension_is_the_localized_learning_coefficient_of_a_quadratic():
+    spectrum = grid(2.0, 0.5, 0.01)
+    assert round(effective_dimension(spectrum, grid(5 / 50)).curve.item() / 2, 4) == 0.9383
+    for name in ("x^2", "x^2 + y^2"):
+        potential = POTENTIALS[name]
+        curvature = torch.linalg.eigvalsh(dense_hessian(potential.energy, torch.zeros(potential.dim).double()))
+        exact = localized_llc(potential, 145.0, localization=30.0)  # by another integral, to 1e-9
+        assert effective_dimension(curvature, grid(30 / 145)).curve.item() / 2 == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "rank"), [("x^4", 0), ("x^2 + y^4", 1), ("x^2 y^2", 0)])
+def test_half_the_rank_is_less_than_the_learning_coefficient_of_a_degenerate_minimum(name, rank):
+    potential = POTENTIALS[name]
+    spectrum = torch.linalg.eigvalsh(dense_hessian(potential.energy, torch.zeros(potential.dim).double()))
+    assert inertia(spectrum, 1e-12).n_positive == rank
+    assert effective_dimension(spectrum, grid(1e-9)).curve.item() == pytest.approx(rank, abs=1e-8)
+    assert rank / 2 < potential.llc <= potential.dim / 2
+
+
+def test_negative_eigenvalues_stand_beside_the_curve_and_do_not_enter_it():
+    curve, n_negative, mass = effective_dimension(grid(-0.1, 0.4, -0.3), grid(0.1, 0.3))
+    assert curve.tolist() == pytest.approx([0.8, 4 / 7]) and n_negative == 2 and mass.item() == pytest.approx(0.4)
+
+
+def test_a_z_that_is_not_positive_and_a_negative_threshold_are_refused():
+    with pytest.raises(ValueError, match=r"z must be positive; got \[1.0, 0.0\]"):
+        effective_dimension(UNIFORM, grid(1.0, 0.0))
+    with pytest.raises(ValueError, match="threshold must be 0 or more.*got -1"):
+        inertia(UNIFORM, -1.0)
+
+
+def test_the_participation_ratio_counts_equal_eigenvalues_and_sees_signs():
+    assert participation_ratio(torch.cat([3 * torch.ones(7), torch.zeros(100)])).item() == pytest.approx(7)
+    assert participation_ratio(grid(1.0, 1.0, -1.0)).item() == pytest.approx(1 / 3)
+
+
+def test_zeros_of_a_rounded_matrix_lie_below_the_rounding_threshold():
+    low = noise(80, 30)
+    spectrum = torch.linalg.eigvalsh(low @ low.T)
+    found = inertia(spectrum, rounding_threshold(spectrum[-1].item(), 80))
+    assert (found.n_negative, found.n_near_zero, found.n_positive) == (0, 50, 30)
+    assert found.positive_mass == pytest.approx(low.square().sum().item(), rel=1e-12)
+
+
+# Lanczos
+
+
+def test_the_basis_is_orthonormal_and_takes_the_matrix_to_its_tridiagonal():
+    spectrum = LOG_UNIFORM[::5]
+    alphas, betas, basis = lanczos(diagonal(spectrum), noise(2, 200), 60)
+    for one in range(2):
+        Q, T = basis[one], torch.diag(alphas[one]) + torch.diag(betas[one], 1) + torch.diag(betas[one], -1)
+        torch.testing.assert_close(Q @ Q.T, torch.eye(60).double(), rtol=0, atol=200 * EPS)
+        torch.testing.assert_close(Q * spectrum @ Q.T, T, rtol=0, atol=200 * EPS)
+
+
+def without_reorthogonalisation(eigenvalues, start, n_steps):
+    """The three-term recurrence as it stands in textbooks; eigenvalues of its tridiagonal matrix."""
+    v, before, beta, alphas, betas = start / start.norm(), torch.zeros_like(start), 0.0, [], []
+    for _ in range(n_steps):
+        w = eigenvalues * v - beta * before
+        alphas.append(w @ v)
+        w = w - alphas[-1] * v
+        beta = w.norm()
+        betas.append(beta)
+        before, v = v, w / beta
+    off = torch.stack(betas[:-1])
+    return torch.linalg.eigvalsh(torch.diag(torch.stack(alphas)) + torch.diag(off, 1) + torch.diag(off, -1))
+
+
+def test_no_ghosts_of_a_converged_eigenvalue_appear():
+    spectrum = torch.cat([torch.linspace(0, 1, 199, dtype=torch.float64), grid(30.0)])
+    start = noise(200)
+    ghosts = without_reorthogonalisation(spectrum, start, 80)
+    assert (ghosts > 29).sum() > 1  # so that the test would see them
+    alphas, betas, _ = lanczos(diagonal(spectrum), start[None], 80)
+    nodes = torch.linalg.eigvalsh(torch.diag(alphas[0]) + torch.diag(betas[0], 1) + torch.diag(betas[0], -1))
+    assert (nodes > 29).sum() == 1
+
+
+def test_a_krylov_space_that_ends_early_gives_the_exact_spectrum_with_its_multiplicities():
+    spectrum = torch.cat([torch.full((6,), 2.0), torch.full((3,), -1.0), torch.zeros(1)]).double()
+    density = density_of(spectrum, n_steps=9, n_probes=400)
+    for value, multiplicity in ((2.0, 6), (-1.0, 3), (0.0, 1)):
+        here = (density.nodes - value).abs() < 1e-10
+        mean, stderr = spectral_sum(density, lambda _, here=here: here.double())
+        assert here.any(-1).all() and abs(mean - multiplicity) < 4 * stderr
+    assert (density.weights.sum(-1) - 10).abs().max() < 100 * EPS
+
+
+def test_quadrature_is_exact_for_polynomials_of_degree_below_twice_the_steps():
+    spectrum, probes = BOTH_SIGNS[::10], noise(2, 100)
+    nodes, weights = spectral_density(diagonal(spectrum), 100, n_steps=4, n_probes=2, generator=generator(3))
+    probes = torch.randn(2, 100, generator=generator(3), dtype=torch.float64)
+    probes = probes / probes.norm(dim=1, keepdim=True)
+    for power in range(8):
+        exact = 100 * (probes.square() * spectrum**power).sum(-1)
+        torch.testing.assert_close((weights * nodes**power).sum(-1), exact, rtol=0, atol=100 * 100 * EPS)
+    beyond = 100 * (probes.square() * spectrum**8).sum(-1) - (weights * nodes**8).sum(-1)
+    assert beyond.min() > 1e-6
+
+
+# Estimates
+
+
+@pytest.mark.parametrize("spectrum", [UNIFORM, LOG_UNIFORM, BOTH_SIGNS])
+def test_the_trace_lies_within_four_standard_errors_and_they_are_the_ones_of_theory(spectrum):
+    dim = len(spectrum)
+    value, stderr = trace(diagonal(spectrum), dim, n_probes=400, generator=generator(0))
+    variance = 2 * dim / (dim + 2) * (spectrum.square().sum() - spectrum.sum().square() / dim)
+    assert abs(value - spectrum.sum()) < 4 * stderr
+    # A standard deviation from 400 draws errs by 1 / sqrt(800) of itself.
+    assert stderr.item() == pytest.approx((variance / 400).sqrt().item(), rel=4 / math.sqrt(800))
+
+
+@pytest.mark.parametrize("spectrum", [UNIFORM, LOG_UNIFORM])
+def test_effective_dimension_by_quadrature_lies_within_its_own_error_bars(spectrum):
+    exact, found = effective_dimension(spectrum, Z), effective_dimension_slq(density_of(spectrum), Z)
+    # The quadrature of one probe errs by about exp(-4 * 80 sqrt(1e-3)) = 4e-5 of it, at the smallest z.
+    assert ((found.curve.value - exact.curve).abs() < 4 * found.curve.stderr + 1e-4 * exact.curve).all()
+    # Rounding makes nodes of -1e-17 or so of the smallest.
+    assert found.negative_mass.value < 1e-12 * found.curve.value.max()
+
+
+def test_with_zeros_between_both_signs_the_bounds_hold_the_effective_dimension_where_error_bars_do_not():
+    exact, found = effective_dimension(BOTH_SIGNS, Z), effective_dimension_slq(density_of(BOTH_SIGNS), Z)
+    value, stderr, lower, upper = found.curve
+    assert (lower - 4 * stderr < exact.curve).all() and (exact.curve < upper + 4 * stderr).all()
+    assert abs(value[0] - exact.curve[0]) > 4 * stderr[0]  # the smallest z is finer than the nodes
+    mass = found.negative_mass
+    assert abs(mass.value - exact.negative_mass) < 4 * mass.stderr + 0.01 * exact.negative_mass
+    count = found.n_negative
+    assert count.lower - 4 * count.stderr < exact.n_negative < count.upper + 4 * count.stderr
+
+
+@pytest.mark.parametrize("spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS])
+@pytest.mark.parametrize("n_steps", [4, 15, 80])
+def test_the_bounds_of_a_probe_hold_what_this_probe_really_sees(spectrum, n_steps):
+    """No statistics: v^T f(H) v of the probes themselves lies within the bounds of their quadratures."""
+    probes = torch.randn(20, len(spectrum), generator=generator(0), dtype=torch.float64)
+    probes = len(spectrum) * probes.square() / probes.square().sum(-1, keepdim=True)
+    density = density_of(spectrum, n_steps=n_steps)
+    positive = spectrum.clamp(min=0)
+    own = torch.stack([(probes * (positive / (positive + z))).sum(-1).mean() for z in Z])
+    _, _, lower, upper = effective_dimension_slq(density, Z).curve
+    assert (lower - 1e-9 <= own).all() and (own <= upper + 1e-9).all()
+    for threshold in (-0.2, -0.02, 0.005, 0.1, 2.0):
+        own = (probes * (spectrum < threshold)).sum(-1).mean()
+        found = count_below(density, threshold)
+        assert found.lower - 1e-9 <= own <= found.upper + 1e-9
+        assert found.lower <= found.value <= found.upper
+
+
+def test_effective_dimension_by_quadrature_is_right_to_two_percent_down_to_a_thousandth_of_the_largest():
+    """Of a uniform spectrum 4 standard errors are at most 4 sqrt(2 / (3000 * 20)) * 0.72 = 1.7 percent of N_eff.
+
+    0.72 is the standard deviation of x / (x + z) over its mean at z = 1, where it is largest: var / mean^2 tends to
+    1/3 for x itself, and the probes' mean is what both sides share.
+    """
+    found = effective_dimension_slq(density_of(UNIFORM), Z).curve.value
+    torch.testing.assert_close(found, effective_dimension(UNIFORM, Z).curve, rtol=0.02, atol=0)
+
+
+def test_counts_in_gaps_of_the_spectrum_agree_with_the_exact_ones():
+    exact = inertia(BOTH_SIGNS, 0.005)
+    found = inertia_slq(density_of(BOTH_SIGNS), 0.005)
+    for name in ("n_negative", "n_near_zero", "n_positive"):
+        count, truth = getattr(found, name), getattr(exact, name)
+        assert abs(count.value - truth) < 4 * count.stderr
+        assert count.lower - 4 * count.stderr < truth < count.upper + 4 * count.stderr
+    for name in ("negative_mass", "positive_mass"):
+        mass, truth = getattr(found, name), getattr(exact, name)
+        assert abs(mass.value - truth) < 4 * mass.stderr + 1e-4 * truth
+
+
+def test_the_participation_ratio_by_quadrature_lies_within_four_jackknife_errors():
+    for spectrum in (UNIFORM, BOTH_SIGNS):
+        value, stderr = participation_ratio_slq(density_of(spectrum, n_steps=2, n_probes=100))
+        assert abs(value - participation_ratio(spectrum)) < 4 * stderr
+
+
+def test_families_of_functions_keep_their_axis_and_one_probe_has_no_error():
+    density = Density(grid(1.0, 2.0).expand(3, 2), grid(4.0, 5.0).expand(3, 2))
+    value, stderr = spectral_sum(density, lambda x: torch.stack([x, x**2]))
+    assert value.tolist() == [14.0, 24.0] and stderr.tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="n_probes must be at least 2"):
+        trace(diagonal(UNIFORM), 3000, n_probes=1, generator=generator(0))
+    with pytest.raises(ValueError, match="n_steps must be at least 1; got 0"):
+        lanczos(diagonal(UNIFORM), noise(1, 3000), 0)
