@@ -1,19 +1,23 @@
-"""How fast is the training loop, and how far is it from the step's own matrix products?
+"""How fast are the training loop and the sampler, and how far is a step from its own matrix products?
 
 In one process, interleaved, on the `nanda` model (p = 113, 3830 pairs, float32 weights, float64 loss):
 our loop; a plain loop over TransformerLens' own bridge with the same loss, optimizer and trained
 tensors (training only, and with the test evaluation at every step that public notebooks do); and the
 step's six large matrix products alone. Then the share of checkpoint writing, and a stack of small runs
-against one by one. Only ratios taken within one run mean anything.
+against one by one; and draws of SGLD against devinterp's sampler on the bridge, at equal step size, nbeta,
+localization and full batch (if devinterp 1.x is there: extra `judges`). Only ratios taken within one run
+mean anything.
 
     python analyses/speed.py [--quick] [--threads 2]
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +27,14 @@ import torch
 import circuitgrok as cg
 from circuitgrok import runs, verdicts
 from circuitgrok.lens import to_bridge
+from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.measures.sampling import Sampling
+from circuitgrok.samplers.sample import sample, start
+from circuitgrok.samplers.sgld import sgld
+from circuitgrok.samplers.target import Target
 from circuitgrok.stack import Stack, evaluate, forward, initial_weights, new_stack, update
 from circuitgrok.training import environment
+from circuitgrok.tree import Params
 
 LOSSES_COMPARED = 20
 
@@ -147,6 +157,79 @@ def stacking(rounds: int, size: int) -> dict[str, float]:
     }
 
 
+def chain_step(params: Params, config: cg.TrainConfig, n_chains: int, how: Sampling) -> Callable[[], None]:
+    """A function that moves `n_chains` chains of our SGLD by one draw."""
+    model, task = config.model, config.task.task()
+    networks = {name: value.expand(n_chains, *value.shape).contiguous() for name, value in params.items()}
+    loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
+    target = Target(loss, loss.start, how.inverse_temperature(task.n_train), how.localization)
+    sampler = sgld(target, step_size=how.step_size)
+    chains = [start(sampler, loss.start, range(n_chains))]
+
+    def draw() -> None:
+        chains[0], _ = sample(sampler, chains[0], 1)
+
+    return draw
+
+
+def judge_draws(
+    params: Params, config: cg.TrainConfig, how: Sampling, n_draws: int
+) -> Callable[[], list[float]] | None:
+    """A function that takes draws by devinterp's own loop and gives the milliseconds of each; None without it."""
+    try:
+        from devinterp.backends.default.slt.sampler import sample_single_chain  # pyright: ignore
+        from devinterp.optim.sgld import SGLD  # pyright: ignore
+    except ImportError:
+        return None
+    model, task = config.model, config.task.task()
+    bridge = to_bridge(params, model)
+    data = torch.utils.data.TensorDataset(task.inputs[task.is_train], task.labels[task.is_train])
+    loader = torch.utils.data.DataLoader(data, batch_size=task.n_train)
+    settings = {"lr": how.step_size, "localization": how.localization}
+    settings["nbeta"] = how.inverse_temperature(task.n_train)
+
+    def evaluate(network: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(network(batch[0])[:, -1].double(), batch[1])
+
+    def draws() -> list[float]:
+        times: list[float] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a full batch it warns that batches repeat
+            sample_single_chain(
+                bridge,
+                loader,
+                evaluate,  # pyright: ignore[reportArgumentType]
+                dict(settings),
+                num_draws=n_draws,
+                sampling_method=SGLD,
+                verbose=False,
+                callbacks=[lambda **_: times.append(1e3 * time.perf_counter())],  # pyright: ignore
+            )
+        return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+    return draws
+
+
+def sampling(config: cg.TrainConfig, small: cg.TrainConfig, rounds: int) -> dict[str, Any]:
+    """Draws per second of one chain, ours and devinterp's in turn; minutes of a trajectory of small networks."""
+    how, params = Sampling(step_size=1e-6, localization=100.0, sampler="sgld"), initial_weights(config)
+    ours, judge = chain_step(params, config, 1, how), judge_draws(params, config, how, n_draws=6)
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(rounds):
+        mine += [interleaved({"ours": ours}, 1)["ours"] for _ in range(5)]
+        theirs += judge() if judge else []
+    block = 32
+    stacked = interleaved({"stack": chain_step(initial_weights(small), small, block, how)}, rounds)["stack"]
+    return {
+        "ms_a_draw": statistics.median(mine),
+        "devinterp_ms_a_draw": statistics.median(theirs) if theirs else None,
+        "times_faster_than_devinterp": statistics.median(theirs) / statistics.median(mine) if theirs else None,
+        "quickstart_stack_ms_a_draw_of_each_chain": stacked / block,
+        "minutes_for_100_checkpoints_of_4_chains_of_200_draws": stacked / block * 100 * 4 * 200 / 6e4,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="How fast is the training loop?")
     parser.add_argument("--quick", action="store_true", help="a small model and few rounds, for tests")
@@ -180,6 +263,7 @@ def main() -> None:
         "first_losses_differ_by": agreement,
         "checkpoints": write_share(config, ms["our loop"], rounds),
         "stacking": stacking(rounds, 3 if given.quick else 9),
+        "sampling": sampling(config, config if given.quick else cg.TrainConfig.preset("quickstart"), rounds // 4),
         "environment": environment(given.threads),
         "commit": verdicts.commit(),
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, g
 
 if TYPE_CHECKING:
     from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.runs import Run
 
 HELP = """usage: circuitgrok COMMAND ...
 
@@ -233,6 +234,8 @@ def _measure(argv: list[str]) -> int:
 
     torch.set_num_threads(max(1, options.threads))
     one, sampling = load(options.run), _sampling(options)
+    if "llc" in options.measures and sampling is None:
+        sampling = _calibrated(one, options.quiet)
     with ticks("measuring", options.quiet) as tick:
         table = measure_run(
             one, options.measures, options.steps or None, rule=options.rule, sampling=sampling, tick=tick
@@ -275,6 +278,22 @@ def _sampling(options: Any) -> "Sampling | None":
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
             raise ValueError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
         raise ValueError("; ".join(explain(error))) from None
+
+
+def _calibrated(one: "Run", quiet: bool) -> "Sampling":
+    """The run's own settings, found now if they never were; says why, and draws it."""
+    from circuitgrok import figures
+    from circuitgrok.measures.calibration import calibration_of
+
+    def tick(localization: float) -> None:
+        if not quiet:
+            print(f"calibrating: localization {localization:g} tried", file=sys.stderr)
+
+    found = calibration_of(one, tick)
+    figure = figures.calibration_figure(found.table, found.sampling.localization)
+    paths = figures.save(figure, one.path / "llc" / "calibration")
+    print("\n".join([f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation)]))
+    return found.sampling
 
 
 def _doctor(argv: list[str]) -> int:

@@ -140,6 +140,30 @@ def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, st
     ax.plot(rows[x], rows[y], ".", color=colour, ms=3.5, alpha=0.7)
 
 
+def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
+    """What a calibration saw: the estimate at each probe on each rung, with the step and with half of it.
+
+    Args:
+        table: `Calibration.table`.
+        localization: The rung that was taken, to be marked.
+    """
+    figure, ax = sheet(1, 1, (6, 4))
+    for (step, rows), colour in zip(table.groupby("step"), (BLUE, RED, GREEN, ORANGE, PURPLE), strict=False):
+        rows = rows[rows["llc"] > 0].sort_values("localization")
+        gamma = rows["localization"]
+        ax.errorbar(gamma, rows["llc"], 2 * rows["mcse"], color=colour, marker="o", ms=4, label=f"step {step}")
+        ax.plot(gamma, rows["llc_half_step"], color=colour, ls=":", marker="s", ms=4, mfc="white")
+        bad = rows[rows["fault"] != ""]
+        ax.plot(bad["localization"], bad["llc"], "x", color="black", ms=9)
+    ax.axvline(localization, color=GREY, lw=6, alpha=0.3, zorder=0)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("localization γ (band: taken; crosses: not to be believed)")
+    ax.set_ylabel("λ̂ ± 2 MCSE (dotted: half the step)")
+    ax.legend(fontsize=7, frameon=False)
+    return figure
+
+
 def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
     """One run on one sheet: losses, accuracies, polar path, final spectrum of W_L.
 

@@ -1,11 +1,13 @@
 """Calibration: the rung that is taken, the reasons that are given, and what a step's bias is."""
 
+import pandas as pd
 import pytest
 from tiny import tiny
 
+from circuitgrok.cli import run as command
 from circuitgrok.files import DamagedFile
 from circuitgrok.measures import calibration as module
-from circuitgrok.measures.calibration import calibrate, settings_of, step_bias
+from circuitgrok.measures.calibration import calibrate, calibration_of, step_bias
 from circuitgrok.measures.llc_along import llc_of
 from circuitgrok.measures.sampling import Sampling
 from circuitgrok.training import train
@@ -56,12 +58,24 @@ def test_the_bias_of_a_step_is_twice_what_half_the_step_takes_away(run):
     assert (table["bias_se"] > 2 * table[["mcse", "mcse_half_step"]].max(axis=1)).all()
 
 
-def test_settings_are_found_once_and_then_kept(run, monkeypatch):
-    first = settings_of(run)
+def test_a_calibration_is_made_once_and_then_kept(run, monkeypatch):
+    first = calibration_of(run)
     monkeypatch.setattr(module, "calibrate", None)
-    assert settings_of(run) == first
-    file = run.path / "llc" / "sampling.json"
+    again = calibration_of(run)
+    assert again.sampling == first.sampling and again.explanation == first.explanation
+    pd.testing.assert_frame_equal(again.table[first.table.columns], first.table, check_exact=False, rtol=1e-12)
+    file = run.path / "llc" / "calibration.json"
     file.write_text("{}")
     with pytest.raises(DamagedFile, match="remove it to calibrate anew"):
-        settings_of(run)
+        calibration_of(run)
     file.unlink()
+
+
+def test_the_command_calibrates_where_no_numbers_are_given_and_says_and_draws_why(run, capsys):
+    assert command(["measure", str(run.path), "--measures", "llc", "--steps", "60", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    found = calibration_of(run)
+    assert all(line in said for line in found.explanation)
+    assert (run.path / "llc" / "calibration.png").stat().st_size > 5000
+    table = pd.read_parquet(run.path / "measures.parquet")
+    assert table.attrs["llc_sampling"] == found.sampling.model_dump(mode="json")

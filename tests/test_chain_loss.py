@@ -7,7 +7,7 @@ from oracles import generator
 from circuitgrok import tree
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures import chain_loss
-from circuitgrok.measures.chain_loss import ChainLoss, chosen_tensors
+from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 
@@ -22,7 +22,7 @@ def networks(n, dtype=torch.float64):
 
 def loss_of(n=3, pattern="*", dtype=torch.float64, where=None):
     pairs = TASK.is_train if where is None else where
-    return ChainLoss(MODEL, TASK, pairs, networks(n, dtype), chosen_tensors(MODEL, pattern))
+    return ChainLoss(MODEL, TASK, pairs, networks(n, dtype), chosen_pieces(MODEL, pattern))
 
 
 def slow(network, names, where):
@@ -38,7 +38,7 @@ def test_losses_and_gradients_are_those_of_each_network_alone_by_the_plain_forwa
     loss = loss_of(pattern=pattern)
     found = loss(loss.start)
     for i, network in enumerate(tree.unstack(loss.networks)):
-        value, gradient = slow(network, loss.names, TASK.is_train)
+        value, gradient = slow(network, [piece.name for piece in loss.pieces], TASK.is_train)
         assert found.value[i].item() == pytest.approx(value, rel=1e-12)
         # two float64 ways through the network, 40 products deep: 1e-12 of the largest is 10^4 roundings
         assert (found.gradient[i] - gradient).abs().max() < 1e-12 * gradient.abs().max()
@@ -50,8 +50,31 @@ def test_the_loss_at_another_position_is_that_of_the_moved_weights_with_the_othe
     found = loss(moved)
     for i in range(2):
         network = {name: value[i] for name, value in loss.networks.items()}
-        network |= tree.unravel(moved[i], {name: network[name] for name in loss.names})
-        assert found.value[i].item() == pytest.approx(slow(network, loss.names, TASK.is_train)[0], rel=1e-12)
+        names = [piece.name for piece in loss.pieces]
+        network |= tree.unravel(moved[i], {name: network[name] for name in names})
+        assert found.value[i].item() == pytest.approx(slow(network, names, TASK.is_train)[0], rel=1e-12)
+
+
+def test_a_head_moves_alone_and_its_gradient_is_its_part_of_the_tensors():
+    loss, whole = loss_of(n=2, pattern="blocks.0.attn.head.1"), loss_of(n=2, pattern="blocks.0.attn.W_[QKVO]")
+    parts = tree.unravel(
+        whole(whole.start).gradient, {piece.name: piece.of(whole.networks)[0] for piece in whole.pieces}
+    )
+    expected = torch.cat([value[:, 1].flatten(1) for value in parts.values()], dim=1)
+    found = loss(loss.start)
+    assert [piece.name[-3:] for piece in loss.pieces] == ["W_Q", "W_K", "W_V", "W_O"]
+    assert torch.allclose(found.gradient, expected, rtol=1e-12, atol=1e-15)
+    moved = loss.start + 1.0
+    network = {name: value[0].clone() for name, value in loss.networks.items()}
+    for name in parts:
+        network[name][1] += 1.0
+    assert loss(moved).value[0].item() == pytest.approx(slow(network, list(parts), TASK.is_train)[0], rel=1e-12)
+
+
+@pytest.mark.parametrize("pattern", ["blocks.0.attn.head.2", "blocks.1.attn.head.0"])
+def test_a_head_that_is_not_there_is_refused(pattern):
+    with pytest.raises(ValueError, match="there are 1 layers of 2 heads, from 0"):
+        chosen_pieces(MODEL, pattern)
 
 
 def test_a_chain_has_the_same_bits_alone_and_in_a_stack_that_is_cut_into_parts(monkeypatch):
@@ -60,7 +83,7 @@ def test_a_chain_has_the_same_bits_alone_and_in_a_stack_that_is_cut_into_parts(m
     monkeypatch.setattr(chain_loss, "_NUMBERS", 2 * int(TASK.is_train.sum()) * MODEL.d_mlp)  # two chains at once
     parts = loss_of(n=5)(together.start)
     assert torch.equal(whole.value, parts.value) and torch.equal(whole.gradient, parts.gradient)
-    alone = ChainLoss(MODEL, TASK, TASK.is_train, {k: v[3:4] for k, v in together.networks.items()}, together.names)
+    alone = ChainLoss(MODEL, TASK, TASK.is_train, {k: v[3:4] for k, v in together.networks.items()}, together.pieces)
     assert torch.equal(alone(alone.start).gradient[0], whole.gradient[3])
 
 
@@ -93,12 +116,13 @@ def test_batches_depend_on_the_chains_own_generator_only():
 
 
 def test_only_trained_tensors_are_chosen_and_a_pattern_without_any_is_refused():
-    assert not [name for name in chosen_tensors(MODEL) if name.endswith(("b_Q", "b_K", "b_V", "b_O", "b_U"))]
-    assert {tree.role(name) for name in chosen_tensors(MODEL)} == {"embed", "attention", "mlp", "unembed"}
+    chosen = [piece.name for piece in chosen_pieces(MODEL)]
+    assert not [name for name in chosen if name.endswith(("b_Q", "b_K", "b_V", "b_O", "b_U"))]
+    assert {tree.role(name) for name in chosen} == {"embed", "attention", "mlp", "unembed"}
     with pytest.raises(ValueError, match="no tensor matches 'mpl'; there are embed.W_E"):
-        chosen_tensors(MODEL, "mpl")
+        chosen_pieces(MODEL, "mpl")
     with pytest.raises(ValueError, match="no trained tensor has the role 'normalization'"):
-        chosen_tensors(MODEL, "normalization")
+        chosen_pieces(MODEL, "normalization")
 
 
 def test_a_split_without_pairs_is_refused():

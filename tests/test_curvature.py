@@ -21,7 +21,8 @@ def dense_top(loss):
     def gradient(flat):
         from circuitgrok.tree import unravel
 
-        return slow(network | unravel(flat, {name: network[name] for name in loss.names}), loss.names, where)[1]
+        names = [piece.name for piece in loss.pieces]
+        return slow(network | unravel(flat, {name: network[name] for name in names}), names, where)[1]
 
     step = 1e-5
     columns = [(gradient(at + step * e) - gradient(at - step * e)) / (2 * step) for e in torch.eye(len(at)).double()]

@@ -5,6 +5,7 @@ problem run as one chain with a coordinate for each: the same arithmetic, and on
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -357,13 +358,18 @@ def test_acceptance_of_mala_is_the_ratio_of_densities_and_proposals():
     torch.testing.assert_close(info.loss, target.loss(state["position"]).value, rtol=0, atol=0)
 
 
-def test_malas_proposal_is_the_step_of_sgld():
-    target, start, recorder = quartic(), noise(5, 3), Recorder(FLAT)
+@pytest.mark.parametrize("geometry", [FLAT, Sphere(), Orthogonal(noise(5, 3, seed=2))])
+def test_sgld_takes_malas_proposal_and_reports_its_acceptance(geometry):
+    target, start, recorder = quartic(), noise(5, 3), Recorder(geometry)
     made = mala(target, step_size=0.1, geometry=recorder)
-    made.step(made.init(start, []), [generator(i) for i in range(5)])
-    plain = sgld(target, step_size=0.1)
-    state, _ = plain.step(plain.init(start, []), [generator(i) for i in range(5)])
-    assert torch.equal(recorder.position, state["position"])
+    _, tested = made.step(made.init(start, []), [generator(i) for i in range(5)])
+    plain = sgld(target, step_size=0.1, geometry=geometry)
+    state, info = plain.step(plain.init(start, []), [generator(i) for i in range(5)])
+    # one takes the tangent of a sum, the other the sum of tangents: equal to rounding, in flat space to the bit
+    torch.testing.assert_close(state["position"], recorder.position, rtol=1e-14, atol=0 if geometry is FLAT else 1e-14)
+    torch.testing.assert_close(info.acceptance, tested.acceptance, rtol=1e-12, atol=0)
+    torch.testing.assert_close(info.energy_error, tested.energy_error, rtol=0, atol=1e-12)
+    assert (info.acceptance < 1).any()
 
 
 def test_a_proposal_is_accepted_as_often_as_its_acceptance_says():
@@ -414,9 +420,11 @@ def test_a_gradient_that_is_not_finite_is_rejected_even_where_the_energy_is():
     assert kept.abs().max() <= 1 and kept[-1].std() > 0.3
 
 
-def test_samplers_without_a_test_say_so():
-    for name in TAKING_MINIBATCHES:
-        made, chains = SAMPLERS[name](quartic(), step_size=0.01), [generator(i) for i in range(5)]
+def test_samplers_without_an_acceptance_say_so():
+    full = quartic()
+    on_batches = replace(full, batch_loss=lambda w, generators: full.loss(w))
+    for name, target in (("preconditioned", full), ("sghmc", full), ("sgld", on_batches)):
+        made, chains = SAMPLERS[name](target, step_size=0.01), [generator(i) for i in range(5)]
         state, info = made.step(made.init(noise(5, 3), chains), chains)
         assert info.acceptance.isnan().all() and info.energy_error.isnan().all()
         torch.testing.assert_close(info.loss, quartic().loss(state["position"]).value, rtol=0, atol=0)

@@ -9,6 +9,7 @@ moves no estimate by more than a tolerance. The lowest good rung is taken: the w
 What was sampled on the way is kept like any other estimate, and an interrupted calibration goes on.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -103,24 +104,29 @@ def calibrate(
     return Calibration(good, explanation, pd.concat(tables, ignore_index=True))
 
 
-def settings_of(run: "Run") -> Sampling:
-    """The settings in `RUN/llc/sampling.json`: calibrated and written there the first time, and then kept.
+def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> Calibration:
+    """The calibration in `RUN/llc/calibration.json`: made and written there the first time, and then kept.
 
     Raises:
         DamagedFile: The file holds something else; remove it to calibrate anew.
         ValueError: As for `calibrate`.
     """
-    file = run.path / "llc" / "sampling.json"
+    import pandas as pd
+
+    file = run.path / "llc" / "calibration.json"
     if not file.exists():
-        found = calibrate(run)
-        note = {"sampling": found.sampling.model_dump(mode="json"), "explanation": found.explanation}
+        found = calibrate(run, tick=tick)
+        records = json.loads(found.table.to_json(orient="records", double_precision=15))
+        note = {"sampling": found.sampling.model_dump(mode="json"), "explanation": found.explanation, "table": records}
         file.parent.mkdir(exist_ok=True)
         write_atomically(file, (canonical_json(note) + "\n").encode())
-        return found.sampling
+        return found
     try:
-        return Sampling.model_validate(read_json(file)["sampling"])
+        note = read_json(file)
+        sampling = Sampling.model_validate(note["sampling"])
+        return Calibration(sampling, [str(line) for line in note["explanation"]], pd.DataFrame(note["table"]))
     except (KeyError, TypeError, ValidationError) as error:
-        raise DamagedFile(f"{file} holds no sampling settings ({error}); remove it to calibrate anew") from None
+        raise DamagedFile(f"{file} holds no calibration ({error}); remove it to calibrate anew") from None
 
 
 def step_bias(

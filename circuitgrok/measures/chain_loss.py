@@ -2,11 +2,13 @@
 
 A tensor `[chain dim]` in, a loss and a gradient for every chain out, with the fused forward and backward of the
 training loop, in the dtype of the weights. Losses come from a float64 log-softmax all the same. Which tensors the
-numbers are is declared by role or by glob; all others stay where they are.
+numbers are is declared by role, by glob or by head; all others stay where they are.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,29 +25,53 @@ from circuitgrok.tree import ROLES, Params
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
 
 
-def chosen_tensors(model: Transformer, pattern: str = "*") -> list[str]:
-    """Names of the trained tensors that belong to a role or match a glob, in the model's order.
+class Piece(NamedTuple):
+    """A tensor that moves, or one head of it."""
+
+    name: str
+    head: int | None = None  # index into the axis of heads, which comes first
+
+    def of(self, stack: Params) -> Tensor:
+        """The piece of every network of a stack, `[chain ...]`."""
+        return stack[self.name] if self.head is None else stack[self.name][:, self.head]
+
+    def put(self, stack: Params, value: Tensor) -> Tensor:
+        """The whole tensor of every network, with this piece of it replaced."""
+        if self.head is None:
+            return value
+        at = torch.tensor([self.head], device=value.device)
+        return stack[self.name].index_copy(1, at, value.unsqueeze(1))
+
+
+def chosen_pieces(model: Transformer, pattern: str = "*") -> list[Piece]:
+    """What a pattern chooses among the trained tensors, in the model's order.
 
     Args:
         model: Says which tensors train; those that do not are never chosen.
-        pattern: A role (`embed`, `attention`, `mlp`, `unembed`) or a glob over names (`blocks.0.attn.W_[QK]`).
+        pattern: A role (`embed`, `attention`, `mlp`, `unembed`), a glob over names (`blocks.0.attn.W_[QK]`), or one
+            head of one layer (`blocks.0.attn.head.2`).
 
     Raises:
         ValueError: Nothing matches; the message lists what there is.
 
     Example:
-        >>> chosen_tensors(Transformer(p=5), "mlp")
+        >>> [piece.name for piece in chosen_pieces(Transformer(p=5), "mlp")]
         ['blocks.0.mlp.W_in', 'blocks.0.mlp.b_in', 'blocks.0.mlp.W_out', 'blocks.0.mlp.b_out']
-        >>> chosen_tensors(Transformer(p=5), "*.W_[QK]")
-        ['blocks.0.attn.W_Q', 'blocks.0.attn.W_K']
+        >>> chosen_pieces(Transformer(p=5), "blocks.0.attn.head.2")[0]
+        Piece(name='blocks.0.attn.W_Q', head=2)
     """
     trained = {name: torch.empty(0) for name in model.shapes() if model.is_trainable(name)}
     if pattern in ROLES:
-        found = [name for name in trained if tree.role(name) == pattern]
+        found = [Piece(name) for name in trained if tree.role(name) == pattern]
         if not found:
             raise ValueError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
         return found
-    return list(tree.select(trained, pattern))
+    if head := re.fullmatch(r"(blocks\.\d+\.attn)\.head\.(\d+)", pattern):
+        if int(head[2]) >= model.n_heads or f"{head[1]}.W_Q" not in trained:
+            raise ValueError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
+        names = [name for name in trained if name.startswith(f"{head[1]}.") and not name.endswith(".b_O")]
+        return [Piece(name, int(head[2])) for name in names]
+    return [Piece(name) for name in tree.select(trained, pattern)]
 
 
 @dataclass
@@ -60,7 +86,7 @@ class ChainLoss:
         task: The pairs with their labels.
         where: The pairs that the loss is a mean over.
         networks: All weights, one network per chain, `[chain ...]`.
-        names: The tensors that move, as `chosen_tensors` gives them.
+        pieces: What moves, as `chosen_pieces` gives it.
 
     Raises:
         ValueError: `where` picks no pair.
@@ -70,19 +96,19 @@ class ChainLoss:
     task: Task
     where: Bool[Tensor, " pair"]
     networks: Params
-    names: Sequence[str]
+    pieces: Sequence[Piece]
     _workspaces: dict[int, Workspace] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not bool(self.where.any()):
             raise ValueError("a loss needs at least one pair; the split that was asked for has none")
-        self._like = {name: self.networks[name][0] for name in self.names}
+        self._like = {piece.name: piece.of(self.networks)[0] for piece in self.pieces}
         self._inputs, self._labels = self.task.inputs[self.where], self.task.labels[self.where]
 
     @property
     def start(self) -> Float[Tensor, "chain dim"]:
         """The chosen weights of every network, flat."""
-        return tree.ravel({name: self.networks[name] for name in self.names}, axes=1)
+        return tree.ravel({piece.name: piece.of(self.networks) for piece in self.pieces}, axes=1)
 
     def __call__(self, position: Float[Tensor, "chain dim"]) -> Loss:
         """The loss on all its pairs, and the gradient."""
@@ -106,7 +132,8 @@ class ChainLoss:
         """The losses of some chains; their gradients go to `out`."""
         moved = tree.unravel(position, self._like)
         leaves = {name: value.detach().requires_grad_() for name, value in moved.items()}
-        weights = {name: leaves[name] if name in leaves else value[part] for name, value in self.networks.items()}
+        weights = {name: value[part] for name, value in self.networks.items()}
+        weights |= {piece.name: piece.put(weights, leaves[piece.name]) for piece in self.pieces}
         workspace = self._workspaces.setdefault(len(position), Workspace())
         losses = training_loss(self.model.training_logits(weights, inputs, workspace), labels)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.files import JsonLines, canonical_json, json_lines
-from circuitgrok.measures.chain_loss import ChainLoss, chosen_tensors
+from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.measures.curvature import random_starts, sharpness
 from circuitgrok.measures.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.measures.sampling import Sampling
@@ -145,4 +145,4 @@ def _chain_loss(params: Params, model: Transformer, task: Task, sampling: Sampli
     where = task.where(sampling.on)
     if sampling.batch_size is not None and sampling.batch_size > int(where.sum()):
         raise ValueError(f"batch_size must be at most the {int(where.sum())} pairs; got {sampling.batch_size}")
-    return ChainLoss(model, task, where, networks, chosen_tensors(model, sampling.parameters))
+    return ChainLoss(model, task, where, networks, chosen_pieces(model, sampling.parameters))

@@ -41,7 +41,10 @@ class Sampling(BaseModel):
     n_burnin: int | None = Field(default=None, ge=0, description="draws thrown away; by default found from the draws")
     n_thin: int = Field(default=1, ge=1, description="sampler steps in one draw")
     batch_size: int | None = Field(default=None, ge=1, description="pairs in a gradient; by default all")
-    parameters: str = Field(default="*", description="what moves: a role, or a glob over names of tensors")
+    parameters: str = Field(
+        default="*",
+        description="what moves: a role, a glob over tensors, or a head: blocks.0.attn.head.2",
+    )
     on: str = Field(default="train", description="pairs that the loss is a mean over: a split, or all")
     seed: int = Field(default=0, ge=0, lt=2**31, description="of every chain's noise")
 

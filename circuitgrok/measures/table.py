@@ -53,7 +53,7 @@ def measure_run(
         names: Groups to measure (`names_of_groups`); by default the quick ones, without hessian and llc.
         steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `groups.KEY_FREQUENCY_RULES`.
-        sampling: How to sample for llc; by default as `calibration.settings_of` the run finds once.
+        sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
     Raises:
@@ -98,10 +98,10 @@ def _with_llc(
     table: "pd.DataFrame", run: "Run", at: list[int], sampling: "Sampling | None", tick: Tick | None
 ) -> "pd.DataFrame":
     """The table with the columns of `llc_along`; attrs say the settings, and the step's bias at three checkpoints."""
-    from circuitgrok.measures.calibration import settings_of, step_bias
+    from circuitgrok.measures.calibration import calibration_of, step_bias
     from circuitgrok.measures.llc_along import llc_along
 
-    how = settings_of(run) if sampling is None else sampling
+    how = calibration_of(run).sampling if sampling is None else sampling
     joined = table.join(llc_along(run, how, at, tick))
     probes = sorted({at[0], at[len(at) // 2], at[-1]})
     bias = step_bias(run, how, probes)

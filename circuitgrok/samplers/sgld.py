@@ -1,10 +1,11 @@
-"""Stochastic gradient Langevin dynamics: a step down the gradient and one of noise, never tested.
+"""Stochastic gradient Langevin dynamics: a step down the gradient and one of noise, never rejected.
 
     w <- w - (step_size / 2) grad U(w) + sqrt(step_size) xi
 
 The step size epsilon is the variance of the noise. On a quadratic with curvature a of U along a direction the
 chain is stable for epsilon a < 4 and its stationary variance there is 1 / (a (1 - epsilon a / 4)): too wide, by
-an error that no convergence diagnostic of the chain itself can see.
+an error that no convergence diagnostic of the chain itself can see. What can is the probability with which MALA
+would have accepted each step: it is reported (on full batches), and not acted on.
 
 Source: Welling and Teh 2011; the localized form Lau et al. 2023 (arXiv:2308.12108), algorithm 1.
 """
@@ -41,17 +42,26 @@ def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
     """
     check_step_size(step_size)
 
-    def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:
+    def at(position: Float[Tensor, "chain dim"], generators: Generators) -> tuple[State, Tensor]:
         loss = target.estimate(position, generators)
-        return {"position": position, "force": target.force(position, loss)}
+        force = target.force(position, loss)
+        return {"position": position, "force": force, "energy": target.energy(position, loss)}, loss.value
+
+    def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:
+        return at(position, generators)[0]
 
     def step(state: State, generators: Generators) -> tuple[State, Info]:
-        position = state["position"]
-        drift = -step_size / 2 * state["force"] + math.sqrt(step_size) * standard_normal(position, generators)
-        position, _ = geometry.move(position, geometry.tangent(position, drift))
-        loss = target.estimate(position, generators)
-        untested = torch.full_like(loss.value, torch.nan)
-        return {"position": position, "force": target.force(position, loss)}, Info(loss.value, untested, untested)
+        noise = math.sqrt(step_size) * standard_normal(state["position"], generators)
+        drift = geometry.tangent(state["position"], -step_size / 2 * state["force"] + noise)
+        position, velocity = geometry.move(state["position"], drift)
+        moved, loss = at(position, generators)
+        if target.batch_loss is not None:  # energies of different pairs are not to be compared
+            untested = torch.full_like(loss, torch.nan)
+            return moved, Info(loss, untested, untested)
+        left = velocity - geometry.tangent(position, step_size / 2 * moved["force"])
+        kinetic = left.double().square().sum(-1) - geometry.tangent(state["position"], noise).double().square().sum(-1)
+        error = moved["energy"] - state["energy"] + kinetic / (2 * step_size)
+        return moved, Info(loss, error.clamp(min=0).neg().exp(), error)
 
     return Sampler(init, step)
 

@@ -35,8 +35,8 @@ class Info(NamedTuple):
     """What a reader needs of one step: at the positions that it led to."""
 
     loss: Float[Tensor, " chain"]  # L there (of a minibatch, if the sampler was given minibatches); float64
-    acceptance: Float[Tensor, " chain"]  # probability of accepting the step's proposal; nan if there was no test
-    energy_error: Float[Tensor, " chain"]  # H after the trajectory less H before; nan if there was no test
+    acceptance: Float[Tensor, " chain"]  # probability of accepting the step, acted on or not; nan if it has none
+    energy_error: Float[Tensor, " chain"]  # H after the step less H before; nan if it has none
 
 
 class Sampler(NamedTuple):
