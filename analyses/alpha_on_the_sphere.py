@@ -8,9 +8,7 @@ put back to alpha * |theta_0| after every step). All runs of the analysis train 
     python analyses/alpha_on_the_sphere.py --quick    # a smaller one: seconds
 """
 
-import argparse
 import math
-from pathlib import Path
 
 import pandas as pd
 
@@ -166,11 +164,7 @@ def draw(table: pd.DataFrame, steps: int) -> "figures.Figure":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--quick", action="store_true", help="a small grid, for tests")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "alpha_on_the_sphere")
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
+    given = verdicts.asked(QUESTION, __file__, "a small grid")
     alphas = [0.5, 1.0, 2.0] if given.quick else [0.5, 0.7, 0.8, 0.9, 1.0, 1.4, 2.0, 3.0]
     seeds, steps = ([0, 1], 150) if given.quick else ([0, 1, 2], 3000)
     grid = configs(alphas, seeds, steps)

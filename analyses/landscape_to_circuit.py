@@ -15,9 +15,7 @@ largest eigenvalues of the Gauss-Newton matrix, and the clock shares of their ei
     python analyses/landscape_to_circuit.py --quick    # seconds: a smaller network that may not grok
 """
 
-import argparse
 import math
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -228,11 +226,7 @@ def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Fi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--quick", action="store_true", help="a small network and two seeds, for tests")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "landscape_to_circuit")
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
+    given = verdicts.asked(QUESTION, __file__, "a small network and two seeds")
     torch.set_num_threads(given.threads)
     seeds = [1, 2] if given.quick else [1, 2, 3, 4, 5]
     grid = configs(seeds, given.quick)

@@ -9,7 +9,6 @@ run sets its own. An alarm before test accuracy rises is a lead; an alarm in a c
     python analyses/llc_along_training.py --quick    # tiny ones: seconds
 """
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -188,11 +187,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--quick", action="store_true", help="tiny runs, for tests")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "llc_along_training")
-    parser.add_argument("--threads", type=int, default=2, help="processes that measure, of one thread each")
-    given = parser.parse_args()
+    given = verdicts.asked(QUESTION, __file__, "tiny runs")
     leaves: dict[str, object] = {"checkpoint_every": 100, "checkpoints_per_decade": 10, "checkpoint_on_move": 100.0}
     if given.quick:
         leaves |= {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02}

@@ -9,9 +9,6 @@ number, so the whole time course is shown.
     python analyses/singularities_toy.py --quick    # seconds
 """
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 import torch
 
@@ -143,11 +140,7 @@ def draw(table: pd.DataFrame, long: int) -> "figures.Figure":
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--quick", action="store_true", help="few particles and seeds, for tests")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "singularities_toy")
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
+    given = verdicts.asked(QUESTION, __file__, "few particles and seeds")
     torch.set_num_threads(given.threads)
     n_particles, seeds = (1000, [0, 1]) if given.quick else (20_000, [0, 1, 2, 3, 4])
     short, long, record = (100, 300, 20) if given.quick else (100, 1000, 10)

@@ -11,7 +11,6 @@ mean anything.
     python analyses/speed.py [--quick] [--threads 2]
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -231,11 +230,7 @@ def sampling(config: cg.TrainConfig, small: cg.TrainConfig, rounds: int) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How fast is the training loop?")
-    parser.add_argument("--quick", action="store_true", help="a small model and few rounds, for tests")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out" / "speed")
-    given = parser.parse_args()
+    given = verdicts.asked("How fast are the training loop and the sampler?", __file__, "a small model and few rounds")
     torch.set_num_threads(given.threads)
     config = cg.TrainConfig.preset("nanda")
     if given.quick:

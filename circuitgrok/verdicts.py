@@ -38,6 +38,33 @@ class Claim(NamedTuple):
     decision: Decision
 
 
+class Asked(NamedTuple):
+    """What an analysis was asked for on its command line."""
+
+    quick: bool
+    out: Path
+    threads: int
+
+
+def asked(question: str, script: str, quick: str) -> Asked:
+    """The options that every analysis has: `--quick`, `--out FOLDER`, `--threads N`.
+
+    Args:
+        question: Shown by `--help`.
+        script: The analysis' own `__file__`; results go to `out/<its name>` beside it by default.
+        quick: What `--quick` makes smaller.
+    """
+    import argparse
+
+    file = Path(script)
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help=f"{quick}, for tests")
+    parser.add_argument("--out", type=Path, default=file.parent / "out" / file.stem)
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args()
+    return Asked(given.quick, given.out, given.threads)
+
+
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Mean of independent values with Student's confidence interval.
 

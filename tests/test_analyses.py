@@ -107,6 +107,22 @@ def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_e
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
+def test_estimators_compares_five_samplers_on_potentials_and_networks(tmp_path):
+    run_quick("estimators", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    judged = table["part"] == "judge"
+    assert (table[~judged].groupby(["part", "landscape"])["sampler"].nunique() == 5).all()
+    estimates = table[table["part"].isin(["potential", "network"])]
+    assert len(estimates) == 5 * (6 + 1)
+    assert (estimates.groupby("landscape")["gradients"].nunique() == 1).all()
+    hmc = estimates[(estimates["sampler"] == "hmc") & (estimates["part"] == "potential")]
+    assert (hmc["errors_in_mcse"].abs() < 4).all()
+    assert set(table[judged]["sampler"]) in (set(), {"circuitgrok", "devinterp"})
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    decisions = sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided"))
+    assert decisions == 9 + 2 * judged.any()
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_from_top_to_bottom(notebook):
     import nbformat
