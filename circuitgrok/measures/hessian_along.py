@@ -29,7 +29,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tree import Params, unstack
 
-N_PROBES, N_STEPS = 6, 20
+N_PROBES, N_STEPS = 6, 12
 Z = (1e-3, 1e-2, 1e-1, 1.0)  # in units of the eigenvalues: nats over squared weight
 
 
