@@ -9,7 +9,21 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from circuitgrok.flags import (
+    REQUIRED,
+    TRAIN_FLAGS,
+    config_fields,
+    field_flags,
+    parse,
+    plain,
+    positional,
+    preset_and_rest,
+    preset_option,
+    sampling_flags,
+    sampling_of,
+)
 
 if TYPE_CHECKING:
     from circuitgrok.measures.sampling import Sampling
@@ -87,17 +101,17 @@ def _nearest(name: str, known: Any) -> str:
 def _train(argv: list[str]) -> int:
     from circuitgrok.config import TrainConfig
 
-    preset, rest = _preset(argv, "circuitgrok train")
+    preset, rest = preset_and_rest(argv, "circuitgrok train")
     base = TrainConfig.preset(preset)
-    options = _parse(
+    options = parse(
         f"circuitgrok train {preset}",
         f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
-        {**_field_flags(base.leaves(), many=False), **_TRAIN_FLAGS},
+        {**field_flags(base.leaves(), many=False), **TRAIN_FLAGS},
         rest,
     )
-    changed = {name: value for name, value in _given(options).items() if value != base.leaves()[name]}
+    changed = {name: value for name, value in config_fields(options).items() if value != base.leaves()[name]}
     config = base.with_(**changed)
-    varied = "".join(f"-{name}{_plain(value)}" for name, value in changed.items())
+    varied = "".join(f"-{name}{plain(value)}" for name, value in changed.items())
     out = Path(options.out or f"checkpoints/{preset}{varied}")
     return _train_all({out.name: config}, out.parent, options, summaries=True)
 
@@ -106,19 +120,19 @@ def _sweep(argv: list[str]) -> int:
     from circuitgrok.config import TrainConfig
     from circuitgrok.sweep import grid
 
-    base = TrainConfig.preset(_preset_option(argv))
+    base = TrainConfig.preset(preset_option(argv))
     leaves = {name: value for name, value in base.leaves().items() if not isinstance(value, tuple)}
-    options = _parse(
+    options = parse(
         "circuitgrok sweep",
         "Train every combination of the values given. Runs that are alike in shape train as one stack.",
         {
             "preset": (str, "quickstart", "preset to start from"),
-            **_field_flags(leaves, many=True),
-            **_TRAIN_FLAGS,
+            **field_flags(leaves, many=True),
+            **TRAIN_FLAGS,
         },
         argv,
     )
-    configs = grid(base, {name: list(values) for name, values in _given(options).items() if values})
+    configs = grid(base, {name: list(values) for name, values in config_fields(options).items() if values})
     return _train_all(configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False)
 
 
@@ -169,10 +183,10 @@ def _summarise(run: Any, quiet: bool) -> None:
 def _runs(argv: list[str]) -> int:
     from circuitgrok.runs import runs_below
 
-    options = _parse(
+    options = parse(
         "circuitgrok runs",
         "List the runs below a folder.",
-        {"folder": (Annotated[str, _positional()], "checkpoints", "folder to look in")},
+        {"folder": (Annotated[str, positional()], "checkpoints", "folder to look in")},
         argv,
     )
     found = runs_below(options.folder)
@@ -215,25 +229,25 @@ def _measure(argv: list[str]) -> int:
     from circuitgrok.summary import summary_lines
 
     names = names_of_groups()
-    options = _parse(
+    options = parse(
         "circuitgrok measure",
         "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
         {
-            "run": (Annotated[str, _positional()], _MISSING, "the run's folder"),
+            "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
             "measures": (tuple[Literal[names], ...], quick_groups(), "groups of measures; hessian and llc are slow"),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
-            **_sampling_flags(),
+            **sampling_flags(),
         },
         argv,
     )
     import torch
 
     torch.set_num_threads(max(1, options.threads))
-    one, sampling = load(options.run), _sampling(options)
+    one, sampling = load(options.run), sampling_of(options)
     if "llc" in options.measures and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", options.quiet) as tick:
@@ -246,38 +260,6 @@ def _measure(argv: list[str]) -> int:
         print("\n".join(summary_lines(one, table)))
     print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
-
-
-def _sampling_flags() -> dict[str, tuple[Any, Any, str]]:
-    """A flag for each number that llc is sampled with, none of them given by default."""
-    from circuitgrok.measures.sampling import Sampling
-
-    return {
-        name: (Optional[field.annotation], None, f"llc: {field.description}")  # noqa: UP045
-        for name, field in Sampling.model_fields.items()
-    }
-
-
-def _sampling(options: Any) -> "Sampling | None":
-    """The sampling that was asked for; None, if nothing was, leaves it to calibration."""
-    from pydantic import ValidationError
-
-    from circuitgrok.config import explain
-    from circuitgrok.measures.sampling import Sampling
-
-    given = {name: getattr(options, name) for name in Sampling.model_fields if getattr(options, name) is not None}
-    if not given:
-        return None
-    if "llc" not in options.measures:
-        raise ValueError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
-    try:
-        return Sampling(**given)
-    except ValidationError as error:
-        missing = {"step_size", "localization"} - set(given)
-        if missing:
-            flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
-            raise ValueError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
-        raise ValueError("; ".join(explain(error))) from None
 
 
 def _calibrated(one: "Run", quiet: bool) -> "Sampling":
@@ -303,10 +285,10 @@ def _doctor(argv: list[str]) -> int:
     from circuitgrok.runs import Run, load
     from circuitgrok.summary import advice, examine
 
-    options = _parse(
+    options = parse(
         "circuitgrok doctor",
         "Verify every file of a run, and say what can still be used.",
-        {"run": (Annotated[str, _positional()], _MISSING, "the run's folder")},
+        {"run": (Annotated[str, positional()], REQUIRED, "the run's folder")},
         argv,
     )
     with suppress(DamagedFile):  # among the findings
@@ -329,93 +311,3 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "measure": _measure,
     "doctor": _doctor,
 }
-
-_MISSING = object()
-_TRAIN_FLAGS = {
-    "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
-    "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
-    "allow_inexact": (bool, False, "resume although torch, instruction set or threads have changed"),
-    "quiet": (bool, False, "no progress"),
-}
-
-
-def _preset(argv: list[str], prog: str) -> tuple[str, list[str]]:
-    """The preset, which decides the defaults shown by --help, and the rest."""
-    if not argv or argv[0].startswith("-"):
-        if argv and argv[0] in ("-h", "--help"):
-            return "quickstart", argv
-        raise ValueError(f"the preset comes first: `{prog} quickstart`; there are {_preset_names()}")
-    return argv[0], argv[1:]
-
-
-def _preset_option(argv: list[str]) -> str:
-    for i, word in enumerate(argv):
-        if word == "--preset" and i + 1 < len(argv):
-            return argv[i + 1]
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
-    return "quickstart"
-
-
-def _preset_names() -> str:
-    from circuitgrok.presets import PRESETS
-
-    return ", ".join(PRESETS)
-
-
-def _field_flags(defaults: dict[str, Any], many: bool) -> dict[str, tuple[Any, Any, str]]:
-    """A flag for each leaf field of the config: (type, default, help). Booleans are on or off."""
-    from circuitgrok.config import leaf_fields
-
-    flags = {}
-    for _, name, field in leaf_fields():
-        if name not in defaults:
-            continue
-        kind = Literal["on", "off"] if field.annotation is bool else field.annotation
-        value = _on_off(defaults[name])
-        text = field.description or name
-        flags[name] = (tuple[kind, ...], (), f"{text} (preset: {value})") if many else (kind, value, text)
-    return flags
-
-
-def _given(options: Any) -> dict[str, Any]:
-    """The config's fields out of parsed options, with booleans again."""
-    from circuitgrok.config import leaf_fields
-
-    values = {name: getattr(options, name) for _, name, _ in leaf_fields() if hasattr(options, name)}
-    booleans = {name for _, name, field in leaf_fields() if field.annotation is bool}
-    for name in booleans & set(values):
-        value = values[name]
-        values[name] = tuple(v == "on" for v in value) if isinstance(value, tuple) else value == "on"
-    return values
-
-
-def _on_off(value: Any) -> Any:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
-
-
-def _plain(value: Any) -> str:
-    text = "_".join(map(str, value)) if isinstance(value, tuple) else str(_on_off(value))
-    return text.replace("/", "_")
-
-
-def _positional() -> Any:
-    import tyro
-
-    return tyro.conf.Positional
-
-
-def _parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], argv: list[str]) -> Any:
-    """Parse flags by tyro, which refuses unknown ones with the nearest name and exit code 2."""
-    import dataclasses
-
-    import tyro
-
-    fields: list[Any] = []
-    for name, (kind, default, text) in flags.items():
-        extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
-        base = get_args(kind)[0] if extra else kind
-        kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
-        fields.append((name, kind) if default is _MISSING else (name, kind, dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields)
-    return tyro.cli(options, prog=prog, description=description, args=argv)
