@@ -1,10 +1,11 @@
 """Do the stiffest directions of the Hessian belong to the circuit's key frequencies, before and after grokking?
 
 Two arms from the same weights and splits: `grokking`, and a `control` without weight decay, which memorises and does
-not generalise. At three moments (first checkpoint after memorisation, half-way from there to grokking, end of the
-run; the control at the steps of the run with its seed) the ten largest eigenpairs of the Hessian of the training loss
-are found, and what each eigenvector does to the logits is split into the clock of each frequency k (waves of a + b
-times waves of c), other functions of k alone, and the rest. The key frequencies come from the last checkpoint.
+not generalise. At four moments (before training, first checkpoint after memorisation, half-way from there to grokking,
+end of the run; the control at the steps of the run with its seed) the ten largest eigenpairs of the Hessian of the
+training loss are found, and what each eigenvector does to the logits is split into the clock of each frequency k
+(waves of a + b times waves of c), other functions of k alone, and the rest. The key frequencies come from the last
+checkpoint.
 
 Chance has three meanings here: independent logits (dimensions over dimensions), other frequencies in the same
 directions, and random directions of the same network. The last counts most: a network's Jacobian has preferences
@@ -35,14 +36,14 @@ from circuitgrok.verdicts import Claim, above, mean_interval
 
 QUESTION = "Can circuits be found from the loss landscape: do its stiffest directions belong to the key frequencies?"
 ARMS = {"grokking": figures.BLUE, "control": figures.RED}
-MOMENTS = ["memorised", "half-way", "end"]
+MOMENTS = ["start", "memorised", "half-way", "end"]
 TOP, RANDOM = 10, 20  # eigenvectors, and random directions to compare them with
 RULE = "wl_energy"
 
 
 def configs(seeds: list[int], quick: bool) -> dict[str, cg.TrainConfig]:
     """Both arms for every seed; a seed sets the initial weights and the split of both arms."""
-    base = cg.TrainConfig.preset("quickstart").with_(checkpoint_every=100)
+    base = cg.TrainConfig.preset("quickstart").with_(checkpoint_every=100, steps=6000)
     if quick:
         base = base.with_(p=7, frac_train=0.8, d_model=32, d_head=8, d_mlp=128, lr=1e-2, weight_decay=3.0)
         base = base.with_(steps=150, checkpoint_every=10)
@@ -56,11 +57,11 @@ def configs(seeds: list[int], quick: bool) -> dict[str, cg.TrainConfig]:
 
 
 def moments(run: Run) -> list[int]:
-    """The checkpoints of the three moments; an event that did not happen counts as the end of the run."""
+    """The checkpoints of the four moments; an event that did not happen counts as the end of the run."""
     end = run.steps[-1]
     memorised, grokked = (end if event.by is None else event.by for event in events(run.history).values())
     first = next(step for step in run.steps if step >= memorised)
-    return [first, min(run.steps, key=lambda step: abs(step - (memorised + grokked) / 2)), end]
+    return [0, first, min(run.steps, key=lambda step: abs(step - (memorised + grokked) / 2)), end]
 
 
 def by_frequency(shares: LogitShares, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,6 +153,11 @@ def claims(table: pd.DataFrame) -> list[Claim]:
         gain = mean_interval((first["precision"] - first[f"precision_{null}"]).tolist())
         both = f"{first['precision'].mean():.3g} against {first[f'precision_{null}'].mean():.3g}"
         made.append(Claim(text, f"mean precision {both}, difference {gain}", above(gain, 0.0)))
+    untrained = parts["grokking", "start"]
+    gain = mean_interval((untrained["precision_random"] - untrained["precision_chance"]).tolist())
+    both = f"{untrained['precision_random'].mean():.3g} against {untrained['precision_chance'].mean():.3g}"
+    text = "Before training, more of the frequencies that random directions move most are later key than drawn blindly."
+    made.append(Claim(text, f"mean precision {both}, difference {gain}", above(gain, 0.0)))
     for whose, of in (("these", "clock"), ("each run's own", "clock_own")):
         text = (
             f"At the end they move the clock of {whose} key frequencies more in runs that grokked than in the control."
@@ -191,8 +197,8 @@ def notes(found: dict[str, Run], table: pd.DataFrame) -> list[str]:
 
 
 def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Figure":
-    """Frequency by eigenvector at the three moments of one run; shares and precision against the moment, all runs."""
-    figure, axes = figures.sheet(2, 3, (10, 6.4))
+    """Frequency by eigenvector at the four moments of one run; shares and precision against the moment, all runs."""
+    figure, axes = figures.sheet(2, 4, (13, 6.4))
     keys = table[table["seed"] == seed]["key_freqs"].iloc[0].split()
     top = max(found.max().item() for found in maps.values())
     for ax, (moment, found) in zip(axes[0], maps.items(), strict=True):
@@ -205,14 +211,14 @@ def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Fi
         ax.set_xlabel("eigenvector, stiffest first")
         ax.grid(False)
     axes[0, 0].set_ylabel("frequency k (key: red)")
-    figure.colorbar(axes[0, 2].images[0], ax=axes[0, 2], label="share in functions of k alone")
+    figure.colorbar(axes[0, 3].images[0], ax=axes[0, 3], label="share in functions of k alone")
     table = table.assign(at=table["moment"].map(MOMENTS.index))
     names = {
         "clock": "share in the clock of the key frequencies",
         "alone": "share in all functions of one key frequency",
         "precision": "precision of the ranking",
     }
-    for ax, (column, name) in zip(axes[1], names.items(), strict=True):
+    for ax, (column, name) in zip(axes[1], names.items(), strict=False):
         for arm, colour in ARMS.items():
             rows = table[table["arm"] == arm]
             figures.draw_seeds(ax, rows, "at", column, colour, "-", f"{arm}, stiff")
@@ -221,7 +227,8 @@ def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Fi
         ax.set_xticks(range(len(MOMENTS)), MOMENTS)
         ax.set_ylabel(name)
     axes[1, 0].set_yscale("log")
-    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    axes[1, 3].axis("off")
+    axes[1, 3].legend(*axes[1, 0].get_legend_handles_labels(), loc="center left", frameon=False)
     return figure
 
 

@@ -88,10 +88,10 @@ def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
 
 
-def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_eleven_claims(tmp_path):
+def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_twelve_claims(tmp_path):
     run_quick("landscape_to_circuit", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert len(table) == 12  # arms, seeds and moments
+    assert len(table) == 16  # arms, seeds and moments
     assert set(table.groupby(["seed", "moment"])["step"].nunique()) == {1}
     assert (table.groupby(["arm", "seed"])["step"].diff().dropna() >= 0).all()
     n_keys = table["key_freqs"].astype(str).str.split().map(len)
@@ -103,7 +103,7 @@ def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_e
     assert (table["tenth"] > 0).all() and (table["tenth"] <= table["largest"]).all()
     assert table["residual"].max() < 2e-8  # ARPACK stops at 1e-8 of each eigenvalue; as much again for rounding
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 11
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 12
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
