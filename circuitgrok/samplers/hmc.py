@@ -21,7 +21,7 @@ from torch import Tensor
 
 from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.sgld import check_step_size
-from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
+from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
 def hmc(target: Target, *, step_size: float, n_leapfrog: int, geometry: Geometry = FLAT) -> Sampler:
@@ -63,7 +63,7 @@ def hmc(target: Target, *, step_size: float, n_leapfrog: int, geometry: Geometry
         return {"position": position, "force": target.force(position, loss), "loss": loss.value, "energy": energy}
 
     def kinetic(velocity: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
-        return velocity.double().square().sum(-1) / (2 * step_size)
+        return squared_norm(velocity) / (2 * step_size)
 
     def kicked(velocity: Float[Tensor, "chain dim"], place: State) -> Float[Tensor, "chain dim"]:
         return velocity - geometry.tangent(place["position"], step_size / 2 * place["force"])

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.samplers.geometry import FLAT, Geometry
-from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
+from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
 def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Sampler:
@@ -59,7 +59,7 @@ def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
             untested = torch.full_like(loss, torch.nan)
             return moved, Info(loss, untested, untested)
         left = velocity - geometry.tangent(position, step_size / 2 * moved["force"])
-        kinetic = left.double().square().sum(-1) - geometry.tangent(state["position"], noise).double().square().sum(-1)
+        kinetic = squared_norm(left) - squared_norm(geometry.tangent(state["position"], noise))
         error = moved["energy"] - state["energy"] + kinetic / (2 * step_size)
         return moved, Info(loss, error.clamp(min=0).neg().exp(), error)
 

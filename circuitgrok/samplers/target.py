@@ -72,8 +72,7 @@ class Target:
 
     def energy(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, " chain"]:
         """U at the positions, in float64, from the loss there."""
-        squared = (position - self.centre).double().square().sum(-1)
-        return self.nbeta * loss.value + self.localization / 2 * squared
+        return self.nbeta * loss.value + self.localization / 2 * squared_norm(position - self.centre)
 
     def force(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, "chain dim"]:
         """The gradient of U at the positions, from that of the loss there."""
@@ -82,6 +81,11 @@ class Target:
     def estimate(self, position: Float[Tensor, "chain dim"], generators: Generators) -> Loss:
         """L and its gradient, on a minibatch of each chain's own if there are minibatches."""
         return self.batch_loss(position, generators) if self.batch_loss else self.loss(position)
+
+
+def squared_norm(vectors: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
+    """|v|^2 of each row, summed in float64 without a copy in float64."""
+    return torch.linalg.vector_norm(vectors, dim=-1, dtype=torch.float64).square()
 
 
 def standard_normal(like: Float[Tensor, "chain dim"], generators: Generators) -> Float[Tensor, "chain dim"]:
