@@ -34,7 +34,7 @@ class Sampling(BaseModel):
     sampler: SamplerName = Field(default="sghmc", description="which chain")
     friction: float = Field(default=0.2, gt=0, le=1, description="of sghmc; 1 is sgld")
     stability: float = Field(default=1.0, gt=0, description="of preconditioned_sgld: step_size over its largest step")
-    n_leapfrog: int = Field(default=10, ge=1, description="of hmc: gradients in one draw; beware of half turns (see hmc)")
+    n_leapfrog: int = Field(default=10, ge=1, description="of hmc: gradients in one draw; see hmc on half turns")
     geometry: GeometryName = Field(default="free", description="where chains may move")
     n_chains: int = Field(default=4, ge=2, description="independent chains at each point")
     n_draws: int = Field(default=200, ge=8, description="draws of each chain, burn-in included")
