@@ -186,8 +186,8 @@ def _their_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:
 
     Their lr is our step size (drift lr / 2, noise of variance lr). They record the loss before a step and we after it.
     """
-    from devinterp.optim.sgmcmc import SGMCMC
-    from devinterp.slt.sampler import estimate_learning_coeff_with_summary
+    from devinterp.optim.sgmcmc import SGMCMC  # pyright: ignore[reportMissingImports]
+    from devinterp.slt.sampler import estimate_learning_coeff_with_summary  # pyright: ignore[reportMissingImports]
     from torch.utils.data import DataLoader, TensorDataset
 
     layers = [torch.nn.Linear(n_in, n_out, bias=False, dtype=torch.float64) for n_out, n_in in landscape.shapes]
