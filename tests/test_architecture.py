@@ -40,7 +40,7 @@ DOORS = {
     "sklearn": "measures/probes.py",
     "arviz_stats": "samplers/diagnostics.py",
 }
-HEAVY = {*DOORS, "pandas", "scipy", "arviz_stats"}
+HEAVY = {*DOORS, "pandas", "scipy"}
 
 
 def imports(tree: ast.AST, at_top: bool = False) -> Iterator[str]:

@@ -55,9 +55,8 @@ def sharpness(
         tensor([3.], dtype=torch.float64)
     """
     start = starts.to(at.dtype)[torch.arange(len(at)) % len(starts)]
-    diagonal, off, _ = lanczos(lambda rows: hessian_product(loss, at, rows), start, min(n_steps, at.shape[1]))
-    tridiagonal = torch.diag_embed(diagonal) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
-    return torch.linalg.eigvalsh(tridiagonal.double())[:, -1]
+    found = lanczos(lambda rows: hessian_product(loss, at, rows), start, min(n_steps, at.shape[1]))
+    return torch.linalg.eigvalsh(found.matrix.double())[:, -1]
 
 
 def random_starts(n: int, dim: int) -> Float[Tensor, "start dim"]:

@@ -72,6 +72,12 @@ class Tridiagonal(NamedTuple):
     off_diagonal: Float[Tensor, "probe step-1"]
     basis: Float[Tensor, "probe step dim"]
 
+    @property
+    def matrix(self) -> Float[Tensor, "probe step step"]:
+        """T itself, whose eigenvalues are the Ritz values."""
+        beside = self.off_diagonal
+        return torch.diag_embed(self.diagonal) + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
+
 
 def lanczos(operator: Operator, starts: Float[Tensor, "probe dim"], n_steps: int) -> Tridiagonal:
     """Lanczos with full reorthogonalisation, side by side from several start vectors.
@@ -136,9 +142,7 @@ def spectral_density(
         (tensor([3., 3.], dtype=torch.float64), tensor([5., 5.], dtype=torch.float64))
     """
     probes = _probes(n_probes, dim, generator)
-    alphas, betas, _ = lanczos(operator, probes, min(n_steps, dim))
-    matrix = torch.diag_embed(alphas) + torch.diag_embed(betas, 1) + torch.diag_embed(betas, -1)
-    nodes, vectors = torch.linalg.eigh(matrix)
+    nodes, vectors = torch.linalg.eigh(lanczos(operator, probes, min(n_steps, dim)).matrix)
     return Density(nodes, dim * vectors[:, 0].square())
 
 
