@@ -8,6 +8,8 @@ import pytest
 
 CHECKED = [  # of the models those with shapes in their types: the hook has its price in every call
     "circuitgrok.measures",
+    "circuitgrok.polar",
+    "circuitgrok.landscape",
     "circuitgrok.models.transformer",
     "circuitgrok.models.fused",
     "circuitgrok.tasks",

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from circuitgrok import figures, verdicts
 from circuitgrok.deep_linear import DeepLinear
-from circuitgrok.measures.curvature import StackLoss
-from circuitgrok.measures.llc import estimate_llc
-from circuitgrok.measures.sampling import SamplerName, Sampling
+from circuitgrok.landscape.curvature import StackLoss
+from circuitgrok.landscape.llc import estimate_llc
+from circuitgrok.landscape.sampling import SamplerName, Sampling
 from circuitgrok.potentials import POTENTIALS, Potential, localized_llc
 from circuitgrok.samplers.target import Loss
 from circuitgrok.verdicts import Claim, Interval, above, mean_interval

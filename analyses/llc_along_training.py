@@ -19,9 +19,9 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures, verdicts
-from circuitgrok.measures.calibration import calibrate
+from circuitgrok.landscape.calibration import calibrate
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures.crossings import events
-from circuitgrok.measures.sampling import Sampling
 from circuitgrok.progress import LiveProgress, ticks
 from circuitgrok.verdicts import Claim, above, below, mean_interval, share_interval
 

@@ -25,9 +25,9 @@ import torch
 
 import circuitgrok as cg
 from circuitgrok import runs, verdicts
+from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.lens import to_bridge
-from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
-from circuitgrok.measures.sampling import Sampling
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target

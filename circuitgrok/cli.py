@@ -26,7 +26,7 @@ from circuitgrok.flags import (
 )
 
 if TYPE_CHECKING:
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.runs import Run
 
 HELP = """usage: circuitgrok COMMAND ...
@@ -265,7 +265,7 @@ def _measure(argv: list[str]) -> int:
 def _calibrated(one: "Run", quiet: bool) -> "Sampling":
     """The run's own settings, found now if they never were; says why, and draws it."""
     from circuitgrok import figures
-    from circuitgrok.measures.calibration import calibration_of
+    from circuitgrok.landscape.calibration import calibration_of
 
     def tick(localization: float) -> None:
         if not quiet:

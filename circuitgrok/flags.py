@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 if TYPE_CHECKING:
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
 
 REQUIRED = object()
 TRAIN_FLAGS = {
@@ -102,7 +102,7 @@ def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], a
 
 def sampling_flags() -> dict[str, tuple[Any, Any, str]]:
     """A flag for each number that llc is sampled with, none of them given by default."""
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
 
     return {
         name: (Optional[field.annotation], None, f"llc: {field.description}")  # noqa: UP045
@@ -115,7 +115,7 @@ def sampling_of(options: Any) -> "Sampling | None":
     from pydantic import ValidationError
 
     from circuitgrok.config import explain
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
 
     given = {name: getattr(options, name) for name in Sampling.model_fields if getattr(options, name) is not None}
     if not given:

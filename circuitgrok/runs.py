@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from circuitgrok.config import TrainConfig
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.tasks.modular import Task
     from circuitgrok.tree import Params
 

@@ -22,7 +22,7 @@ FLOORS: list[dict[str, list[str]]] = [
         "interventions": ["interventions/"],
         "samplers": ["samplers/"],
     },
-    {"runs": ["runs.py"], "measures": ["measures/"]},
+    {"runs": ["runs.py"], "measures": ["measures/", "polar/", "landscape/"]},
     {"loop": ["training.py", "stack.py"]},
     {"figures": ["figures.py"], "lens": ["lens.py"], "sweep": ["sweep.py"]},
     {"faces": ["__init__.py", "__main__.py", "cli.py", "flags.py", "progress.py", "summary.py", "verdicts.py"]},

@@ -6,10 +6,10 @@ from tiny import tiny
 
 from circuitgrok.cli import run as command
 from circuitgrok.files import DamagedFile
-from circuitgrok.measures import calibration as module
-from circuitgrok.measures.calibration import calibrate, calibration_of, step_bias
-from circuitgrok.measures.llc_along import llc_of
-from circuitgrok.measures.sampling import Sampling
+from circuitgrok.landscape import calibration as module
+from circuitgrok.landscape.calibration import calibrate, calibration_of, step_bias
+from circuitgrok.landscape.llc_along import llc_of
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.training import train
 
 

@@ -6,8 +6,8 @@ from oracles import generator
 
 from circuitgrok import tree
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures import chain_loss
-from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.landscape import chain_loss
+from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 

@@ -5,7 +5,7 @@ import torch
 from oracles import generator, noise
 from test_chain_loss import loss_of, slow
 
-from circuitgrok.measures.curvature import hessian_product, random_starts, sharpness
+from circuitgrok.landscape.curvature import hessian_product, random_starts, sharpness
 from circuitgrok.samplers.target import Loss
 
 

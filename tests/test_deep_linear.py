@@ -9,9 +9,9 @@ import torch
 from oracles import noise
 
 from circuitgrok.deep_linear import DeepLinear
+from circuitgrok.landscape.llc import estimate_llc
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.learning_coefficients import deep_linear_network_llc
-from circuitgrok.measures.llc import estimate_llc
-from circuitgrok.measures.sampling import Sampling
 from circuitgrok.samplers.target import Loss
 
 ANALYSIS = Path(__file__).parents[1] / "analyses" / "estimators.py"

@@ -5,9 +5,9 @@ import torch
 from oracles import generator, noise
 from torch.autograd.functional import hessian as second_hessian
 
-from circuitgrok.measures.hessian import as_matrix, dense_hessian, extreme_eigenpairs, hessian_operator, hvp
-from circuitgrok.measures.landscape import Flat, logits_on, loss_on, with_l2
-from circuitgrok.measures.polar_hessian import polar_blocks, sphere_hessian_operator
+from circuitgrok.landscape.flat import Flat, logits_on, loss_on, with_l2
+from circuitgrok.landscape.hessian import as_matrix, dense_hessian, extreme_eigenpairs, hessian_operator, hvp
+from circuitgrok.landscape.polar_hessian import polar_blocks, sphere_hessian_operator
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 

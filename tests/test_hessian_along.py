@@ -5,11 +5,11 @@ import torch
 from oracles import generator
 
 from circuitgrok import tree
-from circuitgrok.measures import hessian_along as module
-from circuitgrok.measures.hessian import dense_hessian
-from circuitgrok.measures.hessian_along import Z, densities, effective_dimensions, spectrum_columns
-from circuitgrok.measures.landscape import loss_on
-from circuitgrok.measures.spectra import effective_dimension
+from circuitgrok.landscape import hessian_along as module
+from circuitgrok.landscape.flat import loss_on
+from circuitgrok.landscape.hessian import dense_hessian
+from circuitgrok.landscape.hessian_along import Z, densities, effective_dimensions, spectrum_columns
+from circuitgrok.landscape.spectra import effective_dimension
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 

@@ -5,10 +5,10 @@ import torch
 from oracles import generator, noise
 from torch.autograd.functional import jacobian as second_jacobian
 
-from circuitgrok.measures import jacobian
-from circuitgrok.measures.hessian import as_matrix, dense_hessian
-from circuitgrok.measures.jacobian import gauss_newton_operator, linearized, symmetry_rank
-from circuitgrok.measures.landscape import Flat, logits_on
+from circuitgrok.landscape import jacobian
+from circuitgrok.landscape.flat import Flat, logits_on
+from circuitgrok.landscape.hessian import as_matrix, dense_hessian
+from circuitgrok.landscape.jacobian import gauss_newton_operator, linearized, symmetry_rank
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 

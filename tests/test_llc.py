@@ -6,8 +6,8 @@ import pytest
 import torch
 from oracles import noise
 
-from circuitgrok.measures.llc import estimate_llc, wbic
-from circuitgrok.measures.sampling import Sampling
+from circuitgrok.landscape.llc import estimate_llc, wbic
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.samplers.target import Loss
 
 NBETA, GAMMA, STEP = 50.0, 20.0, 5e-3

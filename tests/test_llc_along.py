@@ -5,9 +5,9 @@ import pytest
 import torch
 from tiny import copied
 
-from circuitgrok.measures import llc_along as module
-from circuitgrok.measures.llc_along import llc_along, llc_of, settings_hash, sharpness_along
-from circuitgrok.measures.sampling import Sampling
+from circuitgrok.landscape import llc_along as module
+from circuitgrok.landscape.llc_along import llc_along, llc_of, settings_hash, sharpness_along
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.runs import RunError
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)

@@ -9,8 +9,8 @@ import torch
 from oracles import generator, noise
 from torch.nn.functional import cross_entropy
 
-from circuitgrok.measures.orbits import balance, balancedness, inflate, orbit_minimal_norm, part_norms, path_norm
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.polar.orbits import balance, balancedness, inflate, orbit_minimal_norm, part_norms, path_norm
 from circuitgrok.runs import load
 from circuitgrok.tree import Params, is_bias, norm, stack, unstack
 

@@ -5,7 +5,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from circuitgrok.measures.sampling import GEOMETRIES, SAMPLERS, Sampling
+from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 
 GOOD = {"step_size": 1e-4, "localization": 100.0}
 

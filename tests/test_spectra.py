@@ -7,9 +7,9 @@ import pytest
 import torch
 from oracles import generator, noise
 
-from circuitgrok.measures.hessian import dense_hessian
-from circuitgrok.measures.lanczos import Density, count_below, lanczos, spectral_density, spectral_sum, trace
-from circuitgrok.measures.spectra import (
+from circuitgrok.landscape.hessian import dense_hessian
+from circuitgrok.landscape.lanczos import Density, count_below, lanczos, spectral_density, spectral_sum, trace
+from circuitgrok.landscape.spectra import (
     effective_dimension,
     effective_dimension_slq,
     inertia,

@@ -7,13 +7,14 @@ import pytest
 import torch
 from tiny import copied, tiny
 
-from circuitgrok.measures import circuits, fourier, key_freqs, neurons, orbits, scores, table
+from circuitgrok.landscape.hessian_along import spectrum_columns
+from circuitgrok.landscape.llc_along import llc_along
+from circuitgrok.landscape.sampling import Sampling
+from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores, table
 from circuitgrok.measures.groups import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
-from circuitgrok.measures.hessian_along import spectrum_columns
-from circuitgrok.measures.llc_along import llc_along
-from circuitgrok.measures.polar import polar_path
-from circuitgrok.measures.sampling import Sampling
 from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
+from circuitgrok.polar import orbits
+from circuitgrok.polar.path import polar_path
 from circuitgrok.runs import RunError
 from circuitgrok.training import train
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures import circuits, fourier, key_freqs, neurons, orbits, scores
-from circuitgrok.measures.hessian_along import spectrum_columns
-from circuitgrok.measures.polar import polar_path
+from circuitgrok.landscape.hessian_along import spectrum_columns
+from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.polar import orbits
+from circuitgrok.polar.path import polar_path
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tree import Params
 

@@ -15,7 +15,7 @@ from circuitgrok.measures.groups import GROUPS, SLOW, Checkpoints, key_frequenci
 if TYPE_CHECKING:
     import pandas as pd
 
-    from circuitgrok.measures.sampling import Sampling
+    from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.runs import Run
 
 Tick = Callable[[int, int], None]
@@ -98,8 +98,8 @@ def _with_llc(
     table: "pd.DataFrame", run: "Run", at: list[int], sampling: "Sampling | None", tick: Tick | None
 ) -> "pd.DataFrame":
     """The table with the columns of `llc_along`; attrs say the settings, and the step's bias at three checkpoints."""
-    from circuitgrok.measures.calibration import calibration_of, step_bias
-    from circuitgrok.measures.llc_along import llc_along
+    from circuitgrok.landscape.calibration import calibration_of, step_bias
+    from circuitgrok.landscape.llc_along import llc_along
 
     how = calibration_of(run).sampling if sampling is None else sampling
     joined = table.join(llc_along(run, how, at, tick))

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.hessian import Operator, hessian_operator
-from circuitgrok.measures.landscape import Loss
+from circuitgrok.landscape.flat import Loss
+from circuitgrok.landscape.hessian import Operator, hessian_operator
 
 
 class PolarBlocks(NamedTuple):

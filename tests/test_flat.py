@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles import generator, noise, slow_cross_entropy
 
-from circuitgrok.measures.landscape import declared, logits_on, loss_on, margin_cross_entropy, with_l2
+from circuitgrok.landscape.flat import declared, logits_on, loss_on, margin_cross_entropy, with_l2
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tree import ravel

@@ -1,7 +1,7 @@
 """Curvature of a stack of losses by differences of gradients: for step sizes, at many points at once.
 
 Every chain has a loss and a point of its own. A product costs two gradients of the fused backward, in the dtype of
-the weights. For Hessians that are exact there is `circuitgrok.measures.hessian`.
+the weights. For Hessians that are exact there is `circuitgrok.landscape.hessian`.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.lanczos import lanczos
+from circuitgrok.landscape.lanczos import lanczos
 from circuitgrok.samplers.target import Loss
 
 RELATIVE_STEP = 1e-3

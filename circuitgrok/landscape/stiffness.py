@@ -28,9 +28,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.landscape.flat import Flat
+from circuitgrok.landscape.jacobian import linearized
 from circuitgrok.measures.fourier import by_frequency, fourier_basis, frequency_power, grid_side, numbers, sum_table
-from circuitgrok.measures.jacobian import linearized
-from circuitgrok.measures.landscape import Flat
 from circuitgrok.tree import ROLES, Params, dot, role, unravel
 
 
@@ -82,7 +82,7 @@ def stiffness_map(logits: Flat, vectors: Float[Tensor, "eig dim"]) -> StiffnessM
     Example:
         Making a row of W_U larger is a move in the unembedding:
 
-        >>> from circuitgrok.measures.landscape import logits_on
+        >>> from circuitgrok.landscape.flat import logits_on
         >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model, task = Transformer(p=5, d_model=4, d_head=4, n_heads=1, d_mlp=8), modular_addition(p=5)

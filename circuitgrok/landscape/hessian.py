@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.landscape import Loss
+from circuitgrok.landscape.flat import Loss
 
 Operator = Callable[[Float[Tensor, "k dim"]], Float[Tensor, "k dim"]]
 DENSE_LIMIT = 20_000

@@ -24,8 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.curvature import StackLoss, hessian_product, random_starts, sharpness
-from circuitgrok.measures.sampling import GEOMETRIES, SAMPLERS, Sampling
+from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
+from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.samplers.diagnostics import diagnose, faults
 from circuitgrok.samplers.geometry import Geometry
 from circuitgrok.samplers.sample import sample, start

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from circuitgrok.files import JsonLines, canonical_json, json_lines
-from circuitgrok.measures.chain_loss import ChainLoss, chosen_pieces
-from circuitgrok.measures.curvature import random_starts, sharpness
-from circuitgrok.measures.llc import LLC, estimate_llc, refuse_unstable
-from circuitgrok.measures.sampling import Sampling
+from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.landscape.curvature import random_starts, sharpness
+from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tree import Params

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.hessian import Operator
-from circuitgrok.measures.landscape import Logits
+from circuitgrok.landscape.flat import Logits
+from circuitgrok.landscape.hessian import Operator
 
 JACOBIAN_LIMIT = 2**28
 _AT_ONCE = 32

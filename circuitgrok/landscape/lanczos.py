@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.hessian import Operator
+from circuitgrok.landscape.hessian import Operator
 
 
 class Density(NamedTuple):

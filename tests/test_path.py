@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import noise, slow_angle
 
-from circuitgrok.measures.polar import angle, cosine, decompose, polar_path
+from circuitgrok.polar.path import angle, cosine, decompose, polar_path
 from circuitgrok.tree import norm, ravel, unravel
 
 EPS = torch.finfo(torch.float64).eps

@@ -21,10 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.measures.hessian import hessian_operator
-from circuitgrok.measures.lanczos import Bounded, Density, spectral_density, spectral_sum
-from circuitgrok.measures.landscape import loss_on
-from circuitgrok.measures.spectra import effective_dimension_slq
+from circuitgrok.landscape.flat import loss_on
+from circuitgrok.landscape.hessian import hessian_operator
+from circuitgrok.landscape.lanczos import Bounded, Density, spectral_density, spectral_sum
+from circuitgrok.landscape.spectra import effective_dimension_slq
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tree import Params, unstack

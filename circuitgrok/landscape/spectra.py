@@ -7,7 +7,7 @@ and scaling H and z together changes nothing. In a quadratic well, a sampler at 
 gamma to its centre has a learning coefficient of exactly N_eff(gamma / nbeta) / 2.
 
 Each number comes twice: exactly from given eigenvalues, and as an estimate with its error from a `Density` of
-`circuitgrok.measures.lanczos`. A negative eigenvalue has no place in N_eff (at -z the term is infinite): only the
+`circuitgrok.landscape.lanczos`. A negative eigenvalue has no place in N_eff (at -z the term is infinite): only the
 positive part of the spectrum enters, and the number and mass of the negative ones stand beside it.
 
 No spectrum settles the learning coefficient: at a minimum rank / 2 <= lambda <= dim / 2, and x^4 has rank 0 but
@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitgrok.measures.lanczos import Bounded, Density, Estimate, count_below, over_probes, spectral_sum, step_sum
+from circuitgrok.landscape.lanczos import Bounded, Density, Estimate, count_below, over_probes, spectral_sum, step_sum
 
 
 class EffectiveDimension(NamedTuple):

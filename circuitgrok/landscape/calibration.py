@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from circuitgrok.files import DamagedFile, canonical_json, read_json, write_atomically
-from circuitgrok.measures.llc_along import llc_along, sharpness_along
-from circuitgrok.measures.sampling import SamplerName, Sampling
+from circuitgrok.landscape.llc_along import llc_along, sharpness_along
+from circuitgrok.landscape.sampling import SamplerName, Sampling
 
 if TYPE_CHECKING:
     import pandas as pd
