@@ -27,8 +27,8 @@ from circuitgrok import figures, verdicts
 from circuitgrok.landscape.flat import logits_on, loss_on
 from circuitgrok.landscape.hessian import extreme_eigenpairs, hessian_operator
 from circuitgrok.landscape.stiffness import LogitShares, chance_shares, stiffness_map
+from circuitgrok.measures.checkpoints import key_frequencies
 from circuitgrok.measures.crossings import events
-from circuitgrok.measures.groups import key_frequencies
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
 from circuitgrok.tree import ROLES

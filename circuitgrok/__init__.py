@@ -24,7 +24,19 @@ _HOMES = {
     "modular_addition": "tasks.modular",
     "train": "training",
 }
-_MODULES = {"config", "figures", "lens", "measures", "presets", "runs", "sweep", "tree"}
+_MODULES = {
+    "config",
+    "figures",
+    "landscape",
+    "lens",
+    "measures",
+    "polar",
+    "presets",
+    "published",
+    "runs",
+    "sweep",
+    "tree",
+}
 
 
 def __getattr__(name: str) -> Any:

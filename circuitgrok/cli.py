@@ -1,4 +1,4 @@
-"""The command line: `circuitgrok train | sweep | runs | measure | doctor`.
+"""The command line: `circuitgrok train | sweep | import | runs | measure | doctor`.
 
 Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
 what was got, what to type); 74 the disk is full or refuses; 75 stopped by a signal with everything
@@ -9,7 +9,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 from circuitgrok.flags import (
     REQUIRED,
@@ -35,6 +35,8 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
 
   train PRESET [--FIELD VALUE ...]             train one run; the same command again resumes it
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
+  import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
+                                               pizza, hooked-transformer
   runs [FOLDER]                                list the runs below a folder
   measure RUN                                  measure every checkpoint, write measures.parquet
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
@@ -44,6 +46,7 @@ presets: quickstart, nanda, tl-demo, omnigrok
 fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
         `circuitgrok train nanda --help` lists them all
 """
+UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 PATHS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
@@ -180,6 +183,42 @@ def _summarise(run: Any, quiet: bool) -> None:
     write_atomically(saved, ("\n".join(lines) + "\n").encode())
 
 
+def _import(argv: list[str]) -> int:
+    import tyro
+
+    from circuitgrok.config import leaf_fields
+
+    layouts = Literal["nanda", "hooked-transformer", "pizza"]
+    unsaid = {name: field for _, name, field in leaf_fields() if name in UNSAID}
+    options = parse(
+        "circuitgrok import",
+        "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
+        "and their losses printed beside those that the file claims. The last flags say what a file does not.",
+        {
+            "file": (
+                Annotated[str, positional()],
+                REQUIRED,
+                "weights: .pth, .pt or .safetensors; none is unpickled",
+            ),
+            "layout": (Annotated[layouts, tyro.conf.arg(name="as")], REQUIRED, "whose layout the file has"),
+            "config": (str, "", "JSON file of the published settings; pizza: config_ID.json beside model_ID.pt"),
+            "out": (str, "checkpoints", "folder that gets the run's folder"),
+            "name": (str, "", "name of the run's folder; the file's by default"),
+            "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
+            **{name: (Optional[field.annotation], None, field.description) for name, field in unsaid.items()},  # noqa: UP045
+        },
+        argv,
+    )
+    from circuitgrok.published import read_published, report, write_run
+
+    given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
+    published = read_published(options.file, options.layout, options.config or None, step=options.step, **given)
+    one = write_run(published, Path(options.out) / (options.name or Path(options.file).stem))
+    print("\n".join(report(published)))
+    print(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
+    return 0
+
+
 def _runs(argv: list[str]) -> int:
     from circuitgrok.runs import runs_below
 
@@ -222,7 +261,7 @@ def _print_runs(runs: Sequence[Any]) -> None:
 
 
 def _measure(argv: list[str]) -> int:
-    from circuitgrok.measures.groups import KEY_FREQUENCY_RULES
+    from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES
     from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
     from circuitgrok.progress import ticks
     from circuitgrok.runs import load
@@ -307,6 +346,7 @@ def _doctor(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "sweep": _sweep,
+    "import": _import,
     "runs": _runs,
     "measure": _measure,
     "doctor": _doctor,

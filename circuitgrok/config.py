@@ -36,6 +36,11 @@ class Init(Section):
     alpha_mlp: float = Field(default=1.0, gt=0, description="further multiplier of W_in, W_out")
     alpha_unembed: float = Field(default=1.0, gt=0, description="further multiplier of W_U")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the initial weights")
+    start: str | None = Field(
+        default=None,
+        pattern=r".+@\d+$",
+        description="start from a checkpoint, RUN_FOLDER@STEP, times the alphas; without its optimizer's state",
+    )
 
     @property
     def alpha_by_role(self) -> dict[Role, float]:
@@ -64,12 +69,14 @@ class Optimizer(Section):
 
 
 class NormConstraint(Section):
-    """Constant weight norm: rescale after every step, globally or tensor by tensor."""
+    """Motion on a sphere (constant norm, globally or tensor by tensor) or along a ray (constant direction)."""
 
     fixed_norm: bool = Field(default=False, description="hold the weight norm constant")
     norm_grain: Literal["global", "tensor"] = Field(default="global", description="one norm, or one per tensor")
     norm_radius: float | None = Field(default=None, gt=0, description="radius to hold; none: the one found")
     norm_from_step: int = Field(default=0, ge=0, description="step from which the norm is held")
+    fixed_direction: bool = Field(default=False, description="hold the direction: only the norm may change")
+    direction_from_step: int = Field(default=0, ge=0, description="step from which the direction is held")
 
 
 class Schedule(Section):
@@ -125,13 +132,23 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _constraint_begins(self) -> "TrainConfig":
         held = self.constraint
+        if held.fixed_norm and held.fixed_direction:
+            raise ValueError("fixed_norm and fixed_direction together leave no motion: choose one")
+        if held.fixed_direction and held.direction_from_step >= self.schedule.steps:
+            raise ValueError(
+                f"direction_from_step must lie before the last step; got {held.direction_from_step} of "
+                f"{self.schedule.steps} steps"
+            )
         if held.fixed_norm and held.norm_from_step >= self.schedule.steps:
             raise ValueError(
                 f"norm_from_step must lie before the last step; got {held.norm_from_step} of "
                 f"{self.schedule.steps} steps"
             )
-        if not held.fixed_norm and held != NormConstraint():
+        of_norm = held.model_copy(update={"fixed_direction": False, "direction_from_step": 0})
+        if not held.fixed_norm and of_norm != NormConstraint():
             raise ValueError("norm_grain, norm_radius and norm_from_step need fixed_norm = true")
+        if held.direction_from_step and not held.fixed_direction:
+            raise ValueError("direction_from_step needs fixed_direction = true")
         return self
 
     @classmethod
@@ -180,26 +197,30 @@ class TrainConfig(Section):
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical JSON."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:16]
+        """First 16 hex digits of the SHA-256 of the canonical JSON, without `LATER` fields at their defaults."""
+        content = self.model_dump(mode="json")
+        for section, name, field in leaf_fields():
+            if name in LATER and content[section][name] == field.default:
+                del content[section][name]
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """A folder name that says the most varied fields, and the hash."""
-        held = "-sphere" if self.constraint.fixed_norm else ""
+        held = "-sphere" if self.constraint.fixed_norm else "-ray" if self.constraint.fixed_direction else ""
         return f"p{self.task.p}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
 
     @property
     def stack_key(self) -> str:
         """Runs with equal keys can train as one stack: equal shapes, optimizer settings and schedule.
 
-        They may differ in alpha, seeds, weight decay, radius and from which step the norm is held.
+        They may differ in alpha, start, seeds, weight decay, radius and from which step the norm is held.
         """
         optimizer = self.optimizer.model_dump(exclude={"weight_decay"})
-        n_train = int(self.task.frac_train * self.task.p**2)
         parts = [self.model, self.schedule, self.numerics]
-        grain = self.constraint.norm_grain
-        return canonical_json([[p.model_dump(mode="json") for p in parts], optimizer, n_train, grain])
+        pairs = [self.task.n_train, self.task.n_pairs]
+        held = [self.constraint.norm_grain, self.constraint.fixed_direction]
+        return canonical_json([[p.model_dump(mode="json") for p in parts], optimizer, pairs, held])
 
 
 def leaf_fields() -> Iterator[tuple[str, str, Any]]:
@@ -210,6 +231,11 @@ def leaf_fields() -> Iterator[tuple[str, str, Any]]:
                 yield section, name, field
 
 
+# Fields that came after runs had been written: at their defaults they leave a config's hash what it was.
+LATER = frozenset(
+    "start fixed_direction direction_from_step equals own_tokens causal attention_rate "
+    "operation corrupted label_seed".split()
+)
 LEAVES: dict[str, list[str]] = {}
 for _section, _name, _ in leaf_fields():
     LEAVES.setdefault(_name, []).append(_section)

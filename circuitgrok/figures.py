@@ -182,7 +182,7 @@ def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
         draw_spectrum(axes[1, 1], spectrum(table, run.steps[-1], "W_L"), table.attrs["key_freqs"], "W_L")
         config = run.config
         figure.suptitle(
-            f"{run.name}: a + b mod {config.task.p}, {config.task.frac_train:.0%} train, "
+            f"{run.name}: {config.task.formula}, {config.task.frac_train:.0%} train, "
             f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
             f"weight decay {config.optimizer.weight_decay:g}",
             fontsize=10,

@@ -42,10 +42,13 @@ def to_bridge(
         dtype: Of the bridge; by default that of `params`.
 
     Returns:
-        A bridge; its logits agree with `model.activations` to rounding.
+        A bridge; its logits for `model.tokens(inputs)` agree with `model.activations` to rounding. An attention
+        rate below 1 is a permanent hook at `attn.hook_pattern`, which runs before those that you add. A bridge is
+        causal: of a single layer that is not, the last position agrees, the others do not.
 
     Raises:
-        ValueError: A tensor is missing, unknown or of another shape, or the dtypes differ.
+        ValueError: A tensor is missing, unknown or of another shape, the dtypes differ, or the network has
+            several layers that are not causal.
 
     Example:
         >>> model = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16)
@@ -59,7 +62,11 @@ def to_bridge(
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     _check_shapes(params, model)
-    dtype = dtype or _dtype(params)
+    if not model.causal and model.n_layers > 1:
+        raise ValueError(
+            f"a bridge is causal, and so is no picture of {model.n_layers} layers that are not: use model.activations"
+        )
+    dtype = dtype or common_dtype(params)
     wanted = {name: value.detach().to(dtype) for name, value in params.items()}
     device = wanted["embed.W_E"].device
     config = TransformerBridgeConfig(
@@ -67,8 +74,8 @@ def to_bridge(
         d_head=model.d_head,
         n_heads=model.n_heads,
         n_layers=model.n_layers,
-        n_ctx=3,
-        d_vocab=model.p + 1,
+        n_ctx=model.n_positions,
+        d_vocab=model.n_tokens,
         d_vocab_out=model.n_classes,
         d_mlp=model.d_mlp,
         act_fn=model.act,  # TransformerLens' "gelu" is the exact one, like torch's
@@ -82,7 +89,19 @@ def to_bridge(
     bridge = boot_native(config, device=device, dtype=dtype)
     bridge.load_state_dict(convert_tl_checkpoint(wanted, config), strict=True)
     _check_loaded(bridge, wanted)
+    if model.attention_rate < 1:
+        _mix_attention(bridge, model)
     return bridge
+
+
+def _mix_attention(bridge: "TransformerBridge", model: Transformer) -> None:
+    """Mix every pattern with ones at the positions that are seen."""
+
+    def mixed(pattern: Tensor, hook: Any) -> Tensor:
+        return model.attention_rate * pattern + (1 - model.attention_rate) * torch.ones_like(pattern).tril()
+
+    for layer in range(model.n_layers):
+        bridge.add_hook(f"blocks.{layer}.attn.hook_pattern", mixed, is_permanent=True)
 
 
 def from_bridge(bridge: "TransformerBridge") -> Params:
@@ -136,7 +155,7 @@ def from_hooked_transformer(
         if is_bias(name) and role(name) != "normalization":
             weights.setdefault(name, like.new_zeros(shape))
     params = _copied(weights, model)
-    _dtype(params)
+    common_dtype(params)
     nonzero = {role(name) for name, value in params.items() if is_bias(name) and value.any()}
     trained = tuple(r for r in _BIAS_ROLES if r in nonzero)
     return params, model.model_copy(update={"train_biases": trained})
@@ -153,7 +172,7 @@ def load_hooked_transformer(
     Raises:
         ValueError: The file is of another kind, damaged, would run code, or does not fit.
     """
-    content = _read(Path(path))
+    content = read_foreign(Path(path))
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -162,7 +181,26 @@ def load_hooked_transformer(
     return from_hooked_transformer(content, p, act)
 
 
-def _read(path: Path) -> Any:
+class ConfigRecord:
+    """Stands in for a config object of TransformerLens in a file: its fields, and none of its code."""
+
+
+_CONFIG_CLASSES = (
+    "transformer_lens.HookedTransformerConfig.HookedTransformerConfig",
+    "transformer_lens.config.HookedTransformerConfig.HookedTransformerConfig",
+    "transformer_lens.config.hooked_transformer_config.HookedTransformerConfig",
+)
+
+
+def read_foreign(path: Path) -> Any:
+    """The content of a `.pth`, `.pt` or `.safetensors` file: tensors in plain containers.
+
+    No code of the file is run and no class that it names is imported. A `HookedTransformerConfig` that was
+    saved beside the weights is read as a `ConfigRecord`; any other object is refused.
+
+    Raises:
+        ValueError: The file is of another kind, damaged, or holds other objects.
+    """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -174,13 +212,15 @@ def _read(path: Path) -> Any:
     if path.suffix not in (".pth", ".pt"):
         raise ValueError(f"weights are read from .pth, .pt or .safetensors; got {path.name!r}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([(ConfigRecord, name) for name in _CONFIG_CLASSES]):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception:  # whatever a damaged or hostile file makes the reader raise; torch's advice is unsafe
         raise ValueError(
             f"{path} is damaged or holds more than tensors, and nothing is unpickled here: where it was "
-            "written, save the weights alone with torch.save(model.state_dict(), path) and load that"
+            "written, save the weights alone with torch.save(model.state_dict(), path), or a dict of state dicts, "
+            "lists and numbers, and load that"
         ) from None
 
 
@@ -216,23 +256,33 @@ def _copied(weights: Mapping[str, Tensor], model: Transformer) -> Params:
 
 
 def _check_shapes(found: Mapping[str, Tensor], model: Transformer) -> None:
-    expected = model.shapes()
-    problems = [
-        f"{name}: expected {list(expected[name]) if name in expected else 'nothing'}, "
-        f"found {list(found[name].shape) if name in found else 'nothing'}"
-        for name in expected | dict(found)
-        if name not in expected or name not in found or tuple(found[name].shape) != expected[name]
-    ]
-    if problems:
-        shown = "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if problems[12:] else "")
+    wrong = mismatches(found, model.shapes())
+    if wrong:
         raise ValueError(
             f"weights do not fit a transformer with p = {model.p}, {model.n_layers} layers, {model.n_heads} "
             f"heads of {model.d_head}, d_model {model.d_model}, d_mlp {model.d_mlp}, normalization "
-            f"{model.normalization}, {model.n_classes} classes: {shown}"
+            f"{model.normalization}, {model.n_classes} classes: {wrong}"
         )
 
 
-def _dtype(params: Mapping[str, Tensor]) -> torch.dtype:
+def mismatches(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What is missing, unknown or of another shape, for a message; empty if all tensors fit.
+
+    Example:
+        >>> mismatches({"embed.W_E": torch.zeros(3, 2)}, {"embed.W_E": (2, 3)})
+        'embed.W_E: expected [2, 3], found [3, 2]'
+    """
+    problems = [
+        f"{name}: expected {list(expected[name]) if name in expected else 'nothing'}, "
+        f"found {list(found[name].shape) if name in found else 'nothing'}"
+        for name in {**expected, **found}
+        if name not in expected or name not in found or tuple(found[name].shape) != tuple(expected[name])
+    ]
+    return "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if problems[12:] else "")
+
+
+def common_dtype(params: Mapping[str, Tensor]) -> torch.dtype:
+    """The one dtype of all tensors, float32 or float64; `ValueError` if there are several, or another."""
     dtypes = {value.dtype for value in params.values()}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         names = ", ".join(sorted(str(dtype) for dtype in dtypes))

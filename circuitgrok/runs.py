@@ -4,6 +4,7 @@
     index.jsonl                      one line per checkpoint, written after its file: step, file, sha256
     step_000012300.safetensors       weights under TransformerLens' classic names
     history.jsonl                    one line per evaluation
+    updates.jsonl                    one line per checkpoint but the last: the step that left it
     resume/                          optimizer state at the last two resume points
     .lock, .holder                   who is writing: host, pid, since when
 
@@ -139,8 +140,21 @@ class Run:
         return pd.DataFrame(rows).set_index("step")
 
     @property
+    def updates(self) -> "pd.DataFrame":
+        """One row per checkpoint but the last: the step that left it, in polar coordinates (`polar.updates`).
+
+        Empty for runs that were written before this was recorded, or that were not trained here.
+        """
+        import pandas as pd
+
+        rows = list(json_lines(self.path / "updates.jsonl"))
+        return pd.DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
+
+    @property
     def state(self) -> str:
-        """One of new, running, interrupted, finished, diverged."""
+        """One of new, running, interrupted, finished, diverged; imported, if it was not trained here."""
+        if "imported" in self.manifest.get("environment", {}):
+            return "imported"
         last = next(iter(deque(json_lines(self.path / "history.jsonl"), maxlen=1)), {})
         if "diverged" in last:
             return "diverged"
@@ -244,9 +258,16 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
     path.mkdir(parents=True, exist_ok=True)
     if (path / "config.json").exists():
         run = load(path)
+        if run.state == "imported":
+            raise RunError(
+                f"{path} was imported, not trained here, and is left as it is: choose another --out; a run of yours "
+                f"can start from its weights by --start {path}@STEP"
+            )
         if run.config.hash != config.hash:
             changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
             raise RunError(f"{path} holds a different run ({changed}); choose another --out")
+        if run.manifest["start"].get("digest") != start.get("digest"):
+            raise RunError(f"{path} started from a checkpoint that is another by now; choose another --out")
         return run
     manifest = {
         "format": FORMAT,

@@ -9,6 +9,8 @@ no arithmetic: at one thread a run has the same bits in a stack as alone.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,10 +18,12 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig
-from circuitgrok.interventions.constraints import Constraint, FixedNorm, FixedNormPerTensor
+from circuitgrok.interventions.constraints import Constraint, FixedDirection, FixedNorm, FixedNormPerTensor
 from circuitgrok.interventions.losses import accuracy, cross_entropy, training_loss
 from circuitgrok.models.fused import Workspace
-from circuitgrok.tree import Params
+from circuitgrok.polar.updates import adam_gradient_part, update_columns
+from circuitgrok.runs import Run, RunError
+from circuitgrok.tree import Params, role
 
 PADDING = 64  # rows of the flat weights end on a vector register, so that no element sees a scalar tail
 
@@ -42,7 +46,7 @@ class Stack:
         leaves: The same memory as autograd's leaves, to differentiate.
         gradients: Views of the gradient of `flat`.
         fixed: The tensors that do not train.
-        radii: What the constraint remembers.
+        held: What the constraint remembers: radii, or directions.
         train_pairs: The full batch.
         test_pairs: The rest.
         workspace: Buffers of the training batch's forward and backward.
@@ -57,7 +61,7 @@ class Stack:
     fixed: Params
     optimizer: torch.optim.Optimizer
     constraint: Constraint | None
-    radii: dict[str, Tensor]
+    held: dict[str, Tensor]
     decay: Tensor
     train_pairs: Batch
     test_pairs: Batch
@@ -72,11 +76,40 @@ class Stack:
 
 
 def initial_weights(config: TrainConfig) -> Params:
-    """The weights at step 0, in the run's precision."""
-    generator = torch.Generator().manual_seed(config.init.seed)
-    weights = config.model.init(generator, config.init.scheme, config.init.alpha, config.init.alpha_by_role)
+    """The weights at step 0, in the run's precision: drawn, or those of a checkpoint times the alphas.
+
+    Raises:
+        RunError: The checkpoint to start from is not there, or of another shape.
+        DamagedFile: It is not what was written.
+    """
+    if config.init.start is None:
+        generator = torch.Generator().manual_seed(config.init.seed)
+        weights = config.model.init(generator, config.init.scheme, config.init.alpha, config.init.alpha_by_role)
+    else:
+        weights = _started(config, config.init.start)
     dtype = getattr(torch, config.numerics.precision)
     return {name: value.to(dtype) for name, value in weights.items()}
+
+
+def _started(config: TrainConfig, start: str) -> Params:
+    source, step = _source(start)
+    model = config.model
+    if source.config.model.shapes() != model.shapes():
+        raise RunError(f"start: {start} holds a network of another shape than the one to train: give both one model")
+    factors = {name: config.init.alpha * config.init.alpha_by_role.get(role(name), 1.0) for name in model.shapes()}
+    return {name: value.double() * factors[name] for name, value in source.at(step).items()}
+
+
+def source_digest(start: str) -> str:
+    """Digest of the checkpoint RUN_FOLDER@STEP that a run starts from."""
+    source, step = _source(start)
+    source.at(step)  # refuses a step that is not there, and a file that is not what was written
+    return source.index[step]
+
+
+def _source(start: str) -> tuple[Run, int]:
+    folder, step = start.rsplit("@", 1)
+    return Run(Path(folder)), int(step)
 
 
 def new_stack(configs: Sequence[TrainConfig]) -> Stack:
@@ -100,7 +133,7 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
         fixed={name: value for name, value in weights.items() if name not in trained},
         optimizer=_adam(flat, configs[0]),
         constraint=constraint,
-        radii=constraint(0, views, constraint.start(views)) if constraint else {},
+        held=constraint(0, views, constraint.start(views)) if constraint else {},
         decay=torch.tensor([[c.optimizer.weight_decay] for c in configs], dtype=flat.dtype),
         train_pairs=_batch(configs, train=True),
         test_pairs=_batch(configs, train=False),
@@ -121,6 +154,10 @@ def _adam(flat: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
 
 def _constraint(configs: Sequence[TrainConfig]) -> Constraint | None:
     held = [config.constraint for config in configs]
+    if held[0].fixed_direction:
+        return FixedDirection(
+            torch.ones(len(held), dtype=torch.bool), torch.tensor([c.direction_from_step for c in held])
+        )
     if not any(c.fixed_norm for c in held):
         return None
     kind = FixedNorm if held[0].norm_grain == "global" else FixedNormPerTensor
@@ -149,16 +186,59 @@ def forward(stack: Stack) -> tuple[Tensor, Tensor]:
 
 def update(stack: Stack, losses: Tensor, step: int) -> None:
     """From the weights at `step` to those at `step + 1`: gradient, decay, Adam, constraint."""
+    _differentiate(stack, losses)
+    for stage in (_decay, _adam_step, _constrain):
+        stage(stack, step)
+
+
+def watched_update(stack: Stack, losses: Tensor, step: int) -> list[dict[str, float]]:
+    """`update`, bit for bit, and each run's line about it: its parts in polar coordinates (`polar.updates`)."""
+    _differentiate(stack, losses)
+    moments, settings = stack.optimizer.state[stack.flat], stack.configs[0].optimizer
+    gradient = stack.flat.grad
+    assert gradient is not None
+    flats = [stack.flat.to(torch.float64, copy=True)]
+    for stage in (_decay, _adam_step, _constrain):
+        stage(stack, step)
+        flats.append(stack.flat.to(torch.float64, copy=True))
+    by_gradient = adam_gradient_part(
+        gradient,
+        moments["exp_avg_sq"],
+        lr=settings.rate(step),
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        eps=settings.eps,
+        t=step + 1,
+    )
+    moved = [after - before for before, after in pairwise(flats)]
+    parts = {"gradient": by_gradient, "momentum": moved[1] - by_gradient, "decay": moved[0], "constraint": moved[2]}
+    one = {name: view[0] for name, view in stack.views.items()}
+    at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
+    columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
+    listed = {name: values.tolist() for name, values in columns.items()}
+    return [{"step": step, **{name: listed[name][i] for name in listed}} for i in range(len(stack.configs))]
+
+
+def _differentiate(stack: Stack, losses: Tensor) -> None:
     gradients = torch.autograd.grad(losses.sum(), list(stack.leaves.values()))
     for target, gradient in zip(stack.gradients.values(), gradients, strict=True):
         target.copy_(gradient)
-    rate = stack.configs[0].optimizer.rate(step)
-    with torch.no_grad():
-        stack.flat.mul_(1 - rate * stack.decay)
-        stack.optimizer.param_groups[0]["lr"] = rate
-        stack.optimizer.step()
-        if stack.constraint:
-            stack.radii = stack.constraint(step + 1, stack.views, stack.radii)
+
+
+@torch.no_grad()
+def _decay(stack: Stack, step: int) -> None:
+    stack.flat.mul_(1 - stack.configs[0].optimizer.rate(step) * stack.decay)
+
+
+def _adam_step(stack: Stack, step: int) -> None:
+    stack.optimizer.param_groups[0]["lr"] = stack.configs[0].optimizer.rate(step)
+    stack.optimizer.step()
+
+
+@torch.no_grad()
+def _constrain(stack: Stack, step: int) -> None:
+    if stack.constraint:
+        stack.held = stack.constraint(step + 1, stack.views, stack.held)
 
 
 @torch.no_grad()
@@ -178,11 +258,15 @@ def evaluate(stack: Stack, step: int, logits: Tensor, losses: Tensor) -> list[di
 
 
 def state_of(stack: Stack, i: int) -> Params:
-    """Everything of run `i` that the next step needs: numbers, moments, radii."""
+    """Everything of run `i` that the next step needs: numbers, moments, what its constraint holds."""
     moments = stack.optimizer.state[stack.flat]
     state = {name: moments[name][i] for name in ("exp_avg", "exp_avg_sq")} | {"flat": stack.flat[i]}
-    radii = stack.radii if stack.configs[i].constraint.fixed_norm else {}
-    return state | {f"radius:{name}": value[i] for name, value in radii.items()}
+    held = stack.held if _is_held(stack.configs[i]) else {}
+    return state | {f"held:{name}": value[i] for name, value in held.items()}
+
+
+def _is_held(config: TrainConfig) -> bool:
+    return config.constraint.fixed_norm or config.constraint.fixed_direction
 
 
 def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
@@ -193,8 +277,8 @@ def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
     for i, state in enumerate(states):
         for name, target in targets.items():
             target[i] = state[name]
-        for name, radii in stack.radii.items():
-            radii[i] = state.get(f"radius:{name}", torch.nan)
+        for name, held in stack.held.items():
+            held[i] = state[f"held:{name}"] if _is_held(stack.configs[i]) else torch.nan
 
 
 def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:

@@ -24,7 +24,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
     return [
         f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
-        f"  alpha        {config.init.alpha:g} × {config.init.scheme} init, |θ₀| = {run.manifest['start']['norm']:.2f}"
+        f"  alpha        {_origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
         f" (reference {ALPHA_REFERENCE})",
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
@@ -41,6 +41,14 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
     ]
+
+
+def _origin(manifest: dict[str, Any]) -> str:
+    """Where the first weights came from: a base init times alpha, another run, or a published file."""
+    init, imported = manifest["config"]["init"], manifest["environment"].get("imported")
+    if imported:
+        return f"{imported['file']}@{manifest['start']['step']}"
+    return f"{init['alpha']:g}×{init.get('start') or init['scheme']}"
 
 
 class RunRow(NamedTuple):
@@ -67,11 +75,13 @@ def run_row(run: Run) -> RunRow:
         for name, (column, level) in ACCURACY_RULES.items():
             when[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
     last: dict[str, Any] = lines[-1] if lines else {}
-    init, task, held = config["init"], config["task"], config["constraint"]["fixed_norm"]
+    task, constraint = config["task"], config["constraint"]
+    held = " norm held" if constraint["fixed_norm"] else " direction held" if constraint.get("fixed_direction") else ""
+    operation = task.get("operation", "add")
     return RunRow(
         name=str(run.path),
-        task=f"{task['kind'].replace('_', ' ')} p={task['p']} f={task['frac_train']:g}",
-        alpha=f"{init['alpha']:g}×{init['scheme']} r₀={start['norm']:.1f}{' held' if held else ''}",
+        task=f"modular {'addition' if operation == 'add' else operation} p={task['p']} f={task['frac_train']:g}",
+        alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}{held}",
         state=run.state,
         steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
         **when,

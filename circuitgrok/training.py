@@ -34,9 +34,11 @@ from circuitgrok.stack import (
     initial_weights,
     new_stack,
     put_state,
+    source_digest,
     state_of,
     subset,
     update,
+    watched_update,
 )
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
@@ -150,7 +152,8 @@ def _start_facts(config: TrainConfig) -> dict[str, Any]:
     by_role: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in weights.items():
         by_role.setdefault(tree.role(name), {})[name] = value
-    return {
+    source = config.init.start
+    return ({"digest": source_digest(source)} if source else {}) | {
         "norm": tree.norm(weights).item(),
         "norm_by_role": {role: tree.norm(part).item() for role, part in by_role.items()},
         "split_hash": config.task.task().split_hash,
@@ -201,7 +204,9 @@ class _Writer:
     run: Run
     history: JsonLines
     index: JsonLines
+    updates: JsonLines
     recorded: int = -1  # last step in the history
+    saved: int = -1  # last step with a checkpoint
     saved_loss: float = 0.0  # logarithm of the test loss at the last checkpoint
     diverged: bool = field(default=False)
 
@@ -212,13 +217,17 @@ class _Writer:
             history = JsonLines(run.path / "history.jsonl", note.get("history_bytes", 0))
             opened.callback(history.close)
             index = JsonLines(run.path / "index.jsonl", note.get("index_bytes", 0))
+            opened.callback(index.close)
+            updates = JsonLines(run.path / "updates.jsonl", note.get("updates_bytes", 0))
             opened.pop_all()
-        return cls(run, history, index, note.get("recorded", -1), note.get("saved_loss", 0.0))
+        facts = {name: note[name] for name in ("recorded", "saved", "saved_loss") if name in note}
+        return cls(run, history, index, updates, **facts)
 
     def note(self) -> dict[str, Any]:
         """What `open` needs to go on from here; everything written so far is on the disk."""
-        lengths = {"history_bytes": self.history.sync(), "index_bytes": self.index.sync()}
-        return {"recorded": self.recorded, "saved_loss": self.saved_loss, **lengths}
+        files = {"history": self.history, "index": self.index, "updates": self.updates}
+        lengths = {f"{name}_bytes": file.sync() for name, file in files.items()}
+        return {"recorded": self.recorded, "saved": self.saved, "saved_loss": self.saved_loss, **lengths}
 
     def record(self, record: dict[str, Any], weights: tree.Params, scheduled: bool, on_move: float) -> None:
         """One line of history, and a checkpoint if scheduled or if the test loss moved since the last."""
@@ -231,14 +240,18 @@ class _Writer:
             loss = math.log(max(record["test_loss"], 1e-300))
             if scheduled or abs(loss - self.saved_loss) > on_move:
                 self.index.append(disk.write_checkpoint(self.run, record["step"], weights))
-                self.saved_loss = loss
+                self.saved, self.saved_loss = record["step"], loss
             self.history.append(record)
             self.recorded = record["step"]
 
+    def record_update(self, record: dict[str, Any]) -> None:
+        """One line about the step that leaves a checkpoint; what has no value is left out."""
+        self.updates.append({name: value for name, value in record.items() if math.isfinite(value)})
+
     def close(self) -> None:
         """Close the files."""
-        self.history.close()
-        self.index.close()
+        for file in (self.history, self.index, self.updates):
+            file.close()
 
 
 def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:
@@ -293,7 +306,13 @@ def _loop(
             return
         if stop:
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
-        update(stack, losses, step)
+        watching = [writer.saved == step for writer in writers]
+        if any(watching):
+            for writer, watched, record in zip(writers, watching, watched_update(stack, losses, step), strict=True):
+                if watched:
+                    writer.record_update(record)
+        else:
+            update(stack, losses, step)
         step += 1
 
 

@@ -57,6 +57,40 @@ def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
     assert "Status of the estimates" in verdict and "Sampling, the same at every checkpoint" in verdict
 
 
+def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_exact(tmp_path):
+    run_quick("radial_or_angular", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table["arm"]) == {"free", "angular only", "angular only, after", "radial only, after"}
+    held = table[table["arm"] == "angular only"]
+    assert (held["final_norm"] / held["r0"] - 1).abs().max() < 1e-6  # float32 weights
+    assert table[table["arm"] == "free"]["arc_length, memorising"].gt(0).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert "**holds**: Control: of a homogeneous network direction alone decides accuracy" in verdict
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 11
+
+
+def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_path):
+    run_quick("does_the_sphere_prevent_memorising", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table["arm"]) == {"task", "random labels", "held after memorising"}
+    assert set(table[table["arm"] == "task"]["alpha"].round(2)) == {0.7, 0.9, 2.0}  # the norm that was held
+    assert table[table["arm"] == "random labels"]["excluded_min"].isna().all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert "Not fitted to 0.95" in verdict and "Not generalised" in verdict
+
+
+def test_rescaling_symmetry_inflates_without_changing_what_is_computed(tmp_path):
+    run_quick("rescaling_symmetry", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    norms = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="norm")
+    assert (norms["inflated"] / norms["as it is"] > 1.5).all()
+    assert (norms["inflated"] / norms["stretched"] - 1).abs().max() < 1e-6  # float32 weights
+    least = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="norm_min")
+    assert (least["inflated"] / least["as it is"] - 1).abs().max() < 1e-6
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert "**holds**: The same function can be written at 1.5 times the norm" in verdict
+
+
 def test_alarms_are_where_an_indicator_has_done_half_of_its_way_by_the_other_runs(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("llc_along_training")

@@ -24,7 +24,7 @@ FLOORS: list[dict[str, list[str]]] = [
     },
     {"runs": ["runs.py"], "measures": ["measures/", "polar/", "landscape/"]},
     {"loop": ["training.py", "stack.py"]},
-    {"figures": ["figures.py"], "lens": ["lens.py"], "sweep": ["sweep.py"]},
+    {"figures": ["figures.py"], "lens": ["lens.py", "layouts.py", "published.py"], "sweep": ["sweep.py"]},
     {"faces": ["__init__.py", "__main__.py", "cli.py", "flags.py", "progress.py", "summary.py", "verdicts.py"]},
 ]
 # Methods that reach up, at the moment they are called: how a run is measured, what a preset is.

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tiny import copied, files_of, flip, tiny, tiny_flags
 
 from circuitgrok.cli import COMMANDS, HELP, run
@@ -65,7 +66,7 @@ def test_module_is_the_command_line():
 
 BAD: dict[str, tuple[list[str], str]] = {
     "no command": ([], "usage"),
-    "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, runs"),
+    "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, import"),
     "no preset": (["train"], "the preset comes first: `circuitgrok train quickstart`; there are quickstart, nanda"),
     "no preset, but flags": (["train", "--alpha", "2"], "the preset comes first"),
     "unknown preset": (["train", "nand"], "unknown preset 'nand'; did you mean 'nanda'?; there are quickstart"),
@@ -84,6 +85,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no folder": (["runs", "nowhere"], "nowhere is not a folder"),
     "nothing to measure": (["measure", "nowhere"], "nowhere holds no run (no config.json); `circuitgrok runs FOLDER`"),
     "nothing to examine": (["doctor", "nowhere"], "nowhere holds no run"),
+    "nothing to import": (["import", "nowhere.pth", "--as", "nanda"], "nowhere.pth: No such file or directory"),
+    "no weights": (["import", "nowhere.npz", "--as", "nanda"], "from .pth, .pt or .safetensors; got 'nowhere.npz'"),
 }  # fmt: skip
 
 
@@ -220,6 +223,48 @@ def test_table_of_runs_goes_on_past_what_it_cannot_read(finished, tmp_path, caps
 def test_empty_folder_has_no_runs_and_says_how_to_make_one(tmp_path, capsys):
     assert call("runs", str(tmp_path)) == 0
     assert "no runs below" in capsys.readouterr().out
+
+
+# --- importing --------------------------------------------------------------------------------------
+
+
+def test_import_makes_a_run_that_every_command_takes(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": finished.at(24)}, "old.pth")
+    argv = ["import", "old.pth", "--as", "hooked-transformer", "--step", "24", "--frac-train", "0.5"]
+    argv += ["--data-seed", "0", "--split", "nanda"]
+    assert call(*argv) == 0
+    out, err = capsys.readouterr()
+    last = finished.history.iloc[-1]
+    assert err == "" and out.splitlines()[-1].startswith("checkpoints/old is imported; `circuitgrok measure")
+    assert f"train loss   {last['train_loss']:.2e} here, the file claims none" in out
+    one = load("checkpoints/old")
+    assert (one.config.task, one.config.model) == (finished.config.task, finished.config.model)
+    for command in ("doctor", "measure", "runs"):
+        assert (
+            call(command, *(["checkpoints/old"] if command != "runs" else []), *["--quiet"] * (command == "measure"))
+            == 0
+        )
+        assert "imported" in capsys.readouterr().out
+    before = files_of(one.path)
+    assert call(*argv) == 0 and call("train", "nanda", "--out", "checkpoints/old", *tiny_flags()) == 2
+    assert "was imported, not trained here" in capsys.readouterr().err
+    assert files_of(one.path) == before
+
+
+def test_import_of_what_does_not_fit_ends_with_2_one_line_and_no_run(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save(finished.at(24), "old.pth")
+    for argv, said in [
+        (["--as", "nanda", "--step", "24"], "not the nanda layout: expected blocks.0.attn.W_O [d_model head*d_head]"),
+        (["--as", "hooked-transformer"], "give --step"),
+        (["--as", "pizza"], "give the config_<id>.json"),
+        (["--as", "clock"], "clock"),
+    ]:
+        assert call("import", "old.pth", *argv) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and said in err and (len(err.splitlines()) == 1 or "clock" in argv)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.pth"]
 
 
 # --- measuring and examining ------------------------------------------------------------------------

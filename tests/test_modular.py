@@ -1,5 +1,6 @@
-"""Modular addition: tables by hand, splits by their definitions."""
+"""Modular operations: tables by hand, splits by their definitions, labels by what they may and may not be."""
 
+import math
 import random
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from circuitgrok.tasks.modular import (
     ModularAddition,
+    Operation,
     SplitRule,
     modular_addition,
     nanda_split,
@@ -14,6 +16,7 @@ from circuitgrok.tasks.modular import (
 )
 
 RULES: tuple[SplitRule, ...] = ("nanda", "randperm")
+NONZERO: tuple[Operation, ...] = ("multiply", "divide")
 
 
 def test_inputs_and_labels_at_five_by_hand():
@@ -44,9 +47,9 @@ def test_split_has_the_stated_size(rule, p, frac, n_train):
 @pytest.mark.parametrize("rule", RULES)
 def test_same_seed_same_split_and_another_seed_another(rule):
     build = {"nanda": nanda_split, "randperm": randperm_split}[rule]
-    assert torch.equal(build(11, 0.3, 4), build(11, 0.3, 4))
-    assert not torch.equal(build(11, 0.3, 4), build(11, 0.3, 5))
-    assert torch.equal(modular_addition(11, 0.3, 4, rule).is_train, build(11, 0.3, 4))
+    assert torch.equal(build(121, 0.3, 4), build(121, 0.3, 4))
+    assert not torch.equal(build(121, 0.3, 4), build(121, 0.3, 5))
+    assert torch.equal(modular_addition(11, 0.3, 4, rule).is_train, build(121, 0.3, 4))
 
 
 @pytest.mark.parametrize(("p", "frac", "seed"), [(5, 0.4, 0), (10, 0.29, 3), (113, 0.3, 0), (113, 0.3, 598)])
@@ -141,6 +144,15 @@ def test_pair_with_itself_in_the_test_set_has_an_unseen_mirror():
         ({"data_seed": -1}, "data_seed"),
         ({"split": "random"}, "'nanda' or 'randperm'"),
         ({"fraction": 0.3}, "fraction\n.*Extra inputs"),
+        ({"operation": "power"}, "'add', 'subtract', 'multiply', 'divide' or 'random'"),
+        ({"p": 9, "operation": "multiply"}, "p must be prime to multiply: .* have no inverse; got 9"),
+        ({"p": 4, "operation": "divide"}, "p must be prime to divide: .* have no inverse; got 4"),
+        ({"p": 5, "operation": "divide", "frac_train": 0.06}, "0.06 of 16 pairs is 0"),
+        ({"corrupted": 1.5}, "corrupted\n.*less than or equal to 1"),
+        ({"corrupted": -0.1}, "corrupted\n.*greater than or equal to 0"),
+        ({"p": 5, "frac_train": 0.4, "corrupted": 0.04}, "reach one pair: 0.04 of 10 training pairs rounds to 0"),
+        ({"operation": "random", "corrupted": 0.1}, "0 for random labels, which have no wrong ones; got 0.1"),
+        ({"label_seed": -1}, "label_seed"),
     ],
 )
 def test_value_out_of_range_is_refused(fields, message):
@@ -153,3 +165,133 @@ def test_function_and_config_give_the_same_task():
     task = modular_addition(7, 0.4, 3, "randperm")
     assert torch.equal(config.task().is_train, task.is_train)
     assert ModularAddition.model_validate_json(config.model_dump_json()) == config
+
+
+# Other operations
+
+
+def drawn(operation: Operation = "add", p: int = 11, frac_train: float = 0.5, **fields):
+    return ModularAddition(operation=operation, p=p, frac_train=frac_train, **fields).task()
+
+
+# fmt: off
+BY_HAND: dict[Operation, list[list[int]]] = {
+    "subtract": [[0, 4, 3, 2, 1],
+                 [1, 0, 4, 3, 2],
+                 [2, 1, 0, 4, 3],
+                 [3, 2, 1, 0, 4],
+                 [4, 3, 2, 1, 0]],
+    "multiply": [[1, 2, 3, 4],
+                 [2, 4, 1, 3],
+                 [3, 1, 4, 2],
+                 [4, 3, 2, 1]],
+    "divide":   [[1, 3, 2, 4],  # the inverses of 1, 2, 3, 4 modulo 5
+                 [2, 1, 4, 3],
+                 [3, 4, 1, 2],
+                 [4, 2, 3, 1]],
+}
+# fmt: on
+
+
+@pytest.mark.parametrize(("operation", "table"), BY_HAND.items())
+def test_tables_of_the_other_operations_at_five_by_hand(operation, table):
+    task = drawn(operation, p=5)
+    side, first = len(table), 5 - len(table)
+    assert task.labels.view(side, side).tolist() == table
+    assert task.inputs.tolist() == [[a + first, b + first, 5] for a in range(side) for b in range(side)]
+    assert task.operation == operation and torch.equal(task.labels, task.true_labels)
+
+
+@pytest.mark.parametrize("p", [3, 7, 13])
+def test_multiplying_undoes_division_and_zero_is_never_right(p):
+    task = drawn("divide", p=p)
+    assert all(c * b % p == a for (a, b, _), c in zip(task.inputs.tolist(), task.labels.tolist(), strict=True))
+    for operation in NONZERO:
+        assert sorted(drawn(operation, p=p).labels.tolist()) == sorted(list(range(1, p)) * (p - 1))
+
+
+@pytest.mark.parametrize("operation", NONZERO)
+def test_split_of_a_smaller_domain_is_drawn_from_its_own_pairs(operation):
+    config = ModularAddition(p=13, frac_train=0.3, data_seed=7, operation=operation)
+    pairs = [(a, b) for a in range(1, 13) for b in range(1, 13)]
+    random.Random(7).shuffle(pairs)
+    task = config.task()
+    chosen = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
+    assert chosen == set(pairs[: int(0.3 * 144)])
+    assert (config.n_pairs, config.n_train) == (len(task.labels), task.n_train) == (144, 43)
+
+
+@pytest.mark.parametrize("operation", ["subtract", *NONZERO, "random"])
+def test_mirror_of_a_pair_is_the_pair_the_other_way_round_in_every_domain(operation):
+    task = drawn(operation, p=7, frac_train=0.4, data_seed=2)
+    train = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
+    assert task.mirror_seen.tolist() == [(b, a) in train for a, b, _ in task.inputs.tolist()]
+    assert torch.equal(task.where("test_mirror_seen") | task.where("test_mirror_unseen"), ~task.is_train)
+
+
+# Labels that are not what the operation gives
+
+
+def test_new_fields_at_their_defaults_change_nothing_of_addition():
+    task, plain = drawn(p=13, frac_train=0.3, data_seed=1), modular_addition(13, 0.3, 1)
+    assert task is plain and task.operation == "add" and not task.is_corrupted.any()
+    assert torch.equal(task.where("train_clean"), task.is_train) and not task.where("train_corrupted").any()
+
+
+def test_random_labels_are_drawn_once_from_their_own_seed():
+    task = drawn("random", data_seed=0, label_seed=3)
+    again = ModularAddition(p=11, frac_train=0.5, operation="random", label_seed=3, split="randperm").task()
+    assert torch.equal(task.labels, again.labels) and not torch.equal(task.is_train, again.is_train)
+    assert torch.equal(task.is_train, modular_addition(11, 0.5).is_train)
+    assert not torch.equal(task.labels, drawn("random", label_seed=4).labels)
+    assert torch.equal(task.true_labels, task.labels) and not task.is_corrupted.any()
+
+
+def test_random_labels_are_uniform():
+    labels = drawn("random", p=61, label_seed=5).labels
+    counts = labels.bincount(minlength=61).double()
+    expected = 61**2 / 61
+    chi_squared = ((counts - expected) ** 2 / expected).sum().item()
+    assert len(counts) == 61 and abs(chi_squared - 60) < 4 * math.sqrt(2 * 60)  # 60 degrees of freedom
+
+
+@pytest.mark.parametrize("operation", ["add", "subtract", *NONZERO])
+@pytest.mark.parametrize("share", [0.16, 0.5, 1.0])
+def test_corruption_gives_its_share_of_the_training_pairs_a_wrong_label_of_the_domain(operation, share):
+    config = ModularAddition(p=11, frac_train=0.5, operation=operation, corrupted=share, label_seed=2)
+    task, clean = config.task(), drawn(operation)
+    wrong = task.labels != clean.labels
+    assert torch.equal(task.true_labels, clean.labels) and torch.equal(task.is_corrupted, wrong)
+    assert wrong.sum() == config.n_corrupted == round(share * task.n_train) > 0
+    assert not (wrong & ~task.is_train).any() and torch.equal(task.is_train, clean.is_train)
+    assert set(task.labels.tolist()) <= set(clean.labels.tolist())  # never 0 of a product
+    assert torch.equal(task.where("train_corrupted"), wrong)
+    assert torch.equal(task.where("train_clean"), task.is_train & ~wrong)
+
+
+def test_share_of_corrupted_pairs_is_rounded():
+    assert [drawn(corrupted=share).is_corrupted.sum() for share in (0.16, 0.155)] == [10, 9]  # of 60: 9.6 and 9.3
+
+
+def test_corrupted_pairs_are_spread_over_the_training_set():
+    task = drawn(p=61, corrupted=0.1, label_seed=7)
+    n_train, n = task.n_train, int(task.is_corrupted.sum())
+    places = task.is_corrupted[task.is_train].nonzero().double()
+    variance = (n_train + 1) * (n_train - n) / (12 * n)  # of the mean of n of 0..n_train - 1, without replacement
+    assert abs(places.mean() - (n_train - 1) / 2) < 4 * math.sqrt(variance)
+
+
+def test_wrong_labels_are_uniform_over_the_wrong_classes():
+    task = drawn(p=61, frac_train=0.9, corrupted=1.0, label_seed=1)
+    apart = ((task.labels - task.true_labels) % 61)[task.is_train]
+    counts = apart.bincount(minlength=61)[1:].double()
+    expected = task.n_train / 60
+    chi_squared = ((counts - expected) ** 2 / expected).sum().item()
+    assert abs(chi_squared - 59) < 4 * math.sqrt(2 * 59)  # 59 degrees of freedom
+
+
+def test_more_corruption_by_the_same_seed_keeps_the_wrong_labels_of_less():
+    less, more, other = drawn(corrupted=0.2), drawn(corrupted=0.6), drawn(corrupted=0.2, label_seed=1)
+    assert not (less.is_corrupted & ~more.is_corrupted).any()
+    assert torch.equal(less.labels[less.is_corrupted], more.labels[less.is_corrupted])
+    assert not torch.equal(less.labels, other.labels)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import noise, slow_angle
 
-from circuitgrok.polar.path import angle, cosine, decompose, polar_path
+from circuitgrok.polar.path import angle, cosine, decompose, joint_path, polar_path
 from circuitgrok.tree import norm, ravel, unravel
 
 EPS = torch.finfo(torch.float64).eps
@@ -183,6 +183,15 @@ def test_every_group_is_the_path_of_its_tensors_taken_as_one_vector():
         for i, point in enumerate(points):
             assert path.angle_start[i].item() == pytest.approx(slow_angle(points[0], point), abs=4e-16)
             assert path.angle_end[i].item() == pytest.approx(slow_angle(points[-1], point), abs=4e-16)
+
+
+def test_vectors_side_by_side_travel_as_each_would_alone():
+    steps, tensors = torch.tensor([0, 5, 20]), [noise(3, 7, 4, seed=1), noise(3, 7, 600, seed=2)]  # in seven blocks
+    together = joint_path(tensors, steps)
+    for i in range(7):
+        alone = polar_path({"mlp.a": tensors[0][:, i], "mlp.b": tensors[1][:, i]}, steps)["global"]
+        for found, expected in zip(together, alone, strict=True):
+            torch.testing.assert_close(found[:, i], expected, rtol=1e-13, atol=1e-15, equal_nan=True)
 
 
 def test_tensors_longer_than_a_block_are_taken_whole():

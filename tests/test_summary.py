@@ -32,7 +32,7 @@ def test_summary_tells_state_steps_and_place(finished, told):
 
 def test_summary_tells_alpha_with_its_base_init_and_the_norm(finished, told):
     norm = finished.manifest["start"]["norm"]
-    assert told[1]["alpha"].startswith(f"1 × nanda init, |θ₀| = {norm:.2f}")
+    assert told[1]["alpha"].startswith(f"1×nanda, |θ₀| = {norm:.2f}")
     assert "42.20" in told[1]["alpha"]
 
 
@@ -85,7 +85,7 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
     [run] = train([tiny(alpha=0.5, scheme="bridge", fixed_norm=True, steps=2)], tmp_path, names=["run"])
     row, norm = run_row(run), run.manifest["start"]["norm"]
-    assert row.alpha == f"0.5×bridge r₀={norm:.1f} held"
+    assert row.alpha == f"0.5×bridge r₀={norm:.1f} norm held"
     assert row.name == str(run.path) and row.task == "modular addition p=11 f=0.5"
     last = run.history.iloc[-1]
     assert (row.train_acc, row.test_acc) == (f"{last['train_acc']:.4f}", f"{last['test_acc']:.4f}")

@@ -27,7 +27,18 @@ ARCHITECTURES = [
     for act in ("relu", "gelu")
     for normalization in ("none", "LN")
 ]
-IDS = [f"{m.n_layers}-{m.act}-{m.normalization}" for m in ARCHITECTURES]
+READINGS = [
+    {"equals": False},
+    {"own_tokens": True},
+    {"attention_rate": 0.3},
+    {"causal": False},
+    {"equals": False, "causal": False, "attention_rate": 0.0, "own_tokens": True, "normalization": "LN"},
+]
+ARCHITECTURES += [small(n_layers=n_layers, **reading) for n_layers in (1, 3) for reading in READINGS]
+IDS = [
+    f"{m.n_layers}-{m.act}-{m.normalization}-{m.equals:d}{m.own_tokens:d}{m.causal:d}-{m.attention_rate}"
+    for m in ARCHITECTURES
+]
 
 
 def random_params(model: Transformer, seed: int = 0, alpha: float = 1.0) -> Params:
@@ -45,6 +56,31 @@ def random_stack(model: Transformer, n: int = 3) -> Params:
     return stack(random_params(model, seed) for seed in range(n))
 
 
+def test_reading_without_equals_never_looks_at_its_embedding_or_place():
+    with_it, without = small(n_layers=2), small(n_layers=2, equals=False)
+    params = random_params(with_it)
+    cut = params | {"embed.W_E": params["embed.W_E"][:P], "pos_embed.W_pos": params["pos_embed.W_pos"][:2]}
+    at_b = with_it.activations(params, INPUTS)["logits"][:, 1]  # causal: position 1 does not see '='
+    torch.testing.assert_close(without.logits(cut, INPUTS), at_b, rtol=1e-12, atol=1e-12)
+
+
+def test_attention_rate_mixes_the_softmax_with_ones_that_are_not_normalised():
+    whole, part = small(equals=False), small(equals=False, attention_rate=0.25)
+    params = random_params(whole)
+    learned = whole.activations(params, INPUTS[:, :2])["blocks.0.attn.hook_pattern"]
+    mixed = part.activations(params, INPUTS[:, :2])["blocks.0.attn.hook_pattern"]
+    torch.testing.assert_close(mixed[:, :, 1], 0.25 * learned[:, :, 1] + 0.75, rtol=1e-15, atol=0)
+    assert (mixed[:, :, 0, 1] == 0).all()  # what is not seen gets nothing
+
+
+def test_own_tokens_with_equal_halves_are_the_shared_embedding():
+    shared, own = small(n_layers=2), small(n_layers=2, own_tokens=True)
+    params = random_params(shared)
+    W_E = params["embed.W_E"]
+    twice = params | {"embed.W_E": torch.cat([W_E[:P], W_E[:P], W_E[P:]])}
+    assert torch.equal(own.logits(twice, INPUTS), shared.logits(params, INPUTS))
+
+
 # --- the function -----------------------------------------------------------------------------------
 
 
@@ -52,10 +88,10 @@ def random_stack(model: Transformer, n: int = 3) -> Params:
 @pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
 def test_last_position_logits_equal_the_plain_forward(model, alpha):
     params = random_params(model, alpha=alpha)
-    plain = model.activations(params, INPUTS)
+    plain = model.activations(params, model.tokens(INPUTS))
     fast = model.logits(params, INPUTS)
     if alpha == 20.0 and model.normalization == "none":
-        assert plain["blocks.0.attn.hook_attn_scores"][:, :, 2].abs().max() > 1000  # exp would overflow
+        assert plain["blocks.0.attn.hook_attn_scores"][:, :, -1].abs().max() > 1000  # exp would overflow
     assert fast.isfinite().all()
     scale = plain["logits"].abs().max().item()
     torch.testing.assert_close(fast, plain["logits"][:, -1], rtol=0, atol=1e-13 * max(scale, 10))

@@ -81,9 +81,50 @@ class FixedNormPerTensor:
         return radii
 
 
-Constraint = FixedNorm | FixedNormPerTensor
+@dataclass(frozen=True)
+class FixedDirection:
+    """Hold each run's direction, so that only its norm may change: motion along a ray, radial training.
+
+    After the optimizer's step the weights are replaced by their projection on the direction found at
+    `from_step`. The tangential part of the step is thereby discarded; moments are left alone.
+
+    Attributes:
+        on: Which runs are held, `[run]`.
+        from_step: First step after which a run is held, `[run]`; at 0 the initial direction is held.
+    """
+
+    on: Tensor
+    from_step: Tensor
+
+    def start(self, weights: Params) -> ConstraintState:
+        """State before the first step: the direction under each tensor's name, unset (NaN)."""
+        return {name: torch.full_like(value, torch.nan, dtype=torch.float64) for name, value in weights.items()}
+
+    def __call__(self, step: int, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Fix the direction of runs that begin at `step`, and bring every held run back to its ray."""
+        begins = self.on & (self.from_step == step)
+        if bool(begins.any()):
+            norms = dot(weights, weights, axes=1).sqrt()
+            state = {
+                name: torch.where(_along(begins, value), value.double() / _along(norms, value), state[name])
+                for name, value in weights.items()
+            }
+        held = self.on & (self.from_step <= step)
+        radius = dot(weights, state, axes=1)
+        for name, value in weights.items():
+            on_ray = (_along(radius, value) * state[name]).to(value.dtype)
+            value.copy_(torch.where(_along(held, value), on_ray, value))
+        return state
+
+
+Constraint = FixedNorm | FixedNormPerTensor | FixedDirection
+
+
+def _along(per_run: Tensor, like: Tensor) -> Tensor:
+    """One number per run, ready to meet a tensor of the stack."""
+    return per_run.view(-1, *[1] * (like.ndim - 1))
 
 
 def _rescale(weights: Params, factor: Tensor) -> None:
     for value in weights.values():
-        value.mul_(factor.to(value.dtype).view(-1, *[1] * (value.ndim - 1)))
+        value.mul_(_along(factor.to(value.dtype), value))

@@ -1,161 +1,196 @@
-"""The columns of a run's table of measures, by group; each measure's formula lives in its own file."""
+"""The groups of measures that make the columns of a run's table; a group is a function of some checkpoints.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+Adding a measure means adding a column to a group here, or a group to `GROUPS`. The formulas live in their own files.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape.hessian_along import spectrum_columns
-from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores
-from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar import orbits
-from circuitgrok.polar.path import polar_path
-from circuitgrok.tasks.modular import Task
-from circuitgrok.tree import Params
+from circuitgrok.measures import attention, clock_pizza, complexity, fourier, memorization, neurons, scores
+from circuitgrok.measures.ablations import ablation_scores, control_scores
+from circuitgrok.measures.activation_circuits import (
+    excluded_losses,
+    logit_circuit,
+    neuron_circuit,
+    restricted_losses,
+)
+from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
+from circuitgrok.measures.circuits import cosine_coefficients, frac_explained, rivals
+from circuitgrok.measures.controls import control_losses, random_sets
+from circuitgrok.measures.key_freqs import NeuronFrequencies
+from circuitgrok.measures.opened import stacked
+from circuitgrok.polar.columns import orbit_columns
+from circuitgrok.polar.orbits import orbit_minimal_norm
 
-SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
 Columns = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """Some checkpoints of one run, and what its measures share.
-
-    Attributes:
-        params: The weights, `[ckpt ...]`.
-        model: The run's model.
-        task: The run's task.
-        key_freqs: The run's key frequencies.
-    """
-
-    params: Params
-    model: Transformer
-    task: Task
-    key_freqs: Tensor
-
-    @cached_property
-    def logits(self) -> Tensor:
-        """`[ckpt pair c]` over the p numbers as classes, in float64."""
-        with torch.no_grad():
-            return self.model.logits(self.params, self.task.inputs)[..., : self.model.p].double()
-
-    @property
-    def W_E(self) -> Tensor:
-        """The embedding of the p numbers, `[ckpt p d_model]`, in float64."""
-        return self.params["embed.W_E"][:, : self.model.p].double()
-
-    @property
-    def W_L(self) -> Tensor:
-        """The last block's neuron-to-logit map over the p numbers, `[ckpt d_mlp c]`, in float64."""
-        W_out = self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double()
-        return W_out @ self.params["unembed.W_U"].double()[..., : self.model.p]
-
-
-def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -> Tensor:
-    """The key frequencies of one network by a named rule, in increasing order.
-
-    Raises:
-        ValueError: Unknown rule.
-    """
-    if rule not in KEY_FREQUENCY_RULES:
-        raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
-    alone = {name: value[None] for name, value in params.items()}
-    return KEY_FREQUENCY_RULES[rule](Checkpoints(alone, model, task, torch.empty(0, dtype=torch.long)))
-
-
-def _neurons(at: Checkpoints) -> Tensor:
-    """The last block's neurons at the last position, `[pair neuron]`, of the first checkpoint."""
-    params = {name: value[0] for name, value in at.params.items()}
-    with torch.no_grad():
-        cache = at.model.activations(params, at.task.inputs)
-    return cache[f"blocks.{at.model.n_layers - 1}.mlp.hook_post"][:, -1]
-
-
-KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {
-    "wl_energy": lambda at: key_freqs.wl_energy(at.W_L[0], at.model.p),
-    "embed_energy": lambda at: key_freqs.embed_energy(at.W_E[0], at.model.p),
-    "logit_energy": lambda at: key_freqs.logit_energy(at.logits[0]),
-    "neuron_argmax": lambda at: key_freqs.neuron_argmax(_neurons(at)),
-    "neuron_argmax_pure": lambda at: key_freqs.neuron_argmax(_neurons(at), min_purity=0.85),
-}
-
-
-def polar_columns(stack: Params, steps: Sequence[int]) -> Columns:
-    """Polar coordinates of the path, globally, by role and by tensor."""
-    columns = {}
-    for part, path in polar_path(stack, torch.tensor(steps)).items():
-        suffix = "" if part == "global" else f"[{part}]"
-        columns |= {f"{name}{suffix}": value for name, value in path._asdict().items()}
-    return columns
+N_CONTROLS = 16  # random sets of frequencies
+SEED = 0  # of all draws that a measure makes: of random sets, random neurons, triples
 
 
 def fourier_columns(at: Checkpoints) -> Columns:
     """Spectra of the embedding and of the neuron-to-logit map, and how sparse they are."""
-    columns = {
-        "gini[W_E]": fourier.fourier_gini(at.W_E),
-        "gini[W_L]": fourier.fourier_gini(at.W_L.mT),
-    }
+    columns = {"gini[W_E]": fourier.fourier_gini(at.W_E), "gini[W_L]": fourier.fourier_gini(at.W_L.mT)}
     spectra = {"W_E": fourier.frequency_power(at.W_E), "W_L": fourier.frequency_power(at.W_L.mT)}
     for tensor, power in spectra.items():
+        columns |= {f"spectral_entropy[{tensor}]": complexity.spectral_entropy(power)}
         columns |= {f"power_{tensor}[{k + 1}]": power[:, k] for k in range(power.shape[1])}
     return columns
 
 
 def circuit_columns(at: Checkpoints) -> Columns:
-    """Loss and accuracy in full, restricted to the key frequencies, and without them, on every split."""
-    labels = at.task.labels
+    """Loss and accuracy in full, of the circuit alone and without it, at the logits and at the neurons; controls."""
+    circuit, against = logit_circuit(at.logits, at.key_freqs), rivals(at.logits, at.labels)
+    restricted, excluded = restricted_losses(circuit, at.labels), excluded_losses(circuit, against)
     by_pair = {
-        "loss": cross_entropy(at.logits, labels),
-        "accuracy": (at.logits.argmax(-1) == labels).double(),
-        "excluded_loss": cross_entropy(circuits.excluded_logits(at.logits, at.key_freqs), labels),
+        "loss": cross_entropy(at.logits, at.labels),
+        "accuracy": (at.logits.argmax(-1) == at.labels).double(),
+        "restricted_loss": restricted.together,
+        "restricted_loss_no_mean": restricted.without_mean,
+        "excluded_loss": excluded.together,
     }
+    if at.model.normalization == "none":  # else what the neurons write is not added to the logits
+        of_neurons = neuron_circuit(at.neurons, at.W_L, at.logits, at.key_freqs)
+        by_pair["restricted_act_loss"] = restricted_losses(of_neurons, at.labels).together
+        by_pair["excluded_act_loss"] = excluded_losses(of_neurons, against).together
     columns = {
-        f"{name}[{split}]": values[:, at.task.where(split)].mean(-1)
-        for name, values in by_pair.items()
-        for split in SPLITS
+        f"{name}[{split}]": values[:, at.where(split)].mean(-1) for name, values in by_pair.items() for split in SPLITS
     }
-    for split in SPLITS:
-        where = at.task.where(split)
-        none = at.logits.new_full(at.logits.shape[:1], torch.nan)  # a small task may lack a kind of mirror
-        restricted = circuits.restricted_loss(at.logits, labels, at.key_freqs, where) if bool(where.any()) else none
-        columns[f"restricted_loss[{split}]"] = restricted
-    without = circuits.excluded_loss_by_freq(at.logits, labels, at.key_freqs, at.task.is_train)
-    columns |= {f"excluded_loss[{k}]": without[:, i] for i, k in enumerate(at.key_freqs.tolist())}
-    columns["frac_explained"] = circuits.frac_explained(at.logits, at.key_freqs)
-    alpha = circuits.cosine_coefficients(at.logits)
+    train, everywhere = at.where("train"), at.where("all")
+    for i, k in enumerate(at.key_freqs.tolist()):
+        columns[f"excluded_loss[{k}]"] = excluded.one_by_one[:, i, train].mean(-1)
+        columns[f"restricted_loss[{k}]"] = restricted.one_by_one[:, i].mean(-1)
+    every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
+    sets = random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED)
+    for kind, where in (("restricted", everywhere), ("excluded", train)):
+        losses = getattr(control_losses(every, against, at.labels, sets, where), kind)
+        columns[f"{kind}_loss_random"], columns[f"{kind}_loss_random_sd"] = losses.mean(-1), losses.std(-1)
+    columns["frac_explained"] = frac_explained(at.logits, at.key_freqs)
+    alpha = cosine_coefficients(at.logits)
     return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
+
+
+def memorization_columns(at: Checkpoints) -> Columns:
+    """What the circuit and the rest each carry of the right answers, and what a unit of norm buys."""
+    parts = memorization.parts_of(at.logits, at.key_freqs)
+    margins = {s: memorization.mean_margins(parts, at.labels, at.where(s)) for s in ("train", "test")}
+    shares = {split: memorization.margin_shares(margin) for split, margin in margins.items()}
+    columns = {f"circuit_share[{split}]": share.circuit for split, share in shares.items()}
+    columns["memorised_share[train]"] = shares["train"].memorised
+    least = orbit_minimal_norm(at.params, at.model).total
+    efficiency = memorization.efficiency(margins["train"], least)._asdict()
+    columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
+    credit = memorization.credit(memorization.by_pair(parts, at.labels), at.where("train"))
+    columns |= {f"pairs_{who}[train]": share for who, share in credit._asdict().items()}
+    columns["low_ipr_share[W_L]"] = memorization.low_ipr_share(neurons.inverse_participation(at.W_L.mT))
+    wrong = at.task.is_corrupted[at.hidden.pairs]
+    if bool(wrong.any()):
+        true = at.hidden.true_labels
+        fit = memorization.label_fit(at.logits, at.labels, true, at.where("train"), wrong)
+        columns |= {f"label_fit[{which}]": share for which, share in fit._asdict().items()}
+    return columns
 
 
 def scale_columns(at: Checkpoints) -> Columns:
     """Size of the logits, and margins on each side of the split."""
     scale = scores.logit_scale(at.logits)
-    margins = scores.margin(at.logits, at.task.labels)
+    margins = scores.margin(at.logits, at.labels)
     columns = {"logit_scale": scale.mean_abs, "logit_std": scale.std}
     for split in ("train", "test"):
-        here = margins[:, at.task.where(split)]
+        here = margins[:, at.where(split)]
         columns |= {f"margin_mean[{split}]": here.mean(-1), f"margin_min[{split}]": here.amin(-1)}
     return columns
 
 
-def orbit_columns(at: Checkpoints) -> Columns:
-    """The least norm with which the same function can be written, how far from it the network is, and path norms."""
-    plain, least = orbits.part_norms(at.params, at.model), orbits.orbit_minimal_norm(at.params, at.model)
-    columns = {"norm_min": least.total, "norm_excess": plain.total / least.total}
-    for part in ("qk", "vo", "mlp"):
-        columns |= _by_layer(f"norm_excess[{part}", getattr(plain, part) / getattr(least, part))
-    return columns | _by_layer("path_norm[mlp", orbits.path_norm(at.params, at.model))
-
-
 def sparsity_columns(at: Checkpoints) -> Columns:
-    """How few frequencies a feature or a neuron uses, and how few directions W_L."""
+    """How few frequencies a feature or a neuron uses, and how few directions the weights."""
     return {
         "ipr[W_E]": neurons.inverse_participation(at.W_E).mean(-1),
         "ipr[W_L]": neurons.inverse_participation(at.W_L.mT).mean(-1),
         "low_rank_residual[W_L]": neurons.low_rank_residual(at.W_L, 2 * len(at.key_freqs)),
+        "effective_rank[W_E]": complexity.effective_rank(at.W_E),
+        "effective_rank[W_L]": complexity.effective_rank(at.W_L),
+        "stable_rank[W_E]": complexity.stable_rank(at.W_E),
+        "stable_rank[W_L]": complexity.stable_rank(at.W_L),
     }
+
+
+def neuron_columns(at: Checkpoints) -> Columns:
+    """How purely neurons are tuned, to which key frequencies, and what their waves of a + b reach W_L's directions."""
+    tuned = NeuronFrequencies(*(torch.stack(field) for field in zip(*(one.tuned for one in at.opened), strict=True)))
+    sizes = neurons.cluster_sizes(tuned, at.hidden.m)
+    columns = {
+        "neuron_purity": tuned.purity.mean(-1),
+        "pure_neurons": neurons.in_cluster(tuned).double().mean(-1),
+        **{f"cluster_size[{k}]": sizes[:, k - 1] for k in at.key_freqs.tolist()},
+    }
+    if len(at.key_freqs):
+        directions = complexity.wave_directions(at.W_L, at.key_freqs)
+        explained = complexity.direction_tuning(at.neurons, directions).frac_explained
+        columns |= {"direction_fve_mean": explained.mean(-1), "direction_fve_min": explained.amin(-1)}
+    keys = at.key_freqs - 1
+    shares = complexity.wave_shares(at.neurons)._asdict()
+    return columns | {f"neuron_share[{kind}]": share[:, keys].sum(-1) for kind, share in shares.items()}
+
+
+def attention_columns(at: Checkpoints) -> Columns:
+    """Where each head of the last block looks, how sharply, and to which frequency it is tuned."""
+    pattern = torch.stack([one.pattern for one in at.opened]).mT  # [ckpt pair head pos]
+    mass, entropy = attention.attention_mass(pattern), attention.attention_entropy(pattern)
+    names = ("a", "b", "=")[: at.model.n_positions]
+    heads = range(at.model.n_heads)
+    columns = {f"attention[head {h}, {name}]": mass[:, h, i] for h in heads for i, name in enumerate(names)}
+    columns |= {f"attention_entropy[head {h}]": entropy[:, h] for h in heads}
+    tiny = torch.finfo(pattern.dtype).tiny
+    softmax = (pattern - (1 - at.model.attention_rate)).clamp(min=tiny).log()  # scores, up to what softmax forgets
+    tuned = attention.head_tuning(softmax[..., 0] - softmax[..., 1])
+    columns |= {f"head_freq[head {h}]": tuned.freq[:, h] for h in heads}
+    return columns | {f"head_fve[head {h}]": tuned.frac_explained[:, h] for h in heads}
+
+
+def form_columns(at: Checkpoints) -> Columns:
+    """Clock or pizza: symmetricity of gradients, distance irrelevance, circularity, and both forms of the logits."""
+    m = at.hidden.m
+    drawn = clock_pizza.sample_triples(m, torch.Generator().manual_seed(SEED))
+    first, sums = at.hidden.pairs.view(m, m), at.task.inputs
+    inputs = sums[first[drawn[:, 0], drawn[:, 1]]]
+    triples = torch.stack([inputs[:, 0], inputs[:, 1], at.hidden.classes[drawn[:, 2]]], dim=1)
+    gradients = clock_pizza.logit_gradients(at.model, at.params, triples)
+    symmetry = clock_pizza.gradient_symmetricity(gradients)
+    irrelevance = clock_pizza.distance_irrelevance(at.logits, at.labels)
+    turns = None
+    if at.model.own_tokens:
+        turns = clock_pizza.circle_turns(at.params["embed.W_E"], at.model.p, at.key_freqs)
+    forms = clock_pizza.logit_forms(at.logits, at.key_freqs, turns)
+    columns = {
+        "gradient_symmetricity": symmetry.mean,
+        "gradient_symmetricity_se": symmetry.stderr,
+        "distance_irrelevance": irrelevance,
+        "circularity": clock_pizza.circularity(at.W_E, m),
+        "is_pizza": clock_pizza.is_pizza(symmetry.mean, irrelevance).double(),
+        "frac_pizza": forms.pizza.sum(-1),
+        "frac_clock_and_pizza": forms.both.sum(-1),
+    }
+    return columns | {f"pizza_coefficient[{k}]": forms.beta[:, i] for i, k in enumerate(at.key_freqs.tolist())}
+
+
+def ablation_columns(at: Checkpoints) -> Columns:
+    """Loss and accuracy on both sides of the split without each part of the last block, and without random neurons."""
+    where = torch.stack([at.where(split) for split in ("train", "test")])
+    classes = at.hidden.classes
+    tables = []
+    for one in at.opened:
+        labels = classes[at.labels]
+        cut = ablation_scores(one, labels, where, at.key_freqs)
+        tables.append(cut | control_scores(one, labels, where, at.key_freqs, seed=SEED))
+    columns = {}
+    for name, found in stacked(tables).items():
+        for field, values in found._asdict().items():
+            columns |= {f"{field}[{name}, {s}]": values[:, i] for i, s in enumerate(("train", "test"))}
+    return columns
 
 
 def hessian_columns(at: Checkpoints) -> Columns:
@@ -163,18 +198,17 @@ def hessian_columns(at: Checkpoints) -> Columns:
     return spectrum_columns(at.params, at.model, at.task)
 
 
-def _by_layer(name: str, values: Tensor) -> Columns:
-    """A column per layer, `name, l]`; without the number in a network of one layer."""
-    layers = range(values.shape[1])
-    return {f"{name}]" if len(layers) == 1 else f"{name}, {layer}]": values[:, layer] for layer in layers}
-
-
-SLOW = ("hessian", "llc")  # groups that are measured only when they are asked for
+SLOW = ("ablations", "hessian", "llc")  # groups that are measured only when they are asked for
 GROUPS: dict[str, Callable[[Checkpoints], Columns]] = {
     "fourier": fourier_columns,
     "circuits": circuit_columns,
+    "memorization": memorization_columns,
     "scale": scale_columns,
     "orbits": orbit_columns,
     "sparsity": sparsity_columns,
+    "neurons": neuron_columns,
+    "attention": attention_columns,
+    "forms": form_columns,
+    "ablations": ablation_columns,
     "hessian": hessian_columns,
 }

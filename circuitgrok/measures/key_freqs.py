@@ -10,7 +10,6 @@ Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -64,16 +63,27 @@ def neuron_frequencies(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronFr
     """
     p = grid_side(neurons)
     basis = fourier_basis(p).to(neurons.device)
-    grid = rearrange(neurons.double(), "... (a b) neuron -> ... neuron a b", a=p)
-    energy = (basis @ (grid - grid.mean((-2, -1), keepdim=True)) @ basis.T).square()
-    of_one = by_frequency(energy[..., 0, 1:]) + by_frequency(energy[..., 1:, 0])
-    of_both = by_frequency(by_frequency(energy[..., 1:, 1:]).mT).diagonal(dim1=-2, dim2=-1)
-    power, best = (of_one + of_both).max(dim=-1)
-    variance = energy.flatten(-2).sum(-1)
+    centred = neurons.double() - neurons.double().mean(-2, keepdim=True)
+    along_a = torch.einsum("ra,...abn->...rbn", basis, centred.unflatten(-2, (p, p)))
+    lines = (along_a.sum(-2) / p**0.5, basis @ along_a[..., 0, :, :])  # functions of a alone, and of b alone
+    of_one = [by_frequency(x[..., 1:, :].square().mT) for x in lines]
+    power, best = (of_one[0] + of_one[1] + _both_waves(along_a, basis)).max(dim=-1)
+    variance = centred.square().sum(-2)
     rounding = p * torch.finfo(neurons.dtype).eps
     varies = variance > rounding**2 * neurons.double().square().sum(-2)
     purity = power / torch.where(varies, variance, 1.0)
     return NeuronFrequencies(torch.where(varies, best + 1, 0), torch.where(varies, purity, 0.0))
+
+
+def _both_waves(along_a: Float[Tensor, "*stack row p neuron"], basis: Float[Tensor, "row p"]) -> Tensor:
+    """Energy of the products of a frequency's waves of a with its waves of b, `[*stack neuron freq]`."""
+    p = len(basis)
+    pairs = (p - 1) // 2  # frequencies with a cosine and a sine; p / 2 has a cosine alone
+    waves = basis[1 : 2 * pairs + 1].unflatten(0, (pairs, 2))
+    blocks = along_a[..., 1 : 2 * pairs + 1, :, :].unflatten(-3, (pairs, 2))
+    energy = (waves.unsqueeze(-3) @ blocks).square().sum((-3, -2)).mT
+    alone = [(basis[-1] @ along_a[..., -1, :, :]).square().unsqueeze(-1)] if p % 2 == 0 else []
+    return torch.cat([energy, *alone], dim=-1)
 
 
 def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: float = 0.25) -> Int[Tensor, " freq"]:

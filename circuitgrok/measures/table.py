@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from circuitgrok.measures.groups import GROUPS, SLOW, Checkpoints, key_frequencies, polar_columns
+from circuitgrok.measures.checkpoints import Checkpoints, key_frequencies
+from circuitgrok.measures.groups import GROUPS, SLOW
+from circuitgrok.polar.columns import polar_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
     from circuitgrok.runs import Run
 
 Tick = Callable[[int, int], None]
-_NUMBERS = 2**25  # neuron activations of the checkpoints that are taken together
+_NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
 
 
 def names_of_groups() -> tuple[str, ...]:
-    """The groups that can be measured: `polar`, which looks at the whole path, those of `GROUPS`, and `llc`."""
-    return ("polar", *GROUPS, "llc")
+    """The groups that can be measured: `polar` looks at the whole path, `updates` at what was recorded in training."""
+    return ("polar", *GROUPS, "updates", "llc")
 
 
 def quick_groups() -> tuple[str, ...]:
@@ -46,13 +48,14 @@ def measure_run(
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor or a frequency. The key
     frequencies are found once, at the run's last checkpoint, by the named rule, and kept along the run;
     `attrs` of the table records the set, the rule and the checkpoint. Losses here are over the p numbers
-    as classes ('=' is dropped), those of `run.history` over the classes that were trained on.
+    as classes ('=' is dropped), those of `run.history` over the classes that were trained on. Subtraction, products
+    and quotients are measured as the addition that they are (`tasks.operations`).
 
     Args:
         run: An opened run.
-        names: Groups to measure (`names_of_groups`); by default the quick ones, without hessian and llc.
+        names: Groups to measure (`names_of_groups`); by default the quick ones, without the slow ones.
         steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
-        rule: Rule that finds the key frequencies, a key of `groups.KEY_FREQUENCY_RULES`.
+        rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
@@ -72,8 +75,8 @@ def measure_run(
     key_freqs = key_frequencies(rule, run.at(run.steps[-1]), model, task)
     columns: dict[str, list[torch.Tensor]] = {}
     if "polar" in chosen:
-        columns |= {name: [value] for name, value in polar_columns(run.stack(at), at).items()}
-    size = max(1, _NUMBERS // (model.p**2 * model.d_mlp))
+        columns |= {name: [value] for name, value in polar_columns(run.stack(at), model, at).items()}
+    size = max(1, _NUMBERS // (len(task.inputs) * model.d_mlp))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
         here = Checkpoints(run.stack(at[i : i + size]), model, task, key_freqs)
@@ -82,8 +85,10 @@ def measure_run(
                 columns.setdefault(name, []).append(value)
         if tick:
             tick(min(i + size, len(at)), len(at))
-    table = pd.DataFrame({name: torch.cat(parts).numpy() for name, parts in columns.items()}, index=at)
+    table = pd.DataFrame({name: torch.cat(parts).double().numpy() for name, parts in columns.items()}, index=at)
     table.index.name = "step"
+    if "updates" in chosen:
+        table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
     table.attrs = {
         "run": run.name,
         "config": run.config.hash,

@@ -21,7 +21,7 @@ def activations(model: Transformer, params: Params, inputs: Tensor) -> dict[str,
     Args:
         model: The network's shape.
         params: One network.
-        inputs: Tokens `[pair, pos]`, any sequence of up to three tokens.
+        inputs: Tokens `[pair, pos]`, any sequence up to the network's length; `Transformer.tokens` of a task's inputs.
     """
     cache: dict[str, Tensor] = {}
     cache["hook_embed"] = params["embed.W_E"][inputs]
@@ -55,9 +55,11 @@ def _attention(model: Transformer, params: Params, at: str, x: Tensor, cache: di
         weight, bias = params[at + f"W_{letter.upper()}"], params[at + f"b_{letter.upper()}"]
         cache[at + f"hook_{letter}"] = einsum("bpd,hde->bphe", x, weight) + bias
     scores = einsum("bqhe,bkhe->bhqk", cache[at + "hook_q"], cache[at + "hook_k"]) / math.sqrt(model.d_head)
-    future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-    cache[at + "hook_attn_scores"] = scores.masked_fill(future, -torch.inf)
-    cache[at + "hook_pattern"] = cache[at + "hook_attn_scores"].softmax(-1)
+    unseen = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1) & model.causal
+    cache[at + "hook_attn_scores"] = scores.masked_fill(unseen, -torch.inf)
+    rate = model.attention_rate
+    softmax = cache[at + "hook_attn_scores"].softmax(-1)
+    cache[at + "hook_pattern"] = rate * softmax + (1 - rate) * (~unseen).to(scores.dtype)
     cache[at + "hook_z"] = einsum("bhqk,bkhe->bqhe", cache[at + "hook_pattern"], cache[at + "hook_v"])
     return einsum("bphe,hed->bpd", cache[at + "hook_z"], params[at + "W_O"]) + params[at + "b_O"]
 

@@ -7,6 +7,8 @@ and are spread over the pairs afterwards; in a one-layer network without LayerNo
 W_out W_U and W_O W_U are multiplied out once. It is the same function as the plain forward
 (`circuitgrok.models.activations`), which is kept as specification and test.
 
+Without '=', or with further layers that are not causal, there are fewer tables and more pairs.
+
 Everything takes one network, or a stack of networks with one more axis in front of every tensor.
 """
 
@@ -31,21 +33,31 @@ def last_position_logits(model: Transformer, params: Params, inputs: Tensor, ker
 
     Tokens are taken as (a, b, '=') without looking at the third; `Transformer.logits` checks it.
     """
+    return logits_of_streams(model, params, embedded(model, params, inputs), kernels)
+
+
+def embedded(model: Transformer, params: Params, inputs: Tensor) -> list[Rows]:
+    """The residual stream of each position before the first block."""
     p, W_E, W_pos = model.p, params["embed.W_E"], params["pos_embed.W_pos"]
-    tokens = W_E[..., :p, :]
-    first = Rows(tokens + W_pos[..., 0:1, :], inputs[..., 0])
-    second = Rows(tokens + W_pos[..., 1:2, :], inputs[..., 1])
-    last = Rows(W_E[..., p:, :] + W_pos[..., 2:3, :], None)
+    first = W_E[..., :p, :]
+    second = W_E[..., p : 2 * p, :] if model.own_tokens else first
+    streams = [Rows(first + W_pos[..., 0:1, :], inputs[..., 0]), Rows(second + W_pos[..., 1:2, :], inputs[..., 1])]
+    if model.equals:
+        streams.append(Rows(W_E[..., -1:, :] + W_pos[..., 2:3, :], None))
+    return streams
+
+
+def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], kernels: Kernels) -> Tensor:
+    """Logits of the last position from the stream of each position; to differentiate by what a position holds."""
     for layer in range(model.n_layers - 1):
         block = _Block(model, params, layer)
-        keys = [block.keys_values(s) for s in (first, second, last)]
-        first, second, last = (
-            block.after_attention(stream, keys[: i + 1]) for i, stream in enumerate((first, second, last))
-        )
+        keys = [block.keys_values(s) for s in streams]
+        seen = [keys[: i + 1] if model.causal else keys for i in range(len(streams))]
+        streams = [block.after_attention(stream, of) for stream, of in zip(streams, seen, strict=True)]
     block = _Block(model, params, model.n_layers - 1)
-    keys = [block.keys_values(s) for s in (first, second, last)]
+    keys, last = [block.keys_values(s) for s in streams], streams[-1]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
-    if model.normalization == "none" and model.n_layers == 1:
+    if model.normalization == "none" and model.n_layers == 1 and model.equals:
         z = kernels.weighted_values(block.attention(last, keys), [value for _, value in keys])
         skip = last.rows + block.bias("attn.b_O")
         return kernels.readout(
@@ -99,7 +111,7 @@ class _Block:
         return (query.spread().unflatten(-1, split) * key.spread().unflatten(-1, split)).sum(-1)
 
     def attention(self, stream: Rows, keys: list[tuple[Rows, Rows]]) -> list[Tensor]:
-        """Softmax of one position's scores over the positions it sees, for each of them `[pair head]`."""
+        """Attention of one position to each position it sees, `[pair head]`: the softmax, mixed with all ones."""
         query = stream.map(lambda x: self.heads(self.norm(x, "ln1"), "Q") / math.sqrt(self.model.d_head))
         scores = [self.scores(query, key) for key, _ in keys]
         highest = scores[0]
@@ -107,10 +119,11 @@ class _Block:
             highest = torch.maximum(highest, score)
         weights = [(score - highest.detach()).exp() for score in scores]
         total = sum(weights[1:], start=weights[0])
-        return [weight / total for weight in weights]
+        rate = self.model.attention_rate
+        return [weight / total for weight in weights] if rate == 1 else [w / total * rate + (1 - rate) for w in weights]
 
     def after_attention(self, stream: Rows, keys: list[tuple[Rows, Rows]]) -> Rows:
-        """The stream after the whole block. The first position sees itself alone and stays a table."""
+        """The stream after the whole block. A position that sees itself alone stays a table."""
         if len(keys) == 1:
             return stream.map(lambda x: self.after_mlp(x + self._through_O(keys[0][1].rows)))
         z = weighted_values(self.attention(stream, keys), [value for _, value in keys])

@@ -38,6 +38,15 @@ class Transformer(BaseModel):
     act: Literal["relu", "gelu"] = Field(default="relu", description="activation function of the neurons")
     normalization: Literal["none", "LN"] = Field(default="none", description="LayerNorm, for controls")
     d_vocab_out: Literal["p", "p+1"] = Field(default="p+1", description="classes: without or with '='")
+    equals: bool = Field(default=True, description="read (a, b, '=') and answer at '='; off: read (a, b), answer at b")
+    own_tokens: bool = Field(default=False, description="b has an embedding of its own, behind those of a")
+    causal: bool = Field(default=True, description="a position sees itself and those before it; off: all")
+    attention_rate: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="attention is this times the softmax, plus what is missing to 1 at every position alike",
+    )
     train_biases: tuple[BiasRole, ...] = Field(default=("mlp",), description="roles whose biases train (else zero)")
     allow_narrow_heads: bool = Field(default=False, description="let n_heads * d_head differ from d_model")
 
@@ -57,10 +66,30 @@ class Transformer(BaseModel):
         """Number of output classes as an integer: p or p + 1."""
         return self.p + (self.d_vocab_out == "p+1")
 
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens: the numbers, once or for each side, and '=' as the last where it is read."""
+        return self.p * (1 + self.own_tokens) + self.equals
+
+    @property
+    def n_positions(self) -> int:
+        """Length of the sequence: 3, or 2 without '='."""
+        return 2 + self.equals
+
+    def tokens(self, inputs: Int[Tensor, "*given pair 3"]) -> Int[Tensor, "*given pair pos"]:
+        """A task's (a, b, '=') as the tokens that the network reads.
+
+        Example:
+            >>> Transformer(p=5, own_tokens=True).tokens(torch.tensor([[1, 2, 5]]))
+            tensor([[ 1,  7, 10]])
+        """
+        shift = torch.tensor([0, self.p, self.p], device=inputs.device) * self.own_tokens
+        return (inputs + shift)[..., : self.n_positions]
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor, by name, in TransformerLens' order."""
         h, d, e, m = self.n_heads, self.d_model, self.d_head, self.d_mlp
-        shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (self.p + 1, d), "pos_embed.W_pos": (3, d)}
+        shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (self.n_tokens, d), "pos_embed.W_pos": (self.n_positions, d)}
         for layer in range(self.n_layers):
             attn, mlp = f"blocks.{layer}.attn.", f"blocks.{layer}.mlp."
             shapes |= {attn + f"W_{x}": (h, d, e) for x in "QKV"} | {attn + "W_O": (h, e, d)}
@@ -118,7 +147,8 @@ class Transformer(BaseModel):
             inputs: Tokens (a, b, '='), shared by the stack or `[stack, pair, 3]`.
 
         Raises:
-            ValueError: An input is not (a, b, '=') with a, b < p; for other sequences use `activations`.
+            ValueError: An input is not (a, b, '=') with a, b < p and '=' = p, also for a network that does not read
+                '='; for other sequences use `activations`.
         """
         from circuitgrok.models.forward import last_position_logits
 
@@ -141,7 +171,7 @@ class Transformer(BaseModel):
         return last_position_logits(self, params, inputs, fused(workspace, self.act))
 
     def activations(self, params: Params, inputs: Int[Tensor, "pair pos"]) -> dict[str, Tensor]:
-        """Every activation of one network under TransformerLens' hook names, at all positions."""
+        """Every activation of one network under TransformerLens' hook names, at all positions; inputs are `tokens`."""
         from circuitgrok.models.activations import activations
 
         return activations(self, params, inputs)

@@ -3,13 +3,14 @@
 A point theta of weight space is a norm r times a direction u, and a small step is d theta = dr u + r du with
 both parts orthogonal: |d theta|^2 = dr^2 + r^2 |du|^2. So a path has a radial length, the sum of |dr|, and an
 arc length, the sum of r times the angle turned, in the units of the weights. Each can be asked of all
-parameters together, of one part of the network (a role), or of one tensor.
+parameters together, of one part of the network (a role), of one tensor; of heads and neurons in `polar.parts`.
 
 Angles come from phi = 2 atan2(|u' - u|, |u' + u|) in float64. The arccosine of the inner product
 loses every angle below 1e-8, which is what neighbouring checkpoints are apart.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -109,7 +110,7 @@ def decompose(vector: Params, at: Params) -> Decomposition:
 
 
 class Polar(NamedTuple):
-    """The polar coordinates of a path, one entry per checkpoint; lengths in the units of the weights.
+    """The polar coordinates of a path, or of many side by side, by checkpoint; lengths in the units of the weights.
 
     Attributes:
         norm: r.
@@ -123,15 +124,15 @@ class Polar(NamedTuple):
         angular_speed: Radians per step over the interval that ends here; nan at the first checkpoint.
     """
 
-    norm: Float[Tensor, " ckpt"]
-    cos_start: Float[Tensor, " ckpt"]
-    angle_start: Float[Tensor, " ckpt"]
-    cos_end: Float[Tensor, " ckpt"]
-    angle_end: Float[Tensor, " ckpt"]
-    radial_distance: Float[Tensor, " ckpt"]
-    angular_distance: Float[Tensor, " ckpt"]
-    arc_length: Float[Tensor, " ckpt"]
-    angular_speed: Float[Tensor, " ckpt"]
+    norm: Float[Tensor, " ckpt *part"]
+    cos_start: Float[Tensor, " ckpt *part"]
+    angle_start: Float[Tensor, " ckpt *part"]
+    cos_end: Float[Tensor, " ckpt *part"]
+    angle_end: Float[Tensor, " ckpt *part"]
+    radial_distance: Float[Tensor, " ckpt *part"]
+    angular_distance: Float[Tensor, " ckpt *part"]
+    arc_length: Float[Tensor, " ckpt *part"]
+    angular_speed: Float[Tensor, " ckpt *part"]
 
 
 def polar_path(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
@@ -161,13 +162,43 @@ def polar_path(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
         >>> round(path["global"].arc_length[-1].item(), 9)  # radius 2, a quarter turn
         3.141592654
     """
-    _check_steps(stack, steps)
-    chords = {name: _chords(value) for name, value in stack.items() if bool(value.any())}
+    _check_steps(stack.values(), steps)
+    chords = {name: _chords(value.flatten(1)) for name, value in stack.items() if bool(value.any())}
+    if not chords:
+        raise ValueError("weights that are zero at every checkpoint have no direction")
     groups = {"global": list(chords)}
     groups |= {part: [name for name in chords if role(name) == part] for part in ROLES}
     groups |= {name: [name] for name in chords}
     joined = {group: _join([chords[name] for name in names]) for group, names in groups.items() if names}
     return {group: _polar(path, steps) for group, path in joined.items()}
+
+
+def joint_path(tensors: Sequence[Float[Tensor, "ckpt part _"]], steps: Int[Tensor, " step"]) -> Polar:
+    """Polar coordinates of the vectors that several tensors make up together, as many vectors as there are parts.
+
+    Args:
+        tensors: What each of them gives to the vector of each part, on its last axis.
+        steps: The training step of each checkpoint, increasing.
+
+    Returns:
+        `[ckpt part]` in each field. A vector that is zero at some checkpoint has no direction there: angles to it
+        are nan, and it adds nothing to the distances.
+
+    Raises:
+        ValueError: There are not as many steps as checkpoints, or they do not increase.
+
+    Example:
+        >>> weights = torch.tensor([[[3.0], [1.0]], [[6.0], [0.0]]])  # two checkpoints of two parts
+        >>> biases = torch.tensor([[[4.0], [0.0]], [[8.0], [1.0]]])
+        >>> path = joint_path([weights, biases], torch.tensor([0, 1]))
+        >>> path.norm.tolist(), path.angular_distance[1].round(decimals=4).tolist()
+        ([[5.0, 1.0], [10.0, 1.0]], [0.0, 1.5708])
+    """
+    _check_steps(tensors, steps)
+    at_once = max(1, _COLUMNS // max(tensor.shape[-1] for tensor in tensors))
+    blocks = zip(*(tensor.split(at_once, dim=1) for tensor in tensors), strict=True)
+    paths = [_polar(_join([_chords(tensor) for tensor in block]), steps) for block in blocks]
+    return Polar(*(torch.cat(field, dim=1) for field in zip(*paths, strict=True)))
 
 
 class _Chords(NamedTuple):
@@ -176,9 +207,9 @@ class _Chords(NamedTuple):
     The three are the first checkpoint, the last one, and the one before (for the first, itself).
     """
 
-    norm: Float[Tensor, " ckpt"]
-    apart: Float[Tensor, "3 ckpt"]  # |u' - u|^2
-    together: Float[Tensor, "3 ckpt"]  # |u' + u|^2
+    norm: Float[Tensor, " ckpt *part"]
+    apart: Float[Tensor, "3 ckpt *part"]  # |u' - u|^2
+    together: Float[Tensor, "3 ckpt *part"]  # |u' + u|^2
 
 
 def _others(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,16 +217,16 @@ def _others(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return rows[:1], rows[-1:], torch.cat([rows[:1], rows[:-1]])
 
 
-def _chords(tensor: Float[Tensor, "ckpt ..."]) -> _Chords:
+def _chords(tensor: Float[Tensor, "ckpt *part d"]) -> _Chords:
     """The chords of one tensor; where it is zero its direction is taken as zero."""
-    flat = tensor.flatten(1)
-    r = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
-    apart, together = torch.zeros(2, 3, len(r), dtype=torch.float64, device=r.device)
-    for block in flat.split(_COLUMNS, dim=1):
-        u = block.double() / torch.where(r > 0, r, 1.0)[:, None]
+    r = torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.float64)
+    apart, together = torch.zeros(2, 3, *r.shape, dtype=torch.float64, device=r.device)
+    columns = max(1, _COLUMNS // math.prod(r.shape[1:]))
+    for block in tensor.split(columns, dim=-1):
+        u = block.double().contiguous() / torch.where(r > 0, r, 1.0)[..., None]
         for i, other in enumerate(_others(u)):
-            apart[i] += torch.linalg.vector_norm(other - u, dim=1).square()
-            together[i] += torch.linalg.vector_norm(other + u, dim=1).square()
+            apart[i] += torch.linalg.vector_norm(other - u, dim=-1).square()
+            together[i] += torch.linalg.vector_norm(other + u, dim=-1).square()
     return _Chords(r, apart, together)
 
 
@@ -208,7 +239,7 @@ def _join(parts: Sequence[_Chords]) -> _Chords:
     """
     norms, apart, together = (torch.stack(field, dim=-1) for field in zip(*parts, strict=True))
     r = torch.linalg.vector_norm(norms, dim=-1)
-    here = norms / r[:, None]
+    here = norms / r[..., None]
     there = torch.stack([other.expand_as(here) for other in _others(here)])
     across, product = (there - here).square(), there * here
     return _Chords(r, (across + product * apart).sum(-1), (across + product * together).sum(-1))
@@ -217,6 +248,7 @@ def _join(parts: Sequence[_Chords]) -> _Chords:
 def _polar(path: _Chords, steps: Int[Tensor, " ckpt"]) -> Polar:
     start, end, turned = 2 * torch.atan2(path.apart.sqrt(), path.together.sqrt())
     r, gap = path.norm, turned[1:]
+    between = steps.diff().double().reshape(-1, *[1] * (r.ndim - 1))
     passed = torch.where((r[1:] == 0) | (r[:-1] == 0), 0.0, gap)
     return Polar(
         norm=r,
@@ -224,16 +256,16 @@ def _polar(path: _Chords, steps: Int[Tensor, " ckpt"]) -> Polar:
         angle_start=start,
         cos_end=end.cos(),
         angle_end=end,
-        radial_distance=_running(r.diff().abs()),
+        radial_distance=_running(r.diff(dim=0).abs()),
         angular_distance=_running(passed),
         arc_length=_running((r[1:] + r[:-1]) / 2 * passed),
-        angular_speed=torch.cat([torch.full_like(r[:1], torch.nan), gap / steps.diff().double()]),
+        angular_speed=torch.cat([torch.full_like(r[:1], torch.nan), gap / between]),
     )
 
 
-def _running(lengths: Float[Tensor, " interval"]) -> Float[Tensor, " ckpt"]:
+def _running(lengths: Float[Tensor, " interval *part"]) -> Float[Tensor, " ckpt *part"]:
     """Sums of the intervals up to each checkpoint, 0 at the first."""
-    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return torch.cat([lengths.new_zeros(1, *lengths.shape[1:]), lengths.cumsum(0)])
 
 
 def _tree(vector: Params | Tensor) -> Params:
@@ -250,11 +282,9 @@ def _check_names(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None
         raise ValueError(f"the vectors differ in their names: only one has {sorted(one.keys() ^ other.keys())}")
 
 
-def _check_steps(stack: Params, steps: Int[Tensor, " ckpt"]) -> None:
-    lengths = {len(value) for value in stack.values()}
+def _check_steps(tensors: Iterable[Tensor], steps: Int[Tensor, " ckpt"]) -> None:
+    lengths = {len(tensor) for tensor in tensors}
     if lengths != {len(steps)}:
         raise ValueError(f"steps must be one per checkpoint; got {len(steps)} for {sorted(lengths)} checkpoints")
     if not bool((steps.diff() > 0).all()):
         raise ValueError(f"steps must increase; got {steps.tolist()}")
-    if not any(bool(value.any()) for value in stack.values()):
-        raise ValueError("weights that are zero at every checkpoint have no direction")

@@ -1,12 +1,22 @@
-"""Addition modulo p: every pair (a, b), its label, and a seeded split that carries its own hash.
+"""Operations modulo p: every pair (a, b), its label, and a seeded split that carries its own hash.
 
-All p^2 pairs are always there, in the order a * p + b, because Fourier measures need the complete
-grid whatever split a loss is taken on. A split is drawn once from a stored seed by a named rule and
-never again. Addition commutes, so a test pair (a, b) whose mirror (b, a) is in the training set is
-easier than one whose mirror is not; `mirror_seen` keeps the two apart.
+All pairs of an operation's domain are always there, row by row, because Fourier measures need the complete
+grid whatever split a loss is taken on. The domain of addition and subtraction is all p^2 pairs, in the
+order a * p + b. Multiplication and division are those of the group of nonzero residues: p is prime, a and b
+run over 1..p - 1, so that there are (p - 1)^2 pairs, in the order (a - 1) * (p - 1) + (b - 1), and class 0
+is never right. `tasks.operations` shows how each is addition in disguise.
+
+Everything is drawn once from a stored seed and never again: the split by a named rule, random labels, and
+which training labels are replaced by a wrong one. In addition and multiplication a test pair (a, b) whose
+mirror (b, a) is in the training set is easier than one whose mirror is not, because both have one label;
+`mirror_seen` keeps the two apart.
+
+Source: Power et al. 2022 (arXiv:2201.02177), who divide with a = 0 too, p (p - 1) pairs, where the group
+has none; Zhang et al. 2017 (arXiv:1611.03530) for corrupted and random labels.
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +25,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 SplitRule = Literal["nanda", "randperm"]
+Operation = Literal["add", "subtract", "multiply", "divide", "random"]
 
 
 @dataclass(frozen=True)
@@ -27,10 +38,11 @@ class Task:
 
     Attributes:
         p: The modulus.
-        inputs: Tokens (a, b, '='), one row per pair in the order a * p + b; '=' is token p.
-        labels: (a + b) mod p.
+        inputs: Tokens (a, b, '='), one row per pair of the domain, row by row; '=' is token p.
+        labels: What is to be answered: (a + b) mod p, or the like; wrong where it has been corrupted.
         is_train: Which pairs are trained on; the others are the test set.
         split_hash: First 16 hex digits of the SHA-256 of `is_train`: equal hashes, equal splits.
+        operation: What is done to a and b.
     """
 
     p: int
@@ -38,11 +50,25 @@ class Task:
     labels: Int[Tensor, " pair"]
     is_train: Bool[Tensor, " pair"]
     split_hash: str
+    operation: Operation = "add"
+
+    @cached_property
+    def true_labels(self) -> Int[Tensor, " pair"]:
+        """What the operation gives for each pair, before any corruption; random labels are true as they are."""
+        if self.operation == "random":
+            return self.labels
+        return ANSWERS[self.operation](self.inputs[:, 0], self.inputs[:, 1], self.p)
+
+    @cached_property
+    def is_corrupted(self) -> Bool[Tensor, " pair"]:
+        """Which labels are wrong; only training pairs are."""
+        return self.labels != self.true_labels
 
     @cached_property
     def mirror_seen(self) -> Bool[Tensor, " pair"]:
         """Whether (b, a) is in the training set; for a = b this is whether the pair itself is."""
-        return self.is_train.view(self.p, self.p).T.reshape(-1)
+        side = len(operands(self.operation, self.p))
+        return self.is_train.view(side, side).T.reshape(-1)
 
     @property
     def n_train(self) -> int:
@@ -50,38 +76,61 @@ class Task:
         return int(self.is_train.sum())
 
     def where(self, split: str) -> Bool[Tensor, " pair"]:
-        """The pairs of a named split: train, test, all, test_mirror_seen or test_mirror_unseen."""
+        """The pairs of a named split.
+
+        Those are train, test, all, test_mirror_seen, test_mirror_unseen, train_clean and train_corrupted.
+        """
         masks = {
             "train": self.is_train,
             "test": ~self.is_train,
             "all": torch.ones_like(self.is_train),
             "test_mirror_seen": ~self.is_train & self.mirror_seen,
             "test_mirror_unseen": ~self.is_train & ~self.mirror_seen,
+            "train_clean": self.is_train & ~self.is_corrupted,
+            "train_corrupted": self.is_train & self.is_corrupted,
         }
         if split not in masks:
             raise ValueError(f"split must be one of {', '.join(masks)}; got {split!r}")
         return masks[split]
 
 
-def nanda_split(p: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
-    """Training mask of the progress-measures code: Python's shuffle of all pairs, the first int(f p^2).
+def operands(operation: Operation, p: int) -> range:
+    """The numbers that a and b run over: 1..p - 1 if they are multiplied or divided, else 0..p - 1."""
+    return range(1 if operation in ("multiply", "divide") else 0, p)
+
+
+def _divide(a: Tensor, b: Tensor, p: int) -> Tensor:
+    inverses = torch.tensor([0, *(pow(x, -1, p) for x in range(1, p))], device=b.device)
+    return a * inverses[b] % p
+
+
+ANSWERS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
+    "add": lambda a, b, p: (a + b) % p,
+    "subtract": lambda a, b, p: (a - b) % p,
+    "multiply": lambda a, b, p: a * b % p,
+    "divide": _divide,
+}
+
+
+def nanda_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """Training mask of the progress-measures code: Python's shuffle of all pairs, the first int(f n).
 
     Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code: `random.seed(seed)`, shuffle the
     row-major list of pairs.
     """
-    order = list(range(p * p))
+    order = list(range(n_pairs))
     random.Random(seed).shuffle(order)
-    return _mask(p, torch.tensor(order), frac_train)
+    return _mask(torch.tensor(order), frac_train)
 
 
-def randperm_split(p: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
-    """Training mask of the TransformerLens grokking demo: torch's randperm, the first int(f p^2)."""
-    return _mask(p, torch.randperm(p * p, generator=torch.Generator().manual_seed(seed)), frac_train)
+def randperm_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """Training mask of the TransformerLens grokking demo: torch's randperm, the first int(f n)."""
+    return _mask(torch.randperm(n_pairs, generator=torch.Generator().manual_seed(seed)), frac_train)
 
 
-def _mask(p: int, order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair"]:
-    is_train = torch.zeros(p * p, dtype=torch.bool)
-    is_train[order[: int(frac_train * p**2)]] = True
+def _mask(order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair"]:
+    is_train = torch.zeros(len(order), dtype=torch.bool)
+    is_train[order[: int(frac_train * len(order))]] = True
     return is_train
 
 
@@ -91,30 +140,82 @@ SPLITS: dict[SplitRule, Callable[[int, float, int], Tensor]] = {
 }
 
 
-class ModularAddition(BaseModel):
-    """The task (a + b) mod p in a config: `task()` draws it."""
+FORMULAS: dict[Operation, str] = {
+    "add": "a + b",
+    "subtract": "a - b",
+    "multiply": "a * b",
+    "divide": "a / b",
+    "random": "random labels",
+}
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class ModularAddition(BaseModel, frozen=True, extra="forbid"):
+    """The task (a + b) mod p in a config, or another operation on its tokens: `task()` draws it."""
 
     kind: Literal["modular_addition"] = "modular_addition"
-    p: int = Field(default=113, ge=3, description="modulus; any integer from 3, prime or not")
-    frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the p^2 pairs to train on")
+    p: int = Field(default=113, ge=3, description="modulus, from 3; prime if the operation multiplies or divides")
+    frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")
     data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
     split: SplitRule = Field(default="nanda", description="rule that draws the split")
+    operation: Operation = Field(default="add", description="what is done to a and b; random: labels without rule")
+    corrupted: float = Field(default=0.0, ge=0, le=1, description="share of the training pairs with a wrong label")
+    label_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of random and of corrupted labels")
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs of the domain: p^2, or (p - 1)^2 if they are multiplied or divided."""
+        return len(operands(self.operation, self.p)) ** 2
+
+    @property
+    def n_train(self) -> int:
+        """Number of training pairs."""
+        return int(self.frac_train * self.n_pairs)
+
+    @property
+    def n_corrupted(self) -> int:
+        """Number of training pairs with a wrong label: the share, rounded."""
+        return round(self.corrupted * self.n_train)
 
     @model_validator(mode="after")
-    def _both_sides_have_a_pair(self) -> "ModularAddition":
-        n_train = int(self.frac_train * self.p**2)
-        if not 0 < n_train < self.p**2:
+    def _group_is_there(self) -> "ModularAddition":
+        if self.operation in ("multiply", "divide") and any(self.p % d == 0 for d in range(2, math.isqrt(self.p) + 1)):
             raise ValueError(
-                f"frac_train must leave at least one pair on each side of the split: "
-                f"{self.frac_train} of {self.p**2} pairs is {n_train}"
+                f"p must be prime to {self.operation}: else some numbers from 1 to p - 1 have no inverse; got {self.p}"
             )
         return self
 
+    @model_validator(mode="after")
+    def _both_sides_have_a_pair(self) -> "ModularAddition":
+        if not 0 < self.n_train < self.n_pairs:
+            raise ValueError(
+                f"frac_train must leave at least one pair on each side of the split: "
+                f"{self.frac_train} of {self.n_pairs} pairs is {self.n_train}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _something_is_corrupted(self) -> "ModularAddition":
+        if self.corrupted and self.operation == "random":
+            raise ValueError(f"corrupted must be 0 for random labels, which have no wrong ones; got {self.corrupted}")
+        if self.corrupted and not self.n_corrupted:
+            raise ValueError(
+                f"corrupted must be 0 or reach one pair: {self.corrupted} of {self.n_train} training pairs rounds to 0"
+            )
+        return self
+
+    @property
+    def formula(self) -> str:
+        """The task in a line, such as a + b mod 113, for titles and tables.
+
+        >>> ModularAddition(p=7, operation="divide", corrupted=0.1).formula
+        'a / b mod 7, 10% of the labels corrupted'
+        """
+        wrong = f", {self.corrupted:.0%} of the labels corrupted" if self.corrupted else ""
+        return f"{FORMULAS[self.operation]} mod {self.p}{wrong}"
+
     def task(self) -> Task:
         """The task, drawn once and kept."""
-        return _modular_addition(self.p, self.frac_train, self.data_seed, self.split)
+        return _drawn(self)
 
 
 def modular_addition(p: int = 113, frac_train: float = 0.3, seed: int = 0, split: SplitRule = "nanda") -> Task:
@@ -138,9 +239,32 @@ def modular_addition(p: int = 113, frac_train: float = 0.3, seed: int = 0, split
 
 
 @lru_cache(maxsize=64)
-def _modular_addition(p: int, frac_train: float, seed: int, split: SplitRule) -> Task:
-    a, b = torch.meshgrid(torch.arange(p), torch.arange(p), indexing="ij")
-    inputs = torch.stack([a.flatten(), b.flatten(), torch.full((p * p,), p)], dim=1)
-    is_train = SPLITS[split](p, frac_train, seed)
+def _drawn(config: ModularAddition) -> Task:
+    p, operation = config.p, config.operation
+    numbers = torch.tensor(operands(operation, p))
+    a, b = (x.flatten() for x in torch.meshgrid(numbers, numbers, indexing="ij"))
+    is_train = SPLITS[config.split](config.n_pairs, config.frac_train, config.data_seed)
     digest = hashlib.sha256(bytes(is_train.tolist())).hexdigest()[:16]
-    return Task(p, inputs, (a + b).flatten() % p, is_train, digest)
+    generator = torch.Generator().manual_seed(config.label_seed)
+    if operation == "random":
+        labels = torch.randint(p, a.shape, generator=generator)
+    else:
+        true = ANSWERS[operation](a, b, p)
+        labels = _corrupted(true, is_train, config.n_corrupted, operands(operation, p), generator)
+    return Task(p, torch.stack([a, b, torch.full_like(a, p)], dim=1), labels, is_train, digest, operation)
+
+
+def _corrupted(
+    labels: Int[Tensor, " pair"], is_train: Bool[Tensor, " pair"], n: int, classes: range, generator: torch.Generator
+) -> Int[Tensor, " pair"]:
+    """The labels, n of the training pairs' replaced by any other class with equal probability.
+
+    Both draws are for all training pairs, so that with one seed a smaller n replaces some of the same labels
+    by the same ones.
+    """
+    train = is_train.nonzero().flatten()
+    order = torch.randperm(len(train), generator=generator)
+    shifts = torch.randint(1, len(classes), train.shape, generator=generator)
+    chosen, new = train[order[:n]], labels.clone()
+    new[chosen] = (labels[chosen] - classes.start + shifts[:n]) % len(classes) + classes.start
+    return new

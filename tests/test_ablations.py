@@ -1,0 +1,442 @@
+"""Ablations: against TransformerLens' hooks, on planted circuits, and where nothing may change."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+import pytest
+import torch
+from oracles import (
+    generator,
+    grid,
+    noise,
+    slow_cross_entropy,
+    slow_excluded_logits,
+    slow_restricted_logits,
+    sum_projector,
+    wave,
+)
+from torch import Tensor
+
+from circuitgrok.lens import to_bridge
+from circuitgrok.measures.ablations import (
+    ablation_scores,
+    ablations,
+    control_scores,
+    key_clusters,
+    sum_waves_alone,
+    without_attention,
+    without_head,
+    without_mlp,
+    without_neurons,
+    without_pattern,
+    without_skip,
+    without_sum_waves,
+)
+from circuitgrok.measures.opened import Opened, along, opened_network
+from circuitgrok.models.transformer import Transformer
+from circuitgrok.tasks.modular import Task, modular_addition
+from circuitgrok.tree import Params, combine, stack
+
+P = 7
+EPS = torch.finfo(torch.float64).eps
+SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
+FILLS = {"zero": torch.zeros_like, "mean": lambda part: part.mean(0).expand_as(part)}
+SHAPES = {
+    f"{n_layers}-{normalization}": Transformer(
+        p=P, n_layers=n_layers, n_heads=2, d_model=8, d_head=4, d_mlp=12, normalization=normalization
+    )
+    for n_layers in (1, 2)
+    for normalization in ("none", "LN")
+}
+
+
+def of(task: Task, splits: Sequence[str] = SPLITS) -> tuple[Tensor, Tensor]:
+    """A task's labels, and the pairs of some of its splits."""
+    return task.labels, torch.stack([task.where(split) for split in splits])
+
+
+def random_params(model: Transformer, seed: int = 0) -> Params:
+    """No tensor zero, biases and LayerNorm included, so that nothing can be dropped unseen."""
+    return {
+        name: noise(*shape, seed=seed + i) / model.d_model**0.5 + (1.0 if name.endswith(".w") else 0.0)
+        for i, (name, shape) in enumerate(model.shapes().items())
+    }
+
+
+def opened_at_random(model: Transformer) -> Opened:
+    return opened_network(random_params(model), model, modular_addition(p=model.p).inputs)
+
+
+def full_logits(opened: Opened) -> torch.Tensor:
+    return opened.read(opened.skip + opened.mlp)
+
+
+def close(ours, theirs, relative=1000 * EPS):
+    """Relative to the largest entry; by default to the rounding of a hundred sums of a dozen terms."""
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=relative * theirs.abs().max().item())
+
+
+# Through TransformerLens' hooks
+
+
+class Hooked:
+    """The same ablations as edits of hook values at the last position of the last block."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model, self.inputs = model, modular_addition(p=model.p).inputs
+        self.bridge = to_bridge(random_params(model), model)
+        self.at = f"blocks.{model.n_layers - 1}."
+
+    def logits(self, name, edit):
+        def hook(value, hook):
+            value = value.clone()
+            value[:, -1] = edit(value[:, -1])
+            return value
+
+        with torch.no_grad():
+            return self.bridge.run_with_hooks(self.inputs, fwd_hooks=[(self.at + name, hook)])[:, -1, : self.model.p]
+
+    def last(self, name):
+        with torch.no_grad():
+            return self.bridge.run_with_cache(self.inputs)[1][self.at + name][:, -1]
+
+
+@pytest.fixture(scope="module", params=SHAPES.values(), ids=list(SHAPES))
+def both(request) -> tuple[Opened, Hooked]:
+    return opened_at_random(request.param), Hooked(request.param)
+
+
+def agree(ours, by_hooks):
+    """To 1e-10 of the largest logit. Either side sums about a thousand rounded terms, which is 1e-13 or so."""
+    assert list(ours) == list(by_hooks)
+    for by, logits in ours.items():
+        close(logits, by_hooks[by], relative=1e-10)
+
+
+def masked(part, where, fill):
+    return torch.where(where, fill(part), part)
+
+
+@pytest.mark.parametrize("head", [0, 1])
+def test_without_a_head_agrees_with_hooks(both, head):
+    opened, hooked = both
+    mine = (torch.arange(2) == head)[:, None]
+    by_hooks = {by: hooked.logits("attn.hook_z", lambda z, f=f: masked(z, mine, f)) for by, f in FILLS.items()}
+    agree(without_head(opened, head), by_hooks)
+
+
+def test_without_neurons_agrees_with_hooks(both):
+    opened, hooked = both
+    mine = torch.arange(12) % 3 == 1
+    by_hooks = {by: hooked.logits("mlp.hook_post", lambda x, f=f: masked(x, mine, f)) for by, f in FILLS.items()}
+    agree(without_neurons(opened, mine), by_hooks)
+
+
+@pytest.mark.parametrize(
+    ("ablation", "name"), [(without_attention, "hook_attn_out"), (without_mlp, "hook_mlp_out")], ids=["attn", "mlp"]
+)
+def test_without_all_of_attention_or_mlp_agrees_with_hooks(both, ablation, name):
+    opened, hooked = both
+    agree(ablation(opened), {by: hooked.logits(name, fill) for by, fill in FILLS.items()})
+
+
+def test_without_the_skip_agrees_with_hooks(both):
+    opened, hooked = both
+    out, mid = hooked.last("hook_mlp_out"), hooked.last("hook_resid_mid")
+    by_hooks = {by: hooked.logits("hook_resid_post", lambda _, f=f: out + f(mid)) for by, f in FILLS.items()}
+    agree(without_skip(opened), by_hooks)
+
+
+def test_without_the_pattern_agrees_with_hooks(both):
+    opened, hooked = both
+
+    def with_pattern(fill):
+        def hook(value, hook):
+            value = value.clone()
+            value[:, :, -1] = fill(value[:, :, -1])
+            return value
+
+        hooks = [(hooked.at + "attn.hook_pattern", hook)]
+        with torch.no_grad():
+            return hooked.bridge.run_with_hooks(hooked.inputs, fwd_hooks=hooks)[:, -1, :P]
+
+    by_hooks = {
+        by: with_pattern(fill) for by, fill in {"uniform": lambda x: 0 * x + 1 / 3, "mean": FILLS["mean"]}.items()
+    }
+    agree(without_pattern(opened), by_hooks)
+
+
+@pytest.mark.parametrize("freqs", [[1], [2, 3], []])
+def test_sum_waves_taken_out_or_alone_agree_with_dense_projections_at_the_hook(both, freqs):
+    opened, hooked = both
+    project = sum_projector(P, freqs)
+    out = hooked.logits("mlp.hook_post", lambda x: x - project @ x)
+    agree(without_sum_waves(opened, torch.tensor(freqs, dtype=torch.long)), {"zero": out})
+    alone = hooked.logits("mlp.hook_post", lambda x: x.mean(0) + project @ x)
+    agree(sum_waves_alone(opened, torch.tensor(freqs, dtype=torch.long)), {"mean": alone})
+
+
+def test_a_modulus_that_is_even_has_a_highest_wave_without_a_sine():
+    model = Transformer(p=8, n_heads=1, d_model=8, d_head=8, d_mlp=12)
+    opened, hooked, project = opened_at_random(model), Hooked(model), sum_projector(8, [4])
+    out = hooked.logits("mlp.hook_post", lambda x: x - project @ x)
+    agree(without_sum_waves(opened, torch.tensor([4])), {"zero": out})
+
+
+# Planted circuits
+
+
+def planted_part(p: int, k: int, n: int) -> torch.Tensor:
+    """Logits of n neurons of one frequency: sum_j relu(cos(w a + f_j) + cos(w b + f_j)) cos(w c + 2 f_j)."""
+    a, b, c = grid(p, 3)
+    phases = [2 * math.pi * j / n for j in range(n)]
+    parts = [torch.relu(wave(k, a, p, f) + wave(k, b, p, f)) * wave(k, c, p, 2 * f) for f in phases]
+    return torch.stack(parts).sum(0).reshape(p * p, p)
+
+
+def planted_network(p: int, sizes: dict[int, int], n_stray: int = 2) -> tuple[Opened, list[int]]:
+    """A network of one uniform head whose neurons are those of `planted_part`, and strays; the frequency of each."""
+    d, n = 2 * p + 1, sum(sizes.values()) + n_stray
+    model = Transformer(p=p, n_heads=1, d_model=d, d_head=d, d_mlp=n, d_vocab_out="p")
+    params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in model.shapes().items()}
+    params["embed.W_E"].fill_diagonal_(1.0)  # a token of its own for each number and '=', then one place per class
+    params["blocks.0.attn.W_V"][0].fill_diagonal_(3.0)
+    params["blocks.0.attn.W_O"][0].fill_diagonal_(1.0)
+    params["unembed.W_U"][p + 1 :].fill_diagonal_(1.0)
+    x, of_neuron = torch.arange(p), [k for k, size in sizes.items() for _ in range(size)] + [0] * n_stray
+    phases = [2 * math.pi * j / size for size in sizes.values() for j in range(size)]
+    for j, phase in enumerate(phases):
+        params["blocks.0.mlp.W_in"][:p, j] = wave(of_neuron[j], x, p, phase)
+        params["blocks.0.mlp.W_out"][j, p + 1 :] = wave(of_neuron[j], x, p, 2 * phase)
+    params["blocks.0.mlp.W_in"][:p, len(phases) :] = noise(p, n_stray)
+    params["blocks.0.mlp.W_out"][len(phases) :, p + 1 :] = noise(n_stray, p, seed=1)
+    return opened_network(params, model, modular_addition(p=p).inputs), of_neuron
+
+
+FREQS, SIZES = torch.tensor([2, 5]), {2: 5, 5: 7}
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[Opened, torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
+    """The opened network, the frequency of each neuron, the logits of each frequency and those of the strays."""
+    opened, of_neuron = planted_network(13, SIZES)
+    parts = {k: planted_part(13, k, n) for k, n in SIZES.items()}
+    return opened, torch.tensor(of_neuron), parts, full_logits(opened) - sum(parts.values())
+
+
+def test_clusters_of_planted_frequencies_are_found_and_others_are_none(planted):
+    opened, of_neuron, _, _ = planted
+    assert torch.equal(key_clusters(opened, FREQS), of_neuron)
+    assert torch.equal(key_clusters(opened, torch.tensor([3, 5])), of_neuron * (of_neuron == 5))
+
+
+@pytest.mark.parametrize(("k", "other"), [(2, 5), (5, 2)])
+def test_without_a_planted_frequencys_neurons_its_logits_vanish_and_the_others_stay(planted, k, other):
+    opened, _, parts, stray = planted
+    ablated = ablations(opened, FREQS)[f"cluster {k}"](opened)
+    close(ablated["zero"], parts[other] + stray)
+    close(ablated["mean"], parts[k].mean(0) + parts[other] + stray)
+
+
+def test_without_the_neurons_of_no_cluster_the_planted_circuit_is_left(planted):
+    opened, _, parts, stray = planted
+    ablated = ablations(opened, FREQS)["no cluster"](opened)
+    close(ablated["zero"], parts[2] + parts[5])
+    close(ablated["mean"], parts[2] + parts[5] + stray.mean(0))
+
+
+def test_where_all_goes_through_the_neurons_their_waves_are_those_of_the_logits(planted):
+    opened, _, _, _ = planted
+    table, logits = ablations(opened, FREQS), full_logits(opened)
+    for k in (2, 5):
+        close(table[f"waves {k}"](opened)["zero"], slow_excluded_logits(logits, [k]))
+    close(table["key waves"](opened)["zero"], slow_excluded_logits(logits, [2, 5]))
+    close(table["other waves"](opened)["mean"], slow_restricted_logits(logits, [2, 5]))
+
+
+def test_a_skip_that_writes_nothing_is_not_missed_and_the_mlp_is_all_there_is(planted):
+    opened, _, _, _ = planted
+    for logits in without_skip(opened).values():
+        assert torch.equal(logits, full_logits(opened))
+    assert not without_mlp(opened)["zero"].any()
+    loss = ablation_scores(opened, *of(modular_addition(p=13)), FREQS)["mlp, zero"].loss
+    torch.testing.assert_close(loss, torch.full((5,), math.log(13), dtype=torch.float64), rtol=0, atol=4 * EPS)
+
+
+# Where nothing may change
+
+
+@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+def test_a_head_that_writes_nothing_is_not_missed_and_the_other_is(model):
+    params = random_params(model)
+    params[f"blocks.{model.n_layers - 1}.attn.W_O"][1] = 0.0
+    opened = opened_network(params, model, modular_addition(p=P).inputs)
+    for logits in without_head(opened, 1).values():
+        close(logits, full_logits(opened))
+    assert all((logits - full_logits(opened)).abs().max() > 1e-3 for logits in without_head(opened, 0).values())
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_a_pattern_that_is_uniform_can_be_made_so(rate):
+    model = Transformer.model_validate(SHAPES["1-none"].model_dump() | {"attention_rate": rate})
+    params = random_params(model) | {"blocks.0.attn.W_Q": torch.zeros(2, 8, 4, dtype=torch.float64)}
+    params["blocks.0.attn.b_Q"] = torch.zeros(2, 4, dtype=torch.float64)
+    opened = opened_network(params, model, modular_addition(p=P).inputs)
+    for logits in without_pattern(opened).values():
+        close(logits, full_logits(opened))
+
+
+def test_means_change_nothing_in_a_network_that_says_the_same_to_all_pairs():
+    model = SHAPES["2-LN"]
+    params = random_params(model)
+    params["embed.W_E"][:] = params["embed.W_E"][0].clone()
+    opened = opened_network(params, model, modular_addition(p=P).inputs)
+    for name, ablation in ablations(opened, torch.tensor([1, 3])).items():
+        for by, logits in ablation(opened).items():
+            if by == "mean" or name.startswith(("waves", "key waves")):
+                close(logits, full_logits(opened))
+
+
+def test_a_cluster_without_neurons_is_not_missed():
+    opened = opened_at_random(SHAPES["1-none"])
+    nobody = torch.zeros(12, dtype=torch.bool)
+    assert all(torch.equal(logits, full_logits(opened)) for logits in without_neurons(opened, nobody).values())
+
+
+@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+def test_weights_in_float32_give_the_same_logits_to_their_rounding(model):
+    exact, inputs, freqs = random_params(model), modular_addition(p=P).inputs, torch.tensor([1, 3])
+    rounded = combine(lambda x: x.float(), exact)
+    opened = [opened_network(params, model, inputs) for params in (rounded, exact)]
+    tables = [ablations(one, freqs) for one in opened]
+    for name, ablation in tables[0].items():
+        twin = tables[1][name](opened[1])
+        for by, logits in ablation(opened[0]).items():
+            assert logits.dtype == torch.float64
+            close(logits, twin[by], relative=1000 * torch.finfo(torch.float32).eps)
+
+
+# Scores
+
+
+def test_scores_are_loss_and_accuracy_of_the_ablated_logits_on_each_split():
+    opened, task, freqs = (
+        opened_at_random(SHAPES["1-none"]),
+        modular_addition(p=P, frac_train=0.5),
+        torch.tensor([1, 3]),
+    )
+    scores = ablation_scores(opened, *of(task), freqs)
+    names = set()
+    for part, ablation in ablations(opened, freqs).items():
+        for by, logits in ablation(opened).items():
+            names.add(f"{part}, {by}")
+            loss, accuracy = scores[f"{part}, {by}"]
+            right = logits.argmax(-1) == task.labels
+            for i, split in enumerate(SPLITS):
+                where = task.where(split)
+                assert loss[i].item() == pytest.approx(slow_cross_entropy(logits, task.labels, where), rel=1e-12)
+                assert accuracy[i].item() == pytest.approx(
+                    (right & where).sum().item() / where.sum().item(), rel=4 * EPS
+                )
+    assert set(scores) == names
+
+
+def test_names_depend_on_shape_and_key_frequencies_alone():
+    opened, task = opened_at_random(SHAPES["2-LN"]), modular_addition(p=P)
+    parts = "head 0|head 1|attention|cluster 1|cluster 3|no cluster|mlp|skip".split("|")
+    expected = {f"{part}, {by}" for part in parts for by in ("zero", "mean")} | {"pattern, uniform", "pattern, mean"}
+    expected |= {"waves 1, zero", "waves 3, zero", "key waves, zero", "other waves, mean"}
+    assert set(ablation_scores(opened, *of(task), torch.tensor([1, 3]))) == expected
+
+
+def test_a_split_without_pairs_scores_nan_and_nothing_else_does():
+    drawn = modular_addition(p=P, frac_train=0.5)
+    is_train = (drawn.is_train | drawn.mirror_seen).clone()  # both orders are trained on
+    task = Task(P, drawn.inputs, drawn.labels, is_train, drawn.split_hash)
+    opened, freqs = opened_at_random(SHAPES["1-none"]), torch.tensor([2])
+    for scores in (
+        ablation_scores(opened, *of(task), freqs),
+        control_scores(opened, *of(task), freqs, seed=0),
+    ):
+        for fields in scores.values():
+            for field in fields:
+                assert field.isnan().tolist() == [split == "test_mirror_seen" for split in SPLITS]
+
+
+def test_a_stack_scores_what_its_networks_score_one_by_one():
+    model, task, freqs = SHAPES["1-none"], modular_addition(p=P), torch.tensor([1, 2])
+
+    def measure(opened):
+        scores = ablation_scores(opened, *of(task), freqs)
+        return scores | control_scores(opened, *of(task), freqs, seed=3, n_draws=2)
+
+    each = [random_params(model, seed) for seed in (0, 100, 200)]
+    together = along(stack(each), model, task.inputs, measure)
+    for i, params in enumerate(each):
+        alone = measure(opened_network(params, model, task.inputs))
+        assert list(alone) == list(together)
+        for name, fields in alone.items():
+            for field, whole in zip(fields, together[name], strict=True):
+                assert torch.equal(whole[i], field), name
+
+
+# Controls
+
+
+def test_control_is_mean_and_spread_over_random_sets_of_the_clusters_sizes(planted):
+    opened, of_neuron, _, _ = planted
+    task, n = modular_addition(p=13), len(of_neuron)
+    control, draws = control_scores(opened, *of(task, ["test"]), FREQS, seed=5, n_draws=3), generator(5)
+    dealt = [of_neuron[torch.randperm(n, generator=draws)] for _ in range(3)]
+    for name, k in {"cluster 2": 2, "cluster 5": 5, "no cluster": 0}.items():
+        losses = []
+        for of_draw in dealt:
+            assert (of_draw == k).sum() == (of_neuron == k).sum()
+            post = torch.where(of_draw == k, opened.post.mean(0), opened.post)
+            changed = dataclasses.replace(opened, mlp=post @ opened.W_write + opened.b_write)
+            losses.append(slow_cross_entropy(full_logits(changed), task.labels, task.where("test")))
+        scores = control[f"random as {name}, mean"]
+        assert scores.loss.item() == pytest.approx(statistics.mean(losses), rel=1e-12)
+        assert scores.loss_std.item() == pytest.approx(statistics.stdev(losses), rel=1e-9)
+        assert statistics.stdev(losses) > 1e-3
+
+
+def test_if_all_neurons_are_in_one_cluster_every_random_set_is_that_cluster():
+    opened, _ = planted_network(13, {4: 5}, n_stray=0)
+    task, freqs = modular_addition(p=13), torch.tensor([4])
+    scores = ablation_scores(opened, *of(task), freqs)
+    control = control_scores(opened, *of(task), freqs, seed=0)
+    for by in ("zero", "mean"):
+        real, random = scores[f"cluster 4, {by}"], control[f"random as cluster 4, {by}"]
+        for mean, std, expected in ((random[0], random[1], real.loss), (random[2], random[3], real.accuracy)):
+            torch.testing.assert_close(mean, expected, rtol=4 * EPS, atol=0)
+            torch.testing.assert_close(std, torch.zeros_like(std), rtol=0, atol=8 * EPS)
+
+
+def test_equal_seeds_deal_alike_and_others_do_not(planted):
+    opened, _, _, _ = planted
+    task = modular_addition(p=13)
+    one, same, other = (control_scores(opened, *of(task, ["all"]), FREQS, seed=seed) for seed in (0, 0, 1))
+    name = "random as cluster 2, zero"
+    assert torch.equal(one[name].loss, same[name].loss)
+    assert not torch.equal(one[name].loss, other[name].loss)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("freqs", [[4], [0], [2, 2]])
+def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
+    opened, task = opened_at_random(SHAPES["1-none"]), modular_addition(p=P)
+    with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):
+        ablation_scores(opened, *of(task), torch.tensor(freqs))
+    with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):
+        control_scores(opened, *of(task), torch.tensor(freqs), seed=0)
+
+
+def test_one_draw_has_no_spread_and_is_refused():
+    opened, task = opened_at_random(SHAPES["1-none"]), modular_addition(p=P)
+    with pytest.raises(ValueError, match="n_draws of 2 or more; got 1"):
+        control_scores(opened, *of(task), torch.tensor([1]), seed=0, n_draws=1)

@@ -1,0 +1,229 @@
+"""Complexity: closed forms, planted waves, and least squares by a dense solver."""
+
+import math
+
+import pytest
+import torch
+from oracles import block_projector, grid, noise, planted_circuit, sum_projector, wave
+
+from circuitgrok.measures.complexity import (
+    direction_tuning,
+    effective_rank,
+    singular_directions,
+    spectral_entropy,
+    stable_rank,
+    wave_directions,
+    wave_shares,
+)
+from circuitgrok.measures.fourier import neuron_logit_spectrum
+
+SINE = -math.pi / 2
+
+
+def orthogonal(n, seed):
+    return torch.linalg.qr(noise(n, n, seed=seed)).Q
+
+
+def clock_network(p: int, freqs: list[int], gains: dict[int, float]):
+    """Neurons cos and sin w_k (a + b), mixed by a rotation; W_L turns them into gain * cos(w_k (a + b - c))."""
+    a, b = grid(p, 2)
+    waves = [(k, phase) for k in freqs for phase in (0.0, SINE)]
+    neurons = torch.stack([wave(k, a + b, p, phase).flatten() for k, phase in waves], dim=1)
+    W_L = torch.stack([gains[k] * wave(k, torch.arange(p), p, phase) for k, phase in waves])
+    turn = orthogonal(len(waves), seed=5)
+    return neurons @ turn, turn.T @ W_L
+
+
+# Entropies and ranks
+
+
+@pytest.mark.parametrize("n", [1, 2, 56])
+def test_entropy_of_equal_energies_is_the_logarithm_of_their_number_in_any_unit(n):
+    power = torch.zeros(60).double()
+    power[:n] = 1e-7
+    assert spectral_entropy(power).item() == pytest.approx(math.log(n), abs=1e-14)
+
+
+def test_entropy_agrees_with_a_loop_and_is_that_of_a_geometric_series():
+    power = noise(3, 8).square()
+    for value, row in zip(spectral_entropy(power).tolist(), power.tolist(), strict=True):
+        shares = [x / math.fsum(row) for x in row]
+        assert value == pytest.approx(-math.fsum(x * math.log(x) for x in shares), rel=1e-12)
+    halves = 0.5 ** torch.arange(1, 60).double()  # sum of k 2^-k is 2
+    assert spectral_entropy(halves).item() == pytest.approx(2 * math.log(2), abs=1e-14)
+
+
+def test_ranks_of_a_projection_are_its_rank_and_of_two_strengths_the_closed_form():
+    left, right = orthogonal(9, 0), orthogonal(9, 1)
+    projection = left[:, :4] @ left[:, :4].T
+    assert effective_rank(projection).item() == pytest.approx(4, rel=1e-12)
+    assert stable_rank(projection).item() == pytest.approx(4, rel=1e-12)
+    two = left[:, :2] @ torch.diag(torch.tensor([3.0, 1.0]).double()) @ right[:2]
+    shares = (0.9, 0.1)
+    assert effective_rank(two).item() == pytest.approx(math.prod(x**-x for x in shares), rel=1e-12)
+    assert stable_rank(two).item() == pytest.approx(10 / 9, rel=1e-12)
+
+
+def test_stable_rank_is_below_effective_rank_which_is_below_the_rank_and_scale_drops_out():
+    matrices = noise(20, 6, 4)
+    low, high = stable_rank(matrices), effective_rank(matrices)
+    assert (low > 1).all() and (low < high).all() and (high < 4).all()
+    torch.testing.assert_close(effective_rank(1e-6 * matrices.mT), high, rtol=1e-12, atol=0)
+
+
+def test_nothing_has_no_entropy_and_no_rank():
+    assert spectral_entropy(torch.zeros(4)).isnan()
+    assert effective_rank(torch.zeros(3, 4)).isnan() and stable_rank(torch.zeros(3, 4)).isnan()
+
+
+# Directions of W_L
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_along_the_directions_of_a_clock_the_neurons_are_sum_waves_of_its_frequency(k):
+    neurons, W_L = clock_network(13, [k], {k: 2.0})
+    for directions in (singular_directions(W_L, 2), wave_directions(W_L, torch.tensor([k]))):
+        freq, explained = direction_tuning(neurons, directions)
+        assert freq.tolist() == [k, k]
+        assert explained.tolist() == pytest.approx([1, 1], abs=1e-12)
+
+
+def test_leading_singular_directions_come_by_strength_and_wave_directions_in_the_order_asked():
+    neurons, W_L = clock_network(13, [2, 5, 6], {2: 1.0, 5: 3.0, 6: 2.0})
+    freq, explained = direction_tuning(neurons, singular_directions(W_L, 6))
+    assert freq.tolist() == [5, 5, 6, 6, 2, 2]
+    assert explained.tolist() == pytest.approx([1] * 6, abs=1e-12)
+    assert direction_tuning(neurons, wave_directions(W_L, torch.tensor([6, 2]))).freq.tolist() == [6, 6, 2, 2]
+
+
+@pytest.mark.parametrize("p", [7, 8])
+def test_the_share_explained_is_that_of_the_best_dense_projection(p):
+    neurons, directions = torch.relu(noise(p * p, 5)), noise(5, 4, seed=1)
+    freq, explained = direction_tuning(neurons, directions)
+    output = neurons @ directions
+    variance = (output - output.mean(0)).square().sum(0)
+    shares = torch.stack([(sum_projector(p, [k]) @ output).square().sum(0) / variance for k in range(1, p // 2 + 1)])
+    torch.testing.assert_close(explained, shares.amax(0), rtol=0, atol=1e-12)
+    assert freq.tolist() == (shares.argmax(0) + 1).tolist()
+
+
+def test_differences_and_products_are_not_explained_but_for_the_sum_in_them():
+    p = 13
+    a, b = grid(p, 2)
+    neurons = torch.stack([wave(3, a - b, p), wave(3, a, p) * wave(3, b, p), wave(3, a, p)]).reshape(3, -1).T
+    freq, explained = direction_tuning(neurons, torch.eye(3).double())
+    assert explained.tolist() == pytest.approx([0, 0.5, 0], abs=1e-12)
+    assert freq[1] == 3
+
+
+def test_along_a_random_direction_two_of_all_components_are_explained_for_each_frequency():
+    p, n = 13, 300
+    _, explained = direction_tuning(noise(p * p, n), torch.eye(n).double())
+    # The largest of 6 shares of about 2 / 168 of chi-square with 2 degrees: mean (1 + 1/2 + ... + 1/6) / 84.
+    mean, sd = sum(1 / i for i in range(1, 7)) / 84, math.sqrt(sum(1 / i**2 for i in range(1, 7))) / 84
+    assert abs(explained.mean().item() - mean) < 4 * sd / math.sqrt(n)
+
+
+def test_an_output_that_does_not_vary_has_no_frequency():
+    neurons = torch.ones(49, 2, dtype=torch.float32) * torch.tensor([0.1, 3.0])
+    freq, explained = direction_tuning(neurons, torch.eye(2))
+    assert freq.tolist() == [0, 0] and explained.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("p", [8, 13])
+def test_wave_directions_carry_the_energy_of_their_frequencies(p):
+    W_L, every = noise(6, p), torch.arange(1, p // 2 + 1)
+    directions = wave_directions(W_L, every)
+    assert directions.shape == (6, p - 1)
+    energy = [wave_directions(W_L, k[None]).square().sum().item() for k in every]
+    assert energy == pytest.approx(neuron_logit_spectrum(W_L, p).tolist(), rel=1e-12)
+
+
+def test_singular_directions_are_orthonormal_and_span_what_w_l_reads():
+    W_L = noise(9, 3) @ noise(3, 7, seed=1)
+    directions = singular_directions(W_L, 3)
+    torch.testing.assert_close(directions.T @ directions, torch.eye(3).double(), rtol=0, atol=1e-13)
+    torch.testing.assert_close(directions @ directions.T @ W_L, W_L, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [0, 8])
+def test_a_rank_that_w_l_does_not_have_is_refused(rank):
+    with pytest.raises(ValueError, match=rf"directions 1\.\.7; got a rank of {rank}"):
+        singular_directions(noise(9, 7), rank)
+
+
+def test_frequencies_out_of_range_are_refused():
+    with pytest.raises(ValueError, match=r"distinct integers in 1\.\.6 for p = 13"):
+        wave_directions(noise(4, 13), torch.tensor([7]))
+
+
+# Shares of the neurons' variance
+
+PLANTED = {
+    "sum": (lambda a, b, p: wave(2, a + b, p, 0.3), (0, 1, 0)),
+    "difference": (lambda a, b, p: wave(2, a - b, p, 0.3), (0, 0, 1)),
+    "single": (lambda a, b, p: wave(2, a, p, 0.3), (1, 0, 0)),
+    "product": (lambda a, b, p: wave(2, a, p, 0.3) * wave(2, b, p), (0, 0.5, 0.5)),
+    "polynomial": (lambda a, b, p: (1 + wave(2, a, p)) * (1 + wave(2, b, p)), (0.8, 0.1, 0.1)),
+    "two frequencies": (lambda a, b, p: wave(2, a, p) * wave(1, b, p), (0, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("p", [7, 8, 13])
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_waves_have_their_shares(name, p):
+    planted, expected = PLANTED[name]
+    a, b = grid(p, 2)
+    neurons = 3 + planted(a, b, p).reshape(-1, 1)
+    shares = wave_shares(neurons)
+    assert [share[1].item() for share in shares] == pytest.approx(expected, abs=1e-12)
+    assert sum(share.sum().item() for share in shares) == pytest.approx(sum(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("p", [7, 8])
+def test_shares_of_a_frequency_sum_to_its_block_and_sums_are_their_projection(p):
+    neurons = torch.relu(noise(p * p, 5))
+    shares, variance = wave_shares(neurons), (neurons - neurons.mean(0)).square().sum()
+    for k in range(1, p // 2 + 1):
+        block = (block_projector(p, k) @ neurons).square().sum() / variance
+        assert sum(share[k - 1].item() for share in shares) == pytest.approx(block.item(), rel=1e-11)
+        sums = (sum_projector(p, [k]) @ neurons).square().sum() / variance
+        assert shares.sums[k - 1].item() == pytest.approx(sums.item(), rel=1e-11)
+
+
+def test_the_logits_of_a_clock_are_sum_waves_in_proportion_to_their_energies():
+    logits = planted_circuit(13, [2], 2.0)[0] + planted_circuit(13, [6], 1.0)[0]
+    assert wave_shares(logits).sums.tolist() == pytest.approx([0, 0.8, 0, 0, 0, 0.2], abs=1e-12)
+
+
+def test_random_neurons_have_as_much_of_each_wave_as_it_has_components():
+    p, n = 13, 300
+    shares = wave_shares(noise(p * p, n))
+    for share, components in zip(shares, (4, 2, 2), strict=True):
+        expected = components / (p * p - 1)
+        sd = expected * math.sqrt(2 / (components * n))
+        assert ((share - expected).abs() < 4 * sd).all()
+
+
+def test_neurons_that_do_not_vary_have_no_shares():
+    assert all(share.isnan().all() for share in wave_shares(torch.zeros(49, 3)))
+
+
+# Stacks
+
+
+@pytest.mark.parametrize("p", [7, 8])
+def test_stacks_and_vmap_give_what_single_networks_give(p):
+    neurons, W_L, freqs = noise(3, p * p, 6), noise(3, 6, p, seed=1), torch.tensor([1, p // 2])
+
+    def measure(neurons, W_L):
+        directions = [singular_directions(W_L, 2), wave_directions(W_L, freqs)]
+        tuned = [number for direction in directions for number in direction_tuning(neurons, direction)]
+        whole = [effective_rank(W_L), stable_rank(W_L), spectral_entropy(neurons.square())]
+        return [*tuned, *whole, *wave_shares(neurons), directions[1]]
+
+    together, mapped = measure(neurons, W_L), torch.vmap(measure)(neurons, W_L)
+    for i in range(3):
+        for alone, stacked, by_vmap in zip(measure(neurons[i], W_L[i]), together, mapped, strict=True):
+            torch.testing.assert_close(stacked[i], alone, rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-12, atol=1e-12)

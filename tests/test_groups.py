@@ -1,0 +1,133 @@
+"""Groups of measures: each column is its public measure function on the weights of that step, for every operation."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny
+
+from circuitgrok.measures import (
+    activation_circuits,
+    attention,
+    circuits,
+    clock_pizza,
+    complexity,
+    controls,
+    memorization,
+    neurons,
+    scores,
+)
+from circuitgrok.measures.groups import N_CONTROLS, SEED
+from circuitgrok.measures.key_freqs import neuron_frequencies
+from circuitgrok.polar import orbits
+from circuitgrok.training import train
+
+
+@pytest.fixture(scope="module")
+def measured(finished):
+    return finished.measure()
+
+
+def logits_at(run, step):
+    """Of all pairs over the p numbers, by the plain forward."""
+    cache = run.config.model.activations(run.at(step), run.task.inputs)
+    return cache["logits"][:, -1, : run.config.model.p].double()
+
+
+def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_of_that_step(finished, measured):
+    """To the rounding of float32 weights where the network is run a second time."""
+    step, model, task = finished.steps[-1], finished.config.model, finished.task
+    params, row, freqs = finished.at(step), measured.loc[step], torch.tensor(measured.attrs["key_freqs"])
+    cache = model.activations(params, task.inputs)
+    post, logits = cache["blocks.0.mlp.hook_post"][:, -1], logits_at(finished, step)
+    W_L = params["blocks.0.mlp.W_out"].double() @ params["unembed.W_U"].double()[:, : model.p]
+    tuned = neuron_frequencies(post)
+    pattern = cache["blocks.0.attn.hook_pattern"][:, :, -1]
+    scored = cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
+    heads = attention.head_tuning(scored[..., 0] - scored[..., 1])
+    parts = memorization.parts_of(logits, freqs)
+    credit = memorization.credit(memorization.by_pair(parts, task.labels), task.is_train)
+    forms = clock_pizza.logit_forms(logits, freqs)
+    least = orbits.orbit_minimal_norm(params, model).total
+    margins = memorization.mean_margins(parts, task.labels, task.is_train)
+    circuit = activation_circuits.neuron_circuit(post, W_L, logits, freqs)
+    alone = activation_circuits.restricted_losses(circuit, task.labels).together
+    expected = {
+        "neuron_purity": tuned.purity.mean(),
+        "pure_neurons": neurons.in_cluster(tuned).double().mean(),
+        "neuron_share[sums]": complexity.wave_shares(post).sums[freqs - 1].sum(),
+        "direction_fve_min": complexity.direction_tuning(post, complexity.wave_directions(W_L, freqs))[1].min(),
+        "attention[head 1, a]": attention.attention_mass(pattern)[1, 0],
+        "attention_entropy[head 0]": attention.attention_entropy(pattern)[0],
+        "head_fve[head 1]": heads.frac_explained[1],
+        "head_freq[head 1]": heads.freq[1].double(),
+        "pairs_rest_only[train]": credit.rest_only,
+        "efficiency[rest]": memorization.efficiency(margins, least).rest,
+        "distance_irrelevance": clock_pizza.distance_irrelevance(logits, task.labels),
+        "circularity": clock_pizza.circularity(params["embed.W_E"], model.p),
+        "frac_pizza": forms.pizza.sum(),
+        "restricted_act_loss[test]": alone[~task.is_train].mean(),
+        "effective_rank[W_L]": complexity.effective_rank(W_L),
+    }
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), name
+
+
+def test_random_sets_of_frequencies_are_the_control_of_the_key_set(finished, measured):
+    step, task = finished.steps[-1], finished.task
+    logits, keys = logits_at(finished, step), torch.tensor(measured.attrs["key_freqs"])
+    sets = controls.random_sets(keys, task.p, N_CONTROLS, SEED)
+    losses = [circuits.restricted_loss(logits, task.labels, one, task.where("all")).item() for one in sets]
+    row = measured.loc[step]
+    assert row["restricted_loss_random"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert row["restricted_loss_random_sd"] == pytest.approx(np.std(losses, ddof=1), rel=1e-3, abs=1e-6)
+
+
+def test_ablations_are_a_group_of_their_own(finished):
+    table = finished.measure(["ablations"], steps=[24])
+    assert {"loss[head 1, mean, test]", "accuracy[skip, zero, train]"} <= set(table.columns)
+    whole = finished.measure(["circuits"], steps=[24])
+    none = [
+        name for name in table.columns.astype(str) if name.startswith("loss[cluster") and name.endswith("zero, test]")
+    ]
+    empty = [n for n in none if finished.measure(["neurons"], [24])[f"cluster_size[{n.split()[1][:-1]}]"].item() == 0]
+    for name in empty:  # a cluster without neurons takes nothing away
+        assert table[name].item() == pytest.approx(whole["loss[test]"].item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("operation", ["subtract", "multiply", "divide", "random"])
+def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, operation):
+    [run] = train([tiny(operation=operation, steps=8)], tmp_path, names=["run"])
+    table, task = run.measure(), run.task
+    first = int(operation in ("multiply", "divide"))
+    for step in run.steps:
+        with torch.no_grad():
+            logits = run.config.model.logits(run.at(step), task.inputs)[:, first : task.p].double()
+        for split in ("train", "test"):
+            where = task.where(split)
+            loss = scores.cross_entropy(logits, task.labels - first, where).item()
+            assert table.loc[step, f"loss[{split}]"] == pytest.approx(loss, rel=1e-4)
+            accuracy = scores.accuracy(logits, task.labels - first, where).item()
+            assert table.loc[step, f"accuracy[{split}]"] == pytest.approx(accuracy, abs=1e-12)
+    assert max(table.attrs["key_freqs"]) <= (task.p - first) // 2
+    columns = [
+        name
+        for name in table.columns.astype(str)
+        if name.startswith(("restricted", "excluded", "frac_", "neuron", "distance"))
+    ]
+    assert table[columns].notna().all().all()
+
+
+def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, finished, measured):
+    assert not [name for name in measured.columns.astype(str) if name.startswith("label_fit")]
+    [run] = train([tiny(corrupted=0.2, steps=8)], tmp_path, names=["run"])
+    table, task = run.measure(["memorization"]), run.task
+    logits = logits_at(run, 8)
+    wrong = task.is_train & task.is_corrupted
+    assert table.loc[8, "label_fit[corrupted]"] == scores.accuracy(logits, task.labels, wrong).item()
+    assert table.loc[8, "label_fit[corrected]"] == scores.accuracy(logits, task.true_labels, wrong).item()
+
+
+def test_updates_are_in_the_table_where_they_were_recorded(finished, measured):
+    line = finished.updates.loc[8]
+    assert measured.loc[8, "update_radial[decay]"] == line["update_radial[decay]"]
+    assert finished.measure(["updates"], steps=[8, 24]).index.tolist() == [8, 24]

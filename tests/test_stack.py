@@ -1,0 +1,55 @@
+"""Where a run starts: drawn weights, or a checkpoint of another run times the alphas."""
+
+import pytest
+import torch
+from tiny import tiny
+
+from circuitgrok import tree
+from circuitgrok.runs import RunError
+from circuitgrok.stack import initial_weights
+from circuitgrok.training import train
+
+
+@pytest.fixture
+def source(tmp_path):
+    return train([tiny(precision="float64")], tmp_path, names=["source"])[0]
+
+
+def test_a_run_starts_from_a_checkpoint_of_another_run_bit_for_bit(source):
+    weights = initial_weights(tiny(precision="float64", start=f"{source.path}@16"))
+    assert all(torch.equal(weights[name], value) for name, value in source.at(16).items())
+
+
+def test_alphas_stretch_what_is_started_from(source):
+    config = tiny(precision="float64", start=f"{source.path}@16", alpha=2.0, alpha_mlp=3.0)
+    weights = initial_weights(config)
+    for name, value in source.at(16).items():
+        factor = 6.0 if tree.role(name) == "mlp" else 2.0
+        assert torch.equal(weights[name], factor * value)
+
+
+def test_training_on_from_a_checkpoint_forgets_the_optimizer_and_records_where_it_came_from(source, tmp_path):
+    [run] = train([tiny(precision="float64", start=f"{source.path}@16", steps=8)], tmp_path / "on", names=["on"])
+    assert all(torch.equal(run.at(0)[name], value) for name, value in source.at(16).items())
+    assert run.manifest["start"]["digest"] == source.index[16]
+    assert run.manifest["start"]["norm"] == tree.norm(source.at(16)).item()
+
+
+def test_a_source_that_changed_since_is_refused(source, tmp_path):
+    config = tiny(precision="float64", start=f"{source.path}@16", steps=8)
+    train([config], tmp_path / "on", names=["on"])
+    index = source.path / "index.jsonl"
+    other = train([tiny(precision="float64", seed=5)], tmp_path / "other", names=["run"])[0]
+    for name in ("index.jsonl", "step_000000016.safetensors"):
+        (source.path / name).write_bytes((other.path / name).read_bytes())
+    assert index.exists()
+    with pytest.raises(RunError, match="started from a checkpoint that is another by now"):
+        train([config], tmp_path / "on", names=["on"])
+
+
+@pytest.mark.parametrize(("step", "said"), [(3, "no checkpoint at step 3; the nearest are"), (16, "another shape")])
+def test_a_start_that_is_not_there_or_does_not_fit_is_refused_before_any_work(source, tmp_path, step, said):
+    config = tiny(start=f"{source.path}@{step}", d_mlp=16 if step == 3 else 32)
+    with pytest.raises(RunError, match=said):
+        train([config], tmp_path / "on", names=["on"])
+    assert not (tmp_path / "on" / "on" / "config.json").exists()

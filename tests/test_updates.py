@@ -1,0 +1,154 @@
+"""The applied update: parts that add up, a hand-made Adam, closed forms of what each part does to norm and angle."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from oracles import noise
+from tiny import tiny
+
+from circuitgrok import tree
+from circuitgrok.polar.path import angle
+from circuitgrok.polar.updates import adam_gradient_part, update_columns
+from circuitgrok.stack import Stack, forward, new_stack, update, watched_update
+from circuitgrok.training import train
+
+EPS = torch.finfo(torch.float64).eps
+
+
+def weights(seed: int, runs: int = 2) -> tree.Params:
+    drawn = {"embed.W_E": noise(runs, 3, 4, seed=seed), "unembed.W_U": noise(runs, 4, 3, seed=seed + 1)}
+    return {name: value.double() for name, value in drawn.items()}
+
+
+def test_a_step_along_the_weights_is_all_radial_and_one_across_them_all_tangential():
+    at = weights(0)
+    along = {name: -0.1 * value for name, value in at.items()}
+    drawn = weights(2)
+    slope = tree.dot(drawn, at, axes=1) / tree.dot(at, at, axes=1)
+    across = {name: drawn[name] - slope.view(-1, 1, 1) * at[name] for name in at}
+    columns = update_columns(at, drawn, {"decay": along, "gradient": across})
+    r = tree.norm(at, axes=1)
+    torch.testing.assert_close(columns["update_radial[decay]"], -0.1 * r, rtol=16 * EPS, atol=0)
+    assert (columns["update_tangential[decay]"] <= 16 * EPS * r).all()
+    assert (columns["update_radial[gradient]"].abs() <= 16 * EPS * r).all()
+    torch.testing.assert_close(columns["update_tangential[gradient]"], tree.norm(across, axes=1), rtol=16 * EPS, atol=0)
+
+
+def test_radial_and_tangential_give_the_new_norm_and_the_angle_between_the_weights():
+    at, step = weights(0), {name: 0.3 * value for name, value in weights(5).items()}
+    columns = update_columns(at, step, {"gradient": step})
+    after = {name: at[name] + step[name] for name in at}
+    r = tree.norm(at, axes=1)
+    grown = torch.hypot(r + columns["update_radial[applied]"], columns["update_tangential[applied]"])
+    torch.testing.assert_close(grown, tree.norm(after, axes=1), rtol=16 * EPS, atol=0)
+    for run in range(2):
+        turned = angle({k: v[run] for k, v in at.items()}, {k: v[run] for k, v in after.items()})
+        assert columns["update_angle"][run].item() == pytest.approx(turned.item(), rel=64 * EPS)
+
+
+def test_plain_gradient_descent_has_the_angular_rate_lr_over_squared_norm():
+    at, gradient, lr = weights(0), weights(3), 0.01
+    columns = update_columns(at, gradient, {"gradient": {name: -lr * value for name, value in gradient.items()}})
+    expected = lr / tree.dot(at, at, axes=1)
+    torch.testing.assert_close(columns["angular_rate"], expected, rtol=64 * EPS, atol=0)
+    embed = {"embed.W_E": at["embed.W_E"]}
+    torch.testing.assert_close(
+        columns["angular_rate[embed]"], lr / tree.dot(embed, embed, axes=1), rtol=64 * EPS, atol=0
+    )
+
+
+def test_cosine_of_descent_is_one_where_descent_only_stretches():
+    at = weights(0)
+    gradient = {"embed.W_E": -2 * at["embed.W_E"], "unembed.W_U": 0.5 * at["unembed.W_U"]}
+    columns = update_columns(at, gradient, {})
+    torch.testing.assert_close(columns["cos_descent[embed.W_E]"], torch.ones(2).double(), rtol=8 * EPS, atol=0)
+    torch.testing.assert_close(columns["cos_descent[unembed.W_U]"], -torch.ones(2).double(), rtol=8 * EPS, atol=0)
+
+
+def test_gradient_part_is_the_difference_of_two_adam_steps_with_and_without_the_gradient_in_the_first_moment():
+    g, m, v, t = noise(1, 7, seed=0).double(), noise(1, 7, seed=1).double(), noise(1, 7, seed=2).double().square(), 9
+    v_new = 0.98 * v + 0.02 * g.square()
+
+    def step(first_moment: torch.Tensor) -> torch.Tensor:
+        return -0.1 * first_moment / (1 - 0.9**t) / ((v_new / (1 - 0.98**t)).sqrt() + 1e-8)
+
+    part = adam_gradient_part(g, v_new, lr=0.1, beta1=0.9, beta2=0.98, eps=1e-8, t=t)
+    torch.testing.assert_close(part, step(0.9 * m + 0.1 * g) - step(0.9 * m), rtol=0, atol=1e-14)
+
+
+def test_parts_with_other_tensors_are_refused():
+    with pytest.raises(ValueError, match=r"part 'decay' and the weights differ in their tensors: \['unembed.W_U'\]"):
+        update_columns(weights(0), weights(1), {"decay": {"embed.W_E": noise(2, 3, 4).double()}})
+
+
+# --- in the loop ------------------------------------------------------------------------------------
+
+LEAVES = {"precision": "float64", "weight_decay": 0.7, "lr": 0.01, "warmup": 0}
+
+
+def stepped(how, n: int = 4, **leaves: Any) -> tuple[Stack, list[dict[str, float]], torch.Tensor]:
+    """A stack after n steps, what the last said of itself, and the weights before it."""
+    stack = new_stack([tiny(seed=seed, **(LEAVES | leaves)) for seed in range(2)])
+    lines, before = [], stack.flat.clone()
+    for step in range(n):
+        _, losses = forward(stack)
+        before = stack.flat.clone()
+        lines = how(stack, losses, step) or []
+    return stack, lines, before
+
+
+@pytest.mark.parametrize("leaves", [{}, {"fixed_norm": True}, {"fixed_direction": True}, {"precision": "float32"}])
+def test_watching_changes_no_bit(leaves):
+    watched, _, _ = stepped(watched_update, **leaves)
+    plain, _, _ = stepped(update, **leaves)
+    assert torch.equal(watched.flat, plain.flat)
+
+
+def test_parts_of_a_real_step_add_up_and_decay_is_exactly_the_rate_times_the_norm():
+    stack, lines, before = stepped(watched_update)
+    moved = stack.flat - before
+    for run, line in enumerate(lines):
+        r = before[run].norm()
+        radial = torch.dot(moved[run], before[run]) / r
+        total = sum(line[f"update_radial[{part}]"] for part in ("gradient", "momentum", "decay", "constraint"))
+        scale = sum(abs(line[f"update_radial[{part}]"]) for part in ("gradient", "momentum", "decay"))
+        # a difference of weights is exact to an epsilon of the weights, and there are about 300 of them
+        assert total == pytest.approx(radial.item(), abs=300 * EPS * r.item())
+        assert line["update_radial[applied]"] == pytest.approx(radial.item(), abs=300 * EPS * r.item()) and scale > 0
+        assert line["update_radial[decay]"] == pytest.approx(-0.01 * 0.7 * r.item(), rel=1e-10)
+        assert line["update_tangential[decay]"] < 1e-12 * r.item()
+
+
+def test_first_step_has_no_momentum_and_later_ones_have():
+    (first, *_), (later, *_) = stepped(watched_update, n=1)[1], stepped(watched_update, n=4)[1]
+    assert first["update_tangential[momentum]"] < 1e-10 * first["update_tangential[gradient]"]
+    assert later["update_tangential[momentum]"] > 0.1 * later["update_tangential[gradient]"]
+
+
+def test_on_the_sphere_the_constraint_takes_back_what_the_rest_adds_to_the_norm():
+    stack, lines, before = stepped(watched_update, fixed_norm=True)
+    for run, line in enumerate(lines):
+        r = before[run].norm().item()
+        grown = math.hypot(r + line["update_radial[applied]"], line["update_tangential[applied]"])
+        assert grown == pytest.approx(r, rel=1e-12) and abs(line["update_radial[constraint]"]) > 1e-4 * r
+
+
+def test_along_a_ray_nothing_turns():
+    _, lines, before = stepped(watched_update, fixed_direction=True)
+    for line in lines:
+        assert line["update_angle"] < 1e-12 and abs(line["update_radial[applied]"]) > 1e-6
+    assert torch.isfinite(before).all()
+
+
+def test_every_checkpoint_but_the_last_has_its_line_in_the_runs_file(tmp_path):
+    [run] = train([tiny(warmup=0)], tmp_path, names=["run"])
+    assert run.updates.index.tolist() == run.steps[:-1]
+    at, after = run.steps[0], run.steps[1]
+    assert (at, after) == (0, 1)  # neighbouring steps: the line is about exactly this difference
+    moved = tree.norm({name: run.at(1)[name].double() - value.double() for name, value in run.at(0).items()})
+    line = run.updates.iloc[0].to_dict()
+    recorded = math.hypot(line["update_radial[applied]"], line["update_tangential[applied]"])
+    assert recorded == pytest.approx(moved.item(), rel=1e-6)  # float32 weights, steps of 1e-2
+    assert math.isnan(line["cos_descent[blocks.0.mlp.b_in]"])  # a bias of zero has no direction
