@@ -33,8 +33,8 @@ SEEDS = [0, 1, 2, 3, 4, 5]
 QUESTION = "Does the radial direction carry memorisation and do the angular ones carry generalisation?"
 ARMS = {
     "free": ({}, figures.BLUE),
-    "angular only": ({"fixed_norm": True, "weight_decay": 0.0}, figures.RED),
-    "angular only, after": ({"fixed_norm": True, "weight_decay": 0.0, "norm_from_step": 250}, figures.ORANGE),
+    "angular only": ({"fixed_norm": True}, figures.RED),
+    "angular only, after": ({"fixed_norm": True, "norm_from_step": 250}, figures.ORANGE),
     "radial only, after": ({"fixed_direction": True, "direction_from_step": 250}, figures.PURPLE),
 }
 FACTORS = torch.logspace(-1, 1, 21, base=4.0)  # of the norm, along a ray
@@ -331,10 +331,11 @@ def main() -> None:
     censored = table[table["grokked_by"].isna()].groupby("arm")
     notes = [
         f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.model.d_model}, d_mlp "
-        f"{base.model.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g} (none where "
-        f"the norm is held); base init {base.init.scheme} at α = 1, ‖θ₀‖ = {table['r0'].mean():.2f}. Seeds {seeds}; "
-        f"{steps} steps; the later arms are free until step {switch}. An event counts once it holds at {HOLD + 1} "
-        "evaluations in a row; a memorised checkpoint is the last one by then, or by the switch if that is later.",
+        f"{base.model.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g} (where the "
+        f"norm is held, rescaling undoes it); base init {base.init.scheme} at α = 1, ‖θ₀‖ = {table['r0'].mean():.2f}. "
+        f"Seeds {seeds}; {steps} steps; the later arms are the free runs until step {switch}. An event counts once it "
+        f"holds at {HOLD + 1} evaluations in a row; a memorised checkpoint is the last one by then, or by the switch "
+        "if that is later.",
         "Share of direction in the variance over transplants by grain, with jackknife intervals over seeds. "
         + "; ".join(shares) + f". Transplants among {n} checkpoints of each free run.",
         f"T_grok of the free runs: {_times(table, 'free')}; angular only, after memorising: "

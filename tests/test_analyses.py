@@ -69,6 +69,16 @@ def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 11
 
 
+def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_order(tmp_path):
+    run_quick("phases_of_grokking", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table["seed"]) == {0, 1} and {"norm", "embedding: Gini", "rule excluded_minimum"} <= set(table["what"])
+    assert table["step"].dropna().between(0, 300).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 8
+    assert "Half-way in units of T_grok" in verdict and "Phases by memorisation" in verdict
+
+
 def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_path):
     run_quick("does_the_sphere_prevent_memorising", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

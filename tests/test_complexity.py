@@ -13,9 +13,9 @@ from circuitgrok.measures.complexity import (
     spectral_entropy,
     stable_rank,
     wave_directions,
-    wave_shares,
 )
 from circuitgrok.measures.fourier import neuron_logit_spectrum
+from circuitgrok.measures.tuning import wave_shares
 
 SINE = -math.pi / 2
 

@@ -34,9 +34,9 @@ from circuitgrok.measures.key_freqs import (
     embed_energy,
     logit_energy,
     neuron_argmax,
-    neuron_frequencies,
     wl_energy,
 )
+from circuitgrok.measures.tuning import neuron_frequencies
 
 EPS = torch.finfo(torch.float64).eps
 MODULI = [3, 4, 5, 8, 9, 12, 13, 15, 16, 113]  # prime, odd composite, even, power of two

@@ -17,7 +17,7 @@ from circuitgrok.measures import (
     scores,
 )
 from circuitgrok.measures.groups import N_CONTROLS, SEED
-from circuitgrok.measures.key_freqs import neuron_frequencies
+from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
 from circuitgrok.training import train
 
@@ -45,7 +45,7 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
     scored = cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
     heads = attention.head_tuning(scored[..., 0] - scored[..., 1])
     parts = memorization.parts_of(logits, freqs)
-    credit = memorization.credit(memorization.by_pair(parts, task.labels), task.is_train)
+    credit = memorization.credit(memorization.answered_right(parts, task.labels), task.is_train)
     forms = clock_pizza.logit_forms(logits, freqs)
     least = orbits.orbit_minimal_norm(params, model).total
     margins = memorization.mean_margins(parts, task.labels, task.is_train)
@@ -54,7 +54,7 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
     expected = {
         "neuron_purity": tuned.purity.mean(),
         "pure_neurons": neurons.in_cluster(tuned).double().mean(),
-        "neuron_share[sums]": complexity.wave_shares(post).sums[freqs - 1].sum(),
+        "neuron_share[sums]": wave_shares(post).sums[freqs - 1].sum(),
         "direction_fve_min": complexity.direction_tuning(post, complexity.wave_directions(W_L, freqs))[1].min(),
         "attention[head 1, a]": attention.attention_mass(pattern)[1, 0],
         "attention_entropy[head 0]": attention.attention_entropy(pattern)[0],

@@ -20,9 +20,10 @@ from torch.nn.functional import one_hot
 
 from circuitgrok.measures.circuits import excluded_loss, restricted_loss
 from circuitgrok.measures.memorization import (
-    ByPair,
     Margins,
     Parts,
+    Right,
+    answered_right,
     by_pair,
     credit,
     efficiency,
@@ -134,20 +135,19 @@ def test_pairs_learnt_by_heart_are_told_from_those_the_clock_answers():
     wrong_clock = planted_circuit(p, [2])[0].roll(1, dims=-1)  # says a + b + 1, everywhere
     entries = list_of(p, is_train, height=60.0)
     entries = entries - slow_restricted_logits(entries, [2])  # the list keeps out of the circuit
-    table = by_pair(parts_of(wrong_clock + entries, torch.tensor([2])), labels)
-    on_train, on_test = credit(table, is_train), credit(table, ~is_train)
-    assert not bool(table.circuit_right.any())
+    right = answered_right(parts_of(wrong_clock + entries, torch.tensor([2])), labels)
+    on_train, on_test = credit(right, is_train), credit(right, ~is_train)
+    assert not bool(right.circuit.any())
     assert on_train.rest_only.item() == 1 and on_train.circuit_only.item() == on_train.both.item() == 0
     assert on_test.circuit_only.item() == on_test.both.item() == 0
-    clock = by_pair(parts_of(planted_circuit(p, [2])[0] + entries, torch.tensor([2])), labels)
+    clock = answered_right(parts_of(planted_circuit(p, [2])[0] + entries, torch.tensor([2])), labels)
     assert credit(clock, is_train).both.item() == 1  # a right clock and a list
 
 
 def test_credit_counts_each_kind_of_pair_and_its_shares_sum_to_one():
     bits = torch.rand(3, 4, 200, generator=generator(1)) < torch.tensor([0.8, 0.5, 0.3])[:, None, None]
     where = some_pairs(10, share=0.5).repeat(2)
-    table = ByPair(*noise(3, 4, 200), *bits)
-    found = credit(table, where)
+    found = credit(Right(*bits), where)
     for i in range(4):
         rows = [tuple(bits[:, i, j].tolist()) for j in range(200) if where[j]]
         kinds = [
@@ -250,7 +250,7 @@ def test_a_share_outside_its_range_is_refused(share):
 
 def test_a_mask_that_picks_nothing_is_refused():
     parts, labels = parts_of(noise(25, 5), torch.tensor([1])), labels_of(5)
-    for measure in (mean_margins, lambda parts, labels, where: credit(by_pair(parts, labels), where)):
+    for measure in (mean_margins, lambda parts, labels, where: credit(answered_right(parts, labels), where)):
         with pytest.raises(ValueError, match="at least one pair"):
             measure(parts, labels, ~everywhere(5))
 
@@ -275,7 +275,7 @@ def measures(p):
         by_norm,
         lambda logits: margin_shares(mean_margins(parts_of(logits, freqs), labels, where)),
         lambda logits: by_pair(parts_of(logits, freqs), labels),
-        lambda logits: credit(by_pair(parts_of(logits, freqs), labels), where),
+        lambda logits: credit(answered_right(parts_of(logits, freqs), labels), where),
         lambda logits: label_fit(logits, drawn, labels, where, drawn != labels),
         lambda logits: (low_ipr_share(logits.abs()[..., 0, :]),),
         lambda logits: (pruned(logits),),

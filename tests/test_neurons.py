@@ -7,7 +7,6 @@ import pytest
 import torch
 from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, wave
 
-from circuitgrok.measures.key_freqs import NeuronFrequencies, neuron_frequencies
 from circuitgrok.measures.neurons import (
     cluster_sizes,
     in_cluster,
@@ -17,6 +16,7 @@ from circuitgrok.measures.neurons import (
     phase_alignment,
     polynomial_neurons,
 )
+from circuitgrok.measures.tuning import NeuronFrequencies, neuron_frequencies
 
 EPS = torch.finfo(torch.float64).eps
 

@@ -9,8 +9,8 @@ from oracles import everywhere, labels_of, noise
 
 from circuitgrok.measures.circuits import excluded_loss, frac_explained, restricted_logits, restricted_loss
 from circuitgrok.measures.fourier import embed_spectrum, neuron_logit_spectrum
-from circuitgrok.measures.key_freqs import neuron_frequencies
 from circuitgrok.measures.scores import cross_entropy
+from circuitgrok.measures.tuning import neuron_frequencies
 from circuitgrok.tasks.modular import ModularAddition, Operation, Task
 from circuitgrok.tasks.operations import as_addition, powers, primitive_root
 

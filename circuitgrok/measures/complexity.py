@@ -5,7 +5,6 @@ equal shares. Such counts of frequencies and of singular directions go on fallin
 at which checkpoint they were taken.
 
 The part of the neurons that addition needs is their sum waves, cos(w_k (a + b)) and sin(w_k (a + b)), w_k = 2 pi k / p.
-`wave_shares` splits the neurons' variance into waves of one number, of the sum and of the difference;
 `direction_tuning` asks how much of the neurons' variance along one direction is a sum wave of a single frequency.
 
 Everything takes leading stack axes, goes through `torch.func.vmap`, and answers in float64.
@@ -171,62 +170,14 @@ def direction_tuning(
     Source: Nanda et al. 2023, section 4.2: 93 to 98 % for the ten directions of their network.
     """
     p = grid_side(neurons)
-    output = neurons.double() @ directions.double()
+    rows = neurons.unflatten(-2, (p, p)).unbind(-3)  # row by row: a float64 copy of the grid is never made
+    output = torch.cat([row.double() @ directions.double() for row in rows], dim=-2)
     power = p * _column_power(sum_table(output))
     variance = (output - output.mean(-2, keepdim=True)).square().sum(-2)
     varies = variance > (p * torch.finfo(neurons.dtype).eps) ** 2 * output.square().sum(-2)
     most, best = power.max(-1)
     explained = torch.where(varies, most / torch.where(varies, variance, 1.0), 0.0)
     return DirectionTuning(torch.where(varies, best + 1, 0), explained)
-
-
-class WaveShares(NamedTuple):
-    """Shares of the neurons' variance by frequency, 0..1; entry i belongs to frequency i + 1.
-
-    Attributes:
-        single: Waves of a alone, and of b alone.
-        sums: cos(w_k (a + b)) and sin(w_k (a + b)), which addition uses.
-        differences: cos(w_k (a - b)) and sin(w_k (a - b)); 0 for p / 2, where they are the sum waves.
-    """
-
-    single: Float[Tensor, "*stack freq"]
-    sums: Float[Tensor, "*stack freq"]
-    differences: Float[Tensor, "*stack freq"]
-
-
-def wave_shares(neurons: Float[Tensor, "*stack pair neuron"]) -> WaveShares:
-    """How the variance of all neurons together divides among the waves of each frequency.
-
-    The three shares of a frequency sum to that of its 3 x 3 block; what is left over all frequencies are products of
-    waves of two of them.
-
-    Args:
-        neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
-
-    Returns:
-        Of the sum over neurons of their variances over the pairs; nan if no neuron varies.
-
-    Raises:
-        ValueError: The number of pairs is not a square.
-
-    Example:
-        >>> a, b = torch.meshgrid(*[2 * torch.pi / 7 * torch.arange(7.0)] * 2, indexing="ij")
-        >>> shares = wave_shares((torch.cos(3 * a) * torch.cos(3 * b)).reshape(49, 1))
-        >>> [share[2].round(decimals=4).abs().item() for share in shares]
-        [0.0, 0.5, 0.5]
-    """
-    p = grid_side(neurons)
-    grid = neurons.unflatten(-2, (p, p))
-    mirrored = grid.flip(-2).flatten(-3, -2)  # b -> -1 - b: the sum waves of this are the waves of a - b
-    rows = grid.unbind(-3)  # row by row: a float64 copy of the grid is never made
-    of_a = torch.stack([row.double().mean(-2) for row in rows], dim=-2)
-    of_b = sum((row.double() / p for row in rows[1:]), start=rows[0].double() / p)
-    tables = (of_a, of_b, sum_table(neurons), sum_table(mirrored))
-    power = [p * _column_power(table).sum(-2) for table in tables]
-    mean = of_a.mean(-2, keepdim=True)
-    variance = torch.stack([(row - mean).square().sum((-2, -1)) for row in rows]).sum(0).unsqueeze(-1)
-    apart = 2 * torch.arange(1, p // 2 + 1, device=neurons.device) != p
-    return WaveShares((power[0] + power[1]) / variance, power[2] / variance, power[3] * apart / variance)
 
 
 def _column_power(table: Float[Tensor, "*stack p feature"]) -> Float[Tensor, "*stack feature freq"]:

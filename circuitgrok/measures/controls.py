@@ -24,8 +24,8 @@ from circuitgrok.measures.fourier import (
     numbers,
     row_norms,
 )
-from circuitgrok.measures.key_freqs import neuron_frequencies
 from circuitgrok.measures.scores import picked
+from circuitgrok.measures.tuning import neuron_frequencies
 
 
 def random_sets(key_freqs: Int[Tensor, " freq"], p: int, n_draws: int, seed: int) -> Int[Tensor, "draw freq"]:

@@ -21,8 +21,8 @@ from circuitgrok.measures.activation_circuits import (
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
 from circuitgrok.measures.circuits import cosine_coefficients, frac_explained, rivals
 from circuitgrok.measures.controls import control_losses, random_sets
-from circuitgrok.measures.key_freqs import NeuronFrequencies
 from circuitgrok.measures.opened import stacked
+from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, shares_of
 from circuitgrok.polar.columns import orbit_columns
 from circuitgrok.polar.orbits import orbit_minimal_norm
 
@@ -83,7 +83,7 @@ def memorization_columns(at: Checkpoints) -> Columns:
     least = orbit_minimal_norm(at.params, at.model).total
     efficiency = memorization.efficiency(margins["train"], least)._asdict()
     columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
-    credit = memorization.credit(memorization.by_pair(parts, at.labels), at.where("train"))
+    credit = memorization.credit(memorization.answered_right(parts, at.labels), at.where("train"))
     columns |= {f"pairs_{who}[train]": share for who, share in credit._asdict().items()}
     columns["low_ipr_share[W_L]"] = memorization.low_ipr_share(neurons.inverse_participation(at.W_L.mT))
     wrong = at.task.is_corrupted[at.hidden.pairs]
@@ -132,8 +132,10 @@ def neuron_columns(at: Checkpoints) -> Columns:
         explained = complexity.direction_tuning(at.neurons, directions).frac_explained
         columns |= {"direction_fve_mean": explained.mean(-1), "direction_fve_min": explained.amin(-1)}
     keys = at.key_freqs - 1
-    shares = complexity.wave_shares(at.neurons)._asdict()
-    return columns | {f"neuron_share[{kind}]": share[:, keys].sum(-1) for kind, share in shares.items()}
+    shares = [shares_of(one.spectrum) for one in at.opened]
+    for kind in WaveShares._fields:
+        columns[f"neuron_share[{kind}]"] = torch.stack([getattr(share, kind)[keys].sum() for share in shares])
+    return columns
 
 
 def attention_columns(at: Checkpoints) -> Columns:

@@ -1,4 +1,4 @@
-"""The named rules that pick a network's key frequencies, and what each neuron is tuned to.
+"""The named rules that pick a network's key frequencies.
 
 The rules (`embed_energy`, `wl_energy`, `neuron_argmax`, `logit_energy`) judge one network at a time,
 because their answers differ in length. Each reads its answer off a different place, and so they can
@@ -7,83 +7,17 @@ disagree. A set is found once, at one checkpoint, and then kept along the run.
 Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.
 """
 
-from typing import NamedTuple
-
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.measures.fourier import (
     by_frequency,
-    fourier_basis,
-    grid_side,
     logit_spectrum,
     neuron_logit_spectrum,
     numbers,
     row_norms,
 )
-
-
-class NeuronFrequencies(NamedTuple):
-    """What each neuron is tuned to.
-
-    Attributes:
-        freq: The frequency whose block holds most of its energy; 0 for a neuron that does not vary.
-        purity: The share of its energy in that block, 0..1; 0 for a neuron that does not vary.
-    """
-
-    freq: Int[Tensor, "*stack neuron"]
-    purity: Float[Tensor, "*stack neuron"]
-
-
-def neuron_frequencies(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronFrequencies:
-    """Frequency that explains most of each neuron's variance over the inputs, and the share it explains.
-
-    A neuron, less its mean, is a function on the grid of pairs. Of its energy in the 2-D Fourier basis,
-    take the share of the eight products of {1, cos w_k, sin w_k} of a with the same of b.
-
-    Args:
-        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
-
-    Returns:
-        One frequency and one purity per neuron. A neuron does not vary if its standard deviation is
-        below p times its dtype's epsilon, relative to its root mean square: that much is rounding.
-
-    Raises:
-        ValueError: The number of pairs is not a square.
-
-    Example:
-        >>> a, b = torch.meshgrid(*[torch.arange(7)] * 2, indexing="ij")
-        >>> neuron = torch.relu(torch.cos(2 * torch.pi * 3 / 7 * a) + torch.cos(2 * torch.pi * 3 / 7 * b))
-        >>> freq, purity = neuron_frequencies(neuron.reshape(49, 1))
-        >>> freq.item(), round(purity.item(), 3)
-        (3, 0.97)
-
-    Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.2; a cluster there is a purity of .85 or more.
-    """
-    p = grid_side(neurons)
-    basis = fourier_basis(p).to(neurons.device)
-    centred = neurons.double() - neurons.double().mean(-2, keepdim=True)
-    along_a = torch.einsum("ra,...abn->...rbn", basis, centred.unflatten(-2, (p, p)))
-    lines = (along_a.sum(-2) / p**0.5, basis @ along_a[..., 0, :, :])  # functions of a alone, and of b alone
-    of_one = [by_frequency(x[..., 1:, :].square().mT) for x in lines]
-    power, best = (of_one[0] + of_one[1] + _both_waves(along_a, basis)).max(dim=-1)
-    variance = centred.square().sum(-2)
-    rounding = p * torch.finfo(neurons.dtype).eps
-    varies = variance > rounding**2 * neurons.double().square().sum(-2)
-    purity = power / torch.where(varies, variance, 1.0)
-    return NeuronFrequencies(torch.where(varies, best + 1, 0), torch.where(varies, purity, 0.0))
-
-
-def _both_waves(along_a: Float[Tensor, "*stack row p neuron"], basis: Float[Tensor, "row p"]) -> Tensor:
-    """Energy of the products of a frequency's waves of a with its waves of b, `[*stack neuron freq]`."""
-    p = len(basis)
-    pairs = (p - 1) // 2  # frequencies with a cosine and a sine; p / 2 has a cosine alone
-    waves = basis[1 : 2 * pairs + 1].unflatten(0, (pairs, 2))
-    blocks = along_a[..., 1 : 2 * pairs + 1, :, :].unflatten(-3, (pairs, 2))
-    energy = (waves.unsqueeze(-3) @ blocks).square().sum((-3, -2)).mT
-    alone = [(basis[-1] @ along_a[..., -1, :, :]).square().unsqueeze(-1)] if p % 2 == 0 else []
-    return torch.cat([energy, *alone], dim=-1)
+from circuitgrok.measures.tuning import neuron_frequencies
 
 
 def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: float = 0.25) -> Int[Tensor, " freq"]:

@@ -194,8 +194,36 @@ def by_pair(parts: Parts, labels: Int[Tensor, " pair"]) -> ByPair:
         >>> table.rest_right, table.circuit_right  # by heart
         (tensor([True]), tensor([False]))
     """
-    costs = (losses.cross_entropy(part, labels) for part in parts)
-    return ByPair(*costs, *(part.argmax(-1) == labels for part in parts))
+    whole, circuit, rest = (losses.cross_entropy(part, labels) for part in parts)
+    return ByPair(whole, circuit, rest, *answered_right(parts, labels))
+
+
+class Right(NamedTuple):
+    """Whether each pair is answered right.
+
+    Attributes:
+        whole: By the network.
+        circuit: By its circuit alone.
+        rest: By the rest alone.
+    """
+
+    whole: Bool[Tensor, "*stack pair"]
+    circuit: Bool[Tensor, "*stack pair"]
+    rest: Bool[Tensor, "*stack pair"]
+
+
+def answered_right(parts: Parts, labels: Int[Tensor, " pair"]) -> Right:
+    """Which pairs the whole, the circuit alone and the rest alone answer right.
+
+    Args:
+        parts: Of the logits, from `parts_of`.
+        labels: The right class of each pair, or the one it was trained on.
+
+    Example:
+        >>> answered_right(Parts(*torch.tensor([[[9.0, 0.0]], [[0.0, 1.0]], [[9.0, 0.0]]])), torch.tensor([0])).rest
+        tensor([True])
+    """
+    return Right(*(part.argmax(-1) == labels for part in parts))
 
 
 class Credit(NamedTuple):
@@ -216,11 +244,11 @@ class Credit(NamedTuple):
     together: Float[Tensor, "*stack"]
 
 
-def credit(table: ByPair, where: Bool[Tensor, " pair"]) -> Credit:
+def credit(right: Right, where: Bool[Tensor, " pair"]) -> Credit:
     """Which part of the network is to be credited with how many of the pairs.
 
     Args:
-        table: From `by_pair`.
+        right: From `answered_right`.
         where: The pairs to count, the training set by custom. On the test set the rest is right by chance only.
 
     Returns:
@@ -231,11 +259,11 @@ def credit(table: ByPair, where: Bool[Tensor, " pair"]) -> Credit:
 
     Example:
         >>> right = torch.tensor([[True, True, True, False], [True, False, False, False], [True, True, False, False]])
-        >>> [share.item() for share in credit(ByPair(*torch.zeros(3, 4), *right), torch.ones(4, dtype=torch.bool))]
+        >>> [share.item() for share in credit(Right(*right), torch.ones(4, dtype=torch.bool))]
         [0.25, 0.0, 0.25, 0.5, 0.25]
     """
     pairs = picked(where)
-    whole, circuit, rest = (right[..., pairs] for right in (table.right, table.circuit_right, table.rest_right))
+    whole, circuit, rest = (part[..., pairs] for part in right)
     neither = ~circuit & ~rest
     kinds = (circuit & rest, circuit & ~rest, ~circuit & rest, neither, neither & whole)
     return Credit(*(kind.double().mean(-1) for kind in kinds))

@@ -3,7 +3,7 @@
 In a finished circuit a neuron reads cos(w_k a + u) and cos(w_k b + v) of one frequency k, w_k = 2 pi k / p, and
 writes cos(w_k c + out). What the nonlinearity makes of its input is mostly a sum of products of
 {1, cos w_k, sin w_k} of a with the same of b; what reaches the logits is right if out = u + v, so that the product
-of the two waves becomes cos(w_k (a + b - c)). `key_freqs.neuron_frequencies` says what each neuron is tuned to.
+of the two waves becomes cos(w_k (a + b - c)). `tuning.neuron_frequencies` says what each neuron is tuned to.
 
 Everything takes leading stack axes and goes through `torch.func.vmap`.
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from circuitgrok.measures.fourier import by_frequency, fourier_basis, grid_side, numbers
-from circuitgrok.measures.key_freqs import NeuronFrequencies
+from circuitgrok.measures.tuning import NeuronFrequencies
 
 MIN_PURITY = 0.85  # where the paper's clusters start
 
@@ -29,7 +29,7 @@ def in_cluster(tuned: NeuronFrequencies, *, min_purity: float = MIN_PURITY) -> B
     """Whether a neuron belongs to the cluster of its frequency: it varies, and is pure enough.
 
     Args:
-        tuned: What each neuron is tuned to, from `key_freqs.neuron_frequencies`.
+        tuned: What each neuron is tuned to, from `tuning.neuron_frequencies`.
         min_purity: The least share of a neuron's energy in the block of its frequency.
 
     Example:

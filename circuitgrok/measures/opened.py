@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.measures.fourier import sum_table
-from circuitgrok.measures.key_freqs import NeuronFrequencies, neuron_frequencies
+from circuitgrok.measures.tuning import NeuronFrequencies, NeuronSpectrum, frequencies_of, neuron_spectrum
 from circuitgrok.models.forward import ACTIVATIONS, layer_norm
 from circuitgrok.models.fused import Rows
 from circuitgrok.models.transformer import Transformer
@@ -76,9 +76,14 @@ class Opened:
         return sum_table(self.mlp)
 
     @cached_property
+    def spectrum(self) -> NeuronSpectrum:
+        """Energy of each neuron by frequency and kind of wave, over all p^2 pairs."""
+        return neuron_spectrum(self.post)
+
+    @cached_property
     def tuned(self) -> NeuronFrequencies:
         """What each neuron is tuned to, over all p^2 pairs."""
-        return neuron_frequencies(self.post)
+        return frequencies_of(self.spectrum)
 
     def after_attention(
         self, change: Float[Tensor, "pair k"], W: Float[Tensor, "k d_model"]
