@@ -23,6 +23,7 @@ from circuitgrok.lens import to_bridge
 from circuitgrok.measures.ablations import (
     ablation_scores,
     ablations,
+    clusters_as_polynomials,
     control_scores,
     key_clusters,
     sum_waves_alone,
@@ -34,6 +35,7 @@ from circuitgrok.measures.ablations import (
     without_skip,
     without_sum_waves,
 )
+from circuitgrok.measures.neurons import polynomial_neurons
 from circuitgrok.measures.opened import Opened, along, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
@@ -318,6 +320,28 @@ def test_weights_in_float32_give_the_same_logits_to_their_rounding(model):
             close(logits, twin[by], relative=1000 * torch.finfo(torch.float32).eps)
 
 
+def test_clusters_as_polynomials_are_the_network_with_those_neurons_replaced():
+    model = SHAPES["1-none"]
+    params, task, freqs = random_params(model), modular_addition(p=P), torch.tensor([1, 2, 3])
+    a, b = (x.flatten() for x in grid(P, 2))
+    drive = 4 * (wave(2, a, P) + wave(2, b, P))[:, None].double()  # pure enough to make a cluster
+    opened = dataclasses.replace(opened_network(params, model, task.inputs), post=(drive + torch.ones(1, 12)).relu())
+    opened = dataclasses.replace(opened, mlp=opened.b_write + opened.post @ opened.W_write)
+    cluster = key_clusters(opened, freqs)
+    assert cluster.tolist() == [2] * 12
+    replaced = polynomial_neurons(opened.post, cluster)
+    by_hand = opened.skip + opened.b_write + replaced @ opened.W_write + params["unembed.b_U"][:P]
+    [logits] = clusters_as_polynomials(opened, freqs).values()
+    close(logits, by_hand)
+    assert (replaced - opened.post).abs().max() > 0.1
+
+
+def test_where_there_is_no_cluster_no_polynomial_changes_anything():
+    opened = opened_at_random(SHAPES["1-none"])
+    assert not key_clusters(opened, torch.tensor([1])).any()
+    close(clusters_as_polynomials(opened, torch.tensor([1]))["polynomial"], opened.read(opened.skip + opened.mlp))
+
+
 # Scores
 
 
@@ -347,7 +371,7 @@ def test_names_depend_on_shape_and_key_frequencies_alone():
     opened, task = opened_at_random(SHAPES["2-LN"]), modular_addition(p=P)
     parts = "head 0|head 1|attention|cluster 1|cluster 3|no cluster|mlp|skip".split("|")
     expected = {f"{part}, {by}" for part in parts for by in ("zero", "mean")} | {"pattern, uniform", "pattern, mean"}
-    expected |= {"waves 1, zero", "waves 3, zero", "key waves, zero", "other waves, mean"}
+    expected |= {"waves 1, zero", "waves 3, zero", "key waves, zero", "other waves, mean", "clusters, polynomial"}
     assert set(ablation_scores(opened, *of(task), torch.tensor([1, 3]))) == expected
 
 

@@ -23,21 +23,16 @@ from oracles import (
 
 from circuitgrok.interventions import losses
 from circuitgrok.measures.circuits import (
-    WIDEST,
     cosine_coefficients,
     excluded_logits,
     excluded_loss,
     excluded_loss_by_freq,
     frac_explained,
-    losses_of_sums,
-    losses_without,
     restricted_logits,
     restricted_loss,
-    rivals,
-    sum_logits,
-    wave_tables,
 )
 from circuitgrok.measures.scores import accuracy, cross_entropy, logit_scale, margin, margin_summary
+from circuitgrok.measures.sum_waves import WIDEST, losses_of_sums, losses_without, rivals, sum_logits, wave_tables
 
 EPS = torch.finfo(torch.float64).eps
 CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]

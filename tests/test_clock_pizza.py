@@ -12,18 +12,16 @@ from test_transformer import random_params, small
 from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.clock_pizza import (
     LogitGradients,
-    circle_turns,
     circularity,
     distance_irrelevance,
     gradient_symmetricity,
     in_components,
     is_pizza,
-    logit_forms,
     logit_gradients,
     one_circle,
     sample_triples,
-    wave_heights,
 )
+from circuitgrok.measures.logit_forms import circle_turns, logit_forms, wave_heights
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import stack, unstack
 

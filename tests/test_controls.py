@@ -19,7 +19,7 @@ from oracles import (
 )
 
 from circuitgrok.measures.activation_circuits import logit_circuit, neuron_circuit
-from circuitgrok.measures.circuits import excluded_loss, restricted_loss, rivals
+from circuitgrok.measures.circuits import excluded_loss, restricted_loss
 from circuitgrok.measures.controls import (
     agreement,
     control_losses,
@@ -30,6 +30,7 @@ from circuitgrok.measures.controls import (
     threshold_sensitivity,
 )
 from circuitgrok.measures.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
+from circuitgrok.measures.sum_waves import rivals
 
 
 def every_freq(p):

@@ -17,6 +17,7 @@ from circuitgrok.measures import (
     scores,
 )
 from circuitgrok.measures.groups import N_CONTROLS, SEED
+from circuitgrok.measures.logit_forms import logit_forms
 from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
 from circuitgrok.training import train
@@ -46,7 +47,7 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
     heads = attention.head_tuning(scored[..., 0] - scored[..., 1])
     parts = memorization.parts_of(logits, freqs)
     credit = memorization.credit(memorization.answered_right(parts, task.labels), task.is_train)
-    forms = clock_pizza.logit_forms(logits, freqs)
+    forms = logit_forms(logits, freqs)
     least = orbits.orbit_minimal_norm(params, model).total
     margins = memorization.mean_margins(parts, task.labels, task.is_train)
     circuit = activation_circuits.neuron_circuit(post, W_L, logits, freqs)

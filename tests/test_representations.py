@@ -11,14 +11,16 @@ from torch.func import vmap
 from circuitgrok.measures.circuits import cosine_coefficients
 from circuitgrok.measures.fourier import frequency_power, logit_spectrum, sum_table
 from circuitgrok.measures.representations import (
-    Group,
-    cyclic_group,
     irrep_energy,
     logit_irrep_share,
     logit_trace_similarity,
     pair_energy,
-    partitions,
     product_table,
+)
+from circuitgrok.tasks.finite_groups import (
+    Group,
+    cyclic_group,
+    partitions,
     standard_tableaux,
     symmetric_group,
     young_orthogonal,

@@ -7,11 +7,15 @@ import pytest
 import torch
 from oracles import noise
 from tiny import tiny
+from torch.nn.functional import one_hot
 
 from circuitgrok import tree
+from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import angle
 from circuitgrok.polar.updates import adam_gradient_part, update_columns
 from circuitgrok.stack import Stack, forward, new_stack, update, watched_update
+from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.training import train
 
 EPS = torch.finfo(torch.float64).eps
@@ -152,3 +156,46 @@ def test_every_checkpoint_but_the_last_has_its_line_in_the_runs_file(tmp_path):
     recorded = math.hypot(line["update_radial[applied]"], line["update_tangential[applied]"])
     assert recorded == pytest.approx(moved.item(), rel=1e-6)  # float32 weights, steps of 1e-2
     assert math.isnan(line["cos_descent[blocks.0.mlp.b_in]"])  # a bias of zero has no direction
+
+
+# --- Euler's identities: what the gradient says along the weights ------------------------------------
+
+
+def gradient_of(model: Transformer, params: tree.Params) -> tuple[tree.Params, torch.Tensor, torch.Tensor]:
+    """Gradient of the mean loss over all pairs; the logits; and the loss's derivative by them."""
+    task = modular_addition(p=model.p)
+    leaves = {name: value.clone().requires_grad_() for name, value in params.items()}
+    logits = model.logits(leaves, task.inputs)
+    by_logits = (logits.detach().softmax(-1) - one_hot(task.labels, model.n_classes)) / len(task.labels)
+    loss = cross_entropy(logits, task.labels).mean()
+    gradients = torch.autograd.grad(loss, list(leaves.values()))
+    return dict(zip(leaves, gradients, strict=True)), logits.detach(), by_logits
+
+
+def random_weights(model: Transformer) -> tree.Params:
+    """Every tensor at random, biases and LayerNorm too."""
+    return {name: noise(*shape, seed=i).double() / 2 for i, (name, shape) in enumerate(model.shapes().items())}
+
+
+def test_along_the_unembedding_the_gradient_is_the_sum_of_logits_times_the_losss_derivative():
+    model = Transformer(p=5, n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=12)
+    gradient, logits, by_logits = gradient_of(model, params := random_weights(model))
+    ends = ("unembed.W_U", "unembed.b_U")  # in which the logits are homogeneous of degree one
+    along = sum(torch.sum(gradient[name] * params[name]) for name in ends)
+    assert float(along) == pytest.approx((logits * by_logits).sum().item(), rel=1e-10)
+
+
+def test_what_a_layer_norm_hides_the_scale_of_has_a_gradient_across_its_weights():
+    """All that is written to the residual stream, together: each LayerNorm divides its scale out, but for eps."""
+    model = Transformer(p=5, n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=12, normalization="LN")
+    params = random_weights(model)
+    written = [n for n in params if n.startswith(("embed", "pos_embed")) or n.endswith((".W_O", ".b_O", "out"))]
+    along, size = [], []
+    for scale in (1.0, 1e3):  # eps is 1e-5 of a variance of order one, and 1e-11 of one of order 1e6
+        stretched = params | {name: scale * params[name] for name in written}
+        gradient, _, _ = gradient_of(model, stretched)
+        uphill, at = ({name: part[name] for name in written} for part in (gradient, stretched))
+        along.append(abs(tree.dot(uphill, at).item()))
+        size.append((tree.norm(uphill) * tree.norm(at)).item())
+    assert along[0] < 1e-3 * size[0] and along[1] < 1e-9 * size[1]
+    assert len(written) == 2 + 4 * model.n_layers

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.circuits import check_freqs
 from circuitgrok.measures.fourier import fourier_basis
-from circuitgrok.measures.neurons import in_cluster
+from circuitgrok.measures.neurons import in_cluster, polynomial_neurons
 from circuitgrok.measures.opened import Opened, mixed_values, stacked
+from circuitgrok.measures.sum_waves import check_freqs
 
 Replaced = dict[str, Tensor]  # logits [pair c] of the p numbers, in float64, by what stands in the part's place
 Ablation = Callable[[Opened], Replaced]
@@ -90,6 +90,15 @@ def sum_waves_alone(opened: Opened, freqs: Int[Tensor, " freq"]) -> Replaced:
     return {"mean": opened.read(opened.skip + FILLS["mean"](opened.mlp) + _sum_waves(opened, freqs))}
 
 
+def clusters_as_polynomials(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> Replaced:
+    """Logits if each neuron of a key frequency's cluster is replaced by its polynomial, `polynomial_neurons`."""
+    cluster = key_clusters(opened, key_freqs)
+    mine = cluster.nonzero().flatten()
+    post = opened.post[:, mine]
+    change = polynomial_neurons(post, cluster[mine]).to(post.dtype) - post
+    return {"polynomial": opened.read(opened.skip + opened.mlp + change @ opened.W_write[mine])}
+
+
 def key_clusters(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> Int[Tensor, " neuron"]:
     """The key frequency in whose cluster (`neurons.in_cluster`) each neuron is; 0 for none."""
     freq = opened.tuned.freq
@@ -100,8 +109,9 @@ def ablations(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> dict[str, Abla
     """The ablations of a network, by name; names depend on its shape and the key frequencies alone.
 
     `head 0`, ...; `attention`, its whole output; `pattern`, who attends where; `cluster 5`, ... the neurons of a key
-    frequency, and `no cluster`, the others; `waves 5`, ... the sum waves of a key frequency, `key waves` those of
-    all, `other waves` everything else that varies; `mlp`; `skip`, the stream around it.
+    frequency, `no cluster`, the others, and `clusters`, all of them, as polynomials; `waves 5`, ... the sum waves of a
+    key frequency, `key waves` those of all, `other waves` everything else that varies; `mlp`; `skip`, the stream
+    around it.
 
     Args:
         opened: The network, over all p^2 pairs in the order a * p + b.
@@ -131,6 +141,7 @@ def ablations(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> dict[str, Abla
         name: partial(without_neurons, where=where)
         for name, where in _sets(key_clusters(opened, key_freqs), key_freqs).items()
     }
+    table["clusters"] = partial(clusters_as_polynomials, key_freqs=key_freqs)
     table |= {f"waves {k}": partial(without_sum_waves, freqs=key_freqs[key_freqs == k]) for k in key_freqs.tolist()}
     table["key waves"] = partial(without_sum_waves, freqs=key_freqs)
     table["other waves"] = partial(sum_waves_alone, freqs=key_freqs)

@@ -27,15 +27,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.circuits import (
-    Rivals,
-    check_freqs,
-    losses_of_sums,
-    losses_without,
-    sum_logits,
-    wave_tables,
-)
 from circuitgrok.measures.fourier import fourier_basis, grid_side, sum_table
+from circuitgrok.measures.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without, sum_logits, wave_tables
 
 
 class Circuit(NamedTuple):
@@ -164,13 +157,13 @@ def excluded_losses(circuit: Circuit, against: Rivals) -> ExcludedLosses:
 
     Args:
         circuit: Taken at the logits or at the neurons. At the neurons, the residual stream stays as it is.
-        against: `circuits.rivals` of the whole logits and the labels.
+        against: `sum_waves.rivals` of the whole logits and the labels.
 
     Returns:
-        nan where `circuits.losses_without` says so.
+        nan where `sum_waves.losses_without` says so.
 
     Example:
-        >>> from circuitgrok.measures.circuits import rivals
+        >>> from circuitgrok.measures.sum_waves import rivals
         >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
         >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
         >>> against = rivals(clock, ((a + b) % 5)[..., 0].flatten())

@@ -1,21 +1,10 @@
 """Clock or pizza: which of the two known algorithms for modular addition a network runs.
 
 Both place the numbers on circles. A clock multiplies the two positions and so finds the sum of the angles; a pizza adds
-them and finds it from the slice that their midpoint lies in. Midpoints of nearly opposite numbers are near the centre,
-where slices are thin, so that a pizza's logits fade with the distance of a and b:
-
-    clock   sum_k alpha_k cos(w_k (a + b - c)),                                w_k = 2 pi k / p
-    pizza   sum_k beta_k |cos(w_k (a - b) / 2)| cos(w_k (a + b - c))
-
-All of these waves live in a small table, the height of cos(w_k (a + b - c)) among the pairs of equal a - b
-(`wave_heights`), because every d = a - b and s = a + b - c occur together in exactly p triples, for odd and even p
-alike. Waves of different frequencies are orthogonal there, so that a joint fit falls apart into one for each frequency,
-and a clock and a pizza of the same frequency have the cosine sqrt(2) S / p with S = sum_d |cos(pi k d / p)|. Squared
-that is about 8 / pi^2: either form explains .81 of the other, and only the rest tells them apart.
-
-A pizza can help its thin slices out: a circle of frequency 2 k, added up, holds cos(w_k (a - b)) times
-cos(w_k (a + b - c)), which evens out the heights, so that the logits of the whole network look like a clock's. The
-forms tell more of one circle at a time (`one_circle`).
+them and finds it from the slice that their midpoint lies in. Adding treats a and b alike, so that a pizza's logits have
+symmetric gradients, and midpoints of nearly opposite numbers are near the centre, where slices are thin, so that they
+depend on the distance of a and b. The two forms of the logits are in `measures.logit_forms`; they tell more of one
+circle at a time (`one_circle`).
 
 Measures of logits take leading stack axes and go through `torch.func.vmap`; all answer in float64.
 
@@ -26,12 +15,12 @@ import math
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.measures.circuits import check_freqs, squares_about_mean
 from circuitgrok.measures.fourier import fourier_basis, frequency_power, grid_side, numbers
+from circuitgrok.measures.logit_forms import pairs_by_distance
+from circuitgrok.measures.sum_waves import check_freqs
 from circuitgrok.models.forward import embedded, logits_of_streams
 from circuitgrok.models.fused import PLAIN, Rows
 from circuitgrok.models.transformer import Transformer
@@ -198,7 +187,7 @@ def distance_irrelevance(
     """
     p = grid_side(logits)
     right = logits.double()[..., torch.arange(p * p, device=logits.device), labels]
-    by_distance = right[..., _pairs_by_distance(p).to(logits.device)]
+    by_distance = right[..., pairs_by_distance(p).to(logits.device)]
     return by_distance.std(-1, correction=0).mean(-1) / right.std(-1, correction=0)
 
 
@@ -229,156 +218,6 @@ def circularity(W_E: Float[Tensor, "*stack d_vocab d_model"], p: int) -> Float[T
     functions, _ = _principal(numbers(W_E, p, "token"), N_CIRCLE_COMPONENTS)
     power = frequency_power(functions.mT.unsqueeze(-1))  # [*stack component freq]
     return (power.amax(-1) / power.sum(-1)).mean(-1)
-
-
-def wave_heights(
-    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack freq distance"]:
-    """Height of the wave cos(w_k (a + b - c)) among the pairs of equal distance d = (a - b) mod p.
-
-    A clock has the same height at every distance, a pizza |cos(w_k d / 2)| times a constant.
-
-    Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2.
-
-    Returns:
-        Least-squares coefficients, in units of the logits; frequencies in the order of `key_freqs`, distances 0..p - 1.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
-
-    Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
-        >>> logits = (10 + (a - b) % 5) * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c))
-        >>> wave_heights(logits.reshape(25, 5), torch.tensor([2])).round(decimals=4)
-        tensor([[10., 11., 12., 13., 14.]], dtype=torch.float64)
-
-    Source: Zhong et al. 2023, section 3, where the distance is the axis of the figures.
-    """
-    pairs, p = logits.shape[-2:]
-    if pairs != p**2:
-        raise ValueError(f"logits must be [p^2, p], without the class of '='; got [{pairs}, {p}]")
-    check_freqs(key_freqs, p)
-    residue, freqs = torch.arange(p, device=logits.device), key_freqs.long().to(logits.device)
-    waves = _circle(torch.outer(residue, freqs), p)  # [x wave freq]
-    by_class = logits.double() @ waves.flatten(-2)
-    at_sum = waves[(residue[:, None] + residue).flatten() % p]
-    onto = (by_class.unflatten(-1, (2, -1)) * at_sum).sum(-2)  # sum_c L cos(w_k (a + b - c)), [*stack pair freq]
-    among = onto[..., _pairs_by_distance(p).to(logits.device), :].mean(-2)
-    return (among / _energy(freqs, p)).mT
-
-
-class LogitForms(NamedTuple):
-    """Shares of the variance of all logits that each form explains, by frequency, and its coefficients.
-
-    A form's whole share is the sum over its frequencies, because waves of different frequencies are orthogonal.
-
-    Attributes:
-        clock: Share of the clock form alone.
-        pizza: Share of the pizza form alone.
-        both: Share of the two together.
-        any: Share of cos(w_k (a + b - c)) times the best of all functions of a - b: the ceiling of the others.
-        alpha: Coefficient of the clock form alone, in units of the logits.
-        beta: Coefficient of the pizza form alone.
-        alpha_beside: Coefficient of the clock form where both are fitted together.
-        beta_beside: Coefficient of the pizza form where both are fitted together.
-    """
-
-    clock: Float[Tensor, "*stack freq"]
-    pizza: Float[Tensor, "*stack freq"]
-    both: Float[Tensor, "*stack freq"]
-    any: Float[Tensor, "*stack freq"]
-    alpha: Float[Tensor, "*stack freq"]
-    beta: Float[Tensor, "*stack freq"]
-    alpha_beside: Float[Tensor, "*stack freq"]
-    beta_beside: Float[Tensor, "*stack freq"]
-
-
-def logit_forms(
-    logits: Float[Tensor, "*stack pair c"],
-    key_freqs: Int[Tensor, " freq"],
-    turns: Float[Tensor, "*stack freq"] | None = None,
-) -> LogitForms:
-    """How well the clock form, the pizza form and both together fit the logits: least squares over all triples.
-
-    The variance is about the overall mean, one number, as in `circuits.frac_explained`, whose value is `clock.sum(-1)`.
-    Every wave sums to zero over the classes of a pair, and, but for k = p / 2, over the pairs for each class.
-    So taking out the mean of each pair (which no softmax sees) or of each class beforehand changes the variance
-    that the shares refer to, and no coefficient.
-
-    Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2.
-        turns: Where b has tokens of its own, how far its circles are turned (`circle_turns`), and so the slices:
-            |cos((w_k (a - b) - turn) / 2)|. None where both read one table.
-
-    Returns:
-        Shares in 0..1, in the order of `key_freqs`; nan if the logits do not vary at all. A pure pizza is explained
-        by the clock form to 2 (S / p)^2, about .81, and so is a pure clock by the pizza form: compare both with `any`.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
-
-    Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(59)] * 3, indexing="ij")
-        >>> wave, slices = torch.cos(2 * torch.pi / 59 * (a + b - c)), torch.cos(torch.pi / 59 * (a - b)).abs()
-        >>> forms = logit_forms((3 * slices * wave).reshape(59**2, 59), torch.tensor([1]))
-        >>> forms.pizza.round(decimals=4), forms.beta.round(decimals=4), forms.clock.round(decimals=4)
-        (tensor([1.], dtype=torch.float64), tensor([3.], dtype=torch.float64), tensor([0.8108], dtype=torch.float64))
-
-    Source: Zhong et al. 2023, section 3, there for the logits of `one_circle`.
-    """
-    p, profile = logits.shape[-1], wave_heights(logits, key_freqs)
-    freqs = key_freqs.long().to(logits.device)
-    angle = 2 * math.pi / p * (torch.outer(freqs, torch.arange(p, device=logits.device)) % p).double()
-    slices = ((angle if turns is None else angle - turns.double().unsqueeze(-1)) / 2).cos().abs()
-    thin = slices - slices.mean(-1, keepdim=True)  # the pizza without its clock: orthogonal to a constant height
-    alpha = profile.mean(-1)
-    beta = (profile * slices).sum(-1) / slices.square().sum(-1)
-    beta_beside = (profile * thin).sum(-1) / thin.square().sum(-1)
-    alpha_beside = alpha - beta_beside * slices.mean(-1)
-    clock = p * alpha.square()
-    fits = {
-        "clock": clock,
-        "pizza": beta.square() * slices.square().sum(-1),
-        "both": clock + beta_beside.square() * thin.square().sum(-1),
-        "any": profile.square().sum(-1),
-    }
-    total = squares_about_mean(logits).unsqueeze(-1)
-    shares = {form: p * _energy(freqs, p) * fit / total for form, fit in fits.items()}
-    return LogitForms(**shares, alpha=alpha, beta=beta, alpha_beside=alpha_beside, beta_beside=beta_beside)
-
-
-def circle_turns(
-    W_E: Float[Tensor, "*stack d_vocab d_model"], p: int, key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack freq"]:
-    """How far the circles of b are turned against those of a, in a network where b has tokens of its own.
-
-    Args:
-        W_E: The rows of a, then those of b.
-        p: The modulus.
-        key_freqs: Distinct integers in 1..p // 2.
-
-    Returns:
-        The angle t in radians, -pi..pi, for which b stands where a would stand at w_k a = w_k b + t: the turn that
-        carries one circle nearest to the other.
-
-    Raises:
-        ValueError: There are fewer than 2 p tokens, or a frequency is out of range or repeated.
-
-    Example:
-        >>> x = 2 * torch.pi / 5 * torch.arange(5.0)
-        >>> W_E = torch.cat([torch.stack([torch.cos(y), torch.sin(y)], dim=1) for y in (x, x + 0.3)])
-        >>> circle_turns(W_E, 5, torch.tensor([1])).round(decimals=4)
-        tensor([0.3000], dtype=torch.float64)
-    """
-    check_freqs(key_freqs, p)
-    tables = numbers(W_E, 2 * p, "token").double().unflatten(-2, (2, p))
-    waves = _circle(torch.outer(torch.arange(p), key_freqs.long()), p).to(W_E.device)  # [x wave freq]
-    of_a, of_b = rearrange(waves, "x wave freq -> freq wave x") @ tables.movedim(-3, 0).unsqueeze(-3)
-    meet = of_a @ of_b.mT  # [*stack freq wave wave]
-    return torch.atan2(meet[..., 1, 0] - meet[..., 0, 1], meet[..., 0, 0] + meet[..., 1, 1])
 
 
 def one_circle(model: Transformer, params: Params, freq: int) -> Params:
@@ -442,20 +281,3 @@ def _principal(table: Float[Tensor, "*stack p d_model"], n: int) -> tuple[Tensor
     centred = table.double() - table.double().mean(-2, keepdim=True)
     functions, _, axes = torch.linalg.svd(centred, full_matrices=False)
     return functions[..., :n], axes[..., :n, :]
-
-
-def _pairs_by_distance(p: int) -> Int[Tensor, "distance pair"]:
-    """The p pairs of each distance d = (a - b) mod p, as places in the order a * p + b."""
-    residue = torch.arange(p)
-    return (residue[:, None] + residue) % p * p + residue
-
-
-def _circle(turns: Int[Tensor, "*rows freq"], p: int) -> Float[Tensor, "*rows wave freq"]:
-    """Cosine and sine of 2 pi turns / p, reduced as integers first."""
-    angle = 2 * math.pi / p * (turns % p).double()
-    return rearrange([angle.cos(), angle.sin()], "wave ... freq -> ... wave freq")
-
-
-def _energy(freqs: Int[Tensor, " freq"], p: int) -> Float[Tensor, " freq"]:
-    """Sum over a residue x of cos(w_k x)^2, for each frequency."""
-    return torch.where(2 * freqs == p, float(p), p / 2).double()

@@ -19,8 +19,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitgrok.measures.circuits import check_freqs
 from circuitgrok.measures.fourier import by_frequency, fourier_basis, grid_side, sum_table
+from circuitgrok.measures.sum_waves import check_freqs
 
 
 def spectral_entropy(power: Float[Tensor, "*stack n"]) -> Float[Tensor, "*stack"]:

@@ -2,7 +2,7 @@
 
 A loss restricted to five frequencies says something about these five only beside the loss restricted to five others.
 Random sets are drawn once, from a stored seed, and kept along the run like the key set. Their losses are cheap:
-what a set keeps is a table [p c], and what it takes out is a matrix product with what `circuits.rivals` holds.
+what a set keeps is a table [p c], and what it takes out is a matrix product with what `sum_waves.rivals` holds.
 
 The named rules of `measures.key_freqs` compare a strength of each frequency with a threshold. `rule_strengths` has
 the strengths, as shares, so that the sets at any threshold are `strength > threshold`.
@@ -17,7 +17,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.measures.activation_circuits import Circuit
-from circuitgrok.measures.circuits import Rivals, check_freqs, losses_of_sums, losses_without
 from circuitgrok.measures.fourier import (
     logit_spectrum,
     neuron_logit_spectrum,
@@ -25,6 +24,7 @@ from circuitgrok.measures.fourier import (
     row_norms,
 )
 from circuitgrok.measures.scores import picked
+from circuitgrok.measures.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without
 from circuitgrok.measures.tuning import neuron_frequencies
 
 
@@ -80,20 +80,20 @@ def control_losses(
 
     Args:
         every_freq: `logit_circuit` or `neuron_circuit` of all frequencies 1..p // 2, in this order.
-        against: `circuits.rivals` of the logits and the labels.
+        against: `sum_waves.rivals` of the logits and the labels.
         labels: The right class of each pair, in the order a * p + b.
         sets: Of `random_sets`; any sets of one size.
         where: The pairs to average over.
 
     Returns:
-        One number per set. Excluded losses are nan where `circuits.losses_without` says so.
+        One number per set. Excluded losses are nan where `sum_waves.losses_without` says so.
 
     Raises:
         ValueError: No pair is picked.
 
     Example:
         >>> from circuitgrok.measures.activation_circuits import logit_circuit
-        >>> from circuitgrok.measures.circuits import rivals
+        >>> from circuitgrok.measures.sum_waves import rivals
         >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
         >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
         >>> labels, everywhere = ((a + b) % 5)[..., 0].flatten(), torch.ones(25, dtype=torch.bool)

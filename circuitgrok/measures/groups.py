@@ -19,9 +19,11 @@ from circuitgrok.measures.activation_circuits import (
     restricted_losses,
 )
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
-from circuitgrok.measures.circuits import cosine_coefficients, frac_explained, rivals
+from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.controls import control_losses, random_sets
+from circuitgrok.measures.logit_forms import circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
+from circuitgrok.measures.sum_waves import rivals
 from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, shares_of
 from circuitgrok.polar.columns import orbit_columns
 from circuitgrok.polar.orbits import orbit_minimal_norm
@@ -131,6 +133,11 @@ def neuron_columns(at: Checkpoints) -> Columns:
         directions = complexity.wave_directions(at.W_L, at.key_freqs)
         explained = complexity.direction_tuning(at.neurons, directions).frac_explained
         columns |= {"direction_fve_mean": explained.mean(-1), "direction_fve_min": explained.amin(-1)}
+    phases = [neurons.neuron_phases(one.pre, W_L, one.tuned.freq) for one, W_L in zip(at.opened, at.W_L, strict=True)]
+    aligned = [
+        neurons.phase_alignment(of, neurons.in_cluster(one.tuned)) for of, one in zip(phases, at.opened, strict=True)
+    ]
+    columns["phase_alignment"] = torch.stack(aligned)
     keys = at.key_freqs - 1
     shares = [shares_of(one.spectrum) for one in at.opened]
     for kind in WaveShares._fields:
@@ -165,8 +172,8 @@ def form_columns(at: Checkpoints) -> Columns:
     irrelevance = clock_pizza.distance_irrelevance(at.logits, at.labels)
     turns = None
     if at.model.own_tokens:
-        turns = clock_pizza.circle_turns(at.params["embed.W_E"], at.model.p, at.key_freqs)
-    forms = clock_pizza.logit_forms(at.logits, at.key_freqs, turns)
+        turns = circle_turns(at.params["embed.W_E"], at.model.p, at.key_freqs)
+    forms = logit_forms(at.logits, at.key_freqs, turns)
     columns = {
         "gradient_symmetricity": symmetry.mean,
         "gradient_symmetricity_se": symmetry.stderr,

@@ -134,8 +134,9 @@ def neuron_phases(
     Source: Gromov, arXiv:2301.02679, where out = u + v solves the task.
     """
     p = grid_side(reads)
-    grid = reads.unflatten(-2, (p, p)).double()
-    tables = (grid.mean(-2), grid.mean(-3), numbers(W_L.mT, p, "class").double())
+    grid = reads.unflatten(-2, (p, p))
+    read = (grid.mean(axis, dtype=torch.float64) for axis in (-2, -3))
+    tables = (*read, numbers(W_L.mT, p, "class").double())
     return NeuronPhases(*(_phase(table, freq) for table in tables))
 
 
