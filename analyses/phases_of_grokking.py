@@ -24,6 +24,7 @@ from circuitgrok.verdicts import Claim, Interval, above, mean_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Line = tuple[str, str, str | None, str]  # column, label, colour, style
 QUESTION = "What happens in which order while a network groks?"
 GROUPS = ["polar", "fourier", "circuits", "memorization", "scale", "orbits", "sparsity", "neurons", "attention"]
 GROUPS += ["forms", "ablations", "updates"]
@@ -147,6 +148,7 @@ def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.
     labels = ["circuit only", "each alone", "rest only", "only together"]
     axes[1, 0].stackplot(table.index, stacked, colors=list(names.values()), labels=labels, alpha=0.75, lw=0)
     axes[1, 0].set_ylabel("training pairs answered right by …")
+    axes[1, 0].legend(fontsize=7, loc="upper left")
     lines = [
         ("gini[W_E]", "Gini of W_E", figures.BLUE, "-"),
         ("gini[W_L]", "Gini of W_L", figures.BLUE, "--"),
@@ -165,7 +167,8 @@ def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.
         ("norm[mlp]", "MLP", figures.RED, "--"),
         ("norm[unembed]", "unembedding", figures.PURPLE, "--"),
     ]
-    _lines(axes[2, 0], table, parts, "weight norm")
+    _lines(axes[2, 0], table, parts, "weight norm", "upper right")
+    axes[2, 0].set_ylim(0, 1.35 * table["norm"].max())
     updates = [
         ("update_radial[gradient]", "radial: present gradient", figures.RED, "-"),
         ("update_radial[momentum]", "radial: momentum", figures.ORANGE, "-"),
@@ -173,7 +176,7 @@ def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.
         ("update_radial[applied]", "radial: applied", figures.GREY, "-"),
         ("update_tangential[applied]", "tangential: applied", figures.GREEN, "--"),
     ]
-    _lines(axes[2, 1], table.iloc[:-1], updates, "part of one step (units of the weights)")
+    _lines(axes[2, 1], table.iloc[:-1], updates, "part of one step (units of the weights)", "center right")
     axes[2, 1].set_yscale("symlog", linthresh=1e-3)
     cuts = [(f"loss[waves {k}, zero, test]", f"waves of k = {k}", None, "-") for k in keys]
     cuts += [(f"loss[head {h}, mean, test]", "heads" if h == 0 else "", figures.GREY, "--") for h in heads]
@@ -204,11 +207,11 @@ def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.
     return figure
 
 
-def _lines(ax: "Axes", table: pd.DataFrame, lines: Sequence[tuple[str, str, str | None, str]], label: str) -> None:
+def _lines(ax: "Axes", table: pd.DataFrame, lines: Sequence[Line], label: str, at: str = "best") -> None:
     for column, name, colour, style in lines:
         ax.plot(table.index, table[column], color=colour, ls=style, label=name or None, lw=1.2)
     ax.set_ylabel(label)
-    ax.legend(fontsize=7, frameon=False, loc="best")
+    ax.legend(fontsize=7, frameon=False, loc=at)
 
 
 def main() -> None:
