@@ -23,6 +23,7 @@ from circuitgrok.verdicts import Claim, Interval, above, mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.typing import LegendLocType
 
 Line = tuple[str, str, str | None, str]  # column, label, colour, style
 QUESTION = "What happens in which order while a network groks?"
@@ -207,7 +208,7 @@ def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.
     return figure
 
 
-def _lines(ax: "Axes", table: pd.DataFrame, lines: Sequence[Line], label: str, at: str = "best") -> None:
+def _lines(ax: "Axes", table: pd.DataFrame, lines: Sequence[Line], label: str, at: "LegendLocType" = "best") -> None:
     for column, name, colour, style in lines:
         ax.plot(table.index, table[column], color=colour, ls=style, label=name or None, lw=1.2)
     ax.set_ylabel(label)

@@ -134,9 +134,10 @@ def neuron_phases(
     Source: Gromov, arXiv:2301.02679, where out = u + v solves the task.
     """
     p = grid_side(reads)
-    grid = reads.unflatten(-2, (p, p))
-    read = (grid.mean(axis, dtype=torch.float64) for axis in (-2, -3))
-    tables = (*read, numbers(W_L.mT, p, "class").double())
+    rows = reads.unflatten(-2, (p, p)).unbind(-3)  # row by row: a float64 copy of the grid is never made
+    of_a = torch.stack([row.double().mean(-2) for row in rows], dim=-2)
+    of_b = sum((row.double() for row in rows[1:]), start=rows[0].double()) / p
+    tables = (of_a, of_b, numbers(W_L.mT, p, "class").double())
     return NeuronPhases(*(_phase(table, freq) for table in tables))
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from circuitgrok.measures.fourier import by_frequency, fourier_basis, grid_side
 
+ROWS = 16  # pairs of as many a's that are transformed together: with their transforms they fit into a cache
+
 
 class NeuronSpectrum(NamedTuple):
     """Energy of each neuron in the waves of each frequency; entry i belongs to frequency i + 1.
@@ -58,19 +60,20 @@ def neuron_spectrum(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronSpect
     pairs = (p - 1) // 2  # frequencies with a cosine and a sine; p / 2 has a cosine alone
     waves = basis[1 : 2 * pairs + 1].unflatten(0, (pairs, 2))  # [freq wave p]
     grid, mean = neurons.unflatten(-2, (p, p)), neurons.mean(-2, keepdim=True, dtype=torch.float64)
-    squares = neurons.new_zeros((), dtype=torch.float64)
-    of_b, both, alone, means = squares, squares, squares, []
-    for a in range(p):  # row by row: a float64 copy of the grid is never made, and each row stays in the cache
-        row = grid[..., a, :, :].double() - mean
-        squares = squares + row.square().sum(-2)
-        along_b = basis @ row  # [*stack row neuron]
-        of_b = of_b + along_b
-        both = both + waves[:, :, a, None, None] * along_b[..., 1 : 2 * pairs + 1, :].unflatten(-2, (pairs, 1, 2))
-        alone = alone + basis[-1, a] * along_b[..., -1, :]
+    squares = of_b = both = alone = neurons.new_zeros((), dtype=torch.float64)
+    means = []
+    for at in torch.arange(p).split(ROWS):  # some rows at a time: a float64 copy of the grid is never made
+        rows = grid[..., at[0] : at[-1] + 1, :, :].double() - mean.unsqueeze(-3)
+        squares = squares + rows.square().sum((-3, -2))
+        along_b = basis @ rows  # [*stack a row neuron]
+        of_b = of_b + along_b.sum(-3)
         means.append(along_b[..., 0, :])
-    of_a = basis @ torch.stack(means, dim=-2)
+        blocks = along_b[..., 1 : 2 * pairs + 1, :].unflatten(-2, (pairs, 2)).movedim(-4, -3).flatten(-2)
+        both = both + waves[..., at] @ blocks  # [*stack freq wave (wave neuron)]
+        alone = alone + basis[-1, at] @ along_b[..., -1, :]
+    of_a = basis @ torch.cat(means, dim=-2)
     single = by_frequency(of_a[..., 1:, :].square().mT) + by_frequency((of_b / p**0.5)[..., 1:, :].square().mT)
-    (cc, cs), (sc, ss) = ((x.unbind(-2)) for x in both.unbind(-3))  # a's wave first
+    (cc, cs), (sc, ss) = (x.unflatten(-1, (2, -1)).unbind(-2) for x in both.unbind(-2))  # a's wave first
     sums = ((cc - ss).square() + (sc + cs).square()).mT / 2
     differences = ((cc + ss).square() + (sc - cs).square()).mT / 2
     if p % 2 == 0:
