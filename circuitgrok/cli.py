@@ -273,7 +273,11 @@ def _measure(argv: list[str]) -> int:
         "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
         {
             "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
-            "measures": (tuple[Literal[names], ...], quick_groups(), "groups of measures; hessian and llc are slow"),  # pyright: ignore
+            "measures": (
+                tuple[Literal[names], ...],
+                quick_groups(),
+                "groups of measures; some are slow",
+            ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table; RUN/measures.parquet by default"),

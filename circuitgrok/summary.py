@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.files import json_lines
 from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing, events
+from circuitgrok.measures.phases import phases
 from circuitgrok.runs import Run, RunError, file_name, read_resume, resume_steps, usable_resume_steps
 
 if TYPE_CHECKING:
@@ -30,17 +31,34 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
             for name, event in events(history).items()
         ),
+        f"  phases       {_phases(table)}",
         f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {peak}), end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
         f"arc {end['arc_length']:.1f}",
         f"  accuracy     train {history['train_acc'].iloc[-1]:.4f}, test {history['test_acc'].iloc[-1]:.4f}",
         f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}",
-        f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']})",
+        f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
+        f"{_other_rules(table)})",
         f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs; full loss {end['loss[all]']:.2e}"
         f"   (logit space, mean kept, {config.model.p} classes)",
         f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
     ]
+
+
+def _other_rules(table: "pd.DataFrame") -> str:
+    """What the other rules for key frequencies say."""
+    chosen, by_rule = table.attrs["key_freqs"], table.attrs["key_freqs_by_rule"]
+    differing = {name: freqs for name, freqs in by_rule.items() if freqs != chosen}
+    said = "; ".join(f"{name}: {', '.join(map(str, freqs)) or 'none'}" for name, freqs in differing.items())
+    return f"but {said}" if said else "all rules agree"
+
+
+def _phases(table: "pd.DataFrame") -> str:
+    """The boundaries of the phases between memorising and clean-up, as far as the checkpoints tell."""
+    ends = {name: phase.end for name, phase in phases(table).items()}
+    said = (f"{name.replace('_', ' ')} to {str(end).removeprefix('step ')}" for name, end in ends.items())
+    return "; ".join(said) + " (steps, by the rules of measures/phases)"
 
 
 def _origin(manifest: dict[str, Any]) -> str:
@@ -102,8 +120,10 @@ def examine(run: Run) -> list[Finding]:
     """Every file of a run, verified: config, history, index, each checkpoint, each resume point."""
     findings = [_look(run.path / "config.json", lambda: f"config {run.config.hash}")]
     findings.append(_look(run.path / "history.jsonl", lambda: f"{sum(1 for _ in _history(run))} evaluations"))
+    if (run.path / "updates.jsonl").exists():
+        findings.append(_look(run.path / "updates.jsonl", lambda: f"{len(run.updates)} updates"))
     findings.append(_look(run.path / "index.jsonl", lambda: f"{len(run.index)} checkpoints"))
-    if not findings[0].good or not findings[2].good:
+    if not findings[0].good or not findings[-1].good:
         return findings
     for step in run.steps:
         findings.append(_look(run.path / file_name(step), lambda step=step: f"{len(run.at(step))} tensors"))

@@ -59,7 +59,11 @@ def test_numbers_of_the_summary_are_those_of_the_table(told):
     assert numbers(lines["explained"])[0] == f"{end['frac_explained']:.4f}"
     freqs, rule = lines["key freqs"].split("   ")
     assert freqs == ", ".join(map(str, table.attrs["key_freqs"]))
-    assert rule == "(rule wl_energy at step 24)"
+    assert rule.startswith("(rule wl_energy at step 24; but ")
+    by_rule = table.attrs["key_freqs_by_rule"]
+    differing = {name for name, found in by_rule.items() if found != table.attrs["key_freqs"]}
+    assert differing and {name for name in by_rule if f"{name}:" in rule} == differing
+    assert lines["phases"].startswith("memorisation to ")
 
 
 def planted(finished, folder, train_acc, test_acc):

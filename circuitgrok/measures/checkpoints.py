@@ -48,9 +48,14 @@ class Checkpoints:
         """(i + j) mod m, or what was drawn instead."""
         return self.hidden.labels
 
+    @cached_property
+    def splits(self) -> dict[str, Bool[Tensor, " pair"]]:
+        """The pairs of each of `SPLITS`."""
+        return {split: self.task.where(split)[self.hidden.pairs] for split in SPLITS}
+
     def where(self, split: str) -> Bool[Tensor, " pair"]:
         """The pairs of a named split."""
-        return self.task.where(split)[self.hidden.pairs]
+        return self.splits[split]
 
     @cached_property
     def opened(self) -> list[Opened]:
@@ -63,12 +68,12 @@ class Checkpoints:
     def logits(self) -> Float[Tensor, "ckpt pair m"]:
         """Over the m classes that can be right, in float64."""
         with torch.no_grad():
-            return torch.stack([one.read(one.skip + one.mlp)[:, self.hidden.classes] for one in self.opened])
+            return _stacked([self.hidden.classed(one.read(one.skip + one.mlp)) for one in self.opened])
 
     @cached_property
     def neurons(self) -> Float[Tensor, "ckpt pair neuron"]:
         """The last block's neurons at the last position, after the nonlinearity."""
-        return torch.stack([one.post for one in self.opened])
+        return _stacked([one.post for one in self.opened])
 
     @property
     def W_E(self) -> Float[Tensor, "ckpt m d_model"]:
@@ -82,6 +87,11 @@ class Checkpoints:
         return W_out @ self.params["unembed.W_U"].double()[..., self.hidden.classes]
 
 
+def _stacked(tables: list[Tensor]) -> Tensor:
+    """The tables with an axis in front; of a single one no copy is made."""
+    return torch.stack(tables) if len(tables) > 1 else tables[0].unsqueeze(0)
+
+
 def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -> Int[Tensor, " freq"]:
     """The key frequencies of one network by a named rule, in increasing order.
 
@@ -90,8 +100,19 @@ def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -
     """
     if rule not in KEY_FREQUENCY_RULES:
         raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
-    alone = {name: value[None] for name, value in params.items()}
-    return KEY_FREQUENCY_RULES[rule](Checkpoints(alone, model, task, torch.empty(0, dtype=torch.long)))
+    return KEY_FREQUENCY_RULES[rule](_alone(params, model, task))
+
+
+def key_frequencies_by_rule(params: Params, model: Transformer, task: Task) -> dict[str, Int[Tensor, " freq"]]:
+    """The key frequencies of one network by every named rule; they read them off different places and may disagree."""
+    at = _alone(params, model, task)
+    return {name: rule(at) for name, rule in KEY_FREQUENCY_RULES.items()}
+
+
+def _alone(params: Params, model: Transformer, task: Task) -> Checkpoints:
+    """One network as a stack of one, before it has key frequencies."""
+    stack = {name: value[None] for name, value in params.items()}
+    return Checkpoints(stack, model, task, torch.empty(0, dtype=torch.long))
 
 
 KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {

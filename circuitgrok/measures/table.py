@@ -8,9 +8,7 @@ measure means adding a column to a group, or a group to `GROUPS`.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
-
-from circuitgrok.measures.checkpoints import Checkpoints, key_frequencies
+from circuitgrok.measures.checkpoints import Checkpoints, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.polar.columns import polar_columns
 
@@ -47,9 +45,9 @@ def measure_run(
 
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor or a frequency. The key
     frequencies are found once, at the run's last checkpoint, by the named rule, and kept along the run;
-    `attrs` of the table records the set, the rule and the checkpoint. Losses here are over the p numbers
-    as classes ('=' is dropped), those of `run.history` over the classes that were trained on. Subtraction, products
-    and quotients are measured as the addition that they are (`tasks.operations`).
+    `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Losses here are over
+    the p numbers as classes ('=' is dropped), those of `run.history` over the classes that were trained on.
+    Subtraction, products and quotients are measured as the addition that they are (`tasks.operations`).
 
     Args:
         run: An opened run.
@@ -72,20 +70,23 @@ def measure_run(
         raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
     model, task = run.config.model, run.task
     at = sorted(set(run.steps if steps is None else steps))
-    key_freqs = key_frequencies(rule, run.at(run.steps[-1]), model, task)
-    columns: dict[str, list[torch.Tensor]] = {}
+    by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task)
+    if rule not in by_rule:
+        raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(by_rule)}")
+    key_freqs = by_rule[rule]
+    columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
-        columns |= {name: [value] for name, value in polar_columns(run.stack(at), model, at).items()}
+        columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
     size = max(1, _NUMBERS // (len(task.inputs) * model.d_mlp))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
         here = Checkpoints(run.stack(at[i : i + size]), model, task, key_freqs)
         for group in wanted:
             for name, value in group(here).items():
-                columns.setdefault(name, []).append(value)
+                columns.setdefault(name, []).extend(value.tolist())
         if tick:
             tick(min(i + size, len(at)), len(at))
-    table = pd.DataFrame({name: torch.cat(parts).double().numpy() for name, parts in columns.items()}, index=at)
+    table = pd.DataFrame(columns, index=at, dtype="float64")
     table.index.name = "step"
     if "updates" in chosen:
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
@@ -95,6 +96,7 @@ def measure_run(
         "key_freqs": key_freqs.tolist(),
         "key_freqs_rule": rule,
         "key_freqs_step": run.steps[-1],
+        "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
     }
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 

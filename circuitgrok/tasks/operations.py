@@ -50,7 +50,12 @@ class Relabelled:
 
     def table(self, logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack pair m"]:
         """Logits in the order of addition modulo m; classes that are never right (0 of a product, '=') are left out."""
-        return logits[..., self.pairs, :][..., self.classes]
+        return self.classed(logits[..., self.pairs, :])
+
+    def classed(self, logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack pair m"]:
+        """The classes that can be right, in the order of addition modulo m; a view where they are in order already."""
+        in_order = bool((self.classes == torch.arange(self.m)).all())
+        return logits[..., : self.m] if in_order else logits[..., self.classes]
 
 
 def as_addition(task: Task) -> Relabelled:
