@@ -3,7 +3,7 @@
 In one process, interleaved, on the `nanda` model (p = 113, 3830 pairs, float32 weights, float64 loss):
 our loop; a plain loop over TransformerLens' own bridge with the same loss, optimizer and trained
 tensors (training only, and with the test evaluation at every step that public notebooks do); and the
-step's six large matrix products alone. Then the share of checkpoint writing, and a stack of small runs
+step's six large matrix products alone. Then the share of checkpoint writing, what measuring a checkpoint takes, and a stack of small runs
 against one by one; and draws of SGLD against devinterp's sampler on the bridge, at equal step size, nbeta,
 localization and full batch (if devinterp 1.x is there: extra `judges`). Only ratios taken within one run
 mean anything.
@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,13 @@ from circuitgrok import runs, verdicts
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.lens import to_bridge
+from circuitgrok.measures.checkpoints import Checkpoints
+from circuitgrok.measures.groups import GROUPS
+from circuitgrok.measures.table import quick_groups
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target
-from circuitgrok.stack import Stack, evaluate, forward, initial_weights, new_stack, update
+from circuitgrok.stack import Stack, evaluate, forward, initial_weights, new_stack, update, watched_update
 from circuitgrok.training import environment
 from circuitgrok.tree import Params
 
@@ -52,6 +55,11 @@ class OurLoop:
         self.losses.append(losses[0].item())
         update(self.stack, losses, self.step)
         self.step += 1
+
+    def watched(self) -> None:
+        """A step that is taken apart, as those that leave a checkpoint are."""
+        _, losses = forward(self.stack)
+        watched_update(self.stack, losses, self.step)
 
     def with_evaluation(self) -> None:
         """A step that also evaluates both sides of the split."""
@@ -132,15 +140,47 @@ def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def write_share(config: cg.TrainConfig, step_ms: float, rounds: int) -> dict[str, float]:
-    """Share of a run's time that writing its scheduled checkpoints takes."""
+def write_share(config: cg.TrainConfig, step_ms: float, watched_ms: float, rounds: int) -> dict[str, float]:
+    """Share of a run's time that its scheduled checkpoints take: to write them, to take the step behind them apart."""
     weights = initial_weights(config)
     with tempfile.TemporaryDirectory() as folder:
         run = runs.create(Path(folder) / "run", config, {}, {})
         steps = iter(range(10**6))
         ms = interleaved({"write": lambda: runs.write_checkpoint(run, next(steps), weights)}, rounds)["write"]
     count = len(config.schedule.checkpoint_steps())
-    return {"write_ms": ms, "checkpoints": count, "share": ms * count / (step_ms * config.schedule.steps)}
+    watch_ms, whole = watched_ms - step_ms, step_ms * config.schedule.steps
+    return {
+        "write_ms": ms,
+        "watch_ms": watch_ms,
+        "checkpoints": count,
+        "share": ms * count / whole,
+        "watch_share": watch_ms * count / whole,
+    }
+
+
+def measuring(config: cg.TrainConfig, rounds: int) -> dict[str, float]:
+    """What measuring one checkpoint takes, in milliseconds and in forward passes over all pairs."""
+    params, model, task = initial_weights(config), config.model, config.task.task()
+    stack = {name: value[None] for name, value in params.items()}
+    freqs = torch.arange(1, min(5, model.p // 2) + 1)
+
+    def columns(names: Sequence[str]) -> None:
+        at = Checkpoints(stack, model, task, freqs)
+        for name in names:
+            GROUPS[name](at)
+
+    quick = [name for name in quick_groups() if name in GROUPS]
+    tasks: dict[str, Callable[[], object]] = {
+        "forward": lambda: model.logits(params, task.inputs),
+        "quick groups": lambda: columns(quick),
+        "ablations": lambda: columns(["ablations"]),
+    }
+    ms = interleaved(tasks, rounds)
+    return {
+        **{f"{name.replace(' ', '_')}_ms": value for name, value in ms.items()},
+        "quick_groups_in_forwards": ms["quick groups"] / ms["forward"],
+        "minutes_for_400_checkpoints": ms["quick groups"] * 400 / 6e4,
+    }
 
 
 def stacking(rounds: int, size: int) -> dict[str, float]:
@@ -243,6 +283,7 @@ def main() -> None:
     agreement = max(abs(a / b - 1) for a, b in zip(ours.losses, bridge.losses, strict=True))
     tasks: dict[str, Callable[[], object]] = {
         "our loop": ours,
+        "our loop, step taken apart": ours.watched,
         "our loop, with test evaluation": ours.with_evaluation,
         "bridge loop": bridge,
         "bridge loop, with test evaluation": bridge.with_evaluation,
@@ -256,7 +297,8 @@ def main() -> None:
         / ms["our loop, with test evaluation"],
         "times_the_matrix_products": ms["our loop"] / ms["six matrix products alone"],
         "first_losses_differ_by": agreement,
-        "checkpoints": write_share(config, ms["our loop"], rounds),
+        "checkpoints": write_share(config, ms["our loop"], ms["our loop, step taken apart"], rounds),
+        "measuring": measuring(config, rounds // 4),
         "stacking": stacking(rounds, 3 if given.quick else 9),
         "sampling": sampling(config, config if given.quick else cg.TrainConfig.preset("quickstart"), rounds // 4),
         "environment": environment(given.threads),

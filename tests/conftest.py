@@ -21,3 +21,9 @@ def workers(tmp_path_factory):
     forking = Workers(tmp_path_factory.mktemp("workers"))
     yield forking
     forking.close()
+
+
+@pytest.fixture(scope="session")
+def measured(finished):
+    """Its table of measures, the quick groups."""
+    return finished.measure()

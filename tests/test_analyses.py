@@ -128,7 +128,7 @@ def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     run_quick("speed", tmp_path / "out")
     result = json.loads((tmp_path / "out" / "speed.json").read_text())
     assert result["first_losses_differ_by"] < 1e-5
-    assert result["checkpoints"]["checkpoints"] > 0
+    assert result["checkpoints"]["checkpoints"] > 0 and result["measuring"]["quick_groups_in_forwards"] > 0
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny
+from tiny import logits_at, tiny
 
 from circuitgrok.measures import (
     activation_circuits,
@@ -21,17 +21,6 @@ from circuitgrok.measures.logit_forms import logit_forms
 from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
 from circuitgrok.training import train
-
-
-@pytest.fixture(scope="module")
-def measured(finished):
-    return finished.measure()
-
-
-def logits_at(run, step):
-    """Of all pairs over the p numbers, by the plain forward."""
-    cache = run.config.model.activations(run.at(step), run.task.inputs)
-    return cache["logits"][:, -1, : run.config.model.p].double()
 
 
 def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_of_that_step(finished, measured):

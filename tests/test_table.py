@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny import copied, tiny
+from tiny import copied, logits_at, tiny
 
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.llc_along import llc_along
@@ -17,17 +17,6 @@ from circuitgrok.polar import orbits
 from circuitgrok.polar.path import polar_path
 from circuitgrok.runs import RunError
 from circuitgrok.training import train
-
-
-@pytest.fixture(scope="module")
-def measured(finished):
-    return finished.measure()
-
-
-def logits_at(run, step):
-    """Of all pairs over the p numbers, by the plain forward."""
-    cache = run.config.model.activations(run.at(step), run.task.inputs)
-    return cache["logits"][:, -1, : run.config.model.p].double()
 
 
 def test_one_row_per_checkpoint_and_no_column_without_its_numbers(finished, measured):

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from circuitgrok.config import TrainConfig
 from circuitgrok.runs import Run, load
 
@@ -33,6 +35,12 @@ def tiny_flags(**leaves: Any) -> list[str]:
     """The same config on the command line, for the preset nanda."""
     given = TINY | leaves
     return [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def logits_at(run: Run, step: int) -> torch.Tensor:
+    """Of all pairs over the p numbers, by the plain forward, in float64."""
+    cache = run.config.model.activations(run.at(step), run.task.inputs)
+    return cache["logits"][:, -1, : run.config.model.p].double()
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
