@@ -4,9 +4,9 @@ In one process, interleaved, on the `nanda` model (p = 113, 3830 pairs, float32 
 our loop; a plain loop over TransformerLens' own bridge with the same loss, optimizer and trained
 tensors (training only, and with the test evaluation at every step that public notebooks do); and the
 step's six large matrix products alone. Then the share of checkpoint writing, what measuring a checkpoint
-takes, and a stack of small runs against one by one; and draws of SGLD against devinterp's sampler on the bridge, at equal step size, nbeta,
-localization and full batch (if devinterp 1.x is there: extra `judges`). Only ratios taken within one run
-mean anything.
+takes, and a stack of small runs against one by one; and draws of SGLD against devinterp's sampler on the
+bridge, at equal step size, nbeta, localization and full batch (if devinterp 1.x is there: extra `judges`).
+Only ratios taken within one run mean anything.
 
     python analyses/speed.py [--quick] [--threads 2]
 """
