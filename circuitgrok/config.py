@@ -258,7 +258,7 @@ def explain(error: ValidationError) -> list[str]:
             lines.append(rule)
         elif fault["type"] == "string_pattern_mismatch":
             form = "RUN_FOLDER@STEP, such as checkpoints/quickstart@4000"
-            lines.append(f"{'.'.join(names)} must be {form}; got {fault['input']!r}")
+            lines.append(f"{'.'.join(names)}: must be {form}; got {fault['input']!r}")
         else:
             rule = rule[0].lower() + rule[1:]
             lines.append(f"{'.'.join(names)}: {rule.replace('input should', 'must')}; got {fault['input']!r}")

@@ -220,7 +220,7 @@ def test_assignment_is_refused(section):
         ({"norm_radius": 2.0}, "need fixed_norm = true"),
         ({"norm_grain": "tensor"}, "need fixed_norm = true"),
         ({"norm_from_step": 1}, "need fixed_norm = true"),
-        ({"start": "checkpoints/quickstart"}, "start must be RUN_FOLDER@STEP, such as checkpoints/quickstart@4000; got"),
+        ({"start": "checkpoints/quickstart"}, "start: must be RUN_FOLDER@STEP, such as .*@4000; got"),
         ({"direction_from_step": 1}, "needs fixed_direction = true"),
         ({"fixed_direction": True, "steps": 10, "direction_from_step": 10}, "direction_from_step must lie before"),
         ({"fixed_direction": True, "fixed_norm": True}, "together leave no motion: choose one"),

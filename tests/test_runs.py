@@ -558,8 +558,16 @@ def doctor(run: Run, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]
 def test_doctor_finds_nothing_wrong_with_a_whole_run(finished, capsys):
     code, lines = doctor(finished, capsys)
     assert code == 0
-    assert lines[-1] == f"all {3 + 1 + len(finished.steps)} files are good; the run is finished"
+    assert lines[-1] == f"all {4 + 1 + len(finished.steps)} files are good; the run is finished"
     assert f"{len(finished.steps)} checkpoints verified" in lines[-2]
+
+
+def test_doctor_finds_a_damaged_line_about_an_update(finished, tmp_path, capsys):
+    run = copied(finished, tmp_path)
+    lines = (run.path / "updates.jsonl").read_bytes().splitlines(keepends=True)
+    (run.path / "updates.jsonl").write_bytes(b"".join([lines[0], b"{half\n", *lines[2:]]))
+    code, said = doctor(run, capsys)
+    assert code == 1 and any("updates.jsonl is damaged: line 2 is not JSON" in line for line in said)
 
 
 def test_doctor_lists_all_damage_and_says_what_can_be_used(tmp_path, capsys):
