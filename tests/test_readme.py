@@ -61,3 +61,9 @@ def test_every_field_that_the_table_of_interventions_names_is_a_field():
 
 def test_no_placeholder_is_left():
     assert re.findall(r"^[A-Z_]{6,}$", README, flags=re.M) == []
+
+
+def test_every_file_that_the_table_of_measures_names_is_there():
+    files = set(re.findall(r"`((?:measures|polar|landscape|models|tasks|interventions)/\w+\.py)`", README))
+    assert len(files) >= 25
+    assert [file for file in sorted(files) if not (ROOT / "circuitgrok" / file).exists()] == []
