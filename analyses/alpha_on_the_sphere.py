@@ -17,7 +17,7 @@ from circuitgrok import figures, verdicts
 from circuitgrok.measures.crossings import HOLD, events
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, share_interval
+from circuitgrok.verdicts import Claim, above, below, mean_interval, share_interval
 
 QUESTION = "When the norm is held at α‖θ₀‖, how do train and test accuracy depend on α, and does the delay vanish?"
 ARMS = {"free": figures.BLUE, "sphere": figures.RED}
@@ -106,11 +106,6 @@ def _log_delay(rows: pd.DataFrame, steps: int) -> pd.Series:
     return (times["grokked_by"].fillna(steps) / times["memorised_by"]).map(math.log)
 
 
-def _factor(interval: Interval) -> str:
-    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
-    return f"geometric mean and 95 % interval over seeds {text}"
-
-
 def _delays(sphere: pd.DataFrame, free: pd.DataFrame, alpha: float, steps: int) -> list[Claim]:
     """The delay on the sphere, alone and against the free run at alpha = 1, and who generalises sooner."""
     held, loose = sphere[sphere["alpha"] == alpha], free[free["alpha"] == 1]
@@ -121,17 +116,17 @@ def _delays(sphere: pd.DataFrame, free: pd.DataFrame, alpha: float, steps: int) 
     return [
         Claim(
             f"On the sphere at its fastest α ({alpha:g}) the run generalises sooner than the free run at α = 1.",
-            f"T_grok(free) / T_grok(sphere), {_factor(sooner)}",
+            f"T_grok(free) / T_grok(sphere), {verdicts.factor(sooner)}",
             above(sooner, 0.0),
         ),
         Claim(
             "There the delay T_grok/T_mem is at most a third of the free run's.",
-            f"delay(free) / delay(sphere), {_factor(shrunk)}",
+            f"delay(free) / delay(sphere), {verdicts.factor(shrunk)}",
             above(shrunk, math.log(3)),
         ),
         Claim(
             "There the delay vanishes: T_grok is less than 1.5 T_mem.",
-            f"T_grok/T_mem on the sphere, {_factor(own)}",
+            f"T_grok/T_mem on the sphere, {verdicts.factor(own)}",
             below(own, math.log(1.5)),
         ),
     ]

@@ -18,7 +18,7 @@ from circuitgrok import figures, verdicts
 from circuitgrok.measures.crossings import HOLD, crossing, events
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval
+from circuitgrok.verdicts import Claim, above, below, mean_interval
 
 QUESTION = "Does holding the norm prevent memorising circuits, or do generalising circuits outrun them?"
 ARMS = {"task": figures.BLUE, "random labels": figures.RED, "held after memorising": figures.GREEN}
@@ -121,7 +121,8 @@ def claims(table: pd.DataFrame, runs: dict[str, Run], steps: int) -> list[Claim]
             ),
             Claim(
                 f"{at} generalising outruns memorising: random labels take longer to fit than the task to generalise.",
-                f"T_random / T_grok, {_factor(first)}, {censored} of {len(random)} random runs censored at the budget",
+                f"T_random / T_grok, {verdicts.factor(first)}, {censored} of {len(random)} random runs censored at the "
+                "budget",
                 above(first, 0.0),
             ),
             Claim(
@@ -132,7 +133,7 @@ def claims(table: pd.DataFrame, runs: dict[str, Run], steps: int) -> list[Claim]
             ),
             Claim(
                 f"{at} no memorising circuit shows: the loss without the key frequencies never falls below 1 nat.",
-                f"least excluded loss on train, {_factor(excluded)} nats",
+                f"least excluded loss on train, {verdicts.factor(excluded)} nats",
                 above(excluded, 0.0),
             ),
         ]
@@ -145,7 +146,7 @@ def claims(table: pd.DataFrame, runs: dict[str, Run], steps: int) -> list[Claim]
         made.append(
             Claim(
                 f"At large radii (α ≥ {high[0]:g}) the true labels are fitted like random ones: within a factor 1.5.",
-                f"T_fit(random) / T_fit(task), {_factor(slower)} over {len(high)} radii",
+                f"T_fit(random) / T_fit(task), {verdicts.factor(slower)} over {len(high)} radii",
                 verdicts.within(slower, math.log(1.5)),
             )
         )
@@ -162,11 +163,6 @@ def _held_later(later: pd.DataFrame, alpha: float) -> Claim:
         f"share of runs {share} ({solved} of {len(rows)})",
         above(share, 0.5),
     )
-
-
-def _factor(interval: Interval) -> str:
-    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
-    return f"geometric mean and 95 % interval over seeds {text}"
 
 
 def draw(table: pd.DataFrame, steps: int) -> "figures.Figure":

@@ -19,7 +19,7 @@ from circuitgrok.measures.crossings import HOLD, crossing, events
 from circuitgrok.measures.phases import PHASES, Phase, boundaries, phases
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Interval, above, mean_interval
+from circuitgrok.verdicts import Claim, above, mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,7 +88,7 @@ def claims(ways: pd.DataFrame, grokked: pd.Series, found: Mapping[int, Mapping[s
         if len(ratios) < 2:
             return Claim(text, f"both half-way in {len(ratios)} of {len(logs)} seeds", "undecided")
         ratio = mean_interval(ratios.tolist())
-        return Claim(text, f"{against} / T({early}), {_factor(ratio)}", above(ratio, 0.0))
+        return Claim(text, f"{against} / T({early}), {verdicts.factor(ratio)}", above(ratio, 0.0))
 
     starts = [found[seed]["circuit_formation"].start.by for seed in ways.index]
     lead = mean_interval([math.log(g / s) for g, s in zip(grokked, starts, strict=True) if s])
@@ -103,7 +103,7 @@ def claims(ways: pd.DataFrame, grokked: pd.Series, found: Mapping[int, Mapping[s
     return [
         Claim(
             "Circuit formation starts before the test accuracy shows it: excluded loss is at its minimum well before.",
-            f"T_grok / T(excluded minimum), {_factor(lead)}",
+            f"T_grok / T(excluded minimum), {verdicts.factor(lead)}",
             above(lead, math.log(2)),
         ),
         before(
@@ -125,15 +125,10 @@ def claims(ways: pd.DataFrame, grokked: pd.Series, found: Mapping[int, Mapping[s
         ),
         Claim(
             "And yet the applied steps go sideways: tangential parts more than twice the radial ones (median).",
-            f"tangential over radial, {_factor(mean_interval(sideways))}",
+            f"tangential over radial, {verdicts.factor(mean_interval(sideways))}",
             above(mean_interval(sideways), math.log(2)),
         ),
     ]
-
-
-def _factor(interval: Interval) -> str:
-    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
-    return f"geometric mean and 95 % interval over seeds {text}"
 
 
 def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.Figure":

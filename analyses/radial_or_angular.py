@@ -19,9 +19,10 @@ from torch import Tensor
 import circuitgrok as cg
 from circuitgrok import figures, tree, verdicts
 from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.measures.checkpoints import key_frequencies
 from circuitgrok.measures.crossings import HOLD, events
 from circuitgrok.polar.path import polar_path
-from circuitgrok.polar.profiles import circuit_scores, radial_profile
+from circuitgrok.polar.profiles import Measure, circuit_scores, radial_profile
 from circuitgrok.polar.transplants import by_part, by_tensor, globally, swap_matrix, variance_shares
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
@@ -72,23 +73,19 @@ def row(arm: str, run: Run) -> dict[str, object]:
     }
 
 
+def scores_of(run: Run) -> Measure:
+    """What networks score on a run's task; key frequencies are those of its last checkpoint."""
+    model, task = run.config.model, run.task
+    keys = key_frequencies("wl_energy", run.at(run.steps[-1]), model, task)
+    return lambda networks: circuit_scores(networks, model, task, keys)
+
+
 def swapped(run: Run, n: int) -> tuple[list[int], dict[str, dict[str, Tensor]]]:
     """Swap matrices over `n` checkpoints of a run, evenly spread over its list, for three grains."""
     steps = [run.steps[round(i * (len(run.steps) - 1) / (n - 1))] for i in range(n)]
-    model, task, stack = run.config.model, run.task, run.stack(steps)
-    keys = torch.tensor(run.measure(["fourier"], [run.steps[-1]]).attrs["key_freqs"])
-    grains = {"global": globally, "tensor": by_tensor, "head and neuron, balanced": by_part(model)}
-    return steps, {
-        name: swap_matrix(stack, stack, grain, lambda x: circuit_scores(x, model, task, keys))
-        for name, grain in grains.items()
-    }
-
-
-def rays(run: Run, steps: list[int]) -> dict[str, Tensor]:
-    """Scores on the rays through some checkpoints, `[checkpoint factor]`."""
-    keys = torch.tensor(run.measure(["fourier"], [run.steps[-1]]).attrs["key_freqs"])
-    model, task = run.config.model, run.task
-    return radial_profile(run.stack(steps), FACTORS, lambda x: circuit_scores(x, model, task, keys))
+    stack, measure = run.stack(steps), scores_of(run)
+    grains = {"global": globally, "tensor": by_tensor, "head and neuron, balanced": by_part(run.config.model)}
+    return steps, {name: swap_matrix(stack, stack, grain, measure) for name, grain in grains.items()}
 
 
 def lengths(run: Run, until: dict[str, int]) -> dict[str, float]:
@@ -212,12 +209,12 @@ def claims(table: pd.DataFrame, swaps: dict[str, dict[str, Tensor]], profile: di
         Claim(
             "The way to memorising is more radial than the way to generalising.",
             f"radial length over arc length {radial.mean():.3g} while memorising, {later.mean():.3g} while "
-            f"generalising; ratio, {_factor(ratio)}",
+            f"generalising; ratio, {verdicts.factor(ratio)}",
             above(ratio, 0.0),
         ),
         Claim(
             "Memorising is mostly radial: its radial length exceeds its arc length.",
-            f"radial over arc length while memorising, {_factor(mean_interval(radial.map(math.log).tolist()))}",
+            f"radial over arc length while memorising, {verdicts.factor(mean_interval(radial.map(math.log).tolist()))}",
             above(mean_interval(radial.map(math.log).tolist()), 0.0),
         ),
         Claim(
@@ -240,11 +237,6 @@ def _interval(share) -> Interval:
 
 def _share(share) -> str:
     return f"{share.estimate:.3f} [{share.low:.3f}, {share.high:.3f}]"
-
-
-def _factor(interval: Interval) -> str:
-    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
-    return f"geometric mean and 95 % interval over seeds {text}"
 
 
 def draw(runs: dict[str, list[Run]], steps: list[int], swaps: dict[str, dict[str, Tensor]],
@@ -312,11 +304,11 @@ def main() -> None:
         found_by = {name: event.by for name, event in events(run.history).items()}
         times = {"memorised": found_by["memorised"] or switch, "grokked": found_by["grokked"] or steps}
         memorised = max(step for step in run.steps if step <= max(times["memorised"], switch))
-        ends = rays(run, [memorised, run.steps[-1]])
+        measure = scores_of(run)
+        ends = radial_profile(run.stack([memorised, run.steps[-1]]), FACTORS, measure)
         there = tree.norm(run.at(memorised)) / tree.norm(run.at(run.steps[-1]))
-        keys = torch.tensor(run.measure(["fourier"], [run.steps[-1]]).attrs["key_freqs"])
         moved = {name: value.double()[None] * there for name, value in run.at(run.steps[-1]).items()}
-        ends["at memorised radius"] = circuit_scores(moved, run.config.model, run.task, keys)["accuracy[test]"][0]
+        ends["at memorised radius"] = measure(moved)["accuracy[test]"][0]
         profiles.append(ends)
         paths.append(lengths(run, {"memorising": times["memorised"], "generalising": times["grokked"]}))
     swaps = {grain: tree.stack(m[grain] for m in matrices) for grain in matrices[0]}

@@ -132,7 +132,7 @@ def claims(table: pd.DataFrame, moved: pd.DataFrame, along: pd.DataFrame, rate: 
     made = [
         Claim(
             "The same function can be written at 1.5 times the norm: logits change by less than 1e-5 of their spread.",
-            f"norm factor, {_factor(factor)}; largest change of a logit {moved['function'].max():.1e} standard "
+            f"norm factor, {verdicts.factor(factor)}; largest change of a logit {moved['function'].max():.1e} standard "
             f"deviations, of the least norm {moved['least'].max():.1e} (float32 weights)",
             "holds" if factor.low > math.log(1.5) and moved["function"].max() < 1e-5 else "fails",
         )
@@ -206,12 +206,7 @@ def _compared(
         return Claim(text, f"both censored in all seeds but {int(known.sum())}; {told}", "undecided")
     logs = (times[late].fillna(steps) / times[early].fillna(steps))[known].map(math.log)
     ratio = mean_interval(logs.tolist())
-    return Claim(text, f"T_grok({late}) / T_grok({early}), {_factor(ratio)}; {told}", decide(ratio))
-
-
-def _factor(interval: Interval) -> str:
-    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
-    return f"geometric mean and 95 % interval over seeds {text}"
+    return Claim(text, f"T_grok({late}) / T_grok({early}), {verdicts.factor(ratio)}; {told}", decide(ratio))
 
 
 def draw(

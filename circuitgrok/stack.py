@@ -215,8 +215,7 @@ def watched_update(stack: Stack, losses: Tensor, step: int) -> list[dict[str, fl
     one = {name: view[0] for name, view in stack.views.items()}
     at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
     columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
-    listed = {name: values.tolist() for name, values in columns.items()}
-    return [{"step": step, **{name: listed[name][i] for name in listed}} for i in range(len(stack.configs))]
+    return _records(step, columns)
 
 
 def _differentiate(stack: Stack, losses: Tensor) -> None:
@@ -253,8 +252,7 @@ def evaluate(stack: Stack, step: int, logits: Tensor, losses: Tensor) -> list[di
         "test_acc": accuracy(test_logits, unseen.labels),
         "norm": tree.norm(stack.views, axes=1),
     }
-    listed = {name: values.tolist() for name, values in columns.items()}
-    return [{"step": step, **{name: listed[name][i] for name in listed}} for i in range(len(stack.configs))]
+    return _records(step, columns)
 
 
 def state_of(stack: Stack, i: int) -> Params:
@@ -263,6 +261,12 @@ def state_of(stack: Stack, i: int) -> Params:
     state = {name: moments[name][i] for name in ("exp_avg", "exp_avg_sq")} | {"flat": stack.flat[i]}
     held = stack.held if _is_held(stack.configs[i]) else {}
     return state | {f"held:{name}": value[i] for name, value in held.items()}
+
+
+def _records(step: int, columns: dict[str, Tensor]) -> list[dict[str, float]]:
+    """Columns `[run]` as one record for each run."""
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return [{"step": step, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def _is_held(config: TrainConfig) -> bool:

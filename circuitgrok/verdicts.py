@@ -111,6 +111,16 @@ def share_interval(hits: int, n: int, level: float = 0.95) -> Interval:
     return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
+def factor(interval: Interval) -> str:
+    """An interval of the mean logarithm of a ratio, as that of the ratio's geometric mean, in words.
+
+    >>> factor(Interval(0.0, -math.log(2), math.log(2)))
+    'geometric mean and 95 % interval over seeds 1, 0.5, 2'
+    """
+    text = ", ".join(f"{math.exp(x):.3g}" for x in interval)
+    return f"geometric mean and 95 % interval over seeds {text}"
+
+
 def above(interval: Interval, threshold: float) -> Decision:
     """Whether the quantity is above a threshold, as far as its interval can tell.
 

@@ -19,10 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.fourier import fourier_basis
 from circuitgrok.measures.neurons import in_cluster, polynomial_neurons
 from circuitgrok.measures.opened import Opened, mixed_values, stacked
-from circuitgrok.measures.sum_waves import check_freqs
+from circuitgrok.measures.sum_waves import check_freqs, pair_sums, wave_tables
 
 Replaced = dict[str, Tensor]  # logits [pair c] of the p numbers, in float64, by what stands in the part's place
 Ablation = Callable[[Opened], Replaced]
@@ -268,12 +267,8 @@ def _filled(opened: Opened, rest: Tensor, part: Tensor) -> Replaced:
 
 def _sum_waves(opened: Opened, freqs: Int[Tensor, " freq"]) -> Float[Tensor, "pair out"]:
     """What the neurons write of their sum waves of some frequencies: the same waves of all they write."""
-    sums = opened.mlp_sums
-    p = len(sums)
-    rows = torch.stack([2 * freqs.long() - 1, 2 * freqs.long()], dim=1).flatten()
-    waves = fourier_basis(p)[rows[rows < p].cpu()].to(sums.device)  # p / 2 has no sine
-    residue = torch.arange(p, device=sums.device)
-    return (waves.T @ (waves @ sums)).to(opened.mlp.dtype)[((residue[:, None] + residue) % p).flatten()]
+    table = wave_tables(opened.mlp_sums, freqs).sum(-3)
+    return table.to(opened.mlp.dtype)[pair_sums(table.mT)]
 
 
 def _sets(cluster: Int[Tensor, " neuron"], key_freqs: Int[Tensor, " freq"]) -> dict[str, Tensor]:

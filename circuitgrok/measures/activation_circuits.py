@@ -28,7 +28,14 @@ from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures.fourier import fourier_basis, grid_side, sum_table
-from circuitgrok.measures.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without, sum_logits, wave_tables
+from circuitgrok.measures.sum_waves import (
+    Rivals,
+    losses_of_sums,
+    losses_without,
+    sum_logits,
+    wave_rows,
+    wave_tables,
+)
 
 
 class Circuit(NamedTuple):
@@ -323,9 +330,7 @@ def part_losses(
 
 def _rows(key_freqs: Int[Tensor, " freq"], p: int) -> Int[Tensor, " row"]:
     """The rows of the Fourier basis: constant, then cosine and sine of each frequency."""
-    check_freqs(key_freqs, p)
-    waves = torch.stack([2 * key_freqs.long() - 1, 2 * key_freqs.long()], dim=1).flatten().cpu()
-    return torch.cat([torch.zeros(1, dtype=torch.long), waves[waves < p]])
+    return torch.cat([torch.zeros(1, dtype=torch.long), wave_rows(key_freqs, p)])
 
 
 def _part(products: Tensor, keep: Tensor, key_freqs: Tensor, p: int) -> Float[Tensor, "*stack pair feature"]:

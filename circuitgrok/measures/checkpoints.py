@@ -15,6 +15,7 @@ from torch import Tensor
 from circuitgrok.measures import key_freqs
 from circuitgrok.measures.opened import Opened, opened_network
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.polar.orbits import NormParts, orbit_minimal_norm
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import Relabelled, as_addition
 from circuitgrok.tree import Params, unstack
@@ -75,12 +76,22 @@ class Checkpoints:
         """The last block's neurons at the last position, after the nonlinearity."""
         return _stacked([one.post for one in self.opened])
 
-    @property
+    @cached_property
+    def reads(self) -> Float[Tensor, "ckpt pair neuron"]:
+        """What these neurons read, before the nonlinearity."""
+        return _stacked([one.pre for one in self.opened])
+
+    @cached_property
+    def least_norms(self) -> NormParts:
+        """The least norm on each network's orbit, and of its parts."""
+        return orbit_minimal_norm(self.params, self.model)
+
+    @cached_property
     def W_E(self) -> Float[Tensor, "ckpt m d_model"]:
         """The embedding of the numbers (of a's, if b has its own), in float64."""
         return self.params["embed.W_E"][:, self.hidden.tokens].double()
 
-    @property
+    @cached_property
     def W_L(self) -> Float[Tensor, "ckpt neuron m"]:
         """The last block's neuron-to-logit map, in float64."""
         W_out = self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double()
@@ -98,9 +109,18 @@ def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -
     Raises:
         ValueError: Unknown rule.
     """
+    check_rule(rule)
+    return KEY_FREQUENCY_RULES[rule](_alone(params, model, task))
+
+
+def check_rule(rule: str) -> None:
+    """Refuses what is no rule for key frequencies.
+
+    Raises:
+        ValueError: Unknown rule.
+    """
     if rule not in KEY_FREQUENCY_RULES:
         raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
-    return KEY_FREQUENCY_RULES[rule](_alone(params, model, task))
 
 
 def key_frequencies_by_rule(params: Params, model: Transformer, task: Task) -> dict[str, Int[Tensor, " freq"]]:

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.measures.fourier import by_frequency, fourier_basis, grid_side, sum_table
-from circuitgrok.measures.sum_waves import check_freqs
+from circuitgrok.measures.sum_waves import wave_rows
 
 
 def spectral_entropy(power: Float[Tensor, "*stack n"]) -> Float[Tensor, "*stack"]:
@@ -126,9 +126,7 @@ def wave_directions(
     Source: Nanda et al. 2023, section 4.2, where they are u_k and v_k.
     """
     p = W_L.shape[-1]
-    check_freqs(key_freqs, p)
-    rows = torch.stack([2 * key_freqs.long() - 1, 2 * key_freqs.long()], dim=1).flatten()
-    return W_L.double() @ fourier_basis(p)[rows[rows < p].cpu()].to(W_L.device).T
+    return W_L.double() @ fourier_basis(p)[wave_rows(key_freqs, p)].to(W_L.device).T
 
 
 class DirectionTuning(NamedTuple):

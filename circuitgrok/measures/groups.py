@@ -13,6 +13,7 @@ from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.measures import attention, clock_pizza, complexity, fourier, memorization, neurons, scores
 from circuitgrok.measures.ablations import ablation_scores, control_scores
 from circuitgrok.measures.activation_circuits import (
+    Circuit,
     excluded_losses,
     logit_circuit,
     neuron_circuit,
@@ -26,7 +27,6 @@ from circuitgrok.measures.opened import stacked
 from circuitgrok.measures.sum_waves import rivals
 from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, shares_of
 from circuitgrok.polar.columns import orbit_columns
-from circuitgrok.polar.orbits import orbit_minimal_norm
 
 Columns = dict[str, Tensor]
 N_CONTROLS = 16  # random sets of frequencies
@@ -45,7 +45,8 @@ def fourier_columns(at: Checkpoints) -> Columns:
 
 def circuit_columns(at: Checkpoints) -> Columns:
     """Loss and accuracy in full, of the circuit alone and without it, at the logits and at the neurons; controls."""
-    circuit, against = logit_circuit(at.logits, at.key_freqs), rivals(at.logits, at.labels)
+    every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
+    circuit, against = Circuit(every.waves[:, at.key_freqs - 1], every.mean), rivals(at.logits, at.labels)
     restricted, excluded = restricted_losses(circuit, at.labels), excluded_losses(circuit, against)
     by_pair = {
         "loss": cross_entropy(at.logits, at.labels),
@@ -65,7 +66,6 @@ def circuit_columns(at: Checkpoints) -> Columns:
     for i, k in enumerate(at.key_freqs.tolist()):
         columns[f"excluded_loss[{k}]"] = excluded.one_by_one[:, i, train].mean(-1)
         columns[f"restricted_loss[{k}]"] = restricted.one_by_one[:, i].mean(-1)
-    every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
     sets = random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED)
     for kind, where in (("restricted", everywhere), ("excluded", train)):
         losses = getattr(control_losses(every, against, at.labels, sets, where), kind)
@@ -82,8 +82,7 @@ def memorization_columns(at: Checkpoints) -> Columns:
     shares = {split: memorization.margin_shares(margin) for split, margin in margins.items()}
     columns = {f"circuit_share[{split}]": share.circuit for split, share in shares.items()}
     columns["memorised_share[train]"] = shares["train"].memorised
-    least = orbit_minimal_norm(at.params, at.model).total
-    efficiency = memorization.efficiency(margins["train"], least)._asdict()
+    efficiency = memorization.efficiency(margins["train"], at.least_norms.total)._asdict()
     columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
     credit = memorization.credit(memorization.answered_right(parts, at.labels), at.where("train"))
     columns |= {f"pairs_{who}[train]": share for who, share in credit._asdict().items()}
@@ -124,20 +123,17 @@ def neuron_columns(at: Checkpoints) -> Columns:
     """How purely neurons are tuned, to which key frequencies, and what their waves of a + b reach W_L's directions."""
     tuned = NeuronFrequencies(*(torch.stack(field) for field in zip(*(one.tuned for one in at.opened), strict=True)))
     sizes = neurons.cluster_sizes(tuned, at.hidden.m)
+    phases, pure = neurons.neuron_phases(at.reads, at.W_L, tuned.freq), neurons.in_cluster(tuned)
     columns = {
         "neuron_purity": tuned.purity.mean(-1),
-        "pure_neurons": neurons.in_cluster(tuned).double().mean(-1),
+        "pure_neurons": pure.double().mean(-1),
+        "phase_alignment": neurons.phase_alignment(phases, pure),
         **{f"cluster_size[{k}]": sizes[:, k - 1] for k in at.key_freqs.tolist()},
     }
     if len(at.key_freqs):
         directions = complexity.wave_directions(at.W_L, at.key_freqs)
         explained = complexity.direction_tuning(at.neurons, directions).frac_explained
         columns |= {"direction_fve_mean": explained.mean(-1), "direction_fve_min": explained.amin(-1)}
-    phases = [neurons.neuron_phases(one.pre, W_L, one.tuned.freq) for one, W_L in zip(at.opened, at.W_L, strict=True)]
-    aligned = [
-        neurons.phase_alignment(of, neurons.in_cluster(one.tuned)) for of, one in zip(phases, at.opened, strict=True)
-    ]
-    columns["phase_alignment"] = torch.stack(aligned)
     keys = at.key_freqs - 1
     shares = [shares_of(one.spectrum) for one in at.opened]
     for kind in WaveShares._fields:
@@ -164,8 +160,7 @@ def form_columns(at: Checkpoints) -> Columns:
     """Clock or pizza: symmetricity of gradients, distance irrelevance, circularity, and both forms of the logits."""
     m = at.hidden.m
     drawn = clock_pizza.sample_triples(m, torch.Generator().manual_seed(SEED))
-    first, sums = at.hidden.pairs.view(m, m), at.task.inputs
-    inputs = sums[first[drawn[:, 0], drawn[:, 1]]]
+    inputs = at.task.inputs[at.hidden.pairs.view(m, m)[drawn[:, 0], drawn[:, 1]]]
     triples = torch.stack([inputs[:, 0], inputs[:, 1], at.hidden.classes[drawn[:, 2]]], dim=1)
     gradients = clock_pizza.logit_gradients(at.model, at.params, triples)
     symmetry = clock_pizza.gradient_symmetricity(gradients)

@@ -170,6 +170,21 @@ def losses_without(rivals: Rivals, tables: Float[Tensor, "*stack set p c"]) -> F
     return loss[..., pair_sums(loss), first]
 
 
+def wave_rows(key_freqs: Int[Tensor, " freq"], p: int) -> Int[Tensor, " row"]:
+    """The rows of the Fourier basis that belong to some frequencies: cosine and sine of each (p / 2 has no sine).
+
+    Raises:
+        ValueError: They are not distinct integers in 1..p // 2.
+
+    Example:
+        >>> wave_rows(torch.tensor([3, 1]), 6)
+        tensor([5, 1, 2])
+    """
+    check_freqs(key_freqs, p)
+    rows = torch.stack([2 * key_freqs.long() - 1, 2 * key_freqs.long()], dim=1).flatten().cpu()
+    return rows[rows < p]
+
+
 def check_freqs(key_freqs: Int[Tensor, " freq"], p: int) -> None:
     """Refuses what is not a set of frequencies of Z_p.
 

@@ -8,7 +8,7 @@ measure means adding a column to a group, or a group to `GROUPS`.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from circuitgrok.measures.checkpoints import Checkpoints, key_frequencies_by_rule
+from circuitgrok.measures.checkpoints import Checkpoints, check_rule, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.polar.columns import polar_columns
 
@@ -70,9 +70,8 @@ def measure_run(
         raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
     model, task = run.config.model, run.task
     at = sorted(set(run.steps if steps is None else steps))
+    check_rule(rule)
     by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task)
-    if rule not in by_rule:
-        raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(by_rule)}")
     key_freqs = by_rule[rule]
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:

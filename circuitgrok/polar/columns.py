@@ -7,7 +7,7 @@ from torch import Tensor
 
 from circuitgrok.measures.checkpoints import Checkpoints
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar.orbits import orbit_minimal_norm, part_norms, path_norm
+from circuitgrok.polar.orbits import part_norms, path_norm
 from circuitgrok.polar.parts import part_paths
 from circuitgrok.polar.path import Polar, polar_path
 from circuitgrok.tree import Params
@@ -45,7 +45,7 @@ def _neurons(paths: Polar, layer: str) -> Columns:
 
 def orbit_columns(at: Checkpoints) -> Columns:
     """The least norm with which the same function can be written, how far from it the network is, and path norms."""
-    plain, least = part_norms(at.params, at.model), orbit_minimal_norm(at.params, at.model)
+    plain, least = part_norms(at.params, at.model), at.least_norms
     columns = {"norm_min": least.total, "norm_excess": plain.total / least.total}
     for part in ("qk", "vo", "mlp"):
         columns |= _by_layer(f"norm_excess[{part}", getattr(plain, part) / getattr(least, part))
