@@ -173,8 +173,9 @@ def main() -> None:
     table = pd.DataFrame([row(run) for run in runs])
     base = runs[0].config
     notes = [
-        f"a + b mod {base.task.p}, {base.task.frac_train:.0%} of the pairs for training; one layer, d_model "
-        f"{base.model.d_model}, d_mlp {base.model.d_mlp}; AdamW {base.optimizer.lr:g}; free arm weight decay "
+        f"a + b mod {base.modular.p}, {base.modular.frac_train:.0%} of the pairs for training; one layer, d_model "
+        f"{base.transformer.d_model}, d_mlp {base.transformer.d_mlp}; "
+        f"AdamW {base.optimizer.lr:g}; free arm weight decay "
         f"{base.optimizer.weight_decay:g}, sphere arm none. Base init {base.init.scheme}: |θ₀| at α = 1 is "
         f"{table[table['alpha'] == 1]['r0'].mean():.2f}. Seeds {seeds}; {steps} steps; evaluated every "
         f"{base.schedule.eval_every} steps; an event counts once it holds at {HOLD + 1} evaluations in a row.",

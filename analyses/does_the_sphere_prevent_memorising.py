@@ -54,7 +54,7 @@ def _initial_norm(config: cg.TrainConfig) -> float:
 def row(run: Run, alpha: float) -> dict[str, object]:
     """One run as a line of the table; a time is nan where it is censored at the last step."""
     config, history = run.config, run.history
-    is_random = config.task.operation == "random"
+    is_random = config.modular.operation == "random"
     arm = "random labels" if is_random else "held after memorising" if config.constraint.norm_from_step else "task"
     fitted = crossing(list(history.index), history["train_acc"].tolist(), SOLVED)
     line: dict[str, object] = {
@@ -233,8 +233,9 @@ def main() -> None:
     censored = table[table["fitted_by"].isna()]
     unsolved = table[(table["arm"] != "random labels") & table["grokked_by"].isna()]
     notes = [
-        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.model.d_model}, d_mlp "
-        f"{base.model.d_mlp}; AdamW {base.optimizer.lr:g} without weight decay; norm held globally after every step, "
+        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.transformer.d_model}, "
+        f"d_mlp {base.transformer.d_mlp}; "
+        f"AdamW {base.optimizer.lr:g} without weight decay; norm held globally after every step, "
         f"from the start or (held after memorising) from step {min(FREE_STEPS, steps // 3)} of a free run at α = 1 "
         f"without decay. Base init {base.init.scheme}: ‖θ₀‖ = {sum(scale.values()) / len(scale):.2f}. Random labels: "
         f"one uniform class per pair, drawn once. Seeds {seeds}; {steps} steps; evaluated every "

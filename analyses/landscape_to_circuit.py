@@ -77,7 +77,7 @@ def precision(energy: Tensor, keys: Tensor) -> float:
 
 def measure(run: Run, step: int, keys: Tensor, own: Tensor) -> tuple[dict[str, object], Tensor]:
     """One moment of one run as a line of the table, and each eigenvector's share by frequency, `[eig freq]`."""
-    model, task, params = run.config.model, run.task, run.at(step)
+    model, task, params = run.config.transformer, run.task, run.at(step)
     loss, at, _ = loss_on(model, params, task, task.is_train)
     logits = logits_on(model, params, task.inputs)
     draws = torch.Generator().manual_seed(run.config.init.seed)
@@ -179,13 +179,14 @@ def notes(found: dict[str, Run], table: pd.DataFrame) -> list[str]:
         f"{moment} {row['step']:g}, {', '.join(f'{x:.2g}' for x in row[columns])}" for moment, row in course.iterrows()
     ]
     return [
-        f"a + b mod {base.task.p}, {base.task.frac_train:.0%} of the pairs for training; one layer, d_model "
-        f"{base.model.d_model}, d_mlp {base.model.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay "
+        f"a + b mod {base.modular.p}, {base.modular.frac_train:.0%} of the pairs for training; one layer, d_model "
+        f"{base.transformer.d_model}, d_mlp {base.transformer.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay "
         f"{base.optimizer.weight_decay:g} (control 0), {base.schedule.steps} steps. Grokked: {'; '.join(grokked)}; an "
         f"event outside the budget counts as its end. The claims were written on seed 0. Best final test accuracy of a "
         f"control: {control[control['moment'] == 'end']['test_acc'].max():.2f}.",
         f"Key frequencies (rule {RULE}, last checkpoint): {', '.join(keys)}. A control is asked for those of the run "
-        f"with its seed; in the controls themselves the rule finds {', '.join(map(str, own))} of {base.task.p // 2}.",
+        f"with its seed; in the controls themselves the rule finds {', '.join(map(str, own))} "
+        f"of {base.modular.p // 2}.",
         "Medians of the grokking runs (step; training loss; largest and tenth eigenvalue; share of logit changes that "
         f"are the same for all pairs, and in products of different frequencies): {'; '.join(medians)}. Curvature falls "
         f"with the loss; products are in float64, and |Hv - λv|/λ is at most {table['residual'].max():.1g}.",
@@ -242,7 +243,8 @@ def main() -> None:
     )
     found = dict(zip(grid, runs, strict=True))
     own = {
-        name: key_frequencies(RULE, run.at(run.steps[-1]), run.config.model, run.task) for name, run in found.items()
+        name: key_frequencies(RULE, run.at(run.steps[-1]), run.config.transformer, run.task)
+        for name, run in found.items()
     }
     rows, maps = [], {}
     for arm, seed in ((arm, seed) for arm in ARMS for seed in seeds):

@@ -53,7 +53,7 @@ WAYS = {  # what is asked for its half-way step: column, and whether its logarit
 def measured(run: Run) -> pd.DataFrame:
     """All measures of a run, and three sums of columns that are asked for."""
     table = run.measure(GROUPS)
-    heads = [f"head_fve[head {h}]" for h in range(run.config.model.n_heads)]
+    heads = [f"head_fve[head {h}]" for h in range(run.config.transformer.n_heads)]
     extra = {
         "head_fve": table[heads].mean(axis=1),
         "pairs_circuit": table["pairs_circuit_only[train]"] + table["pairs_both[train]"],
@@ -134,7 +134,7 @@ def claims(ways: pd.DataFrame, grokked: pd.Series, found: Mapping[int, Mapping[s
 def draw(run: Run, table: pd.DataFrame, found: Mapping[str, Phase]) -> "figures.Figure":
     """Eight panels over one time axis, the phases as bands."""
     figure, axes = figures.sheet(4, 2, (12, 13), sharex=True)
-    history, keys, heads = run.history, table.attrs["key_freqs"], range(run.config.model.n_heads)
+    history, keys, heads = run.history, table.attrs["key_freqs"], range(run.config.transformer.n_heads)
     figures.draw_losses(axes[0, 0], history, table)
     control, spread = table["restricted_loss_random"], table["restricted_loss_random_sd"]
     axes[0, 0].fill_between(table.index, control - spread, control + spread, color=figures.GREEN, alpha=0.15, lw=0)
@@ -241,8 +241,8 @@ def main() -> None:
         "Half-way in units of T_grok, median over seeds: "
         + "; ".join(f"{name} {value:.2f}" for name, value in order.items())
         + ".",
-        f"{base.task.formula}, {base.task.n_train} training pairs; quickstart: one layer, d_model "
-        f"{base.model.d_model}, d_mlp {base.model.d_mlp}, AdamW {base.optimizer.lr:g}, weight decay "
+        f"{base.modular.formula}, {base.modular.n_train} training pairs; quickstart: one layer, d_model "
+        f"{base.transformer.d_model}, d_mlp {base.transformer.d_mlp}, AdamW {base.optimizer.lr:g}, weight decay "
         f"{base.optimizer.weight_decay:g}, base init {base.init.scheme} at α = 1, ‖θ₀‖ = {r0:.2f} (seed {seeds[0]}). "
         f"Seeds {seeds}, {base.schedule.steps} steps; not grokked within them, and left out of the order: "
         f"{[s for s in seeds if s not in solved] or 'none'}. T_grok of the others {[int(step) for step in grokked]}, "

@@ -75,7 +75,7 @@ def row(arm: str, run: Run) -> dict[str, object]:
 
 def scores_of(run: Run) -> Measure:
     """What networks score on a run's task; key frequencies are those of its last checkpoint."""
-    model, task = run.config.model, run.task
+    model, task = run.config.transformer, run.task
     keys = key_frequencies("wl_energy", run.at(run.steps[-1]), model, task)
     return lambda networks: circuit_scores(networks, model, task, keys)
 
@@ -84,7 +84,7 @@ def swapped(run: Run, n: int) -> tuple[list[int], dict[str, dict[str, Tensor]]]:
     """Swap matrices over `n` checkpoints of a run, evenly spread over its list, for three grains."""
     steps = [run.steps[round(i * (len(run.steps) - 1) / (n - 1))] for i in range(n)]
     stack, measure = run.stack(steps), scores_of(run)
-    grains = {"global": globally, "tensor": by_tensor, "head and neuron, balanced": by_part(run.config.model)}
+    grains = {"global": globally, "tensor": by_tensor, "head and neuron, balanced": by_part(run.config.transformer)}
     return steps, {name: swap_matrix(stack, stack, grain, measure) for name, grain in grains.items()}
 
 
@@ -322,8 +322,9 @@ def main() -> None:
     ]
     censored = table[table["grokked_by"].isna()].groupby("arm")
     notes = [
-        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.model.d_model}, d_mlp "
-        f"{base.model.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g} (where the "
+        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.transformer.d_model}, "
+        f"d_mlp {base.transformer.d_mlp}; "
+        f"AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g} (where the "
         f"norm is held, rescaling undoes it); base init {base.init.scheme} at α = 1, ‖θ₀‖ = {table['r0'].mean():.2f}. "
         f"Seeds {seeds}; {steps} steps; the later arms are the free runs until step {switch}. An event counts once it "
         f"holds at {HOLD + 1} evaluations in a row; a memorised checkpoint is the last one by then, or by the switch "

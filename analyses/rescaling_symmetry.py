@@ -47,7 +47,7 @@ def quickstart(seed: int, steps: int) -> cg.TrainConfig:
 
 def inflated(params: Params, run: Run) -> Params:
     """The same function at a larger norm: every neuron rescaled, every head's two products in other coordinates."""
-    model, generator = run.config.model, torch.Generator().manual_seed(1000 + run.config.init.seed)
+    model, generator = run.config.transformer, torch.Generator().manual_seed(1000 + run.config.init.seed)
 
     def log_uniform(*shape: int) -> Tensor:
         drawn = torch.rand(*shape, generator=generator, dtype=torch.float64)
@@ -84,7 +84,7 @@ def started(run: Run, step: int, folder: Path) -> dict[str, Path]:
 
 def row(run: Run, start: str, motion: str) -> dict[str, object]:
     """One run as a line of the table; a time is nan where it is censored at the last step."""
-    model, first = run.config.model, run.at(0)
+    model, first = run.config.transformer, run.at(0)
     grokked = events(run.history)["grokked"].by
     later = run.at(max(step for step in run.steps if step <= UNDER))
     over = max(step for step in run.steps if step <= UNDER)
@@ -110,12 +110,12 @@ def _imbalance(params: Params, run: Run) -> float:
     weights = {name: value.double() for name, value in params.items()}
     total = weights["blocks.0.mlp.W_in"].square().sum(0) + weights["blocks.0.mlp.b_in"].square()
     total = total + weights["blocks.0.mlp.W_out"].square().sum(1)
-    return (balancedness(weights, run.config.model).mlp[0].abs() * total).sum().item()
+    return (balancedness(weights, run.config.transformer).mlp[0].abs() * total).sum().item()
 
 
 def copies(run: Run, step: int, folders: dict[str, Path]) -> dict[str, float]:
     """How far the inflated copy is from the original: in norm, in least norm, in what it computes."""
-    model, inputs = run.config.model, run.task.inputs
+    model, inputs = run.config.transformer, run.task.inputs
     before, after = (cg.load(folders[form]).at(step) for form in ("as it is", "inflated"))
     logits = [model.logits({k: v.double() for k, v in x.items()}, inputs) for x in (before, after)]
     least = [orbit_minimal_norm(x, model).total for x in (before, after)]
@@ -284,8 +284,9 @@ def main() -> None:
     unsolved = table[table["grokked_by"].isna()].groupby(["start", "motion"])
     fits = [run.history["train_acc"].loc[memorised] for run in first]
     notes = [
-        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.model.d_model}, d_mlp "
-        f"{base.model.d_mlp}; AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g}, none where "
+        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.transformer.d_model}, "
+        f"d_mlp {base.transformer.d_mlp}; "
+        f"AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g}, none where "
         f"the norm is held. Base init {base.init.scheme}, α = 1, ‖θ₀‖ = "
         f"{sum(run.manifest['start']['norm'] for run in first) / len(first):.2f}. Seeds {seeds}. The memorised "
         f"networks are those of plain runs at step {memorised} (train accuracy {min(fits):.3f} or more, norm "

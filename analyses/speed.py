@@ -34,7 +34,8 @@ from circuitgrok.measures.table import quick_groups
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target
-from circuitgrok.stack import Stack, evaluate, forward, initial_weights, new_stack, update, watched_update
+from circuitgrok.stack import Stack, initial_weights, new_stack
+from circuitgrok.steps import evaluate, forward, update, watched_update
 from circuitgrok.training import environment
 from circuitgrok.tree import Params
 
@@ -51,21 +52,20 @@ class OurLoop:
 
     def __call__(self) -> None:
         """One step."""
-        _, losses = forward(self.stack)
-        self.losses.append(losses[0].item())
-        update(self.stack, losses, self.step)
+        ahead = forward(self.stack, self.step)
+        self.losses.append(ahead.objective[0].item())
+        update(self.stack, ahead, self.step)
         self.step += 1
 
     def watched(self) -> None:
         """A step that is taken apart, as those that leave a checkpoint are."""
-        _, losses = forward(self.stack)
-        watched_update(self.stack, losses, self.step)
+        watched_update(self.stack, forward(self.stack, self.step), self.step)
 
     def with_evaluation(self) -> None:
         """A step that also evaluates both sides of the split."""
-        logits, losses = forward(self.stack)
-        evaluate(self.stack, self.step, logits, losses)
-        update(self.stack, losses, self.step)
+        ahead = forward(self.stack, self.step)
+        evaluate(self.stack, self.step, ahead)
+        update(self.stack, ahead, self.step)
         self.step += 1
 
 
@@ -73,7 +73,7 @@ class BridgeLoop:
     """A plain loop over TransformerLens' bridge, as a notebook would write it."""
 
     def __init__(self, config: cg.TrainConfig) -> None:
-        model, task = config.model, config.task.task()
+        model, task = config.transformer, config.task.task()
         self.bridge = to_bridge(initial_weights(config), model)
         # tl_parameters() gives views: a parameter is frozen if its memory belongs to a tensor that does not train.
         views = self.bridge.tl_parameters()
@@ -112,7 +112,7 @@ class BridgeLoop:
 
 def products(config: cg.TrainConfig) -> Callable[[], None]:
     """The six large matrix products of one step, on buffers of their own."""
-    model, n = config.model, config.task.task().n_train
+    model, n = config.transformer, config.task.task().n_train
     width = model.n_heads * model.d_head
     z, post, grad = torch.randn(n, width), torch.randn(n, model.d_mlp), torch.randn(n, model.n_classes)
     A, W, W_skip = (
@@ -160,7 +160,7 @@ def write_share(config: cg.TrainConfig, step_ms: float, watched_ms: float, round
 
 def measuring(config: cg.TrainConfig, rounds: int) -> dict[str, float]:
     """What measuring one checkpoint takes, in milliseconds and in forward passes over all pairs."""
-    params, model, task = initial_weights(config), config.model, config.task.task()
+    params, model, task = initial_weights(config), config.transformer, config.task.task()
     stack = {name: value[None] for name, value in params.items()}
     freqs = torch.arange(1, min(5, model.p // 2) + 1)
 
@@ -198,7 +198,7 @@ def stacking(rounds: int, size: int) -> dict[str, float]:
 
 def chain_step(params: Params, config: cg.TrainConfig, n_chains: int, how: Sampling) -> Callable[[], None]:
     """A function that moves `n_chains` chains of our SGLD by one draw."""
-    model, task = config.model, config.task.task()
+    model, task = config.transformer, config.task.task()
     networks = {name: value.expand(n_chains, *value.shape).contiguous() for name, value in params.items()}
     loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
     target = Target(loss, loss.start, how.inverse_temperature(task.n_train), how.localization)
@@ -220,7 +220,7 @@ def judge_draws(
         from devinterp.optim.sgld import SGLD  # pyright: ignore
     except ImportError:
         return None
-    model, task = config.model, config.task.task()
+    model, task = config.transformer, config.task.task()
     bridge = to_bridge(params, model)
     data = torch.utils.data.TensorDataset(task.inputs[task.is_train], task.labels[task.is_train])
     loader = torch.utils.data.DataLoader(data, batch_size=task.n_train)

@@ -1,4 +1,4 @@
-"""The command line: `circuitgrok train | sweep | import | runs | measure | doctor`.
+"""The command line: `circuitgrok` and one of the commands of `HELP`.
 
 Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
 what was got, what to type); 74 the disk is full or refuses; 75 stopped by a signal with everything
@@ -16,6 +16,7 @@ from circuitgrok.flags import (
     TRAIN_FLAGS,
     config_fields,
     field_flags,
+    of_kinds,
     parse,
     plain,
     positional,
@@ -35,16 +36,17 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
 
   train PRESET [--FIELD VALUE ...]             train one run; the same command again resumes it
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
+  presets                                      list the presets: whose they are, how long they take
   import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
                                                pizza, hooked-transformer
   runs [FOLDER]                                list the runs below a folder
   measure RUN                                  measure every checkpoint, write measures.parquet
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
+  explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
   doctor RUN                                   verify every file of a run
 
-presets: quickstart, nanda, tl-demo, omnigrok
 fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
-        `circuitgrok train nanda --help` lists them all
+        `circuitgrok train nanda --help` lists them all, with `--model dense --task digits` those of other kinds
 """
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 PATHS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
@@ -102,19 +104,21 @@ def _nearest(name: str, known: Any) -> str:
 
 
 def _train(argv: list[str]) -> int:
-    from circuitgrok.config import TrainConfig
+    from circuitgrok.config import KINDS, TrainConfig
 
     preset, rest = preset_and_rest(argv, "circuitgrok train")
-    base = TrainConfig.preset(preset)
+    named = TrainConfig.preset(preset)
+    base = of_kinds(named, rest)
     options = parse(
         f"circuitgrok train {preset}",
         f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
-        {**field_flags(base.leaves(), many=False), **TRAIN_FLAGS},
+        {**field_flags(base, many=False), **TRAIN_FLAGS},
         rest,
     )
-    changed = {name: value for name, value in config_fields(options).items() if value != base.leaves()[name]}
+    changed = {name: value for name, value in config_fields(base, options).items() if value != base.leaves()[name]}
     config = base.with_(**changed)
-    varied = "".join(f"-{name}{plain(value)}" for name, value in changed.items())
+    kinds = [getattr(base, s).kind for s in KINDS if getattr(base, s).kind != getattr(named, s).kind]
+    varied = "".join([*(f"-{kind}" for kind in kinds), *(f"-{name}{plain(value)}" for name, value in changed.items())])
     out = Path(options.out or f"checkpoints/{preset}{varied}")
     return _train_all({out.name: config}, out.parent, options, summaries=True)
 
@@ -123,19 +127,18 @@ def _sweep(argv: list[str]) -> int:
     from circuitgrok.config import TrainConfig
     from circuitgrok.sweep import grid
 
-    base = TrainConfig.preset(preset_option(argv))
-    leaves = {name: value for name, value in base.leaves().items() if not isinstance(value, tuple)}
+    base = of_kinds(TrainConfig.preset(preset_option(argv)), argv)
     options = parse(
         "circuitgrok sweep",
         "Train every combination of the values given. Runs that are alike in shape train as one stack.",
         {
             "preset": (str, "quickstart", "preset to start from"),
-            **field_flags(leaves, many=True),
+            **field_flags(base, many=True),
             **TRAIN_FLAGS,
         },
         argv,
     )
-    configs = grid(base, {name: list(values) for name, values in config_fields(options).items() if values})
+    configs = grid(base, {name: list(values) for name, values in config_fields(base, options).items() if values})
     return _train_all(configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False)
 
 
@@ -163,9 +166,10 @@ def _summarise(run: Any, quiet: bool) -> None:
     """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
     from circuitgrok.figures import run_figure, save
     from circuitgrok.files import write_atomically
+    from circuitgrok.measures.kinds import fitting
     from circuitgrok.measures.table import measure_run
     from circuitgrok.progress import ticks
-    from circuitgrok.summary import summary_lines
+    from circuitgrok.summary import SUMMARISED, summary_lines
 
     saved = run.path / "summary.txt"
     if saved.exists():
@@ -176,7 +180,7 @@ def _summarise(run: Any, quiet: bool) -> None:
         print(f"{run.path}: {run.state}, no checkpoint to measure")
         return
     with ticks("measuring", quiet) as tick:
-        table = measure_run(run, ["polar", "fourier", "circuits"], tick=tick)
+        table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
     print("\n".join(lines))
@@ -189,7 +193,7 @@ def _import(argv: list[str]) -> int:
     from circuitgrok.config import leaf_fields
 
     layouts = Literal["nanda", "hooked-transformer", "pizza"]
-    unsaid = {name: field for _, name, field in leaf_fields() if name in UNSAID}
+    unsaid: dict[str, Any] = {name: field for _, name, field in leaf_fields() if name in UNSAID}
     options = parse(
         "circuitgrok import",
         "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
@@ -219,6 +223,31 @@ def _import(argv: list[str]) -> int:
     return 0
 
 
+def _presets(argv: list[str]) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from circuitgrok.presets import MACHINE, PRESETS
+
+    parse("circuitgrok presets", "List the presets.", {}, argv)
+    table = Table(box=None, header_style="bold")
+    table.add_column("preset", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("what it is")
+    for name, preset in PRESETS.items():
+        table.add_row(name, _duration(preset.minutes), preset.line)
+    console = Console()
+    Console(width=None if console.is_terminal else 10_000).print(table)
+    print(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    return 0
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
 def _runs(argv: list[str]) -> int:
     from circuitgrok.runs import runs_below
 
@@ -246,7 +275,7 @@ def _print_runs(runs: Sequence[Any]) -> None:
 
     table = Table(box=None, header_style="bold")
     for column in RunRow._fields:
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column != "name")
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
     unreadable = []
     for one in runs:
         try:
@@ -262,10 +291,11 @@ def _print_runs(runs: Sequence[Any]) -> None:
 
 def _measure(argv: list[str]) -> int:
     from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES
-    from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
+    from circuitgrok.measures.kinds import fitting
+    from circuitgrok.measures.table import check_groups, measure_run, names_of_groups, quick_groups
     from circuitgrok.progress import ticks
     from circuitgrok.runs import load
-    from circuitgrok.summary import summary_lines
+    from circuitgrok.summary import SUMMARISED, summary_lines
 
     names = names_of_groups()
     options = parse(
@@ -275,8 +305,8 @@ def _measure(argv: list[str]) -> int:
             "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
             "measures": (
                 tuple[Literal[names], ...],
-                quick_groups(),
-                "groups of measures; some are slow",
+                (),
+                "groups of measures; by default all quick ones that make sense for the run",
             ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
@@ -291,15 +321,15 @@ def _measure(argv: list[str]) -> int:
 
     torch.set_num_threads(max(1, options.threads))
     one, sampling = load(options.run), sampling_of(options)
-    if "llc" in options.measures and sampling is None:
+    chosen = options.measures or quick_groups(one.config)
+    check_groups(chosen, one.config)
+    if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", options.quiet) as tick:
-        table = measure_run(
-            one, options.measures, options.steps or None, rule=options.rule, sampling=sampling, tick=tick
-        )
+        table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
     out = Path(options.out or one.path / "measures.parquet")
     table.to_parquet(out)
-    if {"polar", "circuits"} <= set(options.measures):
+    if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         print("\n".join(summary_lines(one, table)))
     print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
@@ -319,6 +349,61 @@ def _calibrated(one: "Run", quiet: bool) -> "Sampling":
     paths = figures.save(figure, one.path / "llc" / "calibration")
     print("\n".join([f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation)]))
     return found.sampling
+
+
+def _explore(argv: list[str]) -> int:
+    from pydantic import ValidationError
+
+    from circuitgrok.config import explain
+    from circuitgrok.landscape.exploration import JITTER, explore_run
+    from circuitgrok.landscape.sampling import Sampling
+    from circuitgrok.progress import ticks
+    from circuitgrok.runs import load
+
+    settings = {
+        name: (field.annotation, REQUIRED if field.is_required() else field.default, field.description or name)
+        for name, field in Sampling.model_fields.items()
+    }
+    settings["localization"] = (float, 0.0, "strength of a pull to the start, gamma")
+    options = parse(
+        "circuitgrok explore",
+        "Walk through the posterior of a run's training loss from one of its checkpoints, and write what each draw "
+        "scores: losses, accuracies, norm, angle to the start, energies, acceptance.",
+        {
+            "start": (Annotated[str, positional()], REQUIRED, "RUN_FOLDER@STEP"),
+            **settings,
+            "prior": (float, 0.0, "precision of a Gaussian prior about 0; 0 is none"),
+            "jitter": (float, JITTER, "of hmc: share by which a trajectory may be shorter, drawn for each"),
+            "out": (str, "", "where to write the table; RUN/explored_STEP.parquet by default"),
+            "threads": (int, 1, "threads of torch"),
+            "quiet": (bool, False, "no progress"),
+        },
+        argv,
+    )
+    import torch
+
+    torch.set_num_threads(max(1, options.threads))
+    folder, mark, number = options.start.rpartition("@")
+    if not mark or not number.isdigit():
+        raise ValueError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
+    one = load(folder)
+    try:
+        sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
+    except ValidationError as error:
+        raise ValueError("; ".join(explain(error))) from None
+    with ticks("exploring", options.quiet) as tick:
+        found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
+    out = Path(options.out or one.path / f"explored_{number}.parquet")
+    found.table.to_parquet(out)
+    ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
+    for name, column in ends.items():
+        print(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
+    if found.table["acceptance"].notna().any():
+        print(
+            f"  acceptance   {found.table['acceptance'].mean():.3f}, mean delta_H {found.table['delta_H'].mean():.3g}"
+        )
+    print(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
+    return 0
 
 
 def _doctor(argv: list[str]) -> int:
@@ -350,8 +435,10 @@ def _doctor(argv: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "sweep": _sweep,
+    "presets": _presets,
     "import": _import,
     "runs": _runs,
     "measure": _measure,
+    "explore": _explore,
     "doctor": _doctor,
 }

@@ -2,153 +2,116 @@
 
 Every leaf field has a name of its own, so that it can be set without its path: in Python by
 `config.with_(alpha=0.8, steps=5000)`, on the command line by `--alpha 0.8 --steps 5000`, in a grid by
-`--alpha 0.5 1 2`. (`p` is a leaf of the task and of the model and is always set in both.) The
-canonical JSON of a config gives the run's hash.
+`--alpha 0.5 1 2`. (`p` is a leaf of the task and of the model and is always set in both.) `task` and `model`
+are chosen by their kind, `config.with_(model="dense", depth=3)`; fields of equal name keep their values, and
+what follows from the task (p, n_in, n_out) follows. The canonical JSON of a config gives the run's hash.
 """
 
 import difflib
 import hashlib
-import math
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from circuitgrok.files import canonical_json
-from circuitgrok.models.transformer import Scheme, Transformer
+from circuitgrok.interventions.penalties import PENALTIES
+from circuitgrok.models.dense import DenseMLP
+from circuitgrok.models.embedding_mlp import EmbeddingMLP
+from circuitgrok.models.mlp import QuadraticMLP
+from circuitgrok.models.transformer import Transformer
+from circuitgrok.sections import (
+    CHECKPOINT,
+    FREE,
+    LATER,
+    ON_OR_OFF,
+    GradientTransforms,
+    Init,
+    Noise,
+    NormConstraint,
+    Numerics,
+    Objective,
+    Optimizer,
+    Penalties,
+    Schedule,
+    Section,
+    coefficient,
+)
+from circuitgrok.tasks.composition import Composition
+from circuitgrok.tasks.images import Digits, Mnist
 from circuitgrok.tasks.modular import ModularAddition
-from circuitgrok.tree import Role
+from circuitgrok.tasks.parity import SparseParity
+from circuitgrok.tasks.teacher_student import TeacherStudent
 
-
-class Section(BaseModel):
-    """A frozen part of a config that refuses unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Init(Section):
-    """The weights at step 0: a named base init, times alpha, times a factor for each role."""
-
-    scheme: Scheme = Field(default="nanda", description="base init that alpha multiplies")
-    alpha: float = Field(default=1.0, gt=0, description="multiplier of all initial weights")
-    alpha_embed: float = Field(default=1.0, gt=0, description="further multiplier of W_E and W_pos")
-    alpha_attention: float = Field(default=1.0, gt=0, description="further multiplier of W_Q, W_K, W_V, W_O")
-    alpha_mlp: float = Field(default=1.0, gt=0, description="further multiplier of W_in, W_out")
-    alpha_unembed: float = Field(default=1.0, gt=0, description="further multiplier of W_U")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the initial weights")
-    start: str | None = Field(
-        default=None,
-        pattern=r".+@\d+$",
-        description="start from a checkpoint, RUN_FOLDER@STEP, times the alphas; without its optimizer's state",
-    )
-
-    @property
-    def alpha_by_role(self) -> dict[Role, float]:
-        """The further multipliers, by role."""
-        return {
-            "embed": self.alpha_embed,
-            "attention": self.alpha_attention,
-            "mlp": self.alpha_mlp,
-            "unembed": self.alpha_unembed,
-        }
-
-
-class Optimizer(Section):
-    """AdamW on the full batch. Decay is decoupled: weights shrink by lr * weight_decay at each step."""
-
-    lr: float = Field(default=1e-3, gt=0, description="learning rate after warm-up")
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta2: float = Field(default=0.98, ge=0, lt=1, description="Adam's decay of the second moment")
-    eps: float = Field(default=1e-8, gt=0, description="Adam's epsilon")
-    warmup: int = Field(default=10, ge=0, description="steps of linear warm-up, min(step / warmup, 1); first rate 0")
-    weight_decay: float = Field(default=1.0, ge=0, description="decoupled weight decay, on every trained tensor")
-
-    def rate(self, step: int) -> float:
-        """Learning rate of the update that leads from `step` to `step + 1`."""
-        return self.lr * min(step / self.warmup, 1.0) if self.warmup else self.lr
-
-
-class NormConstraint(Section):
-    """Motion on a sphere (constant norm, globally or tensor by tensor) or along a ray (constant direction)."""
-
-    fixed_norm: bool = Field(default=False, description="hold the weight norm constant")
-    norm_grain: Literal["global", "tensor"] = Field(default="global", description="one norm, or one per tensor")
-    norm_radius: float | None = Field(default=None, gt=0, description="radius to hold; none: the one found")
-    norm_from_step: int = Field(default=0, ge=0, description="step from which the norm is held")
-    fixed_direction: bool = Field(default=False, description="hold the direction: only the norm may change")
-    direction_from_step: int = Field(default=0, ge=0, description="step from which the direction is held")
-
-
-class Schedule(Section):
-    """How long to train, when to evaluate, which checkpoints to keep."""
-
-    steps: int = Field(default=40_000, ge=1, description="optimizer steps")
-    eval_every: int = Field(default=20, ge=1, description="steps between evaluations (lines of the history)")
-    checkpoint_every: int = Field(default=200, ge=1, description="steps between checkpoints, after the early ones")
-    checkpoints_per_decade: int = Field(default=12, ge=0, description="early checkpoints, log-spaced, per factor 10")
-    checkpoint_on_move: float = Field(
-        default=0.5,
-        gt=0,
-        description="extra checkpoint when test loss moved by this factor's logarithm (nats)",
-    )
-
-    def checkpoint_steps(self) -> frozenset[int]:
-        """Steps that get a checkpoint whatever happens: first, last, log-spaced early, linear later.
-
-        >>> sorted(Schedule(steps=30, checkpoint_every=10, checkpoints_per_decade=3).checkpoint_steps())
-        [0, 1, 2, 5, 10, 20, 22, 30]
-        """
-        linear = range(0, self.steps + 1, self.checkpoint_every)
-        decades = math.log10(min(self.steps, self.checkpoint_every * max(self.checkpoints_per_decade, 1)))
-        count = int(decades * self.checkpoints_per_decade)
-        early = (round(10 ** (i / max(self.checkpoints_per_decade, 1))) for i in range(count + 1))
-        early = early if self.checkpoints_per_decade else ()
-        return frozenset({0, self.steps, *linear, *(step for step in early if step <= self.steps)})
-
-
-class Numerics(Section):
-    """Number formats. Losses are always taken in float64."""
-
-    precision: Literal["float32", "float64"] = Field(default="float32", description="format of the weights")
+AnyTask = ModularAddition | Composition | SparseParity | TeacherStudent | Digits | Mnist
+AnyModel = Transformer | EmbeddingMLP | QuadraticMLP | DenseMLP
 
 
 class TrainConfig(Section):
     """Everything that decides the bits of one run."""
 
-    task: ModularAddition = Field(default_factory=ModularAddition)
-    model: Transformer = Field(default_factory=Transformer)
+    task: Annotated[AnyTask, Field(discriminator="kind")] = Field(default_factory=ModularAddition)
+    model: Annotated[AnyModel, Field(discriminator="kind")] = Field(default_factory=Transformer)
     init: Init = Field(default_factory=Init)
+    objective: Objective = Field(default_factory=Objective)
     optimizer: Optimizer = Field(default_factory=Optimizer)
+    penalties: Penalties = Field(default_factory=Penalties)  # pyright: ignore
+    transforms: GradientTransforms = Field(default_factory=GradientTransforms)
     constraint: NormConstraint = Field(default_factory=NormConstraint)
+    noise: Noise = Field(default_factory=Noise)
     schedule: Schedule = Field(default_factory=Schedule)
     numerics: Numerics = Field(default_factory=Numerics)
 
     @model_validator(mode="after")
-    def _one_p(self) -> "TrainConfig":
-        if self.task.p != self.model.p:
-            raise ValueError(f"p must be one number; got task.p = {self.task.p} and model.p = {self.model.p}")
+    def _model_fits_task(self) -> "TrainConfig":
+        task, model = self.task, self.model
+        if isinstance(model, DenseMLP):
+            found = {name: (getattr(model, name), size) for name, size in _sizes(task).items()}
+            wrong = ", ".join(f"{name} = {here}, not {size}" for name, (here, size) in found.items() if here != size)
+            if wrong:
+                raise ValueError(f"the network's inputs and outputs must be the task's ({task.formula}): {wrong}")
+        elif task.p is None:
+            raise ValueError(f"a {model.kind} reads two tokens, and {task.formula} has none: choose model = dense")
+        elif task.p != model.p:
+            raise ValueError(f"p must be one number; got task.p = {task.p} and model.p = {model.p}")
+        if self.init.scheme not in model.schemes:
+            known = ", ".join(model.schemes)
+            raise ValueError(f"scheme of a {model.kind} must be one of {known}; got {self.init.scheme!r}")
+        if not isinstance(model, Transformer) and (self.noise.dropout_attention or self.init.alpha_attention != 1):
+            raise ValueError(f"dropout_attention and alpha_attention need attention, which a {model.kind} has not")
+        if isinstance(model, QuadraticMLP | DenseMLP) and (self.noise.dropout_embed or self.init.alpha_embed != 1):
+            raise ValueError(f"dropout_embed and alpha_embed need an embedding, which a {model.kind} has not")
+        if isinstance(task, TeacherStudent):
+            if self.objective.loss != "mse":
+                raise ValueError(f"{task.formula} are real numbers: loss must be mse; got {self.objective.loss!r}")
+            if self.noise.label_noise:
+                raise ValueError(f"label_noise redraws classes, and {task.formula} has none")
         return self
 
     @model_validator(mode="after")
-    def _constraint_begins(self) -> "TrainConfig":
-        held = self.constraint
-        if held.fixed_norm and held.fixed_direction:
-            raise ValueError("fixed_norm and fixed_direction together leave no motion: choose one")
-        if held.fixed_direction and held.direction_from_step >= self.schedule.steps:
+    def _interventions_fit(self) -> "TrainConfig":
+        held, steps = self.constraint, self.schedule.steps
+        begins = {
+            "direction_from_step": held.fixed_direction,
+            "norm_from_step": held.fixed_norm,
+            "rescale_at_step": held.rescale_factor != 1,
+        }
+        for name, used in begins.items():
+            if used and getattr(held, name) >= steps:
+                raise ValueError(f"{name} must lie before the last step; got {getattr(held, name)} of {steps} steps")
+        if held.fixed_norm and held.rescale_factor != 1 and held.rescale_at_step >= held.norm_from_step:
             raise ValueError(
-                f"direction_from_step must lie before the last step; got {held.direction_from_step} of "
-                f"{self.schedule.steps} steps"
+                f"a norm that is held from step {held.norm_from_step} undoes a rescaling at step "
+                f"{held.rescale_at_step}: rescale before, or hold norm_factor times the norm found"
             )
-        if held.fixed_norm and held.norm_from_step >= self.schedule.steps:
+        if held.fixed_norm and "target_norm" in self.penalties.coefficients:
+            raise ValueError("fixed_norm and target_norm contradict each other: a norm that is held cannot be pulled")
+        if held.norm_transport and not self.optimizer.has_moment:
             raise ValueError(
-                f"norm_from_step must lie before the last step; got {held.norm_from_step} of "
-                f"{self.schedule.steps} steps"
+                f"norm_transport needs a rule with one first moment (adam, lion, sgd with momentum): "
+                f"{self.optimizer.rule} with momentum {self.optimizer.momentum:g} has none to carry"
             )
-        of_norm = held.model_copy(update={"fixed_direction": False, "direction_from_step": 0})
-        if not held.fixed_norm and of_norm != NormConstraint():
-            raise ValueError("norm_grain, norm_radius and norm_from_step need fixed_norm = true")
-        if held.direction_from_step and not held.fixed_direction:
-            raise ValueError("direction_from_step needs fixed_direction = true")
         return self
 
     @classmethod
@@ -162,10 +125,32 @@ class TrainConfig(Section):
 
         if name not in PRESETS:
             raise ValueError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
-        return cls().with_(**PRESETS[name])
+        return cls().with_(**PRESETS[name].leaves)
+
+    @property
+    def transformer(self) -> Transformer:
+        """The model, if it is a transformer.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if not isinstance(self.model, Transformer):
+            raise ValueError(f"this needs a transformer; the network is a {self.model.kind}")
+        return self.model
+
+    @property
+    def modular(self) -> ModularAddition:
+        """The task, if it is an operation modulo p.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if not isinstance(self.task, ModularAddition):
+            raise ValueError(f"this needs numbers modulo p; the task is {self.task.formula}")
+        return self.task
 
     def with_(self, **leaves: Any) -> "TrainConfig":
-        """A validated copy with leaf fields changed, each by its own name.
+        """A validated copy with leaf fields changed, each by its own name; `task` and `model` by their kinds.
 
         Raises:
             ValueError: Unknown field (with the nearest name), or a value out of its range.
@@ -173,72 +158,131 @@ class TrainConfig(Section):
         Example:
             >>> TrainConfig().with_(p=59, alpha=0.8, d_vocab_out="p").model.n_classes
             59
+            >>> TrainConfig().with_(model="dense", depth=3, p=7).model.n_in
+            14
         """
         changed = self.model_dump()
+        for section in KINDS:
+            if section in leaves:
+                changed[section] = _switched(section, leaves[section], changed[section])
+        kinds = {section: KINDS[section][changed[section]["kind"]] for section in KINDS}
+        paths = leaf_paths(kinds)
         for name, value in leaves.items():
-            paths = LEAVES.get(name)
-            if not paths:
-                raise ValueError(f"unknown field {name!r}{_nearest(name, LEAVES)}")
-            for section in paths:
+            if name not in paths and name not in KINDS:
+                raise ValueError(_unknown(name, paths))
+            for section in paths.get(name, ()):
                 changed[section][name] = value
         try:
+            _follow(changed, kinds, leaves)
             return type(self).model_validate(changed)
         except ValidationError as error:
             raise ValueError("; ".join(explain(error))) from None
 
     def leaves(self) -> dict[str, Any]:
-        """All leaf fields by their own names."""
-        return {name: getattr(getattr(self, paths[0]), name) for name, paths in LEAVES.items()}
+        """All leaf fields by their own names; penalties that are off are 0."""
+        fields = leaf_fields(self)
+        return {name: getattr(getattr(self, section), name, field.default) for section, name, field in fields}
 
     def differences(self, other: "TrainConfig") -> dict[str, tuple[Any, Any]]:
-        """Leaf fields whose values differ: name -> (here, there)."""
-        theirs = other.leaves()
-        return {name: (mine, theirs[name]) for name, mine in self.leaves().items() if mine != theirs[name]}
+        """Leaf fields whose values differ, and kinds of task and model: name -> (here, there)."""
+        here, there = (c.leaves() | {section: getattr(c, section).kind for section in KINDS} for c in (self, other))
+        names = dict.fromkeys([*here, *there])
+        return {n: (here.get(n), there.get(n)) for n in names if here.get(n) != there.get(n)}
 
     @property
     def hash(self) -> str:
         """First 16 hex digits of the SHA-256 of the canonical JSON, without `LATER` fields at their defaults."""
         content = self.model_dump(mode="json")
-        for section, name, field in leaf_fields():
-            if name in LATER and content[section][name] == field.default:
+        for section, name, field in leaf_fields(self):
+            if name in LATER and getattr(getattr(self, section), name) == field.default:
                 del content[section][name]
+        content = {section: leaves for section, leaves in content.items() if leaves}
         return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """A folder name that says the most varied fields, and the hash."""
         held = "-sphere" if self.constraint.fixed_norm else "-ray" if self.constraint.fixed_direction else ""
-        return f"p{self.task.p}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
+        what = f"p{self.task.p}" if isinstance(self.task, ModularAddition) else self.task.kind
+        return f"{what}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
 
     @property
     def stack_key(self) -> str:
-        """Runs with equal keys can train as one stack: equal shapes, optimizer settings and schedule.
+        """Runs with equal keys can train as one stack: equal shapes, rules and schedule, and the same objects at work.
 
-        They may differ in alpha, start, seeds, weight decay, radius and from which step the norm is held.
+        They may differ in alpha, start, seeds, in what `FREE` names, and in the size of what `ON_OR_OFF` names and of
+        penalties.
         """
-        optimizer = self.optimizer.model_dump(exclude={"weight_decay"})
-        parts = [self.model, self.schedule, self.numerics]
-        pairs = [self.task.n_train, self.task.n_pairs]
-        held = [self.constraint.norm_grain, self.constraint.fixed_direction]
-        return canonical_json([[p.model_dump(mode="json") for p in parts], optimizer, pairs, held])
+        content = self.model_dump(mode="json", exclude={"task", "init"})
+        for section, name, field in leaf_fields(self):
+            if section in content and name in FREE:
+                del content[section][name]
+            elif name in ON_OR_OFF:
+                content[section][name] = getattr(getattr(self, section), name) != field.default
+        content["penalties"] = sorted(self.penalties.coefficients)
+        clock = self.init.start.rsplit("@", 1)[1] if self.init.start and self.init.start_moments else None
+        task = [self.task.kind, self.task.n_train, self.task.n_pairs, getattr(self.task, "tolerance", None)]
+        return canonical_json([content, task, clock])
 
 
-def leaf_fields() -> Iterator[tuple[str, str, Any]]:
-    """(section, leaf name, pydantic field) of every leaf, in order; `kind` tags are not leaves."""
+KINDS: dict[str, dict[str, Any]] = {
+    section: {kind.model_fields["kind"].default: kind for kind in get_args(union)}
+    for section, union in (("task", AnyTask), ("model", AnyModel))
+}
+
+
+def leaf_fields(config: TrainConfig | None = None) -> Iterator[tuple[str, str, FieldInfo]]:
+    """(section, leaf name, pydantic field) of every leaf of a config, in order; `kind` tags are not leaves."""
     for section, outer in TrainConfig.model_fields.items():
-        for name, field in outer.annotation.model_fields.items():  # pyright: ignore
+        part: Any = type(getattr(config, section)) if config else outer.default_factory
+        yield from ((section, name, field) for name, field in part.model_fields.items() if name != "kind")
+        if section == "penalties":
+            yield from ((section, name, coefficient(name)) for name in PENALTIES)
+
+
+def leaf_paths(kinds: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Leaf field -> the sections it stands in, with the classes of task and model in `kinds`."""
+    paths: dict[str, list[str]] = {}
+    for section, name, _ in leaf_fields():
+        if section not in kinds:
+            paths.setdefault(name, []).append(section)
+    for section, kind in kinds.items():
+        for name in kind.model_fields:
             if name != "kind":
-                yield section, name, field
+                paths.setdefault(name, []).append(section)
+    return paths
 
 
-# Fields that came after runs had been written: at their defaults they leave a config's hash what it was.
-LATER = frozenset(
-    "start fixed_direction direction_from_step equals own_tokens causal attention_rate "
-    "operation corrupted label_seed".split()
-)
-LEAVES: dict[str, list[str]] = {}
-for _section, _name, _ in leaf_fields():
-    LEAVES.setdefault(_name, []).append(_section)
+LEAVES = leaf_paths({"task": ModularAddition, "model": Transformer})  # of the default kinds
+
+
+def _switched(section: str, kind: Any, before: dict[str, Any]) -> dict[str, Any]:
+    """A section of another kind: fields of equal name keep their values, others are at their defaults."""
+    kinds = KINDS[section]
+    if kind not in kinds:
+        raise ValueError(f"{section} must be one of {', '.join(kinds)}{_nearest(str(kind), kinds)}; got {kind!r}")
+    return {name: value for name, value in before.items() if name in kinds[kind].model_fields} | {"kind": kind}
+
+
+def _follow(changed: dict[str, Any], kinds: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Set what follows from the kinds and the task, unless it was given: the network's sizes, its first base init."""
+    task, model = kinds["task"].model_validate(changed["task"]), kinds["model"]
+    sizes = _sizes(task) if model is DenseMLP else {"p": task.p} if task.p is not None else {}
+    changed["model"] |= {name: size for name, size in sizes.items() if name not in given}
+    if "scheme" not in given and changed["init"]["scheme"] not in model.schemes:
+        changed["init"]["scheme"] = model.schemes[0]
+
+
+def _sizes(task: Any) -> dict[str, int]:
+    """Inputs and outputs of a dense network on a task; two tokens are two one-hot vectors."""
+    return {"n_in": task.n_features or 2 * task.p, "n_out": task.n_classes}
+
+
+def _unknown(name: str, paths: Mapping[str, Any]) -> str:
+    elsewhere = [kind for kinds in KINDS.values() for kind, part in kinds.items() if name in part.model_fields]
+    if elsewhere and name != "kind":
+        return f"field {name!r} belongs to {' and '.join(elsewhere)}, not to the kinds of task and model chosen here"
+    return f"unknown field {name!r}{_nearest(name, [*paths, *KINDS])}"
 
 
 def _nearest(name: str, known: Any) -> str:
@@ -250,13 +294,14 @@ def explain(error: ValidationError) -> list[str]:
     """One line per fault of a refused config: the field, the rule, what was got."""
     lines = []
     for fault in error.errors():
-        names = [str(part) for part in fault["loc"] if part not in TrainConfig.model_fields]
+        tags = {*TrainConfig.model_fields, *(kind for kinds in KINDS.values() for kind in kinds)}
+        names = [str(part) for part in fault["loc"] if part not in tags]
         rule = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown field {names[-1]!r}{_nearest(names[-1], LEAVES)}")
         elif fault["type"] == "value_error":
             lines.append(rule)
-        elif fault["type"] == "string_pattern_mismatch":
+        elif fault["type"] == "string_pattern_mismatch" and fault.get("ctx", {}).get("pattern") == CHECKPOINT:
             form = "RUN_FOLDER@STEP, such as checkpoints/quickstart@4000"
             lines.append(f"{'.'.join(names)}: must be {form}; got {fault['input']!r}")
         else:

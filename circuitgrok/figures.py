@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.tree import ROLES
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -33,6 +35,12 @@ STYLE: Any = {
     "savefig.dpi": 160,
     "svg.hashsalt": "circuitgrok",
     "svg.fonttype": "none",
+}
+LINES = ("-", "--", "-.", ":", (0, (1, 3)))
+LOSS_UNITS = {
+    "cross_entropy": "cross-entropy (nats)",
+    "stablemax": "stablemax loss (nats)",
+    "mse": "mean squared error",
 }
 MIXED_STEPS = 10  # steps below this are drawn on a linear scale
 
@@ -69,23 +77,25 @@ def step_axis(ax: "Axes", last: int) -> None:
     ax.set_xlabel("optimizer step")
 
 
-def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
-    """Train, test, restricted and excluded loss against the step."""
+def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
+    """Train and test loss against the step, and those of the circuit alone and without it where there is one."""
     ax.plot(history.index, history["train_loss"], color=BLUE, label="train")
     ax.plot(history.index, history["test_loss"], color=RED, label="test")
-    ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
-    ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
+    if "restricted_loss[all]" in table:
+        ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
+        ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
     ax.set_yscale("log")
-    ax.set_ylabel("cross-entropy (nats)")
+    ax.set_ylabel(unit)
     ax.legend(loc="lower left")
 
 
 def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
-    """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on."""
+    """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on where there are pairs."""
     ax.plot(history.index, history["train_acc"], color=BLUE, label="train")
     ax.plot(history.index, history["test_acc"], color=RED, label="test")
-    unseen = table["accuracy[test_mirror_unseen]"]
-    ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
+    if "accuracy[test_mirror_unseen]" in table:
+        unseen = table["accuracy[test_mirror_unseen]"]
+        ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy")
     ax.legend(loc="center left")
@@ -103,6 +113,16 @@ def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> No
     other.grid(False)
     lines = [*ax.get_lines(), *other.get_lines()]
     ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
+
+
+def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
+    """The norm of each role's weights."""
+    roles = {role: f"norm[{role}]" for role in ROLES if f"norm[{role}]" in table}
+    for (role, column), colour, style in zip(roles.items(), (BLUE, ORANGE, GREEN, PURPLE, SKY), LINES, strict=False):
+        ax.plot(table.index, table[column], color=colour, ls=style, label=role)
+    ax.set_ylim(0, None)
+    ax.set_ylabel("weight norm of each role")
+    ax.legend(loc="lower left")
 
 
 def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:
@@ -165,24 +185,32 @@ def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
 
 
 def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
-    """One run on one sheet: losses, accuracies, polar path, final spectrum of W_L.
+    """One run on one sheet: losses, accuracies, polar path, and the final spectrum of W_L or the norms by role.
 
     Args:
         run: The run.
-        table: Its measures, groups `polar`, `fourier` and `circuits`.
+        table: Its measures, group `polar`, and groups `fourier` and `circuits` where they make sense.
     """
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
         figure, axes = sheet(2, 2, (10, 6.4))
         history, last = run.history, int(run.history.index[-1])
-        for ax, draw in zip(axes.flat[:3], (draw_losses, draw_accuracies, draw_polar), strict=True):
-            draw(ax, history, table)
+        config, loss = run.config, run.config.objective.loss
+        same = table if loss == "cross_entropy" else table[[]]  # cross-entropies have no place beside another loss
+        draw_losses(axes[0, 0], history, same, LOSS_UNITS[loss])
+        draw_accuracies(axes[0, 1], history, table)
+        draw_polar(axes[1, 0], history, table)
+        for ax in axes.flat[:3]:
             step_axis(ax, last)
-        draw_spectrum(axes[1, 1], spectrum(table, run.steps[-1], "W_L"), table.attrs["key_freqs"], "W_L")
-        config = run.config
+        if power := spectrum(table, run.steps[-1], "W_L"):
+            draw_spectrum(axes[1, 1], power, table.attrs["key_freqs"], "W_L")
+        else:
+            draw_roles(axes[1, 1], table)
+            step_axis(axes[1, 1], last)
+        network = "" if config.model.kind == "transformer" else f" ({config.model.kind})"
         figure.suptitle(
-            f"{run.name}: {config.task.formula}, {config.task.frac_train:.0%} train, "
+            f"{run.name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
             f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
             f"weight decay {config.optimizer.weight_decay:g}",
             fontsize=10,

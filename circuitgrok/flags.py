@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 if TYPE_CHECKING:
+    from circuitgrok.config import TrainConfig
     from circuitgrok.landscape.sampling import Sampling
 
 REQUIRED = object()
@@ -25,12 +26,17 @@ def preset_and_rest(argv: list[str], prog: str) -> tuple[str, list[str]]:
 
 def preset_option(argv: list[str]) -> str:
     """The preset that `--preset` names, before anything is parsed; quickstart without it."""
+    return _option(argv, "--preset") or "quickstart"
+
+
+def _option(argv: list[str], flag: str) -> str | None:
+    """The word that follows a flag, if it is there."""
     for i, word in enumerate(argv):
-        if word == "--preset" and i + 1 < len(argv):
+        if word == flag and i + 1 < len(argv):
             return argv[i + 1]
-        if word.startswith("--preset="):
-            return word.removeprefix("--preset=")
-    return "quickstart"
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+    return None
 
 
 def preset_names() -> str:
@@ -40,13 +46,24 @@ def preset_names() -> str:
     return ", ".join(PRESETS)
 
 
-def field_flags(defaults: dict[str, Any], many: bool) -> dict[str, tuple[Any, Any, str]]:
-    """A flag for each leaf field of the config: (type, default, help). Booleans are on or off."""
-    from circuitgrok.config import leaf_fields
+def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
+    """The config with the kinds of task and model that `--task` and `--model` name, before anything is parsed."""
+    from circuitgrok.config import KINDS
 
-    flags = {}
-    for _, name, field in leaf_fields():
-        if name not in defaults:
+    chosen = {section: found for section in KINDS if (found := _option(argv, f"--{section}"))}
+    return config.with_(**chosen)
+
+
+def field_flags(config: "TrainConfig", many: bool) -> dict[str, tuple[Any, Any, str]]:
+    """A flag for each leaf field of a config: (type, default, help). Booleans are on or off."""
+    from circuitgrok.config import KINDS, leaf_fields
+
+    flags, defaults = {}, config.leaves()
+    for section, kinds in KINDS.items():
+        kind, text = Literal[tuple(kinds)], f"kind of {section}; its fields are the flags shown"  # pyright: ignore
+        flags[section] = (kind, getattr(config, section).kind, text)
+    for _, name, field in leaf_fields(config):
+        if many and isinstance(defaults[name], tuple):
             continue
         kind = Literal["on", "off"] if field.annotation is bool else field.annotation
         value = _on_off(defaults[name])
@@ -55,12 +72,12 @@ def field_flags(defaults: dict[str, Any], many: bool) -> dict[str, tuple[Any, An
     return flags
 
 
-def config_fields(options: Any) -> dict[str, Any]:
+def config_fields(config: "TrainConfig", options: Any) -> dict[str, Any]:
     """The config's fields out of parsed options, with booleans again."""
     from circuitgrok.config import leaf_fields
 
-    values = {name: getattr(options, name) for _, name, _ in leaf_fields() if hasattr(options, name)}
-    booleans = {name for _, name, field in leaf_fields() if field.annotation is bool}
+    values = {name: getattr(options, name) for _, name, _ in leaf_fields(config) if hasattr(options, name)}
+    booleans = {name for _, name, field in leaf_fields(config) if field.annotation is bool}
     for name in booleans & set(values):
         value = values[name]
         values[name] = tuple(v == "on" for v in value) if isinstance(value, tuple) else value == "on"

@@ -62,7 +62,7 @@ class Published:
     @cached_property
     def history(self) -> list[dict[str, float]]:
         """The networks, evaluated here on the config's split: one record each, as in a run's history."""
-        model, task = self.config.model, self.config.task.task()
+        model, task = self.config.transformer, self.config.task.task()
         records = []
         for step, params in self.networks.items():
             with torch.no_grad():
@@ -113,7 +113,7 @@ def read_published(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     torch.save(model.init(torch.Generator().manual_seed(0)), f"{folder}/old.pth")
         ...     published = read_published(f"{folder}/old.pth", "hooked-transformer", step=0)
-        >>> list(published.networks), published.config.model.p, published.split
+        >>> list(published.networks), published.config.transformer.p, published.split
         ([0], 5, 'assumed')
     """
     file = Path(path)
@@ -223,7 +223,7 @@ def report(published: Published) -> list[str]:
     count = len(published.networks)
     lines = [
         f"{published.source['file']} as {published.source['layout']}: {count} network{'s' * (count > 1)}, the last at "
-        f"step {step}; p = {config.task.p}, {config.model.n_layers} layers, norm {last['norm']:.2f}",
+        f"step {step}; p = {config.modular.p}, {config.transformer.n_layers} layers, norm {last['norm']:.2f}",
         f"  accuracy     {published.on_all('acc'):.4f} of all {config.task.n_pairs} pairs here",
     ]
     if published.split == "unknown":
@@ -243,7 +243,7 @@ def _noted(published: Published) -> list[str]:
 
 def _checked(published: Published) -> Published:
     """The same, if the last network has the losses that its file claims; one that only guesses gets a note."""
-    p, last = published.config.task.p, published.history[-1]
+    p, last = published.config.modular.p, published.history[-1]
     for column in ("train_loss", "test_loss") if published.split != "unknown" else ():
         claim = published.claimed(column, int(last["step"]))
         # Half the loss of guessing: one update moves a loss by far less, a matrix the wrong way round by more.

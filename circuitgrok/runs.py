@@ -5,17 +5,16 @@
     step_000012300.safetensors       weights under TransformerLens' classic names
     history.jsonl                    one line per evaluation
     updates.jsonl                    one line per checkpoint but the last: the step that left it
-    resume/                          optimizer state at the last two resume points
+    resume/                          optimizer state at the last two resume points (`circuitgrok.resume`)
+    moments/                         optimizer state at every checkpoint, if keep_moments
     .lock, .holder                   who is writing: host, pid, since when
 
 Files are whole or not there, every load verifies its digest, nothing is ever unpickled.
 """
 
 import contextlib
-import json
 import math
 import os
-import re
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,12 +42,9 @@ if TYPE_CHECKING:
 
     from circuitgrok.config import TrainConfig
     from circuitgrok.landscape.sampling import Sampling
-    from circuitgrok.tasks.modular import Task
     from circuitgrok.tree import Params
 
 FORMAT = 1
-RESUME_POINTS_KEPT = 2
-_RESUME_NAME = re.compile(r"step_(\d{9})\.safetensors")
 
 
 class RunError(ValueError):
@@ -109,8 +105,8 @@ class Run:
         return config
 
     @property
-    def task(self) -> "Task":
-        """The run's task, drawn again from its config."""
+    def task(self) -> Any:
+        """The run's task, drawn again from its config: a `Task`, or `Examples` of one that is not modular."""
         return self.config.task.task()
 
     @property
@@ -181,7 +177,7 @@ class Run:
         from safetensors.torch import load
 
         shapes = self.config.model.shapes()
-        content = read_verified(self.path / file_name(step), digest, at_most=_largest(shapes, copies=1))
+        content = read_verified(self.path / file_name(step), digest, at_most=largest(shapes, copies=1))
         try:
             weights = load(content)
         except Exception as error:  # safetensors raises several kinds for one fault: not its format
@@ -218,7 +214,7 @@ class Run:
         """The network at a step as a TransformerLens bridge, for hooks, caches and patching."""
         from circuitgrok.lens import to_bridge
 
-        return to_bridge(self.at(step), self.config.model)
+        return to_bridge(self.at(step), self.config.transformer)
 
 
 def load(path: str | os.PathLike[str]) -> Run:
@@ -296,61 +292,6 @@ def write_checkpoint(run: Run, step: int, weights: "Params") -> dict[str, Any]:
     return {"step": step, "file": file_name(step), "sha256": sha256(content)}
 
 
-def write_resume(run: Run, step: int, tensors: "Params", note: Mapping[str, Any]) -> None:
-    """Write a resume point and drop all but the last two."""
-    folder = run.path / "resume"
-    folder.mkdir(exist_ok=True)
-    content = pack(tensors, {**note, "step": step, "config": run.manifest["hash"]})
-    write_atomically(folder / file_name(step), content)
-    write_atomically(folder / f"{file_name(step)}.sha256", sha256(content).encode())
-    drop_resume(run, resume_steps(run)[:-RESUME_POINTS_KEPT])
-
-
-def drop_resume(run: Run, steps: Sequence[int]) -> None:
-    """Remove resume points; each digest first, so that what a kill leaves over is no resume point."""
-    for step in steps:
-        file = run.path / "resume" / file_name(step)
-        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
-        file.unlink(missing_ok=True)
-
-
-def resume_steps(run: Run) -> list[int]:
-    """Steps of the resume points there are, whole or not, in order."""
-    names = (_RESUME_NAME.fullmatch(file.name) for file in (run.path / "resume").glob("step_*"))
-    return sorted(int(match[1]) for match in names if match)
-
-
-def read_resume(run: Run, step: int) -> tuple["Params", dict[str, Any]]:
-    """A resume point's tensors and note, verified.
-
-    Raises:
-        DamagedFile: It is not what was written; the one before may still be good.
-    """
-    from safetensors.torch import load as load_tensors
-
-    file = run.path / "resume" / file_name(step)
-    try:
-        digest = (file.parent / f"{file.name}.sha256").read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        raise DamagedFile(f"{file} has no readable digest beside it") from None
-    content = read_verified(file, digest, at_most=_largest(run.config.model.shapes(), copies=4))
-    try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return load_tensors(content), json.loads(header["__metadata__"]["circuitgrok"])
-    except Exception as error:  # see Run._load
-        raise DamagedFile(f"{file} is not a resume point: {error}") from None
-
-
-def usable_resume_steps(run: Run) -> list[int]:
-    """Steps of the resume points that verify, in order."""
-    good = []
-    for step in resume_steps(run):
-        with contextlib.suppress(DamagedFile):
-            read_resume(run, step)
-            good.append(step)
-    return good
-
-
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a run's lock; the kernel frees it if this process dies.
@@ -399,7 +340,7 @@ def _holder_text(path: Path) -> str:
         return "another process"
 
 
-def _largest(shapes: Mapping[str, tuple[int, ...]], copies: int) -> int:
+def largest(shapes: Mapping[str, tuple[int, ...]], copies: int) -> int:
     """Most bytes that `copies` sets of float64 weights can take in a file, header included."""
     return copies * 8 * sum(math.prod(shape) for shape in shapes.values()) + (1 << 20)
 

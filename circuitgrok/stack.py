@@ -1,27 +1,31 @@
-"""The state of a stack of runs in training, and one step of it.
+"""The state of a stack of runs in training.
 
 All trained weights of a stack lie in one flat tensor [run, number], so that the optimizer takes one
 step for all of them; the network sees views of it under TransformerLens' names. Decoupled decay is a
-factor per run, applied before Adam's own step, so that runs of one stack may differ in it. Runs share
+factor per run, applied before the optimizer's own step, so that runs of one stack may differ in it. Runs share
 no arithmetic: at one thread a run has the same bits in a stack as alone.
+
+What a config varies comes as small objects (`circuitgrok.assembly`), and a step (`circuitgrok.steps`) asks each.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from circuitgrok import tree
+from circuitgrok import assembly, tree
+from circuitgrok.assembly import Hold, Noises
 from circuitgrok.config import TrainConfig
-from circuitgrok.interventions.constraints import Constraint, FixedDirection, FixedNorm, FixedNormPerTensor
-from circuitgrok.interventions.losses import accuracy, cross_entropy, training_loss
+from circuitgrok.interventions.constraints import ConstraintState, Motion
+from circuitgrok.interventions.gradients import GradientState, GradientTransform
+from circuitgrok.interventions.losses import Loss
+from circuitgrok.interventions.optimizers import Stepper
+from circuitgrok.interventions.penalties import Anchor
 from circuitgrok.models.fused import Workspace
-from circuitgrok.polar.updates import adam_gradient_part, update_columns
+from circuitgrok.resume import read_moments
 from circuitgrok.runs import Run, RunError
 from circuitgrok.tree import Params, role
 
@@ -31,8 +35,8 @@ PADDING = 64  # rows of the flat weights end on a vector register, so that no el
 class Batch(NamedTuple):
     """The pairs of one side of the split, for each run."""
 
-    inputs: Tensor  # [run pair 3]
-    labels: Tensor  # [run pair]
+    inputs: Tensor  # [run pair ...]
+    labels: Tensor  # [run pair], or [run pair c] where answers are real numbers
 
 
 @dataclass
@@ -46,11 +50,23 @@ class Stack:
         leaves: The same memory as autograd's leaves, to differentiate.
         gradients: Views of the gradient of `flat`.
         fixed: The tensors that do not train.
-        held: What the constraint remembers: radii, or directions.
+        stepper: The optimizer.
+        loss: Of logits and labels.
+        temperature: What logits are divided by, `[run 1 1]`; None for 1.
+        penalties: Coefficients `[run]` by name.
+        anchor: What penalties refer to.
+        transforms: What is done to the gradient, in order.
+        remembered: What each transform remembers.
+        decay: Per unit of learning rate, `[run 1]` or `[run number]`.
+        decay_target: What weights decay to, `[run number]`; None for zero.
+        holds: The constraints in order, and when they begin.
+        held: What each constraint remembers: radii, or directions.
+        noises: The kinds of noise at work.
         train_pairs: The full batch.
         test_pairs: The rest.
         workspace: Buffers of the training batch's forward and backward.
         test_workspace: Buffers of the test batch's forward.
+        clock: Steps that the optimizer had taken before step 0.
     """
 
     configs: list[TrainConfig]
@@ -59,20 +75,33 @@ class Stack:
     leaves: Params
     gradients: Params
     fixed: Params
-    optimizer: torch.optim.Optimizer
-    constraint: Constraint | None
-    held: dict[str, Tensor]
+    stepper: Stepper
+    loss: Loss
+    temperature: Tensor | None
+    penalties: dict[str, Tensor]
+    anchor: Anchor
+    transforms: list[GradientTransform]
+    remembered: list[GradientState]
     decay: Tensor
+    decay_target: Tensor | None
+    holds: list[Hold]
+    held: list[ConstraintState]
+    noises: Noises
     train_pairs: Batch
     test_pairs: Batch
     workspace: Workspace
     test_workspace: Workspace
+    clock: int = 0
 
     @property
     def weights(self) -> Params:
         """All tensors, `[run ...]`, in the model's order."""
+        return self.completed(self.leaves)
+
+    def completed(self, trained: Params) -> Params:
+        """Trained tensors and those that do not train, in the model's order."""
         shapes = self.configs[0].model.shapes()
-        return {name: self.leaves[name] if name in self.leaves else self.fixed[name] for name in shapes}
+        return {name: trained[name] if name in trained else self.fixed[name] for name in shapes}
 
 
 def initial_weights(config: TrainConfig) -> Params:
@@ -84,20 +113,22 @@ def initial_weights(config: TrainConfig) -> Params:
     """
     if config.init.start is None:
         generator = torch.Generator().manual_seed(config.init.seed)
-        weights = config.model.init(generator, config.init.scheme, config.init.alpha, config.init.alpha_by_role)
+        scheme: Any = config.init.scheme  # one of the model's, as the config has checked
+        weights = config.model.init(generator, scheme, config.init.alpha, config.init.alpha_by_role)
     else:
-        weights = _started(config, config.init.start)
+        factors = config.init.alpha_by_role
+        found = _checkpoint(config, config.init.start)
+        weights = {name: w * (config.init.alpha * factors.get(role(name), 1.0)) for name, w in found.items()}
     dtype = getattr(torch, config.numerics.precision)
     return {name: value.to(dtype) for name, value in weights.items()}
 
 
-def _started(config: TrainConfig, start: str) -> Params:
-    source, step = _source(start)
-    model = config.model
-    if source.config.model.shapes() != model.shapes():
-        raise RunError(f"start: {start} holds a network of another shape than the one to train: give both one model")
-    factors = {name: config.init.alpha * config.init.alpha_by_role.get(role(name), 1.0) for name in model.shapes()}
-    return {name: value.double() * factors[name] for name, value in source.at(step).items()}
+def _checkpoint(config: TrainConfig, named: str) -> Params:
+    """The weights RUN_FOLDER@STEP of another run of the same shape, in float64."""
+    source, step = _source(named)
+    if source.config.model.shapes() != config.model.shapes():
+        raise RunError(f"{named} holds a network of another shape than the one to train: give both one model")
+    return {name: value.double() for name, value in source.at(step).items()}
 
 
 def source_digest(start: str) -> str:
@@ -121,168 +152,142 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
     flat = torch.nn.functional.pad(flat, (0, -flat.shape[1] % PADDING)).contiguous()
     shapes = {name: value[0] for name, value in trained.items()}
     views = tree.unravel(flat, shapes)
-    leaves = {name: view.detach().requires_grad_() for name, view in views.items()}
     flat.grad = torch.zeros_like(flat)
-    constraint = _constraint(configs)
-    return Stack(
+    gradients = tree.unravel(flat.grad, shapes)
+    transforms, holds = assembly.transforms_of(configs), assembly.holds_of(configs)
+    stack = Stack(
         configs=list(configs),
         flat=flat,
         views=views,
-        leaves=leaves,
-        gradients=tree.unravel(flat.grad, shapes),
+        leaves={name: view.detach().requires_grad_() for name, view in views.items()},
+        gradients=gradients,
         fixed={name: value for name, value in weights.items() if name not in trained},
-        optimizer=_adam(flat, configs[0]),
-        constraint=constraint,
-        held=constraint(0, views, constraint.start(views)) if constraint else {},
-        decay=torch.tensor([[c.optimizer.weight_decay] for c in configs], dtype=flat.dtype),
+        stepper=assembly.stepper_of(configs, flat, views),
+        loss=assembly.loss_of(configs[0]),
+        temperature=_temperature(configs, flat),
+        penalties=assembly.penalties_of(configs),
+        anchor=assembly.anchor_of(configs, _starts(configs, trained)),
+        transforms=transforms,
+        remembered=[transform.start(gradients) for transform in transforms],
+        decay=assembly.decay_of(configs, views, flat),
+        decay_target=_decay_target(configs, flat),
+        holds=holds,
+        held=[hold.constraint.start(views) for hold in holds],
+        noises=assembly.noises_of(configs),
         train_pairs=_batch(configs, train=True),
         test_pairs=_batch(configs, train=False),
         workspace=Workspace(),
         test_workspace=Workspace(),
     )
+    constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
+    _take_moments(stack)
+    return stack
 
 
-def _adam(flat: Tensor, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW without its decay, which differs from run to run and is applied by `update`."""
-    settings = config.optimizer
-    betas = (settings.beta1, settings.beta2)
-    adam = torch.optim.AdamW([flat], settings.lr, betas, settings.eps, weight_decay=0, fused=True)
-    zeros = {"exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
-    adam.state[flat] = {"step": torch.tensor(0.0), **zeros}
-    return adam
+def _temperature(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
+    values = assembly.column(configs, "objective", "temperature", flat.dtype)
+    return None if bool((values == 1).all()) else values[:, None, None]
 
 
-def _constraint(configs: Sequence[TrainConfig]) -> Constraint | None:
-    held = [config.constraint for config in configs]
-    if held[0].fixed_direction:
-        return FixedDirection(
-            torch.ones(len(held), dtype=torch.bool), torch.tensor([c.direction_from_step for c in held])
-        )
-    if not any(c.fixed_norm for c in held):
-        return None
-    kind = FixedNorm if held[0].norm_grain == "global" else FixedNormPerTensor
-    given = [math.nan if c.norm_radius is None else c.norm_radius for c in held]
-    return kind(
-        on=torch.tensor([c.fixed_norm for c in held]),
-        from_step=torch.tensor([c.norm_from_step for c in held]),
-        radius=torch.tensor(given, dtype=torch.float64),
-    )
+def _starts(configs: Sequence[TrainConfig], trained: Params) -> Params:
+    """Where repulsion measures from: the weights of step 0, or a named checkpoint's; nothing without repulsion."""
+    if "repulsion" not in configs[0].penalties.coefficients:
+        return {}
+    rows = []
+    for i, config in enumerate(configs):
+        named = config.penalties.repel_from
+        rows.append(_checkpoint(config, named) if named else {name: value[i] for name, value in trained.items()})
+    return {name: torch.stack([row[name].to(value.dtype) for row in rows]) for name, value in trained.items()}
+
+
+def _decay_target(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
+    to_init = torch.tensor([[c.optimizer.decay_to_init] for c in configs])
+    return flat * to_init if bool(to_init.any()) else None
+
+
+def _take_moments(stack: Stack) -> None:
+    """The optimizer's state of the checkpoint that a run starts from, where it asks for that."""
+    for i, config in enumerate(stack.configs):
+        if config.init.start is not None and config.init.start_moments:
+            source, step = _source(config.init.start)
+            saved = read_moments(source, step)
+            theirs = (source.config.optimizer.rule, source.config.numerics.precision)
+            if theirs != (config.optimizer.rule, config.numerics.precision):
+                raise RunError(
+                    f"{config.init.start} was trained by {theirs[0]} in {theirs[1]}: start_moments needs both"
+                )
+            for name, target in stack.stepper.state.items():
+                target[i] = saved[name]
+            stack.clock = _source_clock(source, step)
+    stack.stepper.resume(stack.clock)
+
+
+def _source_clock(source: Run, step: int) -> int:
+    """Steps that an optimizer has taken by a run's step, those before it started included."""
+    init = source.config.init
+    if init.start is None or not init.start_moments:
+        return step
+    return step + _source_clock(*_source(init.start))
 
 
 def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
     tasks = [config.task.task() for config in configs]
     masks = [task.is_train if train else ~task.is_train for task in tasks]
-    return Batch(
-        torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)]),
-        torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)]),
-    )
+    inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
+    labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])
+    dtype = getattr(torch, configs[0].numerics.precision)
+    return Batch(inputs.to(dtype) if inputs.is_floating_point() else inputs, labels)
 
 
-def forward(stack: Stack) -> tuple[Tensor, Tensor]:
-    """Logits of the training pairs `[run pair c]`, and each run's training loss `[run]`."""
-    logits = stack.configs[0].model.training_logits(stack.weights, stack.train_pairs.inputs, stack.workspace)
-    return logits, training_loss(logits, stack.train_pairs.labels)
-
-
-def update(stack: Stack, losses: Tensor, step: int) -> None:
-    """From the weights at `step` to those at `step + 1`: gradient, decay, Adam, constraint."""
-    _differentiate(stack, losses)
-    for stage in (_decay, _adam_step, _constrain):
-        stage(stack, step)
-
-
-def watched_update(stack: Stack, losses: Tensor, step: int) -> list[dict[str, float]]:
-    """`update`, bit for bit, and each run's line about it: its parts in polar coordinates (`polar.updates`)."""
-    _differentiate(stack, losses)
-    moments, settings = stack.optimizer.state[stack.flat], stack.configs[0].optimizer
-    gradient = stack.flat.grad
-    assert gradient is not None
-    flats = [stack.flat.to(torch.float64, copy=True)]
-    for stage in (_decay, _adam_step, _constrain):
-        stage(stack, step)
-        flats.append(stack.flat.to(torch.float64, copy=True))
-    by_gradient = adam_gradient_part(
-        gradient,
-        moments["exp_avg_sq"],
-        lr=settings.rate(step),
-        beta1=settings.beta1,
-        beta2=settings.beta2,
-        eps=settings.eps,
-        t=step + 1,
-    )
-    moved = [after - before for before, after in pairwise(flats)]
-    parts = {"gradient": by_gradient, "momentum": moved[1] - by_gradient, "decay": moved[0], "constraint": moved[2]}
-    one = {name: view[0] for name, view in stack.views.items()}
-    at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
-    columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
-    return _records(step, columns)
-
-
-def _differentiate(stack: Stack, losses: Tensor) -> None:
-    gradients = torch.autograd.grad(losses.sum(), list(stack.leaves.values()))
-    for target, gradient in zip(stack.gradients.values(), gradients, strict=True):
-        target.copy_(gradient)
+def begun(state: ConstraintState, n_runs: int) -> Tensor:
+    """Runs that a constraint holds already: whatever it remembers of them is a number."""
+    found = torch.zeros(n_runs, dtype=torch.bool)
+    for value in state.values():
+        found |= ~value.reshape(n_runs, -1)[:, 0].isnan()
+    return found
 
 
 @torch.no_grad()
-def _decay(stack: Stack, step: int) -> None:
-    stack.flat.mul_(1 - stack.configs[0].optimizer.rate(step) * stack.decay)
+def constrain(stack: Stack, step: int, before: Params | None, reached: Tensor) -> None:
+    """Let the holds begin that begin at `step` or at an event, and correct the weights by every constraint in order.
+
+    Args:
+        stack: At the weights of `step`, not yet corrected.
+        step: Updates behind the weights.
+        before: The weights before the last of them; None at step 0, or where no constraint asks.
+        reached: Runs whose training accuracy has just reached what their holds wait for, `[run]`.
+    """
+    moment = stack.stepper.moment
+    shapes = {name: view[0] for name, view in stack.views.items()}
+    moments = None if moment is None or not stack.holds else tree.unravel(moment, shapes)
+    for i, hold in enumerate(stack.holds):
+        begins = (hold.from_step == step) | (reached & ~hold.from_train_acc.isnan())
+        stack.held[i] = hold.constraint(Motion(begins, before, moments), stack.views, stack.held[i])
 
 
-def _adam_step(stack: Stack, step: int) -> None:
-    stack.optimizer.param_groups[0]["lr"] = stack.configs[0].optimizer.rate(step)
-    stack.optimizer.step()
-
-
-@torch.no_grad()
-def _constrain(stack: Stack, step: int) -> None:
-    if stack.constraint:
-        stack.held = stack.constraint(step + 1, stack.views, stack.held)
-
-
-@torch.no_grad()
-def evaluate(stack: Stack, step: int, logits: Tensor, losses: Tensor) -> list[dict[str, float]]:
-    """Each run's line of history: the training batch's own logits, and one forward of the test pairs."""
-    model, unseen = stack.configs[0].model, stack.test_pairs
-    test_logits = model.training_logits(stack.weights, unseen.inputs, stack.test_workspace)
-    columns = {
-        "train_loss": losses,
-        "test_loss": cross_entropy(test_logits, unseen.labels).mean(-1),
-        "train_acc": accuracy(logits, stack.train_pairs.labels),
-        "test_acc": accuracy(test_logits, unseen.labels),
-        "norm": tree.norm(stack.views, axes=1),
-    }
-    return _records(step, columns)
+def _tensors(stack: Stack) -> Params:
+    """Everything that the next step needs, every tensor `[run ...]`, by the name it is saved under."""
+    found = {**stack.stepper.state, "flat": stack.flat}
+    for i, state in enumerate(stack.held):
+        found |= {f"held{i or ''}:{name}": value for name, value in state.items()}  # NaN: not held
+    for i, state in enumerate(stack.remembered):
+        found |= {f"transform{i}:{name}": value for name, value in state.items()}
+    return found
 
 
 def state_of(stack: Stack, i: int) -> Params:
     """Everything of run `i` that the next step needs: numbers, moments, what its constraint holds."""
-    moments = stack.optimizer.state[stack.flat]
-    state = {name: moments[name][i] for name in ("exp_avg", "exp_avg_sq")} | {"flat": stack.flat[i]}
-    held = stack.held if _is_held(stack.configs[i]) else {}
-    return state | {f"held:{name}": value[i] for name, value in held.items()}
-
-
-def _records(step: int, columns: dict[str, Tensor]) -> list[dict[str, float]]:
-    """Columns `[run]` as one record for each run."""
-    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [{"step": step, **dict(zip(columns, row, strict=True))} for row in rows]
-
-
-def _is_held(config: TrainConfig) -> bool:
-    return config.constraint.fixed_norm or config.constraint.fixed_direction
+    rows = {name: value[i] for name, value in _tensors(stack).items()}
+    return {name: row for name, row in rows.items() if not (name.startswith("held") and bool(row.isnan().all()))}
 
 
 def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
-    """Set every run to a state taken by `state_of` at `step`."""
-    moments = stack.optimizer.state[stack.flat]
-    moments["step"].fill_(float(step))
-    targets = {"flat": stack.flat, "exp_avg": moments["exp_avg"], "exp_avg_sq": moments["exp_avg_sq"]}
-    for i, state in enumerate(states):
-        for name, target in targets.items():
-            target[i] = state[name]
-        for name, held in stack.held.items():
-            held[i] = state[f"held:{name}"] if _is_held(stack.configs[i]) else torch.nan
+    """Set every run to a state taken by `state_of` at `step`; what a state has not is not held yet."""
+    for name, target in _tensors(stack).items():
+        for i, state in enumerate(states):
+            if name in state:
+                target[i] = state[name]
+    stack.stepper.resume(stack.clock + step)
 
 
 def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:

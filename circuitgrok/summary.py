@@ -1,49 +1,132 @@
 """A run in words: the summary after training, the table of runs, the doctor's findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.files import json_lines
 from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing, events
 from circuitgrok.measures.phases import phases
-from circuitgrok.runs import Run, RunError, file_name, read_resume, resume_steps, usable_resume_steps
+from circuitgrok.measures.slingshots import RISE_WITHIN, slingshots
+from circuitgrok.resume import read_resume, resume_steps, usable_resume_steps
+from circuitgrok.runs import Run, RunError, file_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SUMMARISED = ("polar", "fourier", "circuits", "irreps")  # groups that a summary and its figure are made of
+USUAL = ("modular_addition", "transformer")  # task and network that need no mention
 ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
+# What a run can have beside task, network and schedule: each field, its value where it has not, and how it is said.
+INTERVENTIONS: dict[str, dict[str, tuple[Any, str]]] = {
+    "optimizer": {"rule": ("adam", "{}"), "decay_to_init": (False, "decay to init")},
+    "objective": {
+        "loss": ("cross_entropy", "{}"),
+        "loss_precision": ("float64", "{} loss"),
+        "label_smoothing": (0.0, "label smoothing {:g}"),
+        "temperature": (1.0, "temperature {:g}"),
+    },
+    "transforms": {
+        "grokfast_ema": (0.0, "grokfast {:g}"),
+        "grokfast_ma": (0.0, "grokfast-ma {:g}"),
+        "orthograd": ("off", "orthograd {}"),
+    },
+    "constraint": {
+        "fixed_norm": (False, "norm held"),
+        "fixed_direction": (False, "direction held"),
+        "norm_cap": (None, "norm capped at {:g}×"),
+        "rescale_factor": (1.0, "rescaled by {:g}"),
+    },
+    "noise": {
+        "weight_noise": (0.0, "weight noise {:g}"),
+        "walk_noise": (0.0, "walk noise {:g}"),
+        "gradient_noise": (0.0, "gradient noise {:g}"),
+        "label_noise": (0.0, "label noise {:g}"),
+        "dropout_embed": (0.0, "embed dropout {:g}"),
+        "dropout_attention": (0.0, "attention dropout {:g}"),
+        "dropout_mlp": (0.0, "mlp dropout {:g}"),
+    },
+}
+_NO_COEFFICIENTS = ("target_radius", "repel_from", "repel_bound")  # of penalties: what they refer to
+
+
+def interventions(config: Mapping[str, Any]) -> str:
+    """What is done to a run beside plain training, in words; config as the plain values of config.json.
+
+    >>> interventions({"constraint": {"fixed_norm": True}, "penalties": {"l1": 1e-4}, "noise": {"label_noise": 0.0}})
+    'l1 0.0001, norm held'
+    """
+    penalties = config.get("penalties", {}).items()
+    words = [f"{name} {value:g}" for name, value in penalties if name not in _NO_COEFFICIENTS and value]
+    for section, fields in INTERVENTIONS.items():
+        for field, (off, said) in fields.items():
+            value = config.get(section, {}).get(field, off)
+            words += [said.format(value)] if value != off else []
+    return ", ".join(words)
 
 
 def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
-    """What happened in a run, given its table of measures (groups `polar` and `circuits`)."""
+    """What happened in a run, given its table of measures: group `polar`, and `circuits` or `irreps` where they fit."""
     history, config = run.history, run.config
-    end = table.iloc[-1]
-    norms = history["norm"]
-    peak = norms.idxmax()
-    freqs = ", ".join(map(str, table.attrs["key_freqs"]))
+    end, norms, loss = table.iloc[-1], history["norm"], config.objective.loss
     rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
+    usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(run.manifest["config"])
     return [
         f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
+        *([] if usual else [f"  task         {config.task.formula}; model {config.model.kind}"]),
+        *([f"  with         {beside}"] if beside else []),
         f"  alpha        {_origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
-        f" (reference {ALPHA_REFERENCE})",
+        + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
             for name, event in events(history).items()
         ),
-        f"  phases       {_phases(table)}",
-        f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {peak}), end {norms.iloc[-1]:.2f}",
+        *([f"  phases       {_phases(table)}"] if "excluded_loss[train]" in table else []),
+        f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {norms.idxmax()}), "
+        f"end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
         f"arc {end['arc_length']:.1f}",
         f"  accuracy     train {history['train_acc'].iloc[-1]:.4f}, test {history['test_acc'].iloc[-1]:.4f}",
-        f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}",
+        f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}"
+        + (f"   ({loss})" if loss != "cross_entropy" else ""),
+        *_slingshot_lines(run),
+        *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
+        *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
+    ]
+
+
+def _slingshot_lines(run: Run) -> list[str]:
+    """How many slingshots the history shows, if it is dense enough to tell and there are any."""
+    history = run.history
+    if "norm_unembed" not in history or run.config.schedule.eval_every > RISE_WITHIN:
+        return []
+    found = slingshots(history)
+    if not found:
+        return []
+    steps = ", ".join(str(one.onset) for one in found)
+    return [f"  slingshots   {len(found)}, from {steps}   (rule of measures/slingshots)"]
+
+
+def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
+    """How much of the network is a circuit for addition."""
+    end, freqs = table.iloc[-1], ", ".join(map(str, table.attrs["key_freqs"]))
+    kind = "" if run.config.objective.loss == "cross_entropy" else ", cross-entropy"
+    return [
         f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
         f"{_other_rules(table)})",
         f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs; full loss {end['loss[all]']:.2e}"
-        f"   (logit space, mean kept, {config.model.p} classes)",
+        f"   (logit space, mean kept, {run.config.task.p} classes{kind})",
         f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
     ]
+
+
+def _irrep_lines(table: "pd.DataFrame") -> list[str]:
+    """Which irreducible representations the logits are functions of; the first is the trivial one, and says nothing."""
+    names = [str(name) for name in table if str(name).startswith("irrep_share[")][1:]
+    shares = sorted(zip(table[names].iloc[-1].tolist(), names, strict=True), reverse=True)[:3]
+    said = ", ".join(f"{name.removeprefix('irrep_share[')[:-1]} {share:.4f}" for share, name in shares)
+    return [f"  irreps       {said}   (the largest shares of the logits' variance in functions of the product)"]
 
 
 def _other_rules(table: "pd.DataFrame") -> str:
@@ -81,6 +164,7 @@ class RunRow(NamedTuple):
     grokked: str
     train_acc: str
     test_acc: str
+    interventions: str
 
 
 def run_row(run: Run) -> RunRow:
@@ -93,19 +177,35 @@ def run_row(run: Run) -> RunRow:
         for name, (column, level) in ACCURACY_RULES.items():
             when[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
     last: dict[str, Any] = lines[-1] if lines else {}
-    task, constraint = config["task"], config["constraint"]
-    held = " norm held" if constraint["fixed_norm"] else " direction held" if constraint.get("fixed_direction") else ""
-    operation = task.get("operation", "add")
+    network = config["model"].get("kind", USUAL[1])
     return RunRow(
         name=str(run.path),
-        task=f"modular {'addition' if operation == 'add' else operation} p={task['p']} f={task['frac_train']:g}",
-        alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}{held}",
+        task=_task(config["task"]) + ("" if network == USUAL[1] else f", {network}"),
+        alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}",
         state=run.state,
         steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
         **when,
         train_acc=f"{last['train_acc']:.4f}" if last else "–",
         test_acc=f"{last['test_acc']:.4f}" if last else "–",
+        interventions=interventions(config) or "–",
     )
+
+
+def _task(task: Mapping[str, Any]) -> str:
+    """A task in a few words, with how much of it is trained on."""
+    match task["kind"]:
+        case "modular_addition":
+            operation = task.get("operation", "add")
+            name = "addition" if operation == "add" else operation
+            return f"modular {name} p={task['p']} f={task['frac_train']:g}"
+        case "composition":
+            return f"composition {task['group']} f={task['frac_train']:g}"
+        case "sparse_parity":
+            return f"parity {task['k']} of {task['n_bits']} bits n={task['n_train']}"
+        case "teacher_student":
+            return f"teacher α={task['teacher_alpha']:g} n={task['n_train']}"
+        case kind:
+            return f"{kind} n={task['n_train']}"
 
 
 class Finding(NamedTuple):

@@ -2,7 +2,7 @@
 
 `train` groups configs that can share a stack and trains each group in one loop. At each step:
 
-    losses at the current weights → if due: evaluate, checkpoint → update
+    logits and objective at the current weights → if due: evaluate, checkpoint → update
 
 so that whatever is recorded at step s belongs to the weights after exactly s updates. What a stack
 is, and what an update does, is in `circuitgrok.stack`; what is written, in `circuitgrok.runs`.
@@ -22,24 +22,13 @@ from typing import Any, Protocol
 
 import torch
 
+from circuitgrok import resume, tree
 from circuitgrok import runs as disk
-from circuitgrok import tree
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.files import JsonLines
 from circuitgrok.runs import Run, RunError
-from circuitgrok.stack import (
-    Stack,
-    evaluate,
-    forward,
-    initial_weights,
-    new_stack,
-    put_state,
-    source_digest,
-    state_of,
-    subset,
-    update,
-    watched_update,
-)
+from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
+from circuitgrok.steps import evaluate, forward, update, watched_update
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 
@@ -163,14 +152,14 @@ def _start_facts(config: TrainConfig) -> dict[str, Any]:
 
 def _cut_short(run: Run) -> bool:
     """Whether the run was killed between the last line of its history and its last resume point."""
-    points = disk.resume_steps(run)
+    points = resume.resume_steps(run)
     return run.state == "finished" and bool(points) and points[-1] < run.config.schedule.steps
 
 
 def _same_environment(run: Run, here: dict[str, Any]) -> None:
     there = run.manifest["environment"]
     differing = [k for k in ("torch", "isa", "threads", "device", "machine") if there.get(k) != here[k]]
-    if differing and disk.resume_steps(run):
+    if differing and resume.resume_steps(run):
         what = ", ".join(f"{key} {there.get(key)!r} then, {here[key]!r} now" for key in differing)
         raise RunError(
             f"{run.path} was begun with {what}: going on would not give the bits of an unbroken run; "
@@ -184,11 +173,11 @@ def _groups(pending: Sequence[Run]) -> Iterator[tuple[list[Run], int]]:
     for run in pending:
         by_key.setdefault(run.config.stack_key, []).append(run)
     for alike in by_key.values():
-        model = alike[0].config.model
-        size = max(1, STACK_NUMBERS // (model.p**2 * model.d_mlp))
+        first = alike[0].config
+        size = max(1, STACK_NUMBERS // (first.task.n_pairs * first.model.activations_per_input))
         for i in range(0, len(alike), size):
             together = alike[i : i + size]
-            points = {run.path: {0, *disk.usable_resume_steps(run)} for run in together}
+            points = {run.path: {0, *resume.usable_resume_steps(run)} for run in together}
             shared = max(set.intersection(*points.values()))
             if shared or all(len(own) == 1 for own in points.values()):
                 yield together, shared
@@ -258,11 +247,11 @@ def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_S
     stack = new_stack([run.config for run in group])
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
-        points = [disk.read_resume(run, start) for run in group]
+        points = [resume.read_resume(run, start) for run in group]
         put_state(stack, [tensors for tensors, _ in points], start)
         notes = [note for _, note in points]
     for run in group:  # the files are cut back below: later points would speak of lines that are gone
-        disk.drop_resume(run, [step for step in disk.resume_steps(run) if step > start])
+        resume.drop_resume(run, [step for step in resume.resume_steps(run) if step > start])
     writers: list[_Writer] = []
     try:
         for run, note in zip(group, notes, strict=True):
@@ -282,11 +271,11 @@ def _loop(
     scheduled = schedule.checkpoint_steps()
     saved, step = time.monotonic(), start
     while True:
-        logits, losses = forward(stack)
+        ahead = forward(stack, step)
         records = None
-        due, finite = step % schedule.eval_every == 0 or step in scheduled, losses.isfinite().tolist()
+        due, finite = step % schedule.eval_every == 0 or step in scheduled, ahead.objective.isfinite().tolist()
         if due or not all(finite):
-            records = evaluate(stack, step, logits, losses)
+            records = evaluate(stack, step, ahead)
             for i, (writer, record) in enumerate(zip(writers, records, strict=True)):
                 if due or not finite[i]:  # a neighbour's divergence leaves no line in this run's history
                     weights = {name: value[i] for name, value in stack.weights.items()}
@@ -297,10 +286,14 @@ def _loop(
             if len(good) < len(writers):
                 stack, writers = subset(stack, good, step), [writers[i] for i in good]
                 continue
+            if schedule.keep_moments:
+                for i, writer in enumerate(writers):
+                    if writer.saved == step:
+                        resume.write_moments(writer.run, step, state_of(stack, i))
         progress.at(step, records)
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
-                disk.write_resume(writer.run, step, state_of(stack, i), writer.note())
+                resume.write_resume(writer.run, step, state_of(stack, i), writer.note())
             saved = time.monotonic()
         if step == schedule.steps:
             return
@@ -308,11 +301,11 @@ def _loop(
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
         if any(watching):
-            for writer, watched, record in zip(writers, watching, watched_update(stack, losses, step), strict=True):
+            for writer, watched, record in zip(writers, watching, watched_update(stack, ahead, step), strict=True):
                 if watched:
                     writer.record_update(record)
         else:
-            update(stack, losses, step)
+            update(stack, ahead, step)
         step += 1
 
 

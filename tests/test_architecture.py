@@ -15,15 +15,19 @@ SOURCES = {str(file.relative_to(PACKAGE)): ast.parse(file.read_text("utf-8")) fo
 # A file imports from floors below its own, and from its own room. A new file needs its line here.
 FLOORS: list[dict[str, list[str]]] = [
     {"tree": ["tree.py"], "files": ["files.py"], "coefficients": ["learning_coefficients.py"]},
-    {"tasks": ["tasks/"], "models": ["models/"], "landscapes": ["potentials.py", "surfing.py", "deep_linear.py"]},
     {
-        "config": ["config.py"],
-        "presets": ["presets.py"],
+        "tasks": ["tasks/"],
+        "models": ["models/"],
         "interventions": ["interventions/"],
+        "landscapes": ["potentials.py", "surfing.py", "deep_linear.py"],
+    },
+    {
+        "config": ["config.py", "sections.py"],
+        "presets": ["presets.py"],
         "samplers": ["samplers/"],
     },
-    {"runs": ["runs.py"], "measures": ["measures/", "polar/", "landscape/"]},
-    {"loop": ["training.py", "stack.py"]},
+    {"runs": ["runs.py", "resume.py"], "measures": ["measures/", "polar/", "landscape/"]},
+    {"loop": ["training.py", "steps.py", "stack.py", "assembly.py"]},
     {"figures": ["figures.py"], "lens": ["lens.py", "layouts.py", "published.py"], "sweep": ["sweep.py"]},
     {"faces": ["__init__.py", "__main__.py", "cli.py", "flags.py", "progress.py", "summary.py", "verdicts.py"]},
 ]
@@ -33,12 +37,12 @@ REACHES_UP = {
     ("runs.py", "circuitgrok.measures.table"),
     ("runs.py", "circuitgrok.lens"),
 }
-# A guest's only door.
+# A guest's only doors.
 DOORS = {
-    "matplotlib": "figures.py",
-    "transformer_lens": "lens.py",
-    "sklearn": "measures/probes.py",
-    "arviz_stats": "samplers/diagnostics.py",
+    "matplotlib": ("figures.py",),
+    "transformer_lens": ("lens.py",),
+    "sklearn": ("measures/probes.py", "tasks/images.py"),
+    "arviz_stats": ("samplers/diagnostics.py",),
 }
 HEAVY = {*DOORS, "pandas", "scipy"}
 
@@ -103,10 +107,10 @@ def test_package_itself_imports_nothing_of_its_own():
     assert not [module for module in imports(SOURCES["__init__.py"]) if module.startswith("circuitgrok")]
 
 
-@pytest.mark.parametrize(("guest", "door"), DOORS.items())
-def test_guest_comes_in_by_its_door(guest, door):
+@pytest.mark.parametrize(("guest", "doors"), DOORS.items())
+def test_guest_comes_in_by_its_door(guest, doors):
     entered = {file for file, tree in SOURCES.items() if guest in {m.split(".")[0] for m in imports(tree)}}
-    assert entered <= {door}
+    assert entered <= {*doors}
 
 
 @pytest.mark.parametrize("file", SOURCES)

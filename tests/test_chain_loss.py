@@ -8,8 +8,14 @@ from circuitgrok import tree
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape import chain_loss
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.models.dense import DenseMLP
+from circuitgrok.models.embedding_mlp import EmbeddingMLP
+from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.tasks.modular import modular_addition
+from circuitgrok.tasks.composition import Composition
+from circuitgrok.tasks.modular import ModularAddition, modular_addition
+from circuitgrok.tasks.parity import SparseParity
+from circuitgrok.tasks.teacher_student import TeacherStudent
 
 MODEL = Transformer(p=7, d_model=8, n_heads=2, d_head=4, d_mlp=12)
 TASK = modular_addition(7, 0.5, 0)
@@ -128,3 +134,47 @@ def test_only_trained_tensors_are_chosen_and_a_pattern_without_any_is_refused():
 def test_a_split_without_pairs_is_refused():
     with pytest.raises(ValueError, match="at least one pair"):
         loss_of(where=torch.zeros_like(TASK.is_train))
+
+
+OTHER_KINDS = {
+    "features": (DenseMLP(n_in=9, n_out=2, width=6, depth=2), SparseParity(n_bits=9, n_train=40, n_test=20)),
+    "pairs": (DenseMLP(n_in=14, n_out=7, width=6), ModularAddition(p=7, frac_train=0.5)),
+    "embeddings": (EmbeddingMLP(p=6, d_embed=4, d_hidden=5, own_tokens=True), Composition(group="S3")),
+    "squares": (QuadraticMLP(p=7, n_neurons=5), ModularAddition(p=7, frac_train=0.5)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_KINDS)
+@pytest.mark.parametrize("pattern", ["*", "mlp"])
+def test_losses_and_gradients_of_mlps_are_those_of_each_network_alone(name, pattern):
+    model, task = OTHER_KINDS[name][0], OTHER_KINDS[name][1].task()
+    networks = tree.stack(model.init(generator(i), model.schemes[0]) for i in range(3))
+    loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model, pattern))
+    found, inputs, labels = loss(loss.start), task.inputs[task.is_train], task.labels[task.is_train]
+    for i, network in enumerate(tree.unstack(networks)):
+        leaves = {name: value.clone().requires_grad_() for name, value in network.items()}
+        value = cross_entropy(model.logits(leaves, inputs), labels).mean()
+        gradients = torch.autograd.grad(value, [leaves[piece.name] for piece in loss.pieces])
+        gradient = torch.cat([g.flatten() for g in gradients])
+        assert found.value[i].item() == pytest.approx(value.item(), rel=1e-12)
+        # two float64 ways through the network: 1e-12 of the largest is 10^4 roundings
+        assert (found.gradient[i] - gradient).abs().max() < 1e-12 * gradient.abs().max()
+    alone = ChainLoss(model, task, task.is_train, {k: v[2:] for k, v in networks.items()}, loss.pieces)
+    assert torch.equal(alone(alone.start).gradient[0], found.gradient[2])
+    assert loss.on_batches(5, loss.start, [generator(i) for i in range(3)]).value.isfinite().all()
+
+
+def test_features_are_taken_in_the_precision_of_the_weights():
+    model, task = OTHER_KINDS["features"][0], OTHER_KINDS["features"][1].task()
+    networks = {name: value[None].float() for name, value in model.init(generator(0)).items()}
+    loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
+    assert loss(loss.start).gradient.dtype == torch.float32
+
+
+def test_a_regression_and_heads_of_an_mlp_are_refused():
+    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).task()
+    networks = {name: value[None] for name, value in model.init(generator(0)).items()}
+    with pytest.raises(ValueError, match="needs classes; the answers of this task are real numbers"):
+        ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
+    with pytest.raises(ValueError, match="no head 'blocks.0.attn.head.1': a dense network has none"):
+        chosen_pieces(model, "blocks.0.attn.head.1")

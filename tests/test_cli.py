@@ -1,6 +1,7 @@
 """The command line: what it prints where, how it ends, and what it does not import."""
 
 import io
+import re
 import subprocess
 import sys
 
@@ -49,7 +50,32 @@ def test_help_imports_nothing_heavy_and_names_every_command_and_preset():
     imported, printed = imported_after("--help")
     assert imported == set() and printed + "\n" == HELP
     assert all(f"\n  {name} " in HELP for name in COMMANDS)
-    assert f"presets: {', '.join(PRESETS)}" in HELP
+
+
+def test_every_preset_is_listed_with_its_line_and_its_time(capsys):
+    assert call("presets") == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, preset in PRESETS.items():
+        [line] = [line for line in lines if line.split()[0] == name]
+        assert preset.line in line and re.search(r" \d+(\.\d)? (s|min|h) ", line)
+        assert re.search(r"arXiv:\d{4}\.\d{5}|^ours|TransformerLens", preset.line)
+
+
+def test_a_dense_network_on_digits_is_trained_by_its_flags(tmp_path, capsys):
+    flags = "--task digits --model dense --n-train 50 --n-test 50 --width 8 --loss mse --steps 20 --alpha 2".split()
+    assert call("train", "quickstart", *flags, "--out", str(tmp_path / "run"), "--quiet") == 0
+    config = load(tmp_path / "run").config
+    assert (config.task.kind, config.model.kind, config.leaves()["width"]) == ("digits", "dense", 8)
+    assert "digits" in capsys.readouterr().out
+
+
+def test_a_basin_is_explored_from_a_checkpoint(finished, tmp_path, capsys):
+    out = tmp_path / "walk.parquet"
+    step = finished.steps[-1]
+    how = "--sampler hmc --step-size 1e-6 --n-leapfrog 3 --n-draws 8 --n-chains 2 --quiet".split()
+    assert call("explore", f"{finished.path}@{step}", *how, "--out", str(out)) == 0
+    table = pd.read_parquet(out)
+    assert len(table) == 2 * 9 and (table["norm"] > 0).all() and "acceptance" in capsys.readouterr().out
 
 
 def test_table_of_runs_needs_no_torch(finished):
@@ -66,7 +92,7 @@ def test_module_is_the_command_line():
 
 BAD: dict[str, tuple[list[str], str]] = {
     "no command": ([], "usage"),
-    "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, import"),
+    "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, presets"),
     "no preset": (["train"], "the preset comes first: `circuitgrok train quickstart`; there are quickstart, nanda"),
     "no preset, but flags": (["train", "--alpha", "2"], "the preset comes first"),
     "unknown preset": (["train", "nand"], "unknown preset 'nand'; did you mean 'nanda'?; there are quickstart"),
@@ -86,6 +112,13 @@ BAD: dict[str, tuple[list[str], str]] = {
     "nothing to measure": (["measure", "nowhere"], "nowhere holds no run (no config.json); `circuitgrok runs FOLDER`"),
     "nothing to examine": (["doctor", "nowhere"], "nowhere holds no run"),
     "nothing to import": (["import", "nowhere.pth", "--as", "nanda"], "nowhere.pth: No such file or directory"),
+    "no checkpoint": (["explore", "nowhere", "--step-size", "1"], "start must be RUN_FOLDER@STEP"),
+    "nothing to explore": (["explore", "nowhere@3", "--step-size", "1"], "nowhere holds no run"),
+    "no such kind": (["train", "nanda", "--model", "cnn"], "model must be one of transformer, embedding_mlp"),
+    "not of this kind": (
+        ["train", "nanda", "--model", "dense", "--task", "digits", "--loss", "mse", "--n-out", "7"],
+        "inputs and outputs must be the task's",
+    ),
     "no weights": (["import", "nowhere.npz", "--as", "nanda"], "from .pth, .pt or .safetensors; got 'nowhere.npz'"),
 }  # fmt: skip
 

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 from tiny import tiny
 
-from circuitgrok.config import LATER, LEAVES, Schedule, TrainConfig, explain, leaf_fields
+from circuitgrok.config import KINDS, LEAVES, TrainConfig, explain, leaf_fields
 from circuitgrok.files import canonical_json
+from circuitgrok.interventions.penalties import PENALTIES
+from circuitgrok.models.dense import DenseMLP
 from circuitgrok.presets import PRESETS
+from circuitgrok.sections import FREE, LATER, ON_OR_OFF, Penalties, Schedule
 
 # --- its own file format ----------------------------------------------------------------------------
 
@@ -46,7 +49,7 @@ def test_hash_of_a_literal_config_is_what_it_always_was():
         "steps": 100, "eval_every": 20, "checkpoint_every": 50, "checkpoints_per_decade": 12, "checkpoint_on_move": 0.5,
         "precision": "float32",
     }  # fmt: skip
-    assert set(literal) == set(LEAVES) - LATER
+    assert set(literal) == set(LEAVES) - LATER - set(PENALTIES)
     assert TrainConfig().with_(**literal).hash == "edb22fe9b1134daa"
 
 
@@ -71,7 +74,15 @@ OTHER: dict[str, Any] = {
     "fixed_norm": False, "norm_grain": "tensor", "norm_radius": 2.0, "norm_from_step": 4,
     "fixed_direction": True, "direction_from_step": 2,
     "steps": 50, "eval_every": 6, "checkpoint_every": 11, "checkpoints_per_decade": 4, "checkpoint_on_move": 1.0,
-    "precision": "float64",
+    "precision": "float64", "start_moments": True, "keep_moments": True,
+    "loss": "mse", "loss_precision": "float32", "label_smoothing": 0.1, "temperature": 2.0,
+    "rule": "sgd", "lr_rest": 0.01, "momentum": 0.9, "decay_roles": ("mlp",), "decay_to_init": True,
+    "target_radius": 5.0, "repel_from": "runs/x@3", "repel_bound": 2.0, **dict.fromkeys(PENALTIES, 0.25),
+    "grokfast_ema": 2.0, "grokfast_decay": 0.9, "grokfast_ma": 5.0, "grokfast_window": 7, "orthograd": "tensor",
+    "orthograd_rescale": False, "norm_factor": 1.1, "norm_motion": "geodesic", "norm_transport": True,
+    "hold_from_train_acc": 0.99, "norm_cap": 2.0, "rescale_factor": 1.5, "rescale_at_step": 3,
+    "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "noise_tangential": True, "label_noise": 0.1,
+    "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "noise_seed": 1,
 }  # fmt: skip
 WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to stay valid
     "n_heads": {"d_head": 8},
@@ -80,6 +91,19 @@ WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to 
     "fixed_norm": {"norm_from_step": 0},
     "fixed_direction": {"fixed_norm": False, "norm_from_step": 0},
     "direction_from_step": {"fixed_direction": True, "fixed_norm": False, "norm_from_step": 0},
+    "start_moments": {"start": "runs/x@3"},
+    "lr_rest": {"rule": "muon"},
+    "momentum": {"rule": "sgd"},
+    "target_radius": {"target_norm": 0.25, "fixed_norm": False, "norm_from_step": 0},
+    "target_norm": {"target_radius": 5.0, "fixed_norm": False, "norm_from_step": 0},
+    "repel_from": {"repulsion": 0.25},
+    "repel_bound": {"repulsion": 0.25},
+    "orthograd_rescale": {"orthograd": "tensor"},
+    "norm_transport": {"norm_motion": "geodesic"},
+    "hold_from_train_acc": {"norm_from_step": 0},
+    "rescale_factor": {"fixed_norm": False, "norm_from_step": 0},
+    "rescale_at_step": {"rescale_factor": 1.5, "norm_from_step": 4},
+    "noise_tangential": {"walk_noise": 0.1},
 }
 
 
@@ -102,18 +126,22 @@ def test_hash_changes_with_every_leaf(name):
 
 def test_hashes_of_all_those_configs_differ():
     hashes = {changed(name).hash for name in LEAVES} | {BASE.hash}
-    # one head of width 8 is reached from either side
-    assert len(hashes) == len(LEAVES) + 1 - (changed("n_heads") == changed("d_head"))
+    # one head of width 8 is reached from either side, and so is a norm to aim at
+    same = (changed("n_heads") == changed("d_head")) + (changed("target_norm") == changed("target_radius"))
+    assert same == 2 and len(hashes) == len(LEAVES) + 1 - same
 
 
 # --- refused before any work ------------------------------------------------------------------------
 
 
 def schema_of(section: str, name: str) -> dict[str, Any]:
-    """The JSON schema of a leaf, as pydantic tells it."""
+    """The JSON schema of a leaf, as pydantic tells it; all coefficients of penalties have one."""
+    if name in PENALTIES:
+        return Penalties.model_json_schema()["additionalProperties"]
     schema = TrainConfig.model_json_schema()
     part = schema["properties"][section]
-    reference = part["$ref"] if "$ref" in part else part["allOf"][0]["$ref"]
+    default = {"task": "modular_addition", "model": "transformer"}.get(section)
+    reference = part["discriminator"]["mapping"][default] if default else part["$ref"]
     return schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"][name]
 
 
@@ -211,6 +239,9 @@ def test_assignment_is_refused(section):
             setattr(part, name, getattr(part, name))
 
 
+_ARC = {"fixed_norm": True, "norm_motion": "geodesic", "norm_transport": True}
+
+
 @pytest.mark.parametrize(
     ("leaves", "said"),
     [
@@ -218,13 +249,47 @@ def test_assignment_is_refused(section):
         ({"p": 3, "frac_train": 0.1}, "frac_train must leave at least one pair on each side.* 0.1 of 9 pairs is 0"),
         ({"fixed_norm": True, "steps": 10, "norm_from_step": 10}, "norm_from_step must lie before the last step"),
         ({"norm_radius": 2.0}, "need fixed_norm = true"),
-        ({"norm_grain": "tensor"}, "need fixed_norm = true"),
+        ({"norm_grain": "tensor"}, "norm_grain needs a norm to hold"),
         ({"norm_from_step": 1}, "need fixed_norm = true"),
         ({"start": "checkpoints/quickstart"}, "start: must be RUN_FOLDER@STEP, such as .*@4000; got"),
         ({"direction_from_step": 1}, "needs fixed_direction = true"),
         ({"fixed_direction": True, "steps": 10, "direction_from_step": 10}, "direction_from_step must lie before"),
         ({"fixed_direction": True, "fixed_norm": True}, "together leave no motion: choose one"),
-        ({"fixed_direction": True, "norm_grain": "tensor"}, "need fixed_norm = true"),
+        ({"fixed_direction": True, "norm_grain": "tensor"}, "norm_grain needs a norm to hold"),
+        ({"fixed_norm": True, "target_norm": 1, "target_radius": 3}, "a norm that is held cannot be pulled"),
+        ({"fixed_norm": True, "norm_radius": 3, "norm_factor": 2}, "norm_radius is the radius itself"),
+        ({"fixed_norm": True, "norm_transport": True}, "norm_transport needs norm_motion = geodesic"),
+        (_ARC | {"rule": "sgd"}, "needs a rule with one first moment.*sgd with momentum 0 has none to carry"),
+        (_ARC | {"rule": "rmsprop", "momentum": 0.5}, "rmsprop with momentum 0.5 has none to carry"),
+        (_ARC | {"rule": "muon", "momentum": 0.5}, "muon with momentum 0.5 has none to carry"),
+        ({"hold_from_train_acc": 0.99}, "needs something to hold"),
+        ({"fixed_norm": True, "hold_from_train_acc": 0.99, "norm_from_step": 5}, "leave its step at 0"),
+        ({"rescale_at_step": 5}, "needs a rescale_factor other than 1"),
+        ({"rescale_factor": 2, "rescale_at_step": 10, "steps": 10}, "rescale_at_step must lie before the last step"),
+        ({"fixed_norm": True, "rescale_factor": 2, "rescale_at_step": 3}, "undoes a rescaling at step 3"),
+        ({"target_norm": 1}, "belong together"),
+        ({"target_radius": 1}, "belong together"),
+        ({"repel_bound": 2}, "need a coefficient: repulsion"),
+        ({"l1": -1}, "l1: must be greater than or equal to 0; got -1"),
+        ({"start_moments": True}, "needs start = RUN_FOLDER@STEP"),
+        ({"start_moments": True, "start": "x@3", "alpha": 2}, "with every alpha 1"),
+        ({"loss": "mse", "loss_precision": "float32"}, "are for loss = cross_entropy"),
+        ({"label_smoothing": 0.1, "loss_precision": "float32"}, "label_smoothing needs loss_precision = float64"),
+        ({"momentum": 0.9}, "momentum is of sgd, rmsprop and muon"),
+        ({"lr_rest": 0.1}, "lr_rest is for rule = muon"),
+        ({"orthograd_rescale": False}, "needs orthograd"),
+        ({"noise_tangential": True}, "needs weight_noise, walk_noise or gradient_noise"),
+        ({"p": 111, "operation": "divide"}, "p must be prime to divide"),
+        ({"model": "embedding_mlp", "attention_rate": 0.5}, "'attention_rate' belongs to transformer"),
+        ({"model": "embedding_mlp", "dropout_attention": 0.5}, "need attention, which a embedding_mlp has not"),
+        ({"model": "dense", "alpha_embed": 2.0}, "need an embedding, which a dense has not"),
+        ({"model": "dense", "n_in": 7}, "inputs and outputs must be the task's.*n_in = 7, not 226"),
+        ({"model": "dense", "scheme": "nanda"}, "scheme of a dense must be one of torch, fan_in, he; got 'nanda'"),
+        ({"task": "digits"}, "reads two tokens, and .* has none: choose model = dense"),
+        ({"task": "composition", "group": "S4", "p": 23}, "'p' belongs to .*|p must be one number; got task.p = 24"),
+        ({"task": "teacher_student", "model": "dense"}, "are real numbers: loss must be mse"),
+        ({"task": "teacher_student", "model": "dense", "loss": "mse", "label_noise": 0.1}, "redraws classes"),
+        ({"task": "sorting"}, "task must be one of modular_addition, .*; got 'sorting'"),
     ],
 )  # fmt: skip
 def test_fields_that_contradict_each_other_are_refused_with_the_rule(leaves, said):
@@ -244,7 +309,7 @@ def test_two_different_p_in_a_file_are_refused_with_both():
 
 def test_p_is_set_in_task_and_model_and_the_classes_follow():
     config = TrainConfig().with_(p=59)
-    assert (config.task.p, config.model.p, config.model.n_classes) == (59, 59, 60)
+    assert (config.modular.p, config.transformer.p, config.transformer.n_classes) == (59, 59, 60)
     assert config.with_(d_vocab_out="p").model.n_classes == 59
     assert config.with_(p=7).model.shapes()["unembed.W_U"] == (128, 8)
     assert config.task.task().inputs.shape == (59**2, 3)
@@ -279,20 +344,63 @@ def test_checkpoints_begin_end_and_never_leave_a_wider_gap_than_asked(steps, eve
         assert set(early) == asked
 
 
+# --- kinds ------------------------------------------------------------------------------------------
+
+
+def test_fields_of_equal_name_keep_their_values_when_the_kind_changes():
+    config = tiny(data_seed=5).with_(model="embedding_mlp", d_hidden=24)
+    assert (config.model.kind, config.leaves()["p"], config.modular.data_seed) == ("embedding_mlp", 11, 5)
+    assert config.init.scheme == config.model.schemes[0]
+    back = config.with_(model="transformer", d_model=8, n_heads=2, d_head=4, d_mlp=16, act="relu")
+    assert back.model == tiny().model and back.init.scheme == "nanda"
+
+
+def sizes(config: TrainConfig) -> tuple[int, int]:
+    assert isinstance(config.model, DenseMLP)
+    return config.model.n_in, config.model.n_out
+
+
+def test_sizes_follow_from_the_task():
+    dense = TrainConfig().with_(model="dense", p=11)
+    assert sizes(dense) == (22, 11)
+    assert sizes(dense.with_(p=13)) == (26, 13)
+    digits = dense.with_(task="digits", n_train=100)
+    assert sizes(digits) == (64, 10)
+    assert TrainConfig().with_(task="composition", group="S4").transformer.p == 24
+
+
+def test_differences_name_kinds_and_what_only_one_side_has():
+    found = tiny().differences(tiny().with_(model="embedding_mlp"))
+    assert found["model"] == ("transformer", "embedding_mlp")
+    assert found["n_heads"] == (2, None) and found["d_hidden"][0] is None
+
+
+def test_a_penalty_that_is_registered_is_a_field_and_one_that_is_off_leaves_no_trace():
+    assert tiny(l1=0.5).penalties.coefficients == {"l1": 0.5}
+    off = tiny(l1=0.0)
+    assert off == tiny() and off.hash == tiny().hash and off.leaves()["l1"] == 0.0
+
+
 # --- presets ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_says_only_what_differs_from_the_default(name):
-    leaves = TrainConfig().leaves()
-    assert all(leaves[field] != value for field, value in PRESETS[name].items())
-    assert TrainConfig.preset(name) == TrainConfig().with_(**PRESETS[name])
+    said, leaves = PRESETS[name].leaves, TrainConfig().leaves()
+    if not KINDS.keys() & said:  # presets of other kinds spell theirs out
+        assert not {field for field, value in said.items() if leaves[field] == value}
+    assert TrainConfig.preset(name) == TrainConfig().with_(**said)
 
 
 def test_nanda_preset_has_the_numbers_of_the_authors_code():
     config = TrainConfig.preset("nanda")
-    assert (config.task.p, config.task.frac_train, config.task.data_seed, config.task.split) == (113, 0.3, 0, "nanda")
-    model = config.model
+    assert (config.modular.p, config.modular.frac_train, config.modular.data_seed, config.modular.split) == (
+        113,
+        0.3,
+        0,
+        "nanda",
+    )
+    model = config.transformer
     assert (model.n_layers, model.n_heads, model.d_model, model.d_head, model.d_mlp) == (1, 4, 128, 32, 512)
     assert (model.act, model.normalization, model.train_biases, model.n_classes) == ("relu", "none", ("mlp",), 114)
     optimizer = config.optimizer
@@ -304,8 +412,12 @@ def test_nanda_preset_has_the_numbers_of_the_authors_code():
 
 def test_tl_demo_preset_has_the_numbers_of_the_notebook():
     config = TrainConfig.preset("tl-demo")
-    assert (config.task.split, config.task.data_seed, config.init.seed) == ("randperm", 598, 999)
-    assert (config.init.scheme, config.model.n_classes, config.model.train_biases) == ("hooked_transformer", 113, ())
+    assert (config.modular.split, config.modular.data_seed, config.init.seed) == ("randperm", 598, 999)
+    assert (config.init.scheme, config.transformer.n_classes, config.transformer.train_biases) == (
+        "hooked_transformer",
+        113,
+        (),
+    )
     assert (config.optimizer.warmup, config.optimizer.rate(0), config.optimizer.beta2) == (0, 1e-3, 0.98)
     assert (config.optimizer.weight_decay, config.schedule.steps) == (1.0, 25_000)
 
@@ -324,15 +436,23 @@ def test_unknown_preset_is_refused_with_the_nearest_and_all():
 
 # --- stacks -----------------------------------------------------------------------------------------
 
-FREE = {"operation", "corrupted", "label_seed", "start", 
-    "data_seed", "split", "scheme", "alpha", "alpha_embed", "alpha_attention", "alpha_mlp", "alpha_unembed", "seed",
-    "weight_decay", "fixed_norm", "norm_radius", "norm_from_step",
+OF_A_RUN = {  # of the task's content, not its size, and of the weights at step 0
+    "operation", "corrupted", "label_seed", "data_seed", "split",
+    "scheme", "alpha", "alpha_embed", "alpha_attention", "alpha_mlp", "alpha_unembed", "seed", "start",
 }  # fmt: skip
+
+
+NEEDS_ANOTHER_OBJECT = {"target_radius", "direction_from_step"}  # which BASE has not
 
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_runs_share_a_stack_unless_shapes_optimizer_schedule_or_grain_differ(name):
-    assert (changed(name).stack_key == BASE.stack_key) == (name in FREE)
+    other, before = changed(name), name in FREE and not {"norm_from_step"} & set(WITH.get(name, {}))
+    alone = BASE.with_(**WITH.get(name, {})) if before else BASE
+    shares = name in FREE | OF_A_RUN and name not in NEEDS_ANOTHER_OBJECT
+    assert (other.stack_key == alone.stack_key) == shares
+    if name in ON_OR_OFF | set(PENALTIES):
+        assert other.with_(**{name: 0.75 * OTHER[name]}).stack_key == other.stack_key
 
 
 def test_shares_that_give_as_many_training_pairs_share_a_stack():

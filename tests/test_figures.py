@@ -5,8 +5,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_kinds import tiny_kind
 
 from circuitgrok import figures
+from circuitgrok.training import train
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +111,38 @@ def test_sheet_of_a_run_shows_its_four_views(finished, table):
     np.testing.assert_allclose(heights(spectrum), np.array(list(power.values())) / max(power.values()))
     title = figure.get_suptitle()
     assert "a + b mod 11, 50% train" in title and "alpha 1 × nanda (r₀ = 9.5)" in title
+
+
+@pytest.mark.parametrize("name", ["parity", "teacher", "composition"])
+def test_sheet_of_a_run_without_a_circuit_shows_losses_accuracies_and_norms(tmp_path, name):
+    [run] = train([tiny_kind(name)], tmp_path, names=["run"])
+    table = run.measure()
+    losses, accuracies, norms, roles, angles = figures.run_figure(run, table).axes
+    assert drawn(losses) == {side: column(run.history, f"{side}_loss") for side in ("train", "test")}
+    assert drawn(accuracies) == {side: column(run.history, f"{side}_acc") for side in ("train", "test")}
+    assert losses.get_ylabel() == {"teacher": "mean squared error"}.get(name, "cross-entropy (nats)")
+    assert drawn(norms)["norm r"] == column(run.history, "norm") and "angle to the start" in drawn(angles)
+    of_roles = ["mlp", "unembed"] if name != "composition" else ["embed", "attention", "mlp", "unembed"]
+    assert drawn(roles) == {role: column(table, f"norm[{role}]") for role in of_roles}
+    assert len({(line.get_color(), line.get_linestyle()) for line in roles.get_lines()}) == len(of_roles)
+
+
+def test_sheet_of_an_mlp_shows_its_spectrum_and_no_cross_entropy_beside_squares(tmp_path):
+    [run] = train([tiny_kind("quadratic")], tmp_path, names=["run"])
+    table = run.measure()
+    figure = figures.run_figure(run, table)
+    losses, accuracies, _, spectrum, _ = figure.axes
+    assert set(drawn(losses)) == {"train", "test"} and "restricted_loss[all]" in table
+    assert drawn(accuracies)["test, (b, a) not in train"] == column(table, "accuracy[test_mirror_unseen]")
+    assert len(heights(spectrum)) == 5
+    assert "a + b mod 11 (quadratic_mlp), 50% train, alpha 1 × gromov" in figure.get_suptitle()
+
+
+def test_every_loss_has_its_unit():
+    from circuitgrok.config import TrainConfig
+
+    kinds = TrainConfig.model_json_schema()["$defs"]["Objective"]["properties"]["loss"]["enum"]
+    assert set(figures.LOSS_UNITS) == set(kinds)
 
 
 def test_png_and_svg_are_written_with_the_same_bytes_twice(finished, table, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from oracles import generator
+from torch.nn.functional import cross_entropy
 
 from circuitgrok import tree
 from circuitgrok.landscape import hessian_along as module
@@ -10,8 +11,11 @@ from circuitgrok.landscape.flat import loss_on
 from circuitgrok.landscape.hessian import dense_hessian
 from circuitgrok.landscape.hessian_along import Z, densities, effective_dimensions, spectrum_columns
 from circuitgrok.landscape.spectra import effective_dimension
+from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
+from circuitgrok.tasks.parity import SparseParity
+from circuitgrok.tasks.teacher_student import TeacherStudent
 
 MODEL = Transformer(p=5, d_model=4, n_heads=1, d_head=4, d_mlp=6)
 TASK = modular_addition(5, 0.6, 0)
@@ -63,3 +67,31 @@ def test_a_network_has_the_same_spectrum_whatever_is_measured_beside_it(stack):
     assert torch.equal(together[1].nodes, alone[0].nodes)
     z = torch.tensor([0.1, 1.0], dtype=torch.float64)
     assert effective_dimensions(together, z).value.shape == (2, 2)
+
+
+def test_columns_of_an_mlp_on_features_are_those_of_autograds_own_hessian(monkeypatch):
+    monkeypatch.setattr(module, "N_PROBES", 60)
+    monkeypatch.setattr(module, "N_STEPS", 40)
+    model, task = (
+        DenseMLP(n_in=4, n_out=2, width=4, depth=1, act="tanh"),
+        SparseParity(n_bits=4, n_train=8, n_test=4).task(),
+    )
+    params = model.init(generator(0), alpha=2.0)
+    inputs, labels = task.inputs[task.is_train], task.labels[task.is_train]
+
+    def loss(vector):
+        return cross_entropy(model.logits(tree.unravel(vector, params), inputs), labels)
+
+    dense = torch.autograd.functional.hessian(loss, tree.ravel(params))
+    assert isinstance(dense, torch.Tensor)
+    exact = torch.linalg.eigvalsh(dense)
+    columns = spectrum_columns({name: value[None] for name, value in params.items()}, model, task)
+    assert columns["sharpness"].item() == pytest.approx(exact[-1].item(), rel=1e-6)
+    assert (columns["hessian_trace"] - exact.sum()).abs() < 4 * columns["hessian_trace_se"]
+
+
+def test_a_regression_is_refused():
+    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).task()
+    params = {name: value[None] for name, value in model.init(generator(0)).items()}
+    with pytest.raises(ValueError, match="needs classes; the answers of this task are real numbers"):
+        spectrum_columns(params, model, task)

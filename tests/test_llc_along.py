@@ -1,14 +1,18 @@
 """Estimates along a run: rows, settings, what is kept on disk, and what may not depend on it."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from tiny import copied
+from tiny_kinds import tiny_kind
 
 from circuitgrok.landscape import llc_along as module
 from circuitgrok.landscape.llc_along import llc_along, llc_of, settings_hash, sharpness_along
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.runs import RunError
+from circuitgrok.training import train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
 
@@ -122,3 +126,26 @@ def test_the_bound_is_that_of_the_sharpest_checkpoint_of_those_asked_for(run):
     bound = HOW.stability_bound(curvatures.max().item(), nbeta)
     with pytest.raises(ValueError, match=f"below {bound:.3g}"):
         llc_along(run, HOW.model_copy(update={"step_size": 1.001 * bound}))
+
+
+def test_an_mlp_on_features_has_estimates_too(tmp_path):
+    [run] = train([tiny_kind("parity")], tmp_path, names=["run"])
+    table = run.measure(["llc"], [16], sampling=HOW)
+    found = llc_of(run.stack([16]), run.config.model, run.task, HOW, seeds=[16])
+    assert table["llc"].tolist() == found.llc.tolist() and math.isfinite(table["llc"].item())
+    assert found.init_loss.item() == pytest.approx(run.history.loc[16, "train_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("quadratic", "llc is of the mean cross-entropy: this run's loss is mse"),
+        ("dense", "llc needs logits at temperature 1"),
+    ],
+)
+def test_a_run_that_minimised_something_else_is_refused(tmp_path, name, reason):
+    [run] = train([tiny_kind(name, steps=2)], tmp_path, names=["run"])
+    for measure in (llc_along, sharpness_along):
+        with pytest.raises(ValueError, match=reason):
+            measure(run, HOW, run.steps)
+    assert not (run.path / "llc").exists()

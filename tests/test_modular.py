@@ -6,16 +6,11 @@ import random
 import pytest
 import torch
 
-from circuitgrok.tasks.modular import (
-    ModularAddition,
-    Operation,
-    SplitRule,
-    modular_addition,
-    nanda_split,
-    randperm_split,
-)
+from circuitgrok.tasks.modular import ANSWERS, ModularAddition, Operation, modular_addition
+from circuitgrok.tasks.splits import SplitRule, nanda_split, randperm_split
 
 RULES: tuple[SplitRule, ...] = ("nanda", "randperm")
+FORMS: tuple[Operation, ...] = ("quadratic", "times_square")
 NONZERO: tuple[Operation, ...] = ("multiply", "divide")
 
 
@@ -142,9 +137,9 @@ def test_pair_with_itself_in_the_test_set_has_an_unseen_mirror():
         ({"frac_train": float("nan")}, "frac_train"),
         ({"p": 5, "frac_train": 0.03}, "at least one pair on each side of the split: 0.03 of 25 pairs is 0"),
         ({"data_seed": -1}, "data_seed"),
-        ({"split": "random"}, "'nanda' or 'randperm'"),
+        ({"split": "random"}, "'nanda', 'randperm' or 'mirror_free'"),
         ({"fraction": 0.3}, "fraction\n.*Extra inputs"),
-        ({"operation": "power"}, "'add', 'subtract', 'multiply', 'divide' or 'random'"),
+        ({"operation": "power"}, "'add', 'subtract', 'multiply', 'divide', 'random', 'quadratic' or 'times_square'"),
         ({"p": 9, "operation": "multiply"}, "p must be prime to multiply: .* have no inverse; got 9"),
         ({"p": 4, "operation": "divide"}, "p must be prime to divide: .* have no inverse; got 4"),
         ({"p": 5, "operation": "divide", "frac_train": 0.06}, "0.06 of 16 pairs is 0"),
@@ -153,6 +148,16 @@ def test_pair_with_itself_in_the_test_set_has_an_unseen_mirror():
         ({"p": 5, "frac_train": 0.4, "corrupted": 0.04}, "reach one pair: 0.04 of 10 training pairs rounds to 0"),
         ({"operation": "random", "corrupted": 0.1}, "0 for random labels, which have no wrong ones; got 0.1"),
         ({"label_seed": -1}, "label_seed"),
+        (
+            {"operation": "subtract", "split": "mirror_free"},
+            "mirror_free .* commute, add, .* got subtract: use nanda or",
+        ),
+        ({"p": 7, "operation": "divide", "split": "mirror_free"}, "mirror_free .* commute, .* got divide"),
+        ({"operation": "times_square", "split": "mirror_free"}, "mirror_free .* commute, .* got times_square"),
+        (
+            {"p": 5, "frac_train": 0.09, "split": "mirror_free"},
+            "0.09 of 25 pairs is 0",
+        ),  # 2.25 pairs, but 0 of 5 and 10
     ],
 )
 def test_value_out_of_range_is_refused(fields, message):
@@ -185,6 +190,16 @@ BY_HAND: dict[Operation, list[list[int]]] = {
                  [2, 4, 1, 3],
                  [3, 1, 4, 2],
                  [4, 3, 2, 1]],
+    "quadratic": [[0, 1, 4, 4, 1],
+                  [1, 3, 2, 3, 1],
+                  [4, 2, 2, 4, 3],
+                  [4, 3, 4, 2, 2],
+                  [1, 1, 3, 2, 3]],
+    "times_square": [[0, 0, 0, 0, 0],
+                     [0, 1, 4, 4, 1],
+                     [0, 2, 3, 3, 2],
+                     [0, 3, 2, 2, 3],
+                     [0, 4, 1, 1, 4]],
     "divide":   [[1, 3, 2, 4],  # the inverses of 1, 2, 3, 4 modulo 5
                  [2, 1, 4, 3],
                  [3, 4, 1, 2],
@@ -210,6 +225,32 @@ def test_multiplying_undoes_division_and_zero_is_never_right(p):
         assert sorted(drawn(operation, p=p).labels.tolist()) == sorted(list(range(1, p)) * (p - 1))
 
 
+INTEGERS = {"quadratic": lambda a, b: a**2 + a * b + b**2, "times_square": lambda a, b: a * b**2}
+
+
+@pytest.mark.parametrize("p", [3, 4, 6, 9, 10, 113])
+def test_forms_are_those_of_the_integers_for_any_modulus(p):
+    for operation in FORMS:
+        task = drawn(operation, p=p)
+        assert task.inputs.tolist() == [[a, b, p] for a in range(p) for b in range(p)]
+        assert task.labels.tolist() == [INTEGERS[operation](a, b) % p for a in range(p) for b in range(p)]
+        assert torch.equal(task.labels, task.true_labels)
+
+
+def test_forms_of_a_large_modulus_do_not_overflow():
+    p = 2**31 - 1  # a b^2 itself is beyond 64 bits
+    a, b = torch.tensor([p - 1, p - 2, 2**30]), torch.tensor([p - 1, p - 3, 2**30 + 1])
+    expected = [INTEGERS["times_square"](*pair) % p for pair in zip(a.tolist(), b.tolist(), strict=True)]
+    assert ANSWERS["times_square"](a, b, p).tolist() == expected
+
+
+def test_formulas_and_sizes_for_the_trainer():
+    configs = {operation: ModularAddition(p=7, operation=operation) for operation in BY_HAND}
+    assert configs["quadratic"].formula == "a^2 + a b + b^2 mod 7"
+    assert configs["times_square"].formula == "a b^2 mod 7"
+    assert {(config.n_classes, config.n_features) for config in configs.values()} == {(7, None)}
+
+
 @pytest.mark.parametrize("operation", NONZERO)
 def test_split_of_a_smaller_domain_is_drawn_from_its_own_pairs(operation):
     config = ModularAddition(p=13, frac_train=0.3, data_seed=7, operation=operation)
@@ -221,7 +262,31 @@ def test_split_of_a_smaller_domain_is_drawn_from_its_own_pairs(operation):
     assert (config.n_pairs, config.n_train) == (len(task.labels), task.n_train) == (144, 43)
 
 
-@pytest.mark.parametrize("operation", ["subtract", *NONZERO, "random"])
+@pytest.mark.parametrize("operation", ["add", "multiply", "quadratic", "random"])
+def test_mirror_free_split_leaves_no_test_pair_whose_mirror_was_seen(operation):
+    config = ModularAddition(p=11, frac_train=0.4, data_seed=3, split="mirror_free", operation=operation)
+    task, m = config.task(), 10 if operation == "multiply" else 11
+    train = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
+    assert train == {(b, a) for a, b in train} and not task.where("test_mirror_seen").any()
+    assert torch.equal(task.where("test_mirror_unseen"), task.where("test"))
+    assert config.n_train == task.n_train == len(train) == 4 + 2 * int(0.4 * m * (m - 1) / 2)
+    assert operation == "random" or all(
+        task.labels[task.inputs[:, :2].tolist().index([b, a])] == label
+        for (a, b, _), label in zip(task.inputs.tolist(), task.labels.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("operation", ["add", "multiply", "quadratic"])
+@pytest.mark.parametrize("rule", [*RULES, "mirror_free"])
+def test_smaller_share_at_the_same_seed_is_part_of_the_larger(rule, operation):
+    tasks = [drawn(operation, p=13, frac_train=f, split=rule, data_seed=5) for f in (0.1, 0.29, 0.3, 0.7, 0.95)]
+    for less, more in zip(tasks, tasks[1:], strict=False):
+        assert not (less.is_train & ~more.is_train).any() and less.n_train <= more.n_train
+        assert torch.equal(less.labels, more.labels)
+    assert tasks[0].n_train < tasks[-1].n_train and len({task.split_hash for task in tasks}) >= 4
+
+
+@pytest.mark.parametrize("operation", ["subtract", *NONZERO, *FORMS, "random"])
 def test_mirror_of_a_pair_is_the_pair_the_other_way_round_in_every_domain(operation):
     task = drawn(operation, p=7, frac_train=0.4, data_seed=2)
     train = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
@@ -255,7 +320,7 @@ def test_random_labels_are_uniform():
     assert len(counts) == 61 and abs(chi_squared - 60) < 4 * math.sqrt(2 * 60)  # 60 degrees of freedom
 
 
-@pytest.mark.parametrize("operation", ["add", "subtract", *NONZERO])
+@pytest.mark.parametrize("operation", ["add", "subtract", *NONZERO, *FORMS])
 @pytest.mark.parametrize("share", [0.16, 0.5, 1.0])
 def test_corruption_gives_its_share_of_the_training_pairs_a_wrong_label_of_the_domain(operation, share):
     config = ModularAddition(p=11, frac_train=0.5, operation=operation, corrupted=share, label_seed=2)

@@ -70,6 +70,28 @@ def test_addition_is_no_disguise():
     assert hidden.pairs.tolist() == list(range(169)) and hidden.classes.tolist() == list(range(13))
 
 
+@pytest.mark.parametrize("operation", ["random", "quadratic", "times_square"])
+@pytest.mark.parametrize("p", [3, 8, 13])
+def test_what_is_no_addition_keeps_the_order_of_its_numbers(operation, p):
+    task = drawn(operation, p, corrupted=0.0 if operation == "random" else 0.4)
+    hidden, logits = as_addition(task), noise(2, p * p, p + 1)
+    assert hidden.m == p and hidden.pairs.tolist() == list(range(p * p))
+    assert hidden.classes.tolist() == hidden.tokens.tolist() == list(range(p))
+    assert torch.equal(hidden.labels, task.labels) and torch.equal(hidden.true_labels, task.true_labels)
+    assert torch.equal(hidden.table(logits), logits[..., :p])
+
+
+@pytest.mark.parametrize("p", [3, 4, 7, 12, 113])
+def test_forms_are_no_groups_table_because_classes_repeat_in_a_row(p):
+    """In a group every class stands once in each row; b and -a - b have one form, b and -b one square."""
+    b, minus = torch.arange(p), -torch.arange(p) % p
+    quadratic, times_square = (drawn(operation, p).labels.view(p, p) for operation in ("quadratic", "times_square"))
+    for a in range(1, p):
+        assert torch.equal(quadratic[a], quadratic[a][(minus - a) % p]) and len(quadratic[a].unique()) < p
+        assert torch.equal(times_square[a], times_square[a][minus]) and len(times_square[a].unique()) < p
+    assert all(sorted(row.tolist()) == b.tolist() for row in drawn("subtract", p).labels.view(p, p))
+
+
 def test_division_at_five_by_hand():
     hidden = as_addition(drawn("divide", 5))
     assert hidden.tokens.tolist() == hidden.classes.tolist() == [1, 2, 4, 3]  # powers of 2

@@ -400,7 +400,7 @@ def test_gaussian_weights_exceed_the_least_norm_by_what_random_matrices_say():
 
 def test_a_run_with_weight_decay_ends_nearly_balanced_in_every_block():
     run = load(REFERENCE)
-    model, weights = run.config.model, run.stack([run.steps[0], run.steps[-1]])
+    model, weights = run.config.transformer, run.stack([run.steps[0], run.steps[-1]])
     for ratio in excess(weights, model).values():
         # No theorem for Adam: under gradient flow the differences would be e^-16 of what they were, excesses e^-32.
         start, end = ratio.flatten().tolist()

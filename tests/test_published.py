@@ -152,14 +152,14 @@ def test_nanda_weights_come_back_bit_for_bit(tmp_path):
     params = without_unsaved_biases(random_params(NANDA, dtype=torch.float32))
     published = read_published(nanda_file(tmp_path, params), "nanda")
     [found] = published.networks.values()
-    assert list(found) == list(NANDA.shapes()) and published.config.model == NANDA
+    assert list(found) == list(NANDA.shapes()) and published.config.transformer == NANDA
     assert all(torch.equal(found[name], params[name]) and found[name].is_contiguous() for name in params)
 
 
 def test_nanda_logits_are_those_of_the_published_forward(tmp_path):
     params = without_unsaved_biases(random_params(NANDA))
     published = read_published(nanda_file(tmp_path, params), "nanda")
-    ours = published.config.model.logits(published.networks[41], published.config.task.task().inputs)
+    ours = published.config.transformer.logits(published.networks[41], published.config.task.task().inputs)
     pairs = itertools.product(range(P), repeat=2)
     theirs = torch.stack([slow_logits(as_nanda(params, NANDA), [a, b, P], True, 1.0, "ReLU") for a, b in pairs])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)  # sums of about 100 terms of size 1 in float64
@@ -169,7 +169,7 @@ def test_nanda_logits_are_those_of_the_published_forward(tmp_path):
 def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     weights, settings = random_pizza(**changed)
     published = read_published(save_pizza(tmp_path, weights, settings), "pizza")
-    model = published.config.model
+    model = published.config.transformer
     [(step, params)] = published.networks.items()
     ours = model.logits(params, published.config.task.task().inputs)
     tokens = len(weights["unembed.W_U"].T)
@@ -195,7 +195,7 @@ def test_hooked_transformer_file_comes_in_by_the_reader_of_lens(tmp_path, act):
     saved = hooked_transformer_file(model)
     torch.save({"model": saved}, tmp_path / "old.pth")
     published = read_published(tmp_path / "old.pth", "hooked-transformer", step=12, act=act)
-    assert published.config.model == model.model_copy(update={"train_biases": ("attention", "mlp", "unembed")})
+    assert published.config.transformer == model.model_copy(update={"train_biases": ("attention", "mlp", "unembed")})
     assert list(published.networks) == [12]
     assert all(torch.equal(value, saved[name]) for name, value in published.networks[12].items())
 
@@ -272,15 +272,15 @@ def test_fields_that_are_missing_are_named(tmp_path):
 
 def test_what_is_given_wins_and_is_noted_where_the_file_says_otherwise(tmp_path):
     published = read_published(nanda_file(tmp_path), "nanda", data_seed=5, split="randperm", act="gelu")
-    assert (published.config.task.data_seed, published.config.task.split) == (5, "randperm")
-    assert published.config.model.act == "gelu"
+    assert (published.config.modular.data_seed, published.config.modular.split) == (5, "randperm")
+    assert published.config.transformer.act == "gelu"
     assert "data_seed: the file says 3, 5 was given and is believed" in published.notes
 
 
 def test_settings_come_from_a_json_file_where_one_is_given(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"p": P, "fn_name": "subtract", "seed": 8, "frac_train": 0.4}))
     published = read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")
-    task = published.config.task
+    task = published.config.modular
     assert (task.operation, task.data_seed, task.frac_train) == ("subtract", 8, 0.4)
 
 
@@ -330,7 +330,7 @@ def test_every_network_of_the_demo_file_stands_at_its_step(tmp_path):
     assert list(published.networks) == [10, 20, 30]
     for step, saved in zip((10, 20, 30), content["checkpoints"], strict=True):
         assert all(torch.equal(published.networks[step][name], value) for name, value in saved.items())
-    task = published.config.task
+    task = published.config.modular
     assert (published.split, task.split, task.data_seed, task.frac_train) == ("rebuilt", "randperm", 598, 0.3)
     assert sorted(published.claims) == list(range(31))
     assert set(published.claims[0]) == {"train_loss"} and set(published.claims[30]) == {"test_loss"}
@@ -360,7 +360,7 @@ def test_config_object_of_transformer_lens_is_read_as_a_record_and_its_class_nev
     monkeypatch.undo()
     before = set(sys.modules)
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
-    assert published.config.model.act == "gelu"
+    assert published.config.transformer.act == "gelu"
     assert not [name for name in set(sys.modules) - before if name.startswith("transformer_lens")]
 
 
@@ -381,7 +381,7 @@ def learned(tmp_path_factory) -> Run:
 def released(run: Run, folder: Path, **beside: Any) -> Path:
     settings = {"p": 5, "frac_train": 0.6, "seed": 1, "lr": 0.01, "weight_decay": 1.0, "fn_name": "add"}
     return nanda_file(
-        folder, run.at(150), run.config.model, **last_losses(run), **{"epoch": 149, "config": settings} | beside
+        folder, run.at(150), run.config.transformer, **last_losses(run), **{"epoch": 149, "config": settings} | beside
     )
 
 
@@ -395,14 +395,17 @@ def test_trained_network_has_the_losses_that_its_own_run_recorded(learned, tmp_p
     for column in ("train_loss", "test_loss", "norm"):  # float32 sums in another order
         assert record[column] == pytest.approx(there[column], rel=1e-4)
     assert (record["train_acc"], record["test_acc"]) == (there["train_acc"], there["test_acc"])
-    assert published.config.task == learned.config.task and published.config.model == learned.config.model
+    assert (
+        published.config.modular == learned.config.modular
+        and published.config.transformer == learned.config.transformer
+    )
     assert any(f"{record['train_loss']:.2e} here, the file claims" in line for line in report(published))
 
 
 def test_square_matrix_the_wrong_way_round_is_refused(learned, tmp_path):
     turned = {**learned.at(150), "blocks.0.mlp.W_in": learned.at(150)["blocks.0.mlp.W_in"].T}
     settings = {"seed": 1, "frac_train": 0.6}
-    file = nanda_file(tmp_path, turned, learned.config.model, config=settings, **last_losses(learned))
+    file = nanda_file(tmp_path, turned, learned.config.transformer, config=settings, **last_losses(learned))
     with pytest.raises(ValueError, match="claims t.*_loss .* but the weights have .*: a matrix is the wrong way round"):
         read_published(file, "nanda")
 
@@ -439,10 +442,10 @@ def test_imported_pizza_run_can_be_measured_and_opened(tmp_path):
     weights, settings = random_pizza(diff_vocab=1)
     run = write_run(read_published(save_pizza(tmp_path, weights, settings), "pizza"), tmp_path / "run")
     table, task = run.measure(), run.task
-    loss = cross_entropy(run.config.model.logits(run.at(90), task.inputs), task.labels).mean()
+    loss = cross_entropy(run.config.transformer.logits(run.at(90), task.inputs), task.labels).mean()
     assert table.loc[90, "loss[all]"] == pytest.approx(loss.item(), rel=1e-9)
-    logits = run.bridge(90)(run.config.model.tokens(task.inputs))[:, -1]
-    torch.testing.assert_close(run.config.model.logits(run.at(90), task.inputs), logits, rtol=0, atol=1e-11)
+    logits = run.bridge(90)(run.config.transformer.tokens(task.inputs))[:, -1]
+    torch.testing.assert_close(run.config.transformer.logits(run.at(90), task.inputs), logits, rtol=0, atol=1e-11)
     assert len(saved_losses(run)) == 0
 
 

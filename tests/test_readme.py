@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitgrok.config import LEAVES
+from circuitgrok.config import LEAVES, leaf_fields
 from circuitgrok.presets import PRESETS
 from circuitgrok.runs import load
 
@@ -42,7 +42,8 @@ def test_every_picture_and_folder_that_is_linked_exists():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_described(preset):
-    assert f"| `{preset}` |" in section("On the command line")
+    line = re.sub(r"arXiv:([0-9.]+)", r"[\1](https://arxiv.org/abs/\1)", PRESETS[preset].line)
+    assert f"| `{preset}` | {line} |" in section("On the command line")
 
 
 def test_every_measured_column_is_in_the_table_of_measures():
@@ -57,6 +58,8 @@ def test_every_field_that_the_table_of_interventions_names_is_a_field():
     named = [name.split()[0] for cell in rows for name in re.findall(r"`([^`]+)`", cell)]
     assert len(named) >= 10
     assert [name for name in named if name not in LEAVES] == []
+    varied = {name for part, name, _ in leaf_fields() if part not in ("task", "model", "schedule", "numerics")}
+    assert varied - {*named, "seed"} == set()
 
 
 def test_no_placeholder_is_left():

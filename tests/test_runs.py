@@ -24,6 +24,7 @@ from tiny import copied, files_of, flip, tiny, tiny_flags
 from workers import Ended
 
 import circuitgrok as cg
+from circuitgrok import resume
 from circuitgrok import runs as disk
 from circuitgrok.cli import run as command
 from circuitgrok.config import TrainConfig
@@ -154,7 +155,7 @@ def whole(folder: Path) -> int:
     for file in (folder / "resume").glob("*.sha256"):
         step = int(file.name[5:14])
         if file.with_suffix("").exists():
-            disk.read_resume(run, step)
+            resume.read_resume(run, step)
         seen += 1
     return seen
 
@@ -234,12 +235,12 @@ def test_resume_point_beyond_where_a_stack_goes_on_does_not_outlive_its_history(
         shutil.copytree(run.path / "resume", tmp_path / "at-6" / run.name)
     go_on(until=13)
     for run, gone in ((a, [11]), (b, [11, 12])):
-        disk.drop_resume(run, gone)
+        resume.drop_resume(run, gone)
         shutil.copytree(tmp_path / "at-6" / run.name, run.path / "resume", dirs_exist_ok=True)
-    disk.drop_resume(a, [5])
-    assert (disk.usable_resume_steps(a), disk.usable_resume_steps(b)) == ([6, 12], [5, 6])
+    resume.drop_resume(a, [5])
+    assert (resume.usable_resume_steps(a), resume.usable_resume_steps(b)) == ([6, 12], [5, 6])
     go_on(until=8)
-    disk.drop_resume(b, [7])  # killed after a was saved there and before b was
+    resume.drop_resume(b, [7])  # killed after a was saved there and before b was
     train(configs, tmp_path / "cut", names=["a", "b"])
     for run in (a, b):
         assert_same_bits(run, load(tmp_path / "whole" / run.name))
@@ -247,7 +248,7 @@ def test_resume_point_beyond_where_a_stack_goes_on_does_not_outlive_its_history(
 
 def test_run_killed_between_its_last_line_and_its_last_resume_point_gets_it_still(finished, tmp_path):
     [run] = train([tiny()], tmp_path, names=[finished.name], save_every_s=0.0)
-    disk.drop_resume(run, [24])
+    resume.drop_resume(run, [24])
     [again] = train([tiny()], tmp_path, names=[finished.name], save_every_s=0.0)
     last = "resume/step_000000024.safetensors"
     assert (again.path / last).read_bytes() == (finished.path / last).read_bytes()
@@ -255,7 +256,7 @@ def test_run_killed_between_its_last_line_and_its_last_resume_point_gets_it_stil
 
 def test_finished_run_without_resume_points_is_not_trained_again(finished, tmp_path):
     run = copied(finished, tmp_path)
-    disk.drop_resume(run, disk.resume_steps(run))
+    resume.drop_resume(run, resume.resume_steps(run))
     before = files_of(run.path)
     train([tiny()], tmp_path, names=[run.name])
     assert files_of(run.path) == before
@@ -300,7 +301,7 @@ def test_signal_saves_the_state_ends_with_75_and_the_same_command_goes_on(worker
     assert "everything is saved: the same command goes on" in stopped.stderr.splitlines()[-1]
     run = load(history.parent)
     last = list(json_lines(history))[-1]["step"]
-    assert run.state == "interrupted" and disk.usable_resume_steps(run)[-1] == last < 60
+    assert run.state == "interrupted" and resume.usable_resume_steps(run)[-1] == last < 60
     assert workers.wait(workers.cli(*argv)).code == 0
     assert_same_bits(run, load(tmp_path / "unbroken"))
 
@@ -418,7 +419,7 @@ def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path
         if forged:
             (run.path / "resume" / f"{file_name(24)}.sha256").write_text(sha256(hostile))
         with pytest.raises(DamagedFile, match="not a resume point" if forged else "expected SHA-256"):
-            disk.read_resume(run, 24)
+            resume.read_resume(run, 24)
     assert not mark.exists()
     pickle.loads(hostile)
     assert mark.exists()  # it would have
@@ -485,7 +486,7 @@ def half_trained(folder: Path, until: int = 17, **leaves: Any) -> Run:
     with pytest.raises(KeyboardInterrupt):
         train([tiny(**leaves)], folder, names=["finished"], progress=Stopping(), save_every_s=0.0)
     run = load(folder / "finished")
-    assert disk.usable_resume_steps(run) == [until - 2, until - 1]
+    assert resume.usable_resume_steps(run) == [until - 2, until - 1]
     return run
 
 
@@ -515,7 +516,7 @@ def test_damaged_newest_resume_point_falls_back_to_the_one_before(finished, tmp_
         case "link":
             newest_point.rename(tmp_path / "elsewhere")
             newest_point.symlink_to(tmp_path / "elsewhere")
-    assert disk.usable_resume_steps(run) == [15]
+    assert resume.usable_resume_steps(run) == [15]
     starts = []
 
     class Watching(Silent):

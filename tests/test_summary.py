@@ -4,11 +4,13 @@ import re
 
 import pytest
 from tiny import copied, tiny
+from tiny_kinds import LEAVES, tiny_kind
 
+from circuitgrok.config import TrainConfig, leaf_fields
 from circuitgrok.files import canonical_json
 from circuitgrok.measures.crossings import events
 from circuitgrok.runs import load
-from circuitgrok.summary import run_row, summary_lines
+from circuitgrok.summary import INTERVENTIONS, interventions, run_row, summary_lines
 from circuitgrok.training import train
 
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
@@ -89,7 +91,7 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
     [run] = train([tiny(alpha=0.5, scheme="bridge", fixed_norm=True, steps=2)], tmp_path, names=["run"])
     row, norm = run_row(run), run.manifest["start"]["norm"]
-    assert row.alpha == f"0.5×bridge r₀={norm:.1f} norm held"
+    assert row.alpha == f"0.5×bridge r₀={norm:.1f}"
     assert row.name == str(run.path) and row.task == "modular addition p=11 f=0.5"
     last = run.history.iloc[-1]
     assert (row.train_acc, row.test_acc) == (f"{last['train_acc']:.4f}", f"{last['test_acc']:.4f}")
@@ -98,6 +100,99 @@ def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
 def test_row_of_a_run_that_has_not_begun_or_has_diverged_says_so(finished, tmp_path):
     run = copied(finished, tmp_path)
     (run.path / "history.jsonl").write_text("")
-    assert run_row(run)[3:] == ("new", "0/24", "–", "–", "–", "–")
+    assert run_row(run)[3:] == ("new", "0/24", "–", "–", "–", "–", "–")
     (run.path / "history.jsonl").write_text('{"diverged":"train_loss is nan","step":3}\n')
     assert run_row(run).state == "diverged"
+
+
+OTHERS = [name for name in LEAVES if name != "digits"]
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Runs of every other kind of network and task, with their tables."""
+    folder = tmp_path_factory.mktemp("kinds")
+    runs = {name: train([tiny_kind(name)], folder, names=[name])[0] for name in OTHERS}
+    return {name: (run, run.measure()) for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_summary_of_any_run_tells_its_task_network_and_loss_and_of_a_circuit_only_where_one_can_be(others, name):
+    run, table = others[name]
+    _, *told = summary_lines(run, table)
+    lines = {line[2:15].strip(): line[15:] for line in told}
+    history, config = run.history, run.config
+    assert lines["task"] == f"{config.task.formula}; model {config.model.kind}"
+    assert ("42.20" in lines["alpha"]) == (config.model.kind == "transformer")
+    losses = [f"{history[f'{split}_loss'].iloc[-1]:.2e}" for split in ("train", "test")]
+    assert numbers(lines["loss"]) == losses and lines["loss"].endswith("(mse)") == (config.objective.loss == "mse")
+    of_circuits = {"phases", "key freqs", "restricted", "excluded", "explained"}
+    assert of_circuits & set(lines) == (of_circuits if "key_freqs" in table.attrs else set())
+    assert ("irreps" in lines) == (config.task.kind == "composition")
+    if "restricted" in lines:
+        end = table.iloc[-1]
+        assert numbers(lines["restricted"])[:3] == [
+            f"{end['restricted_loss[all]']:.2e}",
+            f"{end['loss[all]']:.2e}",
+            "11",
+        ]
+        assert ("cross-entropy" in lines["restricted"]) == (config.objective.loss == "mse")
+
+
+def test_summary_tells_the_irreps_of_largest_share_without_the_trivial_one(others):
+    run, table = others["dihedral"]
+    shares = {name: table.loc[16, f"irrep_share[{name}]"] for name in ("A2", "B1", "B2", "E1")}
+    best = sorted(shares, key=lambda name: -shares[name])[:3]
+    [line] = [line for line in summary_lines(run, table) if line.startswith("  irreps")]
+    assert ", ".join(f"{name} {shares[name]:.4f}" for name in best) in line and "A1" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("embedding", "modular addition p=11 f=0.5, embedding_mlp"),
+        ("summed", "modular divide p=11 f=0.5, embedding_mlp"),
+        ("quadratic", "modular addition p=11 f=0.5, quadratic_mlp"),
+        ("composition", "composition S3 f=0.5"),
+        ("parity", "parity 2 of 9 bits n=50, dense"),
+        ("teacher", "teacher α=1 n=30, dense"),
+    ],
+)
+def test_row_of_a_run_tells_task_and_network_in_few_words(others, name, task):
+    row = run_row(others[name][0])
+    assert (row.task, row.state, row.steps) == (task, "finished", "16/16")
+    assert row.interventions == {"quadratic": "mse", "teacher": "mse"}.get(name, "–")
+
+
+def test_row_and_summary_tell_what_is_done_beside_plain_training(tmp_path):
+    leaves = {"fixed_norm": True, "grokfast_ema": 2.0, "l1": 1e-4, "label_noise": 0.1, "loss_precision": "float32"}
+    [run] = train([tiny(steps=2, **leaves)], tmp_path, names=["run"])
+    said = "l1 0.0001, float32 loss, grokfast 2, norm held, label noise 0.1"
+    assert run_row(run).interventions == said
+    assert f"  with         {said}" in summary_lines(run, run.measure())
+
+
+# What goes with a field that is said; and what is no intervention without such a field.
+WITH = {
+    "label_smoothing": 0.1, "temperature": 2.0, "loss": "mse", "loss_precision": "float32", "grokfast_ema": 1.0,
+    "grokfast_ma": 1.0, "orthograd": "global", "fixed_norm": True, "fixed_direction": True, "norm_cap": 2.0,
+    "rescale_factor": 0.5, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "label_noise": 0.1,
+    "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "rule": "sgd", "decay_to_init": True,
+}  # fmt: skip
+DETAILS = {
+    "grokfast_decay", "grokfast_window", "orthograd_rescale", "norm_grain", "norm_radius", "norm_from_step",
+    "norm_factor", "norm_motion", "norm_transport", "direction_from_step", "hold_from_train_acc", "rescale_at_step",
+    "noise_tangential", "noise_seed",
+}  # fmt: skip
+
+
+def test_every_field_that_intervenes_is_said_and_nothing_is_said_of_plain_training():
+    said = {field: off for fields in INTERVENTIONS.values() for field, (off, _) in fields.items()}
+    sections = ("objective", "transforms", "constraint", "noise")
+    fields = {name: field for section, name, field in leaf_fields(TrainConfig()) if section in sections}
+    assert set(fields) == (set(said) - {"rule", "decay_to_init"}) | DETAILS and not set(said) & DETAILS
+    assert {name: field.default for name, field in fields.items() if name in said}.items() <= said.items()
+    assert interventions(TrainConfig().model_dump(mode="json")) == interventions({}) == ""
+    assert set(WITH) == set(said)
+    texts = [interventions(tiny(**{name: value}).model_dump(mode="json")) for name, value in WITH.items()]
+    assert all(texts) and not any("," in text for text in texts) and len(set(texts)) == len(texts)

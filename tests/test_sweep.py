@@ -30,7 +30,10 @@ def test_grid_without_anything_that_varies_is_one_run():
 
 def test_p_varies_in_task_and_model():
     configs = grid(tiny(), {"p": [11, 13]})
-    assert [(c.task.p, c.model.p, c.model.n_classes) for c in configs.values()] == [(11, 11, 12), (13, 13, 14)]
+    assert [(c.modular.p, c.transformer.p, c.transformer.n_classes) for c in configs.values()] == [
+        (11, 11, 12),
+        (13, 13, 14),
+    ]
 
 
 def test_refused_combination_is_named_before_any_work():

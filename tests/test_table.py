@@ -12,6 +12,7 @@ from circuitgrok.landscape.llc_along import llc_along
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores, table
 from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
+from circuitgrok.measures.kinds import transformer_of
 from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
 from circuitgrok.polar import orbits
 from circuitgrok.polar.path import polar_path
@@ -89,7 +90,7 @@ def test_polar_columns_are_the_path_globally_by_role_and_by_tensor(finished, mea
 
 
 def test_every_column_belongs_to_a_group_and_groups_do_not_overlap(finished, measured):
-    columns = [finished.measure([name]).columns.tolist() for name in quick_groups()]
+    columns = [finished.measure([name]).columns.tolist() for name in quick_groups(finished.config)]
     assert sum(columns, start=[]) == measured.columns.tolist()
     assert len(set(measured.columns)) == len(measured.columns)
 
@@ -185,7 +186,7 @@ def test_unknown_rule_and_missing_step_are_refused(finished):
 @pytest.mark.parametrize("leaves", [{"d_vocab_out": "p"}, {"n_layers": 2}, {"normalization": "LN", "act": "gelu"}])
 def test_other_architectures_are_measured_too(tmp_path, leaves):
     [run] = train([tiny(steps=4, **leaves)], tmp_path, names=["run"])
-    logits = run.config.model.activations(run.at(4), run.task.inputs)["logits"][:, -1, :11]
+    logits = transformer_of(run.config.model).activations(run.at(4), run.task.inputs)["logits"][:, -1, :11]
     loss = scores.cross_entropy(logits.double(), run.task.labels, run.task.is_train)
     assert run.measure().loc[4, "loss[train]"] == pytest.approx(loss.item(), rel=1e-5)
 
@@ -203,7 +204,8 @@ def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
 
 def test_slow_groups_are_measured_when_they_are_asked_for(finished, tmp_path):
     run, how = copied(finished, tmp_path), Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
-    assert set(names_of_groups()) - set(quick_groups()) == {"ablations", "hessian", "llc"}
+    others = {"scores", "irreps"}  # groups of other tasks
+    assert set(names_of_groups()) - set(quick_groups(run.config)) == {"ablations", "hessian", "llc"} | others
     table = run.measure(["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
     assert table.index.tolist() == [8, 24]
     assert table["llc"].tolist() == llc_along(run, how, [8, 24])["llc"].tolist()

@@ -14,10 +14,10 @@ import circuitgrok.training
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig
 from circuitgrok.files import json_lines
-from circuitgrok.interventions.constraints import FixedNorm, FixedNormPerTensor
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.runs import Run
-from circuitgrok.stack import forward, initial_weights, new_stack, put_state, state_of, update
+from circuitgrok.stack import initial_weights, new_stack, put_state, state_of
+from circuitgrok.steps import Pass, forward, update
 from circuitgrok.training import Silent, train
 from circuitgrok.tree import Params
 
@@ -120,7 +120,7 @@ def test_fewer_than_one_thread_is_refused(tmp_path):
 def test_threads_are_set_while_training_and_put_back(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        circuitgrok.training, "forward", lambda stack: (seen.append(torch.get_num_threads()), forward(stack))[1]
+        circuitgrok.training, "forward", lambda *now: (seen.append(torch.get_num_threads()), forward(*now))[1]
     )
     train([tiny(steps=2)], tmp_path, names=["run"], threads=2)
     assert set(seen) == {2} and torch.get_num_threads() == 1
@@ -131,7 +131,7 @@ def test_threads_are_set_while_training_and_put_back(tmp_path, monkeypatch):
 
 def plain_adamw(config: TrainConfig, steps: int) -> Params:
     """The weights after some steps of torch's own AdamW on autograd of the plain forward."""
-    model, task, optimizer = config.model, config.task.task(), config.optimizer
+    model, task, optimizer = config.transformer, config.task.task(), config.optimizer
     params = {name: value.clone() for name, value in initial_weights(config).items()}
     trained = [value.requires_grad_() for name, value in params.items() if model.is_trainable(name)]
     adam = torch.optim.AdamW(
@@ -168,12 +168,16 @@ def test_thirty_updates_are_those_of_torch_adamw_on_the_plain_forward(tmp_path, 
     assert distance(run.at(0), expected) > 0.01
 
 
+def weightless(ahead: Pass) -> Pass:
+    """A pass whose gradient is zero."""
+    return ahead._replace(objective=0 * ahead.objective)
+
+
 def test_runs_of_a_stack_decay_each_at_its_own_rate():
     """With a zero gradient Adam's step is 0 / (0 + eps) and only decay is left, exactly."""
     stack = new_stack([tiny(precision="float64", weight_decay=decay, lr=0.1) for decay in (0.0, 0.5, 2.0)])
     before = stack.flat.clone()
-    _, losses = forward(stack)
-    update(stack, 0 * losses, step=100)
+    update(stack, weightless(forward(stack, 100)), step=100)
     expected = torch.stack([before[i] * (1 - 0.1 * decay) for i, decay in enumerate((0.0, 0.5, 2.0))])
     assert torch.equal(stack.flat, expected)
     assert not torch.equal(before[1], expected[1])
@@ -182,8 +186,7 @@ def test_runs_of_a_stack_decay_each_at_its_own_rate():
 def test_decay_follows_the_warm_up():
     stack = new_stack([tiny(precision="float64", weight_decay=2.0, lr=0.1, warmup=10)])
     before = stack.flat.clone()
-    _, losses = forward(stack)
-    update(stack, 0 * losses, step=3)
+    update(stack, weightless(forward(stack, 3)), step=3)
     torch.testing.assert_close(stack.flat, before * (1 - 0.03 * 2.0), rtol=1e-15, atol=0)
 
 
@@ -213,11 +216,11 @@ def test_state_taken_and_put_back_goes_on_with_the_same_bits():
     configs = [tiny(fixed_norm=True, norm_from_step=2), tiny(seed=1)]
     whole, again = new_stack(configs), new_stack(configs)
     for step in range(4):
-        update(whole, forward(whole)[1], step)
+        update(whole, forward(whole, step), step)
     put_state(again, [state_of(whole, i) for i in range(2)], 4)
     for step in range(4, 8):
         for stack in (whole, again):
-            update(stack, forward(stack)[1], step)
+            update(stack, forward(stack, step), step)
     assert torch.equal(whole.flat, again.flat)
 
 
@@ -229,7 +232,7 @@ def test_history_at_a_step_belongs_to_the_weights_after_that_many_updates(tmp_pa
     task, history = run.task, run.history
     assert history.index.tolist() == list(range(25))
     for step in run.steps:
-        logits = run.config.model.activations(run.at(step), task.inputs)["logits"][:, -1]
+        logits = run.config.transformer.activations(run.at(step), task.inputs)["logits"][:, -1]
         row = history.loc[[step]].iloc[0].to_dict()
         for split, where in {"train": task.is_train, "test": ~task.is_train}.items():
             loss = torch_cross_entropy(logits[where], task.labels[where]).item()
@@ -385,7 +388,7 @@ def test_constraint_leaves_the_direction_of_the_step_and_discards_its_radial_par
     free, held = (new_stack([tiny(precision="float64", warmup=0, fixed_norm=on)]) for on in (False, True))
     radius = tree.norm(held.views, axes=1)
     for stack in (free, held):
-        update(stack, forward(stack)[1], step=0)
+        update(stack, forward(stack, 0), step=0)
     by_hand = free.flat * (radius / tree.norm(free.views, axes=1))[:, None]
     torch.testing.assert_close(held.flat, by_hand, rtol=1e-15, atol=0)
     assert not torch.allclose(held.flat, free.flat, rtol=1e-4)
@@ -397,42 +400,10 @@ def test_constraint_leaves_the_direction_of_every_tensor():
     held = new_stack([tiny(**leaves, fixed_norm=True, norm_grain="tensor")])
     start = {name: value.norm().item() for name, value in held.views.items()}
     for stack in (free, held):
-        update(stack, forward(stack)[1], step=0)
+        update(stack, forward(stack, 0), step=0)
     for name, value in held.views.items():
         factor = start[name] / free.views[name].norm() if start[name] else 1.0
         torch.testing.assert_close(value, free.views[name] * factor, rtol=1e-14, atol=0)
-
-
-def some_weights() -> Params:
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"embed.W_E": (3, 4, 5), "blocks.0.mlp.b_in": (3, 6)}
-    return {name: torch.randn(*shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
-
-
-@pytest.mark.parametrize("kind", [FixedNorm, FixedNormPerTensor])
-def test_constraint_is_idempotent_and_leaves_other_runs_their_bits(kind):
-    constraint = kind(
-        on=torch.tensor([True, False, True]),
-        from_step=torch.tensor([0, 0, 3]),
-        radius=torch.tensor([2.0, math.nan, math.nan], dtype=torch.float64),
-    )
-    weights = some_weights()
-    state = constraint(0, weights, constraint.start(weights))
-    assert all(torch.equal(value[1:], some_weights()[name][1:]) for name, value in weights.items())
-    assert tree.norm(weights, axes=1)[0].item() == pytest.approx(2.0, rel=1e-15)
-    once = {name: value.clone() for name, value in weights.items()}
-    again = constraint(1, weights, state)
-    for name, value in weights.items():
-        torch.testing.assert_close(value, once[name], rtol=4e-16, atol=0)
-        assert torch.equal(value[1:], once[name][1:])
-    assert all(torch.equal(again[name], state[name]) or again[name].isnan().any() for name in state)
-    state = constraint(3, weights, again)  # the third run begins, at the norm it has
-    assert all(torch.equal(value[2], once[name][2]) for name, value in weights.items())
-    for value in weights.values():
-        value[2] *= 7
-    constraint(4, weights, state)
-    for name, value in weights.items():
-        torch.testing.assert_close(value[2], once[name][2], rtol=1e-14, atol=0)
 
 
 # --- divergence -------------------------------------------------------------------------------------
@@ -442,18 +413,18 @@ def with_nan(kind: str, run: int, at_call: int) -> Any:
     """`forward` that spoils one run of the stack at one call."""
     calls = iter(range(10**6))
 
-    def spoiled(stack):
+    def spoiled(stack, step):
         now = next(calls) == at_call
         if now and kind == "weight":
             with torch.no_grad():
                 stack.flat[run, 0] = math.nan
-        logits, losses = forward(stack)
-        poison = torch.zeros_like(losses)
+        ahead = forward(stack, step)
+        poison = torch.zeros_like(ahead.objective)
         if now and kind == "loss":
             poison[run] = math.nan
         if now and kind == "gradient":  # the value is 0, its derivative 0 * inf
             poison[run] = (stack.leaves["embed.W_E"][run].sum() * 0).sqrt()
-        return logits, losses + poison
+        return ahead._replace(objective=ahead.objective + poison)
 
     return spoiled
 

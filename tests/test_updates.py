@@ -11,10 +11,12 @@ from torch.nn.functional import one_hot
 
 from circuitgrok import tree
 from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.interventions.optimizers import adam_gradient_part
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import angle
-from circuitgrok.polar.updates import adam_gradient_part, update_columns
-from circuitgrok.stack import Stack, forward, new_stack, update, watched_update
+from circuitgrok.polar.updates import update_columns
+from circuitgrok.stack import Stack, new_stack
+from circuitgrok.steps import forward, update, watched_update
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.training import train
 
@@ -97,9 +99,8 @@ def stepped(how, n: int = 4, **leaves: Any) -> tuple[Stack, list[dict[str, float
     stack = new_stack([tiny(seed=seed, **(LEAVES | leaves)) for seed in range(2)])
     lines, before = [], stack.flat.clone()
     for step in range(n):
-        _, losses = forward(stack)
         before = stack.flat.clone()
-        lines = how(stack, losses, step) or []
+        lines = how(stack, forward(stack, step), step) or []
     return stack, lines, before
 
 

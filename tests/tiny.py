@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.measures.kinds import transformer_of
 from circuitgrok.runs import Run, load
 
 TINY = {
@@ -39,8 +40,8 @@ def tiny_flags(**leaves: Any) -> list[str]:
 
 def logits_at(run: Run, step: int) -> torch.Tensor:
     """Of all pairs over the p numbers, by the plain forward, in float64."""
-    cache = run.config.model.activations(run.at(step), run.task.inputs)
-    return cache["logits"][:, -1, : run.config.model.p].double()
+    model = transformer_of(run.config.model)
+    return model.activations(run.at(step), run.task.inputs)["logits"][:, -1, : model.p].double()
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

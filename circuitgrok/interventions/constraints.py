@@ -1,83 +1,158 @@
 """Constraints on the weights, applied after the optimizer's step to a whole stack of runs.
 
-A constraint is a frozen object with `__call__(step, weights, state) -> state`: it changes `weights`
-in place and keeps what it must remember (radii) in a small dict of tensors that is saved with the
-resume state. Runs of one stack that are not constrained are multiplied by exactly 1.
+A constraint is a frozen object: `start(weights)` gives the state in which nothing is held, and
+`__call__(motion, weights, state)` changes the weights in place and gives the next state, a small dict of
+tensors `[run ...]` that is saved with the resume state. When a hold begins, at a step or at an event, is for
+the caller to say: a run is held once its state is no longer NaN. Runs that are not held keep their bits.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.tree import Params, dot
+from circuitgrok.interventions.spheres import Spheres, Vectors, along, arc, end, transported, vectors
+from circuitgrok.tree import Params, dot, norm
 
 ConstraintState = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class FixedNorm:
-    """Hold each run at constant weight norm, by rescaling after the optimizer's step.
-
-    All trained tensors count, biases and embeddings included. The radius is the norm found at
-    `from_step`, or the one given. The radial part of the optimizer's step is thereby discarded;
-    moments are left alone. Source: Liu et al. 2022 (arXiv:2210.01117), constrained optimisation.
+class Motion(NamedTuple):
+    """What happened in the step that a constraint corrects.
 
     Attributes:
-        on: Which runs are held, `[run]`.
-        from_step: First step after which a run is held, `[run]`; at 0 the initial norm is the radius.
-        radius: The radius to hold, `[run]`, NaN for the norm found at `from_step`.
+        begins: The runs whose hold begins with these weights.
+        before: The weights before the step, copies; None if there was none yet.
+        moment: The optimizer's first moment under the weights' names, views `[run ...]`; None if it has none.
     """
 
-    on: Tensor
-    from_step: Tensor
-    radius: Tensor
+    begins: Bool[Tensor, " run"]
+    before: Params | None
+    moment: Params | None
+
+
+class Constraint(Protocol):
+    """What holds weights of a stack of runs."""
 
     def start(self, weights: Params) -> ConstraintState:
-        """State before the first step: one radius per run, unset (NaN)."""
-        return {"radius": torch.full_like(self.radius, torch.nan)}
+        """The state in which no run is held: NaN."""
+        ...
 
-    def __call__(self, step: int, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Fix the radius of runs that begin at `step`, and bring every held run back to its radius."""
-        norms = dot(weights, weights, axes=1).sqrt()
-        begins = self.on & (self.from_step == step)
-        radius = torch.where(begins, torch.where(self.radius.isnan(), norms, self.radius), state["radius"])
-        _rescale(weights, torch.where(self.on & ~radius.isnan(), radius / norms, 1.0))
-        return {"radius": radius}
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Let the runs begin that begin, correct every held run's weights in place, and remember."""
+        ...
 
 
 @dataclass(frozen=True)
-class FixedNormPerTensor:
-    """Hold the norm of every tensor of each run, by rescaling after the optimizer's step.
+class FixedNorm:
+    """Hold vectors of weights at constant norm, by rescaling after the optimizer's step.
 
-    A tensor that is zero when the constraint begins (a fresh bias) has no direction and is left free.
-    A given radius is shared among the tensors in the proportions found at `from_step`.
+    The radial part of the optimizer's step is thereby discarded; moments are left alone.
 
     Attributes:
-        on: Which runs are held, `[run]`.
-        from_step: First step after which a run is held, `[run]`.
-        radius: Global radius to hold, `[run]`, NaN for the one found at `from_step`.
+        spheres: Which vectors are held, and at which norm.
+
+    Example:
+        >>> spheres = Spheres("global", radius=torch.tensor([torch.nan]), factor=torch.tensor([2.0]))
+        >>> hold, weights = FixedNorm(spheres), {"w": torch.tensor([[3.0, 4.0]])}
+        >>> state = hold(Motion(torch.tensor([True]), None, None), weights, hold.start(weights))
+        >>> weights["w"].add_(torch.tensor([[0.0, 1.0]])).tolist()
+        [[6.0, 9.0]]
+        >>> state = hold(Motion(torch.tensor([False]), None, None), weights, state)
+        >>> weights["w"].norm().round(decimals=5)
+        tensor(10.)
+
+    Source: Liu et al. 2022 (arXiv:2210.01117), constrained optimisation: all weights, from the initial norm on.
     """
 
-    on: Tensor
-    from_step: Tensor
-    radius: Tensor
+    spheres: Spheres
 
     def start(self, weights: Params) -> ConstraintState:
-        """State before the first step: one radius per run and tensor, unset (NaN)."""
-        return {name: torch.full_like(self.radius, torch.nan) for name in weights}
+        """The radii, unset (NaN)."""
+        return self.spheres.start(weights)
 
-    def __call__(self, step: int, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Fix the radii of runs that begin at `step`, and bring every held tensor back to its own."""
-        total = dot(weights, weights, axes=1).sqrt()
-        share = torch.where(self.radius.isnan(), 1.0, self.radius / total)
-        begins, radii = self.on & (self.from_step == step), {}
-        for name, value in weights.items():
-            tensor = {name: value}
-            found = dot(tensor, tensor, axes=1).sqrt()
-            radii[name] = torch.where(begins, share * found, state[name])
-            held = self.on & (radii[name] > 0) & (found > 0)
-            _rescale(tensor, torch.where(held, radii[name] / found, 1.0))
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Fix the radii of runs that begin, and bring every held vector back to its own."""
+        radii = self.spheres.begin(motion.begins, weights, state)
+        for name, every in vectors(weights, self.spheres.grain).items():
+            _rescale(every.tensors, _back_to(radii[name], every))
+        return radii
+
+
+@dataclass(frozen=True)
+class NormCap:
+    """Hold vectors of weights below a norm, by shortening those that are longer after the optimizer's step.
+
+    Nothing is ever lengthened, and moments are left alone.
+
+    Attributes:
+        spheres: Which vectors, and their ceilings: with a NaN radius, `factor` times the norm at the start.
+
+    Source: the hidden-norm cap of PeterPonyu/muon-norm-cap-grokking, a ceiling for each weight matrix.
+    """
+
+    spheres: Spheres
+
+    def start(self, weights: Params) -> ConstraintState:
+        """The ceilings, unset (NaN)."""
+        return self.spheres.start(weights)
+
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
+        ceilings = self.spheres.begin(motion.begins, weights, state)
+        for name, every in vectors(weights, self.spheres.grain).items():
+            _rescale(every.tensors, _back_to(ceilings[name], every).clamp(max=1.0))
+        return ceilings
+
+
+@dataclass(frozen=True)
+class Geodesic:
+    """Hold vectors of weights at constant norm, by motion along great circles of their spheres.
+
+    The tangential part of the applied step is taken as a velocity: the weights turn by |v_t| / r, where
+    rescaling would turn them by atan(|v_t| / (r + v_r)). When a hold begins the weights are only rescaled.
+
+    Attributes:
+        spheres: Which vectors are held, and at which norm.
+        transport: Whether the first moment is carried along, so that it stays tangential and keeps the length
+            of its tangential part; its radial part is dropped. Otherwise it is left alone.
+
+    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `spheres`.
+    """
+
+    spheres: Spheres
+    transport: bool
+
+    def start(self, weights: Params) -> ConstraintState:
+        """The radii, unset (NaN)."""
+        return self.spheres.start(weights)
+
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Bring runs that begin to their spheres, and take those on them to the end of their arcs.
+
+        Raises:
+            ValueError: A moment is to be transported, and there is none.
+        """
+        radii = self.spheres.begin(motion.begins, weights, state)
+        if bool(motion.begins.any()):
+            for name, every in vectors(weights, self.spheres.grain).items():
+                begins = along(motion.begins, radii[name])
+                _rescale(every.tensors, torch.where(begins, _back_to(radii[name], every), 1.0))
+        if motion.before is None:
+            return radii
+        if self.transport and motion.moment is None:
+            raise ValueError("transport needs an optimizer with a first moment, and this one has none: turn it off")
+        before = vectors(motion.before, self.spheres.grain)
+        moment = vectors(motion.moment or {}, self.spheres.grain)
+        for name, every in vectors(weights, self.spheres.grain).items():
+            at, radius = before[name].tensors, radii[name]
+            moves = (radius > 0) & ~along(motion.begins, radius) & (norm(at, every.axes) != 0)
+            path = arc(at, every.tensors, radius)
+            _put(every.tensors, end(path, radius), moves)
+            if self.transport:
+                _put(moment[name].tensors, transported(path, moment[name].tensors), moves)
         return radii
 
 
@@ -85,46 +160,59 @@ class FixedNormPerTensor:
 class FixedDirection:
     """Hold each run's direction, so that only its norm may change: motion along a ray, radial training.
 
-    After the optimizer's step the weights are replaced by their projection on the direction found at
-    `from_step`. The tangential part of the step is thereby discarded; moments are left alone.
-
-    Attributes:
-        on: Which runs are held, `[run]`.
-        from_step: First step after which a run is held, `[run]`; at 0 the initial direction is held.
+    After the optimizer's step the weights are replaced by their projection on the direction they had when the
+    hold began. The tangential part of the step is thereby discarded; moments are left alone.
     """
 
-    on: Tensor
-    from_step: Tensor
-
     def start(self, weights: Params) -> ConstraintState:
-        """State before the first step: the direction under each tensor's name, unset (NaN)."""
+        """The direction under each tensor's name, unset (NaN)."""
         return {name: torch.full_like(value, torch.nan, dtype=torch.float64) for name, value in weights.items()}
 
-    def __call__(self, step: int, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Fix the direction of runs that begin at `step`, and bring every held run back to its ray."""
-        begins = self.on & (self.from_step == step)
-        if bool(begins.any()):
-            norms = dot(weights, weights, axes=1).sqrt()
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Fix the direction of runs that begin, and bring every held run back to its ray."""
+        if bool(motion.begins.any()):
+            norms = norm(weights, axes=1)
             state = {
-                name: torch.where(_along(begins, value), value.double() / _along(norms, value), state[name])
+                name: torch.where(along(motion.begins, value), value.double() / along(norms, value), state[name])
                 for name, value in weights.items()
             }
-        held = self.on & (self.from_step <= step)
-        radius = dot(weights, state, axes=1)
-        for name, value in weights.items():
-            on_ray = (_along(radius, value) * state[name]).to(value.dtype)
-            value.copy_(torch.where(_along(held, value), on_ray, value))
+        radius = dot(weights, state, axes=1)  # NaN without a direction
+        _put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
         return state
 
 
-Constraint = FixedNorm | FixedNormPerTensor | FixedDirection
+@dataclass(frozen=True)
+class RescaleOnce:
+    """Multiply all weights of a run by a factor when its turn comes, and hold nothing afterwards.
+
+    Attributes:
+        factor: What multiplies the weights, biases included, `[run]`.
+    """
+
+    factor: Float[Tensor, " run"]
+
+    def start(self, weights: Params) -> ConstraintState:
+        """Whether it is done, for each run: NaN for no, 1 for yes."""
+        return {"done": torch.full_like(self.factor, torch.nan)}
+
+    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+        """Multiply the weights of runs that begin and are not done."""
+        now = motion.begins & state["done"].isnan()
+        _rescale(weights, torch.where(now, self.factor, 1.0))
+        return {"done": torch.where(now, 1.0, state["done"])}
 
 
-def _along(per_run: Tensor, like: Tensor) -> Tensor:
-    """One number per run, ready to meet a tensor of the stack."""
-    return per_run.view(-1, *[1] * (like.ndim - 1))
+def _back_to(radius: Tensor, every: Vectors) -> Tensor:
+    """What brings each vector to its radius; 1 if it has none, or no direction. NaN in a vector goes through."""
+    found = norm(*every)
+    return torch.where((radius > 0) & (found != 0), radius / found, 1.0)
 
 
-def _rescale(weights: Params, factor: Tensor) -> None:
-    for value in weights.values():
-        value.mul_(_along(factor.to(value.dtype), value))
+def _rescale(tensors: Params, factor: Tensor) -> None:
+    for value in tensors.values():
+        value.mul_(along(factor.to(value.dtype), value))
+
+
+def _put(tensors: Params, wanted: Params, where: Tensor) -> None:
+    for name, value in tensors.items():
+        value.copy_(torch.where(along(where, value), wanted[name].to(value.dtype), value))

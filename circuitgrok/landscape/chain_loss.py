@@ -15,11 +15,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.config import AnyModel
 from circuitgrok.interventions.losses import training_loss
+from circuitgrok.measures.kinds import NETWORKS, Drawn, check_classes
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.target import Generators, Loss
-from circuitgrok.tasks.modular import Task
 from circuitgrok.tree import ROLES, Params
 
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
@@ -43,7 +44,7 @@ class Piece(NamedTuple):
         return stack[self.name].index_copy(1, at, value.unsqueeze(1))
 
 
-def chosen_pieces(model: Transformer, pattern: str = "*") -> list[Piece]:
+def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
     """What a pattern chooses among the trained tensors, in the model's order.
 
     Args:
@@ -67,6 +68,8 @@ def chosen_pieces(model: Transformer, pattern: str = "*") -> list[Piece]:
             raise ValueError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
         return found
     if head := re.fullmatch(r"(blocks\.\d+\.attn)\.head\.(\d+)", pattern):
+        if not isinstance(model, Transformer):
+            raise ValueError(f"no head {pattern!r}: {NETWORKS[model.kind]} has none")
         if int(head[2]) >= model.n_heads or f"{head[1]}.W_Q" not in trained:
             raise ValueError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
         names = [name for name in trained if name.startswith(f"{head[1]}.") and not name.endswith(".b_O")]
@@ -89,11 +92,11 @@ class ChainLoss:
         pieces: What moves, as `chosen_pieces` gives it.
 
     Raises:
-        ValueError: `where` picks no pair.
+        ValueError: `where` picks no pair, or the task's answers are no classes.
     """
 
-    model: Transformer
-    task: Task
+    model: AnyModel
+    task: Drawn
     where: Bool[Tensor, " pair"]
     networks: Params
     pieces: Sequence[Piece]
@@ -102,8 +105,11 @@ class ChainLoss:
     def __post_init__(self) -> None:
         if not bool(self.where.any()):
             raise ValueError("a loss needs at least one pair; the split that was asked for has none")
+        check_classes(self.task)
         self._like = {piece.name: piece.of(self.networks)[0] for piece in self.pieces}
-        self._inputs, self._labels = self.task.inputs[self.where], self.task.labels[self.where]
+        inputs, dtype = self.task.inputs[self.where], next(iter(self.networks.values())).dtype
+        self._inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs  # tokens stay integers
+        self._labels = self.task.labels[self.where]
 
     @property
     def start(self) -> Float[Tensor, "chain dim"]:
@@ -121,7 +127,7 @@ class ChainLoss:
         return self._loss(position, self._inputs[drawn], self._labels[drawn])
 
     def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> Loss:
-        at_once = max(1, _NUMBERS // (labels.shape[1] * self.model.d_mlp))
+        at_once = max(1, _NUMBERS // (labels.shape[1] * self.model.activations_per_input))
         values, gradient = [], torch.empty_like(position)
         for i in range(0, len(position), at_once):
             part = slice(i, i + at_once)

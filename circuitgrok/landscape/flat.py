@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from circuitgrok.models.transformer import Transformer
-from circuitgrok.tasks.modular import Task
+from circuitgrok.config import AnyModel
+from circuitgrok.measures.kinds import Drawn, check_classes
 from circuitgrok.tree import Params, ravel, role, unravel
 
 Loss = Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]]
@@ -42,7 +42,7 @@ class Flat(NamedTuple):
     like: Params
 
 
-def declared(model: Transformer, params: Params, names: Sequence[str] | None = None) -> Params:
+def declared(model: AnyModel, params: Params, names: Sequence[str] | None = None) -> Params:
     """The tensors that vary, in float64: those of the given names, or all that the model trains.
 
     Args:
@@ -54,6 +54,7 @@ def declared(model: Transformer, params: Params, names: Sequence[str] | None = N
         ValueError: A name matches no tensor.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> model = Transformer(p=5, d_model=4, d_head=4, n_heads=1, d_mlp=8)
         >>> params = model.init(torch.Generator().manual_seed(0))
         >>> list(declared(model, params, ["embed", "*.W_U"]))
@@ -68,21 +69,20 @@ def declared(model: Transformer, params: Params, names: Sequence[str] | None = N
     return {name: value.double() for name, value in params.items() if any(name in m for m in matches.values())}
 
 
-def logits_on(
-    model: Transformer, params: Params, inputs: Int[Tensor, "pair 3"], names: Sequence[str] | None = None
-) -> Flat:
+def logits_on(model: AnyModel, params: Params, inputs: Tensor, names: Sequence[str] | None = None) -> Flat:
     """The logits at the last position as a function of the declared tensors; the others stay fixed.
 
     Args:
         model: Its `logits` are taken, in float64.
         params: One network.
-        inputs: Tokens (a, b, '=').
+        inputs: Tokens (a, b, '=') or features, one row per pair.
         names: As for `declared`.
 
     Returns:
         A function of a vector `[dim]` that gives `[pair c]`.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> model = Transformer(p=5, d_model=4, d_head=4, n_heads=1, d_mlp=8)
         >>> params = model.init(torch.Generator().manual_seed(0))
         >>> logits, at, _ = logits_on(model, params, torch.tensor([[1, 2, 5], [4, 0, 5]]), ["unembed"])
@@ -95,7 +95,7 @@ def logits_on(
 
 
 def loss_on(
-    model: Transformer, params: Params, task: Task, where: Bool[Tensor, " pair"], names: Sequence[str] | None = None
+    model: AnyModel, params: Params, task: Drawn, where: Bool[Tensor, " pair"], names: Sequence[str] | None = None
 ) -> Flat:
     """Mean cross-entropy of chosen pairs, in nats, as a function of the declared tensors; the others stay fixed.
 
@@ -112,9 +112,10 @@ def loss_on(
         A function of a vector `[dim]` that gives a number.
 
     Raises:
-        ValueError: No pair is picked, or a name matches no tensor.
+        ValueError: No pair is picked, a name matches no tensor, or the answers are no classes.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model, task = Transformer(p=5, d_model=4, d_head=4, n_heads=1, d_mlp=8), modular_addition(p=5)
         >>> params = model.init(torch.Generator().manual_seed(0), alpha=0.0)
@@ -124,6 +125,7 @@ def loss_on(
     """
     if not bool(where.any()):
         raise ValueError("at least one pair must be picked to have a mean loss; `where` picks none")
+    check_classes(task)
     logits, at, like = logits_on(model, params, task.inputs[where], names)
     labels = task.labels[where]
     return Flat(lambda vector: margin_cross_entropy(logits(vector), labels).mean(), at, like)

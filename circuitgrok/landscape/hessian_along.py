@@ -21,19 +21,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.config import AnyModel
 from circuitgrok.landscape.flat import loss_on
 from circuitgrok.landscape.hessian import hessian_operator
 from circuitgrok.landscape.lanczos import Bounded, Density, spectral_density, spectral_sum
 from circuitgrok.landscape.spectra import effective_dimension_slq
-from circuitgrok.models.transformer import Transformer
-from circuitgrok.tasks.modular import Task
+from circuitgrok.measures.kinds import Drawn
 from circuitgrok.tree import Params, unstack
 
 N_PROBES, N_STEPS = 6, 12
 Z = (1e-3, 1e-2, 1e-1, 1.0)  # in units of the eigenvalues: nats over squared weight
 
 
-def densities(params: Params, model: Transformer, task: Task) -> list[Density]:
+def densities(params: Params, model: AnyModel, task: Drawn) -> list[Density]:
     """The spectral density of each network of a stack, `N_PROBES` probes of `N_STEPS` nodes.
 
     The same probes serve every network, so that differences along a run are less noisy than the values.
@@ -42,6 +42,9 @@ def densities(params: Params, model: Transformer, task: Task) -> list[Density]:
         params: The weights, `[point ...]`; taken to float64.
         model: Their model; the tensors that train are differentiated.
         task: The mean loss over its training pairs is.
+
+    Raises:
+        ValueError: The task's answers are no classes.
     """
     found = []
     for network in unstack(params):
@@ -58,7 +61,7 @@ def effective_dimensions(found: Sequence[Density], z: Float[Tensor, " z"]) -> Bo
     return Bounded(*(torch.stack(parts) for parts in zip(*curves, strict=True)))
 
 
-def spectrum_columns(params: Params, model: Transformer, task: Task) -> dict[str, Tensor]:
+def spectrum_columns(params: Params, model: AnyModel, task: Drawn) -> dict[str, Tensor]:
     """Columns of a table: top eigenvalue (from below), trace, effective dimensions, mass below zero.
 
     `negative_mass` is the sum of |x| over eigenvalues x < 0, as a share of the sum of all |x|.

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from circuitgrok.config import AnyModel, TrainConfig
 from circuitgrok.files import JsonLines, canonical_json, json_lines
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.models.transformer import Transformer
-from circuitgrok.tasks.modular import Task
+from circuitgrok.measures.kinds import Drawn, why_not
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Tick = Callable[[int, int], None]
 
 
 def llc_of(
-    params: Params, model: Transformer, task: Task, sampling: Sampling, *, seeds: Sequence[int] | None = None
+    params: Params, model: AnyModel, task: Drawn, sampling: Sampling, *, seeds: Sequence[int] | None = None
 ) -> LLC:
     """Learning coefficients of a stack of networks on one task, one point per network.
 
@@ -49,9 +49,10 @@ def llc_of(
 
     Raises:
         ValueError: No tensor matches `parameters`, `on` is no split or an empty one, `batch_size` exceeds its
-            pairs, or the step size is above the stability bound.
+            pairs, the task's answers are no classes, or the step size is above the stability bound.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model, task = Transformer(p=5, d_model=8, d_head=8, n_heads=1, d_mlp=16), modular_addition(5, 0.5, 0)
         >>> weights = {k: v[None] for k, v in model.init(torch.Generator().manual_seed(0)).items()}
@@ -81,11 +82,13 @@ def llc_along(
         init_loss, mean_loss, acceptance, curvature, slope_shift, status, faults.
 
     Raises:
-        ValueError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand.
+        ValueError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
+            run minimised something else than a mean cross-entropy.
         RunError: A step without a checkpoint.
     """
     import pandas as pd
 
+    _check_loss(run.config)
     at, index = sorted(set(run.steps if steps is None else steps)), run.index
     file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
     known = {line["step"]: line for line in (json_lines(file) if file.exists() else ())}
@@ -114,6 +117,7 @@ def llc_along(
 
 def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
     """Top curvature of the sampled loss at each checkpoint, `[step]`: the `curvature` of their estimates."""
+    _check_loss(run.config)
     found = []
     for i in range(0, len(steps), CHAINS_AT_ONCE):
         weights = run.stack(list(steps[i : i + CHAINS_AT_ONCE]))
@@ -122,6 +126,12 @@ def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Ten
         tried = [sharpness(loss, at, start[None]) for start in random_starts(sampling.n_chains, at.shape[1])]
         found.append(torch.stack(tried).amax(0))
     return torch.cat(found)
+
+
+def _check_loss(config: TrainConfig) -> None:
+    """Refuses runs whose loss is not the one that is sampled."""
+    if (reason := why_not("llc", config)) is not None:
+        raise ValueError(f"llc {reason}")
 
 
 def settings_hash(sampling: Sampling) -> str:
@@ -140,7 +150,7 @@ def rows_of(found: LLC) -> list[dict[str, Any]]:
     return [{name: values[i] for name, values in (numbers | texts).items()} for i in range(len(found.status))]
 
 
-def _chain_loss(params: Params, model: Transformer, task: Task, sampling: Sampling, copies: int) -> ChainLoss:
+def _chain_loss(params: Params, model: AnyModel, task: Drawn, sampling: Sampling, copies: int) -> ChainLoss:
     networks = {name: value.repeat_interleave(copies, 0) for name, value in params.items()}
     where = task.where(sampling.on)
     if sampling.batch_size is not None and sampling.batch_size > int(where.sum()):

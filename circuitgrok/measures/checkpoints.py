@@ -1,9 +1,13 @@
 """Some checkpoints of one run, and what its measures share: networks opened once, in the order of addition.
 
-Every operation that we train on is addition in disguise (`tasks.operations`). Here pairs, classes and tokens are
-put in the order of that addition modulo m, and so every measure of a circuit for addition serves them all.
+All of + - * / modulo p are addition in disguise (`tasks.operations`). Here pairs, classes and tokens are put in the
+order of that addition modulo m, and so every measure of a circuit for addition serves them all. Operations that hide
+no addition keep the order of their numbers. Tasks without numbers have outputs and labels, and no such order.
+
+The networks may be transformers, opened at their last block, or MLPs, opened at their last hidden layer.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +16,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitgrok.config import AnyModel, TrainConfig
+from circuitgrok.interventions.losses import CrossEntropy, Loss, MeanSquares, StableMax
 from circuitgrok.measures import key_freqs
+from circuitgrok.measures.kinds import Drawn, modular, transformer_of
+from circuitgrok.measures.last_layer import LastLayer, last_layer
 from circuitgrok.measures.opened import Opened, opened_network
+from circuitgrok.measures.tuning import NeuronSpectrum, neuron_spectrum
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import NormParts, orbit_minimal_norm
-from circuitgrok.tasks.modular import Task
+from circuitgrok.tasks.composition import Composition, named_group
+from circuitgrok.tasks.finite_groups import Group
 from circuitgrok.tasks.operations import Relabelled, as_addition
+from circuitgrok.tasks.teacher_student import TeacherStudent
 from circuitgrok.tree import Params, unstack
 
+LOSSES: dict[str, Loss] = {"cross_entropy": CrossEntropy(), "stablemax": StableMax(), "mse": MeanSquares()}
 SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
 
 
@@ -31,23 +43,42 @@ class Checkpoints:
         params: The weights, `[ckpt ...]`.
         model: The run's model.
         task: The run's task.
-        key_freqs: The run's key frequencies.
+        key_freqs: The run's key frequencies; none where there are no numbers.
+        loss: What the run minimised, penalties apart.
+        temperature: What that loss divided the logits by; so do all logits and outputs here.
+        tolerance: Squared error below which an answer of a regression is right.
+        group: The group whose elements are multiplied, if they are.
     """
 
     params: Params
-    model: Transformer
-    task: Task
+    model: AnyModel
+    task: Drawn
     key_freqs: Int[Tensor, " freq"]
+    loss: Loss = CrossEntropy()
+    temperature: float = 1.0
+    tolerance: float = math.nan
+    group: Group | None = None
+
+    @cached_property
+    def outputs(self) -> Float[Tensor, "ckpt pair c"]:
+        """Of every example of the task, over all classes, in the order and the precision in which it was trained."""
+        with torch.no_grad():
+            return self._cooled(self.model.logits(self.params, self.task.inputs))
 
     @cached_property
     def hidden(self) -> Relabelled:
         """Where the task's pairs, classes and tokens stand in the addition modulo m that it is."""
-        return as_addition(self.task)
+        return as_addition(modular(self.task))
 
     @property
     def labels(self) -> Int[Tensor, " pair"]:
-        """(i + j) mod m, or what was drawn instead."""
+        """(i + j) mod m, or what the task has instead."""
         return self.hidden.labels
+
+    @cached_property
+    def is_corrupted(self) -> Bool[Tensor, " pair"]:
+        """Which labels are wrong."""
+        return modular(self.task).is_corrupted[self.hidden.pairs]
 
     @cached_property
     def splits(self) -> dict[str, Bool[Tensor, " pair"]]:
@@ -59,43 +90,95 @@ class Checkpoints:
         return self.splits[split]
 
     @cached_property
+    def inputs(self) -> Int[Tensor, "pair 3"]:
+        """The tokens of every pair."""
+        return self.task.inputs[self.hidden.pairs]
+
+    @cached_property
     def opened(self) -> list[Opened]:
-        """Each network, opened at its last block at the last position."""
-        inputs = self.task.inputs[self.hidden.pairs]
+        """Each transformer, opened at its last block at the last position."""
+        model = transformer_of(self.model)
         with torch.no_grad():
-            return [opened_network(one, self.model, inputs) for one in unstack(self.params)]
+            return [opened_network(one, model, self.inputs) for one in unstack(self.params)]
+
+    @cached_property
+    def layer(self) -> LastLayer:
+        """The last hidden layer of MLPs, or the neurons of the last block."""
+        if isinstance(self.model, Transformer):
+            return LastLayer(_stacked([one.pre for one in self.opened]), _stacked([one.post for one in self.opened]))
+        with torch.no_grad():
+            return last_layer(self.params, self.model, self.inputs)
 
     @cached_property
     def logits(self) -> Float[Tensor, "ckpt pair m"]:
         """Over the m classes that can be right, in float64."""
         with torch.no_grad():
-            return _stacked([self.hidden.classed(one.read(one.skip + one.mlp)) for one in self.opened])
+            if isinstance(self.model, Transformer):
+                read = _stacked([self.hidden.classed(one.read(one.skip + one.mlp)) for one in self.opened])
+            else:
+                read = self.hidden.classed(self.model.logits(self.params, self.inputs)).double()
+        return self._cooled(read)
 
-    @cached_property
+    def _cooled(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature == 1 else logits / self.temperature
+
+    @property
     def neurons(self) -> Float[Tensor, "ckpt pair neuron"]:
         """The last block's neurons at the last position, after the nonlinearity."""
-        return _stacked([one.post for one in self.opened])
+        return self.layer.post
 
-    @cached_property
+    @property
     def reads(self) -> Float[Tensor, "ckpt pair neuron"]:
         """What these neurons read, before the nonlinearity."""
-        return _stacked([one.pre for one in self.opened])
+        return self.layer.pre
+
+    @cached_property
+    def spectra(self) -> list[NeuronSpectrum]:
+        """Energy of each network's neurons by frequency and kind of wave."""
+        if isinstance(self.model, Transformer):
+            return [one.spectrum for one in self.opened]
+        return [neuron_spectrum(one) for one in self.neurons]
+
+    @property
+    def reads_linearly(self) -> bool:
+        """Whether what the neurons write is added to the logits; LayerNorm behind them would not let it."""
+        return not isinstance(self.model, Transformer) or self.model.normalization == "none"
 
     @cached_property
     def least_norms(self) -> NormParts:
-        """The least norm on each network's orbit, and of its parts."""
-        return orbit_minimal_norm(self.params, self.model)
+        """The least norm on each transformer's orbit, and of its parts."""
+        return orbit_minimal_norm(self.params, transformer_of(self.model))
 
     @cached_property
     def W_E(self) -> Float[Tensor, "ckpt m d_model"]:
-        """The embedding of the numbers (of a's, if b has its own), in float64."""
-        return self.params["embed.W_E"][:, self.hidden.tokens].double()
+        """The embedding of the numbers (of a's, if b has its own), in float64.
+
+        Where a and b come as one-hot vectors, it is what each a sends to the first hidden layer: a's rows of W_in.
+        """
+        name = "embed.W_E" if "embed.W_E" in self.params else "blocks.0.mlp.W_in"
+        return self.params[name][:, self.hidden.tokens].double()
 
     @cached_property
     def W_L(self) -> Float[Tensor, "ckpt neuron m"]:
-        """The last block's neuron-to-logit map, in float64."""
-        W_out = self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double()
-        return W_out @ self.params["unembed.W_U"].double()[..., self.hidden.classes]
+        """The last block's neuron-to-logit map, in float64; of an MLP it is W_U."""
+        W_U = self.params["unembed.W_U"].double()[..., self.hidden.classes]
+        if not isinstance(self.model, Transformer):
+            return W_U
+        return self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double() @ W_U
+
+
+def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, " freq"]) -> Checkpoints:
+    """Some checkpoints of a run of a config, with the loss that it minimised."""
+    return Checkpoints(
+        params,
+        config.model,
+        config.task.task(),
+        key_freqs,
+        LOSSES[config.objective.loss],
+        config.objective.temperature,
+        config.task.tolerance if isinstance(config.task, TeacherStudent) else math.nan,
+        named_group(config.task.group) if isinstance(config.task, Composition) else None,
+    )
 
 
 def _stacked(tables: list[Tensor]) -> Tensor:
@@ -103,11 +186,11 @@ def _stacked(tables: list[Tensor]) -> Tensor:
     return torch.stack(tables) if len(tables) > 1 else tables[0].unsqueeze(0)
 
 
-def key_frequencies(rule: str, params: Params, model: Transformer, task: Task) -> Int[Tensor, " freq"]:
+def key_frequencies(rule: str, params: Params, model: AnyModel, task: Drawn) -> Int[Tensor, " freq"]:
     """The key frequencies of one network by a named rule, in increasing order.
 
     Raises:
-        ValueError: Unknown rule.
+        ValueError: Unknown rule, or a task without numbers modulo p.
     """
     check_rule(rule)
     return KEY_FREQUENCY_RULES[rule](_alone(params, model, task))
@@ -123,13 +206,13 @@ def check_rule(rule: str) -> None:
         raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
 
 
-def key_frequencies_by_rule(params: Params, model: Transformer, task: Task) -> dict[str, Int[Tensor, " freq"]]:
+def key_frequencies_by_rule(params: Params, model: AnyModel, task: Drawn) -> dict[str, Int[Tensor, " freq"]]:
     """The key frequencies of one network by every named rule; they read them off different places and may disagree."""
     at = _alone(params, model, task)
     return {name: rule(at) for name, rule in KEY_FREQUENCY_RULES.items()}
 
 
-def _alone(params: Params, model: Transformer, task: Task) -> Checkpoints:
+def _alone(params: Params, model: AnyModel, task: Drawn) -> Checkpoints:
     """One network as a stack of one, before it has key frequencies."""
     stack = {name: value[None] for name, value in params.items()}
     return Checkpoints(stack, model, task, torch.empty(0, dtype=torch.long))

@@ -1,6 +1,7 @@
 """The groups of measures that make the columns of a run's table; a group is a function of some checkpoints.
 
-Adding a measure means adding a column to a group here, or a group to `GROUPS`. The formulas live in their own files.
+Adding a measure means adding a column to a group here, or a group to `GROUPS` (and to `kinds.NEEDS`, if it makes no
+sense for some runs). The formulas live in their own files.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.interventions.losses import accuracy, cross_entropy, within
 from circuitgrok.landscape.hessian_along import spectrum_columns
-from circuitgrok.measures import attention, clock_pizza, complexity, fourier, memorization, neurons, scores
+from circuitgrok.measures import (
+    attention,
+    clock_pizza,
+    complexity,
+    fourier,
+    memorization,
+    neurons,
+    representations,
+    scores,
+)
 from circuitgrok.measures.ablations import ablation_scores, control_scores
 from circuitgrok.measures.activation_circuits import (
     Circuit,
@@ -22,19 +32,22 @@ from circuitgrok.measures.activation_circuits import (
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
 from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.controls import control_losses, random_sets
+from circuitgrok.measures.kinds import transformer_of
 from circuitgrok.measures.logit_forms import circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
 from circuitgrok.measures.sum_waves import rivals
-from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, shares_of
+from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
+from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.columns import orbit_columns
 
 Columns = dict[str, Tensor]
 N_CONTROLS = 16  # random sets of frequencies
+SIDES = ("train", "test")
 SEED = 0  # of all draws that a measure makes: of random sets, random neurons, triples
 
 
 def fourier_columns(at: Checkpoints) -> Columns:
-    """Spectra of the embedding and of the neuron-to-logit map, and how sparse they are."""
+    """Spectra of the embedding (or of a's rows of W_in) and of the neuron-to-logit map, and how sparse they are."""
     columns = {"gini[W_E]": fourier.fourier_gini(at.W_E), "gini[W_L]": fourier.fourier_gini(at.W_L.mT)}
     spectra = {"W_E": fourier.frequency_power(at.W_E), "W_L": fourier.frequency_power(at.W_L.mT)}
     for tensor, power in spectra.items():
@@ -55,8 +68,8 @@ def circuit_columns(at: Checkpoints) -> Columns:
         "restricted_loss_no_mean": restricted.without_mean,
         "excluded_loss": excluded.together,
     }
-    if at.model.normalization == "none":  # else what the neurons write is not added to the logits
-        of_neurons = neuron_circuit(at.neurons, at.W_L, at.logits, at.key_freqs)
+    if at.reads_linearly:
+        of_neurons = neuron_circuit(at.neurons, at.W_L / at.temperature, at.logits, at.key_freqs)
         by_pair["restricted_act_loss"] = restricted_losses(of_neurons, at.labels).together
         by_pair["excluded_act_loss"] = excluded_losses(of_neurons, against).together
     columns = {
@@ -78,32 +91,58 @@ def circuit_columns(at: Checkpoints) -> Columns:
 def memorization_columns(at: Checkpoints) -> Columns:
     """What the circuit and the rest each carry of the right answers, and what a unit of norm buys."""
     parts = memorization.parts_of(at.logits, at.key_freqs)
-    margins = {s: memorization.mean_margins(parts, at.labels, at.where(s)) for s in ("train", "test")}
+    margins = {s: memorization.mean_margins(parts, at.labels, at.where(s)) for s in SIDES}
     shares = {split: memorization.margin_shares(margin) for split, margin in margins.items()}
     columns = {f"circuit_share[{split}]": share.circuit for split, share in shares.items()}
     columns["memorised_share[train]"] = shares["train"].memorised
-    efficiency = memorization.efficiency(margins["train"], at.least_norms.total)._asdict()
-    columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
+    if isinstance(at.model, Transformer):  # of other networks the least norm on the orbit is not known
+        efficiency = memorization.efficiency(margins["train"], at.least_norms.total)._asdict()
+        columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
     credit = memorization.credit(memorization.answered_right(parts, at.labels), at.where("train"))
     columns |= {f"pairs_{who}[train]": share for who, share in credit._asdict().items()}
     columns["low_ipr_share[W_L]"] = memorization.low_ipr_share(neurons.inverse_participation(at.W_L.mT))
-    wrong = at.task.is_corrupted[at.hidden.pairs]
-    if bool(wrong.any()):
+    if bool(at.is_corrupted.any()):
         true = at.hidden.true_labels
-        fit = memorization.label_fit(at.logits, at.labels, true, at.where("train"), wrong)
+        fit = memorization.label_fit(at.logits, at.labels, true, at.where("train"), at.is_corrupted)
         columns |= {f"label_fit[{which}]": share for which, share in fit._asdict().items()}
     return columns
 
 
 def scale_columns(at: Checkpoints) -> Columns:
     """Size of the logits, and margins on each side of the split."""
-    scale = scores.logit_scale(at.logits)
-    margins = scores.margin(at.logits, at.labels)
+    return _sizes(at.logits, at.labels, {split: at.where(split) for split in SIDES})
+
+
+def score_columns(at: Checkpoints) -> Columns:
+    """The trained loss and accuracy on each side of the split; for classes, size of the logits and margins too."""
+    sides = {split: at.task.where(split) for split in SIDES}
+    columns = {}
+    for split, here in sides.items():
+        outputs, labels = at.outputs[:, here], at.task.labels[here]
+        numbers = labels.is_floating_point()
+        columns[f"loss[{split}]"] = at.loss.exact(outputs, labels)
+        columns[f"accuracy[{split}]"] = within(outputs, labels, at.tolerance) if numbers else accuracy(outputs, labels)
+    return columns if at.task.labels.is_floating_point() else columns | _sizes(at.outputs, at.task.labels, sides)
+
+
+def _sizes(logits: Tensor, labels: Tensor, sides: dict[str, Tensor]) -> Columns:
+    scale, margins = scores.logit_scale(logits), scores.margin(logits, labels)
     columns = {"logit_scale": scale.mean_abs, "logit_std": scale.std}
-    for split in ("train", "test"):
-        here = margins[:, at.where(split)]
+    for split, where in sides.items():
+        here = margins[:, where]
         columns |= {f"margin_mean[{split}]": here.mean(-1), f"margin_min[{split}]": here.amin(-1)}
     return columns
+
+
+def irrep_columns(at: Checkpoints) -> Columns:
+    """How much of the logits' variance is a function of the product in each irrep, and how like its trace."""
+    if at.group is None:
+        raise ValueError("irreps are of the products of a finite group; got checkpoints without one")
+    logits = at.outputs[..., : at.group.order]
+    share = representations.logit_irrep_share(logits, at.group)
+    similarity = representations.logit_trace_similarity(logits, at.group)
+    columns = {f"irrep_share[{name}]": share[:, i] for i, name in enumerate(at.group.irreps)}
+    return columns | {f"trace_similarity[{name}]": similarity[:, i] for i, name in enumerate(at.group.irreps)}
 
 
 def sparsity_columns(at: Checkpoints) -> Columns:
@@ -121,7 +160,7 @@ def sparsity_columns(at: Checkpoints) -> Columns:
 
 def neuron_columns(at: Checkpoints) -> Columns:
     """How purely neurons are tuned, to which key frequencies, and what their waves of a + b reach W_L's directions."""
-    tuned = NeuronFrequencies(*(torch.stack(field) for field in zip(*(one.tuned for one in at.opened), strict=True)))
+    tuned = NeuronFrequencies(*(torch.stack(field) for field in zip(*map(frequencies_of, at.spectra), strict=True)))
     sizes = neurons.cluster_sizes(tuned, at.hidden.m)
     phases, pure = neurons.neuron_phases(at.reads, at.W_L, tuned.freq), neurons.in_cluster(tuned)
     columns = {
@@ -135,7 +174,7 @@ def neuron_columns(at: Checkpoints) -> Columns:
         explained = complexity.direction_tuning(at.neurons, directions).frac_explained
         columns |= {"direction_fve_mean": explained.mean(-1), "direction_fve_min": explained.amin(-1)}
     keys = at.key_freqs - 1
-    shares = [shares_of(one.spectrum) for one in at.opened]
+    shares = [shares_of(spectrum) for spectrum in at.spectra]
     for kind in WaveShares._fields:
         columns[f"neuron_share[{kind}]"] = torch.stack([getattr(share, kind)[keys].sum() for share in shares])
     return columns
@@ -143,14 +182,15 @@ def neuron_columns(at: Checkpoints) -> Columns:
 
 def attention_columns(at: Checkpoints) -> Columns:
     """Where each head of the last block looks, how sharply, and to which frequency it is tuned."""
+    model = transformer_of(at.model)
     pattern = torch.stack([one.pattern for one in at.opened]).mT  # [ckpt pair head pos]
     mass, entropy = attention.attention_mass(pattern), attention.attention_entropy(pattern)
-    names = ("a", "b", "=")[: at.model.n_positions]
-    heads = range(at.model.n_heads)
+    names = ("a", "b", "=")[: model.n_positions]
+    heads = range(model.n_heads)
     columns = {f"attention[head {h}, {name}]": mass[:, h, i] for h in heads for i, name in enumerate(names)}
     columns |= {f"attention_entropy[head {h}]": entropy[:, h] for h in heads}
     tiny = torch.finfo(pattern.dtype).tiny
-    softmax = (pattern - (1 - at.model.attention_rate)).clamp(min=tiny).log()  # scores, up to what softmax forgets
+    softmax = (pattern - (1 - model.attention_rate)).clamp(min=tiny).log()  # scores, up to what softmax forgets
     tuned = attention.head_tuning(softmax[..., 0] - softmax[..., 1])
     columns |= {f"head_freq[head {h}]": tuned.freq[:, h] for h in heads}
     return columns | {f"head_fve[head {h}]": tuned.frac_explained[:, h] for h in heads}
@@ -158,16 +198,16 @@ def attention_columns(at: Checkpoints) -> Columns:
 
 def form_columns(at: Checkpoints) -> Columns:
     """Clock or pizza: symmetricity of gradients, distance irrelevance, circularity, and both forms of the logits."""
-    m = at.hidden.m
+    model, m = transformer_of(at.model), at.hidden.m
     drawn = clock_pizza.sample_triples(m, torch.Generator().manual_seed(SEED))
-    inputs = at.task.inputs[at.hidden.pairs.view(m, m)[drawn[:, 0], drawn[:, 1]]]
+    inputs = at.inputs[drawn[:, 0] * m + drawn[:, 1]]
     triples = torch.stack([inputs[:, 0], inputs[:, 1], at.hidden.classes[drawn[:, 2]]], dim=1)
-    gradients = clock_pizza.logit_gradients(at.model, at.params, triples)
+    gradients = clock_pizza.logit_gradients(model, at.params, triples)
     symmetry = clock_pizza.gradient_symmetricity(gradients)
     irrelevance = clock_pizza.distance_irrelevance(at.logits, at.labels)
     turns = None
-    if at.model.own_tokens:
-        turns = circle_turns(at.params["embed.W_E"], at.model.p, at.key_freqs)
+    if model.own_tokens:
+        turns = circle_turns(at.params["embed.W_E"], model.p, at.key_freqs)
     forms = logit_forms(at.logits, at.key_freqs, turns)
     columns = {
         "gradient_symmetricity": symmetry.mean,
@@ -183,7 +223,7 @@ def form_columns(at: Checkpoints) -> Columns:
 
 def ablation_columns(at: Checkpoints) -> Columns:
     """Loss and accuracy on both sides of the split without each part of the last block, and without random neurons."""
-    where = torch.stack([at.where(split) for split in ("train", "test")])
+    where = torch.stack([at.where(split) for split in SIDES])
     classes = at.hidden.classes
     tables = []
     for one in at.opened:
@@ -193,7 +233,7 @@ def ablation_columns(at: Checkpoints) -> Columns:
     columns = {}
     for name, found in stacked(tables).items():
         for field, values in found._asdict().items():
-            columns |= {f"{field}[{name}, {s}]": values[:, i] for i, s in enumerate(("train", "test"))}
+            columns |= {f"{field}[{name}, {s}]": values[:, i] for i, s in enumerate(SIDES)}
     return columns
 
 
@@ -213,6 +253,8 @@ GROUPS: dict[str, Callable[[Checkpoints], Columns]] = {
     "neurons": neuron_columns,
     "attention": attention_columns,
     "forms": form_columns,
+    "scores": score_columns,
+    "irreps": irrep_columns,
     "ablations": ablation_columns,
     "hessian": hessian_columns,
 }

@@ -2,14 +2,18 @@
 
 `measure_run` is what `Run.measure` calls. It takes the checkpoints a few at a time through every group
 of measures that was asked for. A group is a function of such a stack that gives named columns; adding a
-measure means adding a column to a group, or a group to `GROUPS`.
+measure means adding a column to a group, or a group to `GROUPS`. Which groups make sense for which run is in `kinds`.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from circuitgrok.measures.checkpoints import Checkpoints, check_rule, key_frequencies_by_rule
+import torch
+
+from circuitgrok.config import TrainConfig
+from circuitgrok.measures.checkpoints import check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
+from circuitgrok.measures.kinds import fitting, why_not
 from circuitgrok.polar.columns import polar_columns
 
 if TYPE_CHECKING:
@@ -27,9 +31,33 @@ def names_of_groups() -> tuple[str, ...]:
     return ("polar", *GROUPS, "updates", "llc")
 
 
-def quick_groups() -> tuple[str, ...]:
-    """The groups that are measured by default: all but those that take a second or more for each checkpoint."""
-    return tuple(name for name in names_of_groups() if name not in SLOW)
+def quick_groups(config: TrainConfig | None = None) -> tuple[str, ...]:
+    """The groups that are measured by default: all but those that take a second or more for each checkpoint.
+
+    Args:
+        config: Of the run, for the groups that make sense for it; by default the transformer on addition modulo p.
+
+    Example:
+        >>> quick_groups(TrainConfig().with_(model="dense", task="digits"))
+        ('polar', 'scores', 'updates')
+    """
+    quick = (name for name in names_of_groups() if name not in SLOW)
+    return tuple(fitting(quick, TrainConfig() if config is None else config))
+
+
+def check_groups(names: Sequence[str], config: TrainConfig) -> None:
+    """Refuses groups of measures that there are not, and those that make no sense for runs of a config.
+
+    Raises:
+        ValueError: The message says why, and lists the groups that there are.
+    """
+    known = names_of_groups()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
+    reasons = [f"{name} {reason}" for name in names if (reason := why_not(name, config)) is not None]
+    if reasons:
+        raise ValueError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
 
 
 def measure_run(
@@ -43,43 +71,43 @@ def measure_run(
 ) -> "pd.DataFrame":
     """Measures along a run: one row per checkpoint, one column per number.
 
-    Columns are `name` or `name[part]`, where a part is a split, a role, a tensor or a frequency. The key
-    frequencies are found once, at the run's last checkpoint, by the named rule, and kept along the run;
-    `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Losses here are over
-    the p numbers as classes ('=' is dropped), those of `run.history` over the classes that were trained on.
-    Subtraction, products and quotients are measured as the addition that they are (`tasks.operations`).
+    Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
+    numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
+    the run; `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Subtraction,
+    products and quotients are measured as the addition that they are (`tasks.operations`).
+
+    Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
+    `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
+    trained on. Where the loss divided the logits by a temperature, so does the table.
 
     Args:
         run: An opened run.
-        names: Groups to measure (`names_of_groups`); by default the quick ones, without the slow ones.
+        names: Groups to measure (`names_of_groups`); by default the quick ones that make sense for the run.
         steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
     Raises:
-        ValueError: An unknown group or rule.
+        ValueError: An unknown group or rule, or a group that makes no sense for this run.
         RunError: A step without a checkpoint.
     """
     import pandas as pd
 
-    known = names_of_groups()
-    chosen = list(quick_groups() if names is None else names)
-    unknown = [name for name in chosen if name not in known]
-    if unknown:
-        raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
-    model, task = run.config.model, run.task
-    at = sorted(set(run.steps if steps is None else steps))
+    config, model, task = run.config, run.config.model, run.task
+    chosen = list(quick_groups(config) if names is None else names)
+    check_groups(chosen, config)
     check_rule(rule)
-    by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task)
-    key_freqs = by_rule[rule]
+    at = sorted(set(run.steps if steps is None else steps))
+    by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task) if why_not("circuits", config) is None else {}
+    key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
         columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
-    size = max(1, _NUMBERS // (len(task.inputs) * model.d_mlp))
+    size = max(1, _NUMBERS // (len(task.inputs) * model.activations_per_input))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
-        here = Checkpoints(run.stack(at[i : i + size]), model, task, key_freqs)
+        here = checkpoints_of(config, run.stack(at[i : i + size]), key_freqs)
         for group in wanted:
             for name, value in group(here).items():
                 columns.setdefault(name, []).extend(value.tolist())
@@ -89,14 +117,14 @@ def measure_run(
     table.index.name = "step"
     if "updates" in chosen:
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
-    table.attrs = {
-        "run": run.name,
-        "config": run.config.hash,
-        "key_freqs": key_freqs.tolist(),
-        "key_freqs_rule": rule,
-        "key_freqs_step": run.steps[-1],
-        "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
-    }
+    table.attrs = {"run": run.name, "config": config.hash}
+    if by_rule:
+        table.attrs |= {
+            "key_freqs": key_freqs.tolist(),
+            "key_freqs_rule": rule,
+            "key_freqs_step": run.steps[-1],
+            "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
+        }
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 
 

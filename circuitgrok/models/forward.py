@@ -50,11 +50,11 @@ def embedded(model: Transformer, params: Params, inputs: Tensor) -> list[Rows]:
 def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], kernels: Kernels) -> Tensor:
     """Logits of the last position from the stream of each position; to differentiate by what a position holds."""
     for layer in range(model.n_layers - 1):
-        block = _Block(model, params, layer)
+        block = Block(model, params, layer)
         keys = [block.keys_values(s) for s in streams]
         seen = [keys[: i + 1] if model.causal else keys for i in range(len(streams))]
         streams = [block.after_attention(stream, of) for stream, of in zip(streams, seen, strict=True)]
-    block = _Block(model, params, model.n_layers - 1)
+    block = Block(model, params, model.n_layers - 1)
     keys, last = [block.keys_values(s) for s in streams], streams[-1]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
     if model.normalization == "none" and model.n_layers == 1 and model.equals:
@@ -75,7 +75,7 @@ def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], k
     return final @ W_U + b_U
 
 
-class _Block:
+class Block:
     """One block's tensors, with heads laid side by side: `W_Q` etc. as [d_model, head * d_head]."""
 
     def __init__(self, model: Transformer, params: Params, layer: int) -> None:
@@ -86,9 +86,11 @@ class _Block:
         return self.params[self.prefix + name]
 
     def bias(self, name: str) -> Tensor:
+        """A bias, to be added to rows."""
         return self[name].unsqueeze(-2)
 
     def norm(self, x: Tensor, which: str) -> Tensor:
+        """`x` after the LayerNorm `ln1` or `ln2`, if the network has them."""
         if self.model.normalization == "none":
             return x
         return layer_norm(x, self[which + ".w"], self[which + ".b"])
@@ -99,6 +101,7 @@ class _Block:
         return x @ weights + self[f"attn.b_{letter}"].flatten(-2).unsqueeze(-2)
 
     def keys_values(self, stream: Rows) -> tuple[Rows, Rows]:
+        """What a position shows to those that see it."""
         normed = stream.map(lambda x: self.norm(x, "ln1"))
         return normed.map(lambda x: self.heads(x, "K")), normed.map(lambda x: self.heads(x, "V"))
 
@@ -125,16 +128,22 @@ class _Block:
     def after_attention(self, stream: Rows, keys: list[tuple[Rows, Rows]]) -> Rows:
         """The stream after the whole block. A position that sees itself alone stays a table."""
         if len(keys) == 1:
-            return stream.map(lambda x: self.after_mlp(x + self._through_O(keys[0][1].rows)))
+            return stream.map(lambda x: self.after_mlp(x + self.through_O(keys[0][1].rows)))
         z = weighted_values(self.attention(stream, keys), [value for _, value in keys])
-        return Rows(self.after_mlp(stream.spread() + self._through_O(z)), None)
+        return Rows(self.after_mlp(stream.spread() + self.through_O(z)), None)
 
-    def _through_O(self, z: Tensor) -> Tensor:
+    def through_O(self, z: Tensor) -> Tensor:
+        """What attention adds to the stream: [pair head * d_head] -> [pair d_model]."""
         return z @ self.W_O + self.bias("attn.b_O")
 
-    def after_mlp(self, x: Tensor) -> Tensor:
+    def neurons(self, x: Tensor) -> Tensor:
+        """[pair d_model] -> [pair d_mlp], after the activation function."""
         pre = self.norm(x, "ln2") @ self["mlp.W_in"] + self.bias("mlp.b_in")
-        return x + ACTIVATIONS[self.model.act](pre) @ self["mlp.W_out"] + self.bias("mlp.b_out")
+        return ACTIVATIONS[self.model.act](pre)
+
+    def after_mlp(self, x: Tensor) -> Tensor:
+        """The stream after the neurons, from that before them."""
+        return x + self.neurons(x) @ self["mlp.W_out"] + self.bias("mlp.b_out")
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ there: a bias that does not train is zero. What trains is chosen by role, never 
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,9 @@ from torch import Tensor
 
 from circuitgrok.models.fused import PLAIN, Workspace, fused
 from circuitgrok.tree import ROLES, Params, Role, is_bias, role
+
+if TYPE_CHECKING:
+    from circuitgrok.models.dropout import Dropout
 
 Scheme = Literal["nanda", "hooked_transformer", "bridge"]
 BiasRole = Literal["attention", "mlp", "unembed"]
@@ -27,6 +30,8 @@ class Transformer(BaseModel):
     """Shape of a transformer for modular arithmetic; `init` draws one, `logits` runs it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schemes: ClassVar[tuple[str, ...]] = get_args(Scheme)
 
     kind: Literal["transformer"] = "transformer"
     p: int = Field(default=113, ge=3, description="modulus; there are p + 1 tokens, the last is '='")
@@ -75,6 +80,11 @@ class Transformer(BaseModel):
     def n_positions(self) -> int:
         """Length of the sequence: 3, or 2 without '='."""
         return 2 + self.equals
+
+    @property
+    def activations_per_input(self) -> int:
+        """Numbers that one forward pass keeps for each pair, about: what bounds the memory of a stack."""
+        return self.d_mlp * self.n_layers
 
     def tokens(self, inputs: Int[Tensor, "*given pair 3"]) -> Int[Tensor, "*given pair pos"]:
         """A task's (a, b, '=') as the tokens that the network reads.
@@ -169,6 +179,14 @@ class Transformer(BaseModel):
         from circuitgrok.models.forward import last_position_logits
 
         return last_position_logits(self, params, inputs, fused(workspace, self.act))
+
+    def noisy_logits(
+        self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
+    ) -> Float[Tensor, "stack pair c"]:
+        """The logits of a stack with dropout of embedded inputs, attention patterns and neurons; no checks."""
+        from circuitgrok.models.dropout import noisy_logits
+
+        return noisy_logits(self, params, inputs, dropout)
 
     def activations(self, params: Params, inputs: Int[Tensor, "pair pos"]) -> dict[str, Tensor]:
         """Every activation of one network under TransformerLens' hook names, at all positions; inputs are `tokens`."""

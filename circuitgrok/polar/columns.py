@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from circuitgrok.config import AnyModel
 from circuitgrok.measures.checkpoints import Checkpoints
+from circuitgrok.measures.kinds import transformer_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import part_norms, path_norm
 from circuitgrok.polar.parts import part_paths
@@ -17,12 +19,14 @@ QUANTILES = (0.1, 0.5, 0.9)
 _OF_HEADS = ("norm", "angle_start", "angle_end", "arc_length", "angular_speed")
 
 
-def polar_columns(stack: Params, model: Transformer, steps: Sequence[int]) -> Columns:
-    """Polar coordinates of the path: globally, by role, by tensor, by head, and quantiles over the neurons."""
+def polar_columns(stack: Params, model: AnyModel, steps: Sequence[int]) -> Columns:
+    """Polar coordinates of the path: globally, by role, by tensor; of transformers by head and quantiles of neurons."""
     columns: Columns = {}
     for part, path in polar_path(stack, torch.tensor(steps)).items():
         suffix = "" if part == "global" else f"[{part}]"
         columns |= {f"{name}{suffix}": value for name, value in path._asdict().items()}
+    if not isinstance(model, Transformer):
+        return columns
     for part, paths in part_paths(stack, model, torch.tensor(steps)).items():
         layer = "" if model.n_layers == 1 else f", {part.split('.')[1]}"
         columns |= _heads(paths, layer) if part.endswith("head") else _neurons(paths, layer)
@@ -45,11 +49,12 @@ def _neurons(paths: Polar, layer: str) -> Columns:
 
 def orbit_columns(at: Checkpoints) -> Columns:
     """The least norm with which the same function can be written, how far from it the network is, and path norms."""
-    plain, least = part_norms(at.params, at.model), at.least_norms
+    model = transformer_of(at.model)
+    plain, least = part_norms(at.params, model), at.least_norms
     columns = {"norm_min": least.total, "norm_excess": plain.total / least.total}
     for part in ("qk", "vo", "mlp"):
         columns |= _by_layer(f"norm_excess[{part}", getattr(plain, part) / getattr(least, part))
-    return columns | _by_layer("path_norm[mlp", path_norm(at.params, at.model))
+    return columns | _by_layer("path_norm[mlp", path_norm(at.params, model))
 
 
 def _by_layer(name: str, values: Tensor) -> Columns:

@@ -5,10 +5,13 @@ The step from theta to theta' is a sum of parts,
     gradient     what Adam makes of the present gradient alone: -lr (1 - b1) g / (1 - b1^t) / (sqrt(v^) + eps)
     momentum     the rest of Adam's step, from gradients of the past
     decay        -lr weight_decay theta
+    noise        what is added to the weights at random, if anything is
     constraint   what holding a norm or a direction adds afterwards
 
-and each part is split along u = theta / r and across it. A part's radial component says how it moves the
-norm by itself; a purely tangential step still ends at a larger norm, r'^2 = (r + radial)^2 + tangential^2.
+(for other rules `interventions.optimizers` says the gradient's part; Lion's and Muon's steps are no sum over
+gradients and stand whole under gradient), and each part is split along u = theta / r and across it. A part's
+radial component says how it moves the norm by itself; a purely tangential step still ends at a larger norm,
+r'^2 = (r + radial)^2 + tangential^2.
 Everything is a difference of the weights themselves, in float64, and so of the update that was applied.
 """
 
@@ -20,44 +23,7 @@ from torch import Tensor
 
 from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
 
-PARTS = ("gradient", "momentum", "decay", "constraint")
 Columns = dict[str, Float[Tensor, " run"]]
-
-
-def adam_gradient_part(
-    gradient: Float[Tensor, "run number"],
-    second_moment: Float[Tensor, "run number"],
-    *,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    t: int,
-) -> Float[Tensor, "run number"]:
-    """The part of Adam's step that the present gradient makes, in the units of the weights, float64.
-
-    Args:
-        gradient: At the weights before the step.
-        second_moment: Adam's, after it has seen this gradient.
-        lr: Learning rate of this step.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-        eps: Adam's epsilon.
-        t: Number of this step; the first is 1.
-
-    Returns:
-        Adam's step if all earlier gradients had been zero in the first moment. At the first step it is all of it.
-
-    Example:
-        >>> gradient = torch.tensor([[2.0, -0.5]])
-        >>> settings = {"lr": 0.1, "beta1": 0.9, "beta2": 0.98, "eps": 0.0, "t": 1}
-        >>> adam_gradient_part(gradient, 0.02 * gradient.square(), **settings).round(decimals=6)  # -lr * sign
-        tensor([[-0.1000,  0.1000]], dtype=torch.float64)
-
-    Source: D. Kingma, J. Ba, "Adam" (arXiv:1412.6980), algorithm 1, by linearity in the first moment.
-    """
-    scale = (second_moment.double() / (1 - beta2**t)).sqrt() + eps
-    return -lr * (1 - beta1) / (1 - beta1**t) * gradient.double() / scale
 
 
 def update_columns(at: Params, gradient: Params, parts: Mapping[str, Params]) -> Columns:

@@ -8,9 +8,11 @@ with the tangential part of each gradient, and accepts where it comes to with pr
 error the change of H = U(w) + |v|^2 / (2 step_size). Velocity is length per leapfrog: in the usual terms the
 leapfrog's step is h = sqrt(step_size), and the first move is that of SGLD with the same step size. The error
 is of order h^2 = step_size along a trajectory of given length h n_leapfrog. A leapfrog can be retraced
-and keeps volume, on each of the geometries, so that nothing else enters the test.
+and keeps volume, on each of the geometries, so that nothing else enters the test. It may be followed at a step size
+that is drawn anew for each trajectory, since that draw does not look at where the chain is.
 
-Source: Duane et al. 1987; Neal 2011 (arXiv:1206.1901); along geodesics Byrne and Girolami 2013 (arXiv:1301.6064).
+Source: Duane et al. 1987; Neal 2011 (arXiv:1206.1901), section 3.2 on drawn step sizes; along geodesics Byrne and
+Girolami 2013 (arXiv:1301.6064).
 """
 
 import math
@@ -24,21 +26,27 @@ from circuitgrok.samplers.sgld import check_step_size
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
-def hmc(target: Target, *, step_size: float, n_leapfrog: int, geometry: Geometry = FLAT) -> Sampler:
+def hmc(
+    target: Target, *, step_size: float, n_leapfrog: int, jitter: float = 0.0, geometry: Geometry = FLAT
+) -> Sampler:
     """The sampler that follows `n_leapfrog` leapfrogs of length sqrt(step_size) a step, one gradient each, and tests.
 
     Exact at any step size, however few proposals it accepts. On a quadratic with curvature a the leapfrog is stable for
     step_size a < 4; and a trajectory must not be half a period or a whole one, h n_leapfrog sqrt(a) = pi, 2 pi, or
-    the chain never mixes there.
+    the chain never mixes there: with `jitter` no trajectory is always that. What a chain keeps as `kinetic` is its
+    |v|^2 / (2 step_size) where the trajectory ended, or began, if it was rejected: with the position it has the law
+    exp(-H).
 
     Args:
         target: What to sample, by its full loss.
         step_size: Square of the leapfrog's length; positive.
         n_leapfrog: Leapfrogs a step; 1 or more.
+        jitter: Each chain's trajectory takes leapfrogs that are shorter by a share drawn from 0 to this; below 1.
         geometry: Where chains may move.
 
     Raises:
-        ValueError: `step_size` is not positive and finite, `n_leapfrog` is below 1, or the target has minibatches.
+        ValueError: `step_size` is not positive and finite, `n_leapfrog` is below 1, `jitter` is out of range, or the
+            target has minibatches.
 
     Example:
         >>> from circuitgrok.samplers.target import Loss
@@ -52,6 +60,8 @@ def hmc(target: Target, *, step_size: float, n_leapfrog: int, geometry: Geometry
     check_step_size(step_size)
     if n_leapfrog < 1:
         raise ValueError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
+    if not 0 <= jitter < 1:
+        raise ValueError(f"jitter must be 0 or more and below 1; got {jitter}")
     if target.batch_loss is not None:
         raise ValueError(
             "a test needs the full loss, and this target has minibatches: leave out batch_loss, or use sgld"
@@ -62,25 +72,29 @@ def hmc(target: Target, *, step_size: float, n_leapfrog: int, geometry: Geometry
         energy = target.energy(position, loss)
         return {"position": position, "force": target.force(position, loss), "loss": loss.value, "energy": energy}
 
-    def kinetic(velocity: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
-        return squared_norm(velocity) / (2 * step_size)
-
-    def kicked(velocity: Float[Tensor, "chain dim"], place: State) -> Float[Tensor, "chain dim"]:
-        return velocity - geometry.tangent(place["position"], step_size / 2 * place["force"])
-
     def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:
-        return at(position)
+        state = at(position)
+        return state | {"kinetic": torch.zeros_like(state["energy"])}
 
     def step(state: State, generators: Generators) -> tuple[State, Info]:
-        noise = math.sqrt(step_size) * standard_normal(state["position"], generators)
+        share = 1 - jitter * _uniform(state["energy"], generators)[:, None].to(state["position"]) if jitter else 1.0
+        length, variance = math.sqrt(step_size) * share, step_size * share**2
+
+        def kinetic(velocity: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
+            return (squared_norm(velocity)[:, None] / (2 * variance)).squeeze(1)
+
+        def kicked(velocity: Float[Tensor, "chain dim"], place: State) -> Float[Tensor, "chain dim"]:
+            return velocity - geometry.tangent(place["position"], variance / 2 * place["force"])
+
+        noise = length * standard_normal(state["position"], generators)
         velocity = geometry.tangent(state["position"], noise)
-        before = state["energy"] + kinetic(velocity)
-        proposal = state
+        state = proposal = state | {"kinetic": kinetic(velocity)}
         for _ in range(n_leapfrog):
             position, velocity = geometry.move(proposal["position"], kicked(velocity, proposal))
             proposal = at(position)
             velocity = kicked(velocity, proposal)
-        error = proposal["energy"] + kinetic(velocity) - before
+        proposal = proposal | {"kinetic": kinetic(velocity)}
+        error = proposal["energy"] + proposal["kinetic"] - (state["energy"] + state["kinetic"])
         error = error.where(error.isfinite(), torch.inf)  # a force that is not finite has spoiled the velocity
         acceptance = error.clamp(min=0).neg().exp()
         state = _chosen(_uniform(acceptance, generators) < acceptance, proposal, state)

@@ -2,9 +2,11 @@
 
 All irreps here are real and orthogonal, rho(a b) = rho(a) rho(b). The permutations of n letters are in lexicographic
 order, multiplied as maps: (a b)(x) = a(b(x)). Their irreps, one for each partition of n, are in Young's orthogonal
-form; those of a cyclic group are rotations, which split in two over the complex numbers.
+form; those of a cyclic group are rotations, which split in two over the complex numbers; those of a dihedral
+group are rotations and reflections of the plane, which do not.
 
-Source: James and Kerber 1981, The Representation Theory of the Symmetric Group, chapter 3, for Young's form.
+Source: James and Kerber 1981, The Representation Theory of the Symmetric Group, chapter 3, for Young's form; Serre
+1977, Linear Representations of Finite Groups, section 5.3, for the dihedral groups.
 """
 
 import itertools
@@ -104,6 +106,42 @@ def cyclic_group(p: int) -> Group:
         turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(p, 2, 2)
         irreps[str(k)] = turn[:, :1, :1] if 2 * k % p == 0 else turn
     return Group(residue[:, None], (residue[:, None] + residue) % p, irreps)
+
+
+@lru_cache(maxsize=8)
+def dihedral_group(n: int) -> Group:
+    """The 2 n symmetries of a polygon of n corners: rotations x -> k + x, then reflections x -> k - x, modulo n.
+
+    Element k is the rotation by k, n + k the reflection that follows it; each is given as the images of the corners.
+
+    Args:
+        n: From 3: with fewer corners different symmetries move them alike.
+
+    Returns:
+        Irreps with their names in chemistry: A1 and A2 are 1 and -1 on reflections, and for even n B1 and B2 the same
+        times (-1)^k; E1, E2, ... turn the plane by w_h k, w_h = 2 pi h / n, for h below n / 2.
+
+    Raises:
+        ValueError: n is below 3.
+
+    Example:
+        >>> {name: rho.shape[1] for name, rho in dihedral_group(6).irreps.items()}  # 4 + 2 * 2^2 = 12
+        {'A1': 1, 'A2': 1, 'B1': 1, 'B2': 1, 'E1': 2, 'E2': 2}
+    """
+    if n < 3:
+        raise ValueError(f"n must be 3 or more, the corners of a polygon; got {n}")
+    turn, sign = torch.arange(n).repeat(2), torch.tensor([1, -1]).repeat_interleave(n)
+    turns = (turn[:, None] + sign[:, None] * turn) % n
+    table = turns + n * (sign[:, None] != sign)
+    flip, alternating = sign.double().view(-1, 1, 1), (1 - 2 * (turn % 2)).double().view(-1, 1, 1)
+    irreps = {"A1": torch.ones_like(flip), "A2": flip}
+    if n % 2 == 0:
+        irreps |= {"B1": alternating, "B2": alternating * flip}
+    for h in range(1, (n + 1) // 2):
+        angle = 2 * math.pi / n * (h * turn % n).double()
+        rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).view(2 * n, 2, 2)
+        irreps[f"E{h}"] = torch.cat([rotation[:, :, :1], rotation[:, :, 1:] * flip], dim=2)
+    return Group((turn[:, None] + sign[:, None] * torch.arange(n)) % n, table, irreps)
 
 
 def partitions(n: int, largest: int | None = None) -> list[tuple[int, ...]]:

@@ -4,20 +4,20 @@ All pairs of an operation's domain are always there, row by row, because Fourier
 grid whatever split a loss is taken on. The domain of addition and subtraction is all p^2 pairs, in the
 order a * p + b. Multiplication and division are those of the group of nonzero residues: p is prime, a and b
 run over 1..p - 1, so that there are (p - 1)^2 pairs, in the order (a - 1) * (p - 1) + (b - 1), and class 0
-is never right. `tasks.operations` shows how each is addition in disguise.
+is never right. `tasks.operations` shows how each is addition in disguise. The quadratic form a^2 + a b + b^2
+and a b^2 are defined on all p^2 pairs for any p, and are no addition in any disguise.
 
-Everything is drawn once from a stored seed and never again: the split by a named rule, random labels, and
-which training labels are replaced by a wrong one. In addition and multiplication a test pair (a, b) whose
-mirror (b, a) is in the training set is easier than one whose mirror is not, because both have one label;
-`mirror_seen` keeps the two apart.
+Everything is drawn once from a stored seed and never again: the split by a named rule (`tasks.splits`), random
+labels, and which training labels are replaced by a wrong one. In operations that commute (add, multiply,
+quadratic) a test pair (a, b) whose mirror (b, a) is in the training set is easier than one whose mirror is not,
+because both have one label; `mirror_seen` keeps the two apart, and the split `mirror_free` leaves none seen.
 
 Source: Power et al. 2022 (arXiv:2201.02177), who divide with a = 0 too, p (p - 1) pairs, where the group
-has none; Zhang et al. 2017 (arXiv:1611.03530) for corrupted and random labels.
+has none; Nanda et al. 2023 (arXiv:2301.05217), authors' code, for the quadratic form; Zhang et al. 2017
+(arXiv:1611.03530) for corrupted and random labels.
 """
 
-import hashlib
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -28,8 +28,10 @@ from jaxtyping import Bool, Int
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
-SplitRule = Literal["nanda", "randperm"]
-Operation = Literal["add", "subtract", "multiply", "divide", "random"]
+from circuitgrok.tasks.examples import digest
+from circuitgrok.tasks.splits import SPLITS, SplitRule, train_size
+
+Operation = Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
 
 
 @dataclass(frozen=True)
@@ -109,43 +111,20 @@ ANSWERS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {
     "subtract": lambda a, b, p: (a - b) % p,
     "multiply": lambda a, b, p: a * b % p,
     "divide": _divide,
+    "quadratic": lambda a, b, p: (a * a + a * b + b * b) % p,
+    "times_square": lambda a, b, p: a * (b * b % p) % p,
 }
 
 
-def nanda_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
-    """Training mask of the progress-measures code: Python's shuffle of all pairs, the first int(f n).
-
-    Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code: `random.seed(seed)`, shuffle the
-    row-major list of pairs.
-    """
-    order = list(range(n_pairs))
-    random.Random(seed).shuffle(order)
-    return _mask(torch.tensor(order), frac_train)
-
-
-def randperm_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
-    """Training mask of the TransformerLens grokking demo: torch's randperm, the first int(f n)."""
-    return _mask(torch.randperm(n_pairs, generator=torch.Generator().manual_seed(seed)), frac_train)
-
-
-def _mask(order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair"]:
-    is_train = torch.zeros(len(order), dtype=torch.bool)
-    is_train[order[: int(frac_train * len(order))]] = True
-    return is_train
-
-
-SPLITS: dict[SplitRule, Callable[[int, float, int], Tensor]] = {
-    "nanda": nanda_split,
-    "randperm": randperm_split,
-}
-
-
+COMMUTING: tuple[Operation, ...] = ("add", "multiply", "quadratic")
 FORMULAS: dict[Operation, str] = {
     "add": "a + b",
     "subtract": "a - b",
     "multiply": "a * b",
     "divide": "a / b",
     "random": "random labels",
+    "quadratic": "a^2 + a b + b^2",
+    "times_square": "a b^2",
 }
 
 
@@ -153,11 +132,17 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
     """The task (a + b) mod p in a config, or another operation on its tokens: `task()` draws it."""
 
     kind: Literal["modular_addition"] = "modular_addition"
-    p: int = Field(default=113, ge=3, description="modulus, from 3; prime if the operation multiplies or divides")
+    p: int = Field(default=113, ge=3, description="modulus, from 3; prime for multiply and divide")
     frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")
     data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
-    split: SplitRule = Field(default="nanda", description="rule that draws the split")
-    operation: Operation = Field(default="add", description="what is done to a and b; random: labels without rule")
+    split: SplitRule = Field(
+        default="nanda", description="rule that draws the split; mirror_free: (a, b) and (b, a) on one side"
+    )
+    operation: Operation = Field(
+        default="add",
+        description="what is done to a and b; random: labels without rule; quadratic: a^2 + a b + b^2; "
+        "times_square: a b^2",
+    )
     corrupted: float = Field(default=0.0, ge=0, le=1, description="share of the training pairs with a wrong label")
     label_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of random and of corrupted labels")
 
@@ -169,7 +154,17 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
     @property
     def n_train(self) -> int:
         """Number of training pairs."""
-        return int(self.frac_train * self.n_pairs)
+        return train_size(self.split, self.n_pairs, self.frac_train)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes: p, even where some are never right."""
+        return self.p
+
+    @property
+    def n_features(self) -> None:
+        """None: inputs are tokens."""
+        return None
 
     @property
     def n_corrupted(self) -> int:
@@ -181,6 +176,15 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
         if self.operation in ("multiply", "divide") and any(self.p % d == 0 for d in range(2, math.isqrt(self.p) + 1)):
             raise ValueError(
                 f"p must be prime to {self.operation}: else some numbers from 1 to p - 1 have no inverse; got {self.p}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mirrors_share_a_label(self) -> "ModularAddition":
+        if self.split == "mirror_free" and self.operation not in (*COMMUTING, "random"):
+            raise ValueError(
+                f"split mirror_free is for operations that commute, {', '.join(COMMUTING)} (and random, to compare): "
+                f"elsewhere (b, a) does not give the answer of (a, b) away; got {self.operation}: use nanda or randperm"
             )
         return self
 
@@ -225,7 +229,7 @@ def modular_addition(p: int = 113, frac_train: float = 0.3, seed: int = 0, split
         p: Modulus, at least 3.
         frac_train: Share of the pairs to train on, inside (0, 1).
         seed: Seed of the split.
-        split: `nanda` or `randperm`, the rule that draws it.
+        split: `nanda`, `randperm` or `mirror_free`, the rule that draws it.
 
     Raises:
         ValueError: A value out of range.
@@ -244,14 +248,14 @@ def _drawn(config: ModularAddition) -> Task:
     numbers = torch.tensor(operands(operation, p))
     a, b = (x.flatten() for x in torch.meshgrid(numbers, numbers, indexing="ij"))
     is_train = SPLITS[config.split](config.n_pairs, config.frac_train, config.data_seed)
-    digest = hashlib.sha256(bytes(is_train.tolist())).hexdigest()[:16]
     generator = torch.Generator().manual_seed(config.label_seed)
     if operation == "random":
         labels = torch.randint(p, a.shape, generator=generator)
     else:
         true = ANSWERS[operation](a, b, p)
         labels = _corrupted(true, is_train, config.n_corrupted, operands(operation, p), generator)
-    return Task(p, torch.stack([a, b, torch.full_like(a, p)], dim=1), labels, is_train, digest, operation)
+    inputs = torch.stack([a, b, torch.full_like(a, p)], dim=1)
+    return Task(p, inputs, labels, is_train, digest(is_train), operation)
 
 
 def _corrupted(

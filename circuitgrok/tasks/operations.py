@@ -1,4 +1,4 @@
-"""How every operation modulo p is addition in disguise: the same table, its rows, columns and classes renamed.
+"""How all four of + - * / modulo p are addition in disguise: the same table, its rows, columns and classes renamed.
 
 The nonzero residues of a prime p are the powers g^0, ..., g^(p - 2) of a primitive root g. So
 
@@ -15,6 +15,10 @@ on them unchanged:
 Frequencies are then those of the discrete logarithm. Another primitive root permutes them, and changes
 nothing else. The second operand of subtraction and division runs backwards, which turns the sign of a
 phase and leaves every energy alone.
+
+Random labels, a^2 + a b + b^2 and a b^2 are no group's table under any names, because classes repeat in a row: b and
+-a - b have one quadratic form, b and -b one square. Their pairs stay in the order a * p + b, with frequencies those
+of the numbers themselves, so that the same questions can be asked of a network without such a circuit.
 
 Source: Nanda et al. 2023 (arXiv:2301.05217) for addition; Chughtai et al. 2023 (arXiv:2302.03025) for groups.
 """
@@ -37,7 +41,7 @@ class Relabelled:
         pairs: Which of the task's pairs stands at i * m + j.
         classes: Which of the task's classes is k, the result of i + j = k mod m.
         tokens: Which of the task's numbers is i, as the first operand.
-        labels: The task's labels as k, at i * m + j: (i + j) mod m, unless they are corrupted or random.
+        labels: The task's labels as k, at i * m + j: (i + j) mod m, unless they are corrupted or no addition.
         true_labels: The same without corruption.
     """
 
@@ -61,8 +65,8 @@ class Relabelled:
 def as_addition(task: Task) -> Relabelled:
     """A task's table of pairs as the table of addition modulo m, m = p or p - 1.
 
-    Random labels have no hidden group; their pairs stay in the order of addition modulo p, so that the same
-    questions can be asked of a network that can only memorise.
+    Random labels, a^2 + a b + b^2 and a b^2 have no hidden group; their pairs stay in the order of addition modulo
+    p, so that the same questions can be asked of a network that has no such circuit to find.
 
     Returns:
         What to index the task's pairs, classes and numbers with. For addition itself, all in order.

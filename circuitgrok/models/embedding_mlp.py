@@ -1,0 +1,142 @@
+"""An MLP that reads a pair of numbers through an embedding: E_a and E_b, side by side or summed.
+
+The smallest network that groks modular addition with an embedding to look at. With the embeddings side by
+side, W_in has one half for a and one for b; summed, both see the same W_in. In either case the product of the
+embedding with its part of W_in is a table of p rows (`mlp.pair_sums`).
+
+Source: the network of the delay law, Truong 2026 (arXiv:2606.13753): p 59, E 59 x 128, GELU, 256 neurons.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from circuitgrok.models.fused import Rows, Workspace
+from circuitgrok.models.mlp import (
+    ACTIVATIONS,
+    affine,
+    check_pairs,
+    check_scheme,
+    dropped,
+    gaussian,
+    layer_shapes,
+    pair_sums,
+    readout,
+    scaled,
+)
+from circuitgrok.tree import Params, Role, is_bias, role
+
+if TYPE_CHECKING:
+    from circuitgrok.models.dropout import Dropout
+
+
+class EmbeddingMLP(BaseModel):
+    """Shape of an MLP on the embeddings of a and b; `init` draws one, `logits` runs it.
+
+    Without biases and with ReLU it is homogeneous of degree depth + 2.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    schemes: ClassVar[tuple[str, ...]] = ("fan_in",)
+
+    kind: Literal["embedding_mlp"] = "embedding_mlp"
+    p: int = Field(default=59, ge=3, description="modulus: numbers read and classes told apart")
+    d_embed: int = Field(default=128, ge=1, description="width of an embedding")
+    d_hidden: int = Field(default=256, ge=1, description="neurons per hidden layer")
+    depth: int = Field(default=1, ge=1, description="hidden layers")
+    act: Literal["relu", "gelu"] = Field(default="gelu", description="activation function of the neurons")
+    combine: Literal["concat", "sum"] = Field(default="concat", description="embeddings side by side, or their sum")
+    own_tokens: bool = Field(default=False, description="b has an embedding of its own, behind that of a")
+    train_biases: tuple[Literal["mlp", "unembed"], ...] = Field(
+        default=(), description="roles whose biases train (else zero)"
+    )
+
+    @property
+    def n_classes(self) -> int:
+        """Number of output classes: p."""
+        return self.p
+
+    @property
+    def activations_per_input(self) -> int:
+        """Number of hidden activations of one input."""
+        return self.depth * self.d_hidden
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor, by name."""
+        n_in = self.d_embed * (1 + (self.combine == "concat"))
+        embedding = {"embed.W_E": (self.p * (1 + self.own_tokens), self.d_embed)}
+        return embedding | layer_shapes(n_in, self.d_hidden, self.depth, self.p)
+
+    def is_trainable(self, name: str) -> bool:
+        """Whether the tensor trains: every weight, and the biases of the named roles."""
+        return not is_bias(name) or role(name) in self.train_biases
+
+    def init(
+        self,
+        generator: torch.Generator,
+        scheme: str = "fan_in",
+        alpha: float = 1.0,
+        alpha_by_role: Mapping[Role, float] | None = None,
+    ) -> Params:
+        """Random weights times alpha and the factor of each role; biases are zero.
+
+        `fan_in`: standard deviation 1 / sqrt(rows), and 1 / sqrt(d_embed) for the embedding, so that every
+        embedding has length 1 in expectation (norm 19.34 at the default shape).
+
+        Example:
+            >>> params = EmbeddingMLP().init(torch.Generator().manual_seed(0))
+            >>> round(sum(value.square().sum().item() for value in params.values()) ** 0.5)
+            19
+        """
+        check_scheme(self.schemes, scheme)
+        shapes = self.shapes()
+        fan_in = {name: shape[-1] if role(name) == "embed" else shape[0] for name, shape in shapes.items()}
+        drawn = gaussian(shapes, generator, lambda name: 1 / math.sqrt(fan_in[name]))
+        return scaled(drawn, alpha, alpha_by_role)
+
+    def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
+        """Logits, one row per input; differentiable any number of times.
+
+        Args:
+            params: One network, or a stack of them (one more axis in front of every tensor).
+            inputs: Tokens (a, b, '='), of which a and b are read; shared by the stack or `[stack, pair, 3]`.
+
+        Raises:
+            ValueError: An input is not three integers with a and b in 0..p-1.
+        """
+        check_pairs(inputs, self.p)
+        return self._forward(params, inputs)
+
+    def training_logits(
+        self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
+    ) -> Float[Tensor, "stack pair c"]:
+        """The logits of a stack, without checks; `workspace` is not needed."""
+        return self._forward(params, inputs)
+
+    def noisy_logits(
+        self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
+    ) -> Float[Tensor, "stack pair c"]:
+        """The logits of a stack with dropout on each embedded number and on every hidden layer."""
+        rows = zip(self._embeddings(params), inputs[..., :2].unbind(-1), strict=True)
+        embedded = torch.stack([Rows(table, token).spread() for table, token in rows], dim=-2)
+        embedded = dropout(dropout.embed, embedded)
+        x = embedded.flatten(-2) if self.combine == "concat" else embedded.sum(-2)
+        pre = affine(x, params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"])
+        return readout(params, self.depth, pre, dropped(ACTIVATIONS[self.act], dropout))
+
+    def _embeddings(self, params: Params) -> tuple[Tensor, Tensor]:
+        """Those of a and of b; the same rows, unless b has its own."""
+        W_E = params["embed.W_E"]
+        return W_E[..., : self.p, :], W_E[..., -self.p :, :]
+
+    def _forward(self, params: Params, inputs: Tensor) -> Tensor:
+        of_a, of_b = self._embeddings(params)
+        W_in = params["blocks.0.mlp.W_in"]  # the part of a and that of b are the same rows where the two are summed
+        first = affine(of_a, W_in[..., : self.d_embed, :], params["blocks.0.mlp.b_in"])
+        second = of_b @ W_in[..., -self.d_embed :, :]
+        return readout(params, self.depth, pair_sums(first, second, inputs), ACTIVATIONS[self.act])

@@ -1,0 +1,91 @@
+"""Which pairs are trained on: named, seeded rules, each a mask over all pairs of a square table, row by row.
+
+A rule puts the pairs in an order that depends on the seed alone and takes the first of them. So at one seed a smaller
+share is part of every larger one, and a network can go on with less than it was trained on and see nothing new:
+that is how one asks whether it unlearns what it had grokked.
+
+Where a b = b a, a test pair (a, b) whose mirror (b, a) is in the training set is no test: the answer has been seen.
+`mirror_free` leaves no such pair. Both orders are on one side, a + b = b + a counted once, and pairs a = b are drawn
+among themselves, so that the number of training pairs does not depend on the seed.
+
+Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code, for `nanda`; Varma et al. 2023 (arXiv:2309.02390) for
+training on after grokking with a smaller set.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+SplitRule = Literal["nanda", "randperm", "mirror_free"]
+
+
+def nanda_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """Training mask of the progress-measures code: Python's shuffle of all pairs, the first int(f n).
+
+    Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code: `random.seed(seed)`, shuffle the
+    row-major list of pairs.
+    """
+    order = list(range(n_pairs))
+    random.Random(seed).shuffle(order)
+    return _mask(torch.tensor(order), frac_train)
+
+
+def randperm_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """Training mask of the TransformerLens grokking demo: torch's randperm, the first int(f n)."""
+    return _mask(torch.randperm(n_pairs, generator=torch.Generator().manual_seed(seed)), frac_train)
+
+
+def mirror_free_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """Training mask that holds (a, b) if and only if it holds (b, a).
+
+    Args:
+        n_pairs: m^2, all pairs of m numbers.
+        frac_train: f, of the m pairs a = b, and of the m (m - 1) / 2 pairs of two numbers and their mirrors.
+        seed: Of torch's randperm of the former, then of the latter.
+
+    Returns:
+        True at int(f m) pairs a = b and 2 int(f m (m - 1) / 2) others, whatever the seed.
+
+    Example:
+        >>> is_train = mirror_free_split(25, 0.4, seed=0).view(5, 5)
+        >>> torch.equal(is_train, is_train.T), int(is_train.diagonal().sum()), int(is_train.sum())
+        (True, 2, 10)
+    """
+    side, generator = math.isqrt(n_pairs), torch.Generator().manual_seed(seed)
+    a, b = torch.triu_indices(side, side, offset=1)
+    is_train = torch.zeros(n_pairs, dtype=torch.bool)
+    for rows in (torch.arange(side)[None] * (side + 1), torch.stack([a * side + b, b * side + a])):
+        order = torch.randperm(rows.shape[1], generator=generator)
+        is_train[rows[:, order[: int(frac_train * len(order))]]] = True
+    return is_train
+
+
+def _mask(order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair"]:
+    is_train = torch.zeros(len(order), dtype=torch.bool)
+    is_train[order[: int(frac_train * len(order))]] = True
+    return is_train
+
+
+SPLITS: dict[SplitRule, Callable[[int, float, int], Tensor]] = {
+    "nanda": nanda_split,
+    "randperm": randperm_split,
+    "mirror_free": mirror_free_split,
+}
+
+
+def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
+    """Number of training pairs that a rule draws, the same for all seeds.
+
+    Example:
+        >>> train_size("nanda", 113**2, 0.3), train_size("mirror_free", 113**2, 0.3)
+        (3830, 3829)
+    """
+    if rule != "mirror_free":
+        return int(frac_train * n_pairs)
+    side = math.isqrt(n_pairs)
+    return int(frac_train * side) + 2 * int(frac_train * (side * (side - 1) // 2))
