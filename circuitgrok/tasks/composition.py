@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from circuitgrok.tasks.examples import Examples, digest
 from circuitgrok.tasks.finite_groups import Group, cyclic_group, dihedral_group, symmetric_group
-from circuitgrok.tasks.splits import SPLITS, SplitRule, train_size
+from circuitgrok.tasks.splits import SPLITS, SplitRule, check_sides, train_size
 
 FAMILIES = {"S": symmetric_group, "C": cyclic_group, "D": dihedral_group}
 LARGEST = 1000  # elements; the table has their square
@@ -83,11 +83,7 @@ class Composition(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _both_sides_have_a_pair(self) -> "Composition":
-        if not 0 < self.n_train < self.n_pairs:
-            raise ValueError(
-                f"frac_train must leave at least one pair on each side of the split: "
-                f"{self.frac_train} of {self.n_pairs} pairs is {self.n_train}"
-            )
+        check_sides(self.n_train, self.n_pairs, self.frac_train)
         return self
 
     @property

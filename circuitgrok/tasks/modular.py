@@ -29,7 +29,7 @@ from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 from circuitgrok.tasks.examples import digest
-from circuitgrok.tasks.splits import SPLITS, SplitRule, train_size
+from circuitgrok.tasks.splits import SPLITS, SplitRule, check_sides, train_size
 
 Operation = Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
 
@@ -190,11 +190,7 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _both_sides_have_a_pair(self) -> "ModularAddition":
-        if not 0 < self.n_train < self.n_pairs:
-            raise ValueError(
-                f"frac_train must leave at least one pair on each side of the split: "
-                f"{self.frac_train} of {self.n_pairs} pairs is {self.n_train}"
-            )
+        check_sides(self.n_train, self.n_pairs, self.frac_train)
         return self
 
     @model_validator(mode="after")

@@ -89,3 +89,16 @@ def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
         return int(frac_train * n_pairs)
     side = math.isqrt(n_pairs)
     return int(frac_train * side) + 2 * int(frac_train * (side * (side - 1) // 2))
+
+
+def check_sides(n_train: int, n_pairs: int, frac_train: float) -> None:
+    """Refuses a share that leaves one side of the split without a pair.
+
+    Raises:
+        ValueError: None of the pairs is trained on, or all are.
+    """
+    if not 0 < n_train < n_pairs:
+        raise ValueError(
+            f"frac_train must leave at least one pair on each side of the split: "
+            f"{frac_train} of {n_pairs} pairs is {n_train}"
+        )

@@ -1,0 +1,211 @@
+"""Commands that bring runs about or list them: train, sweep, presets, import, runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+from circuitgrok.flags import (
+    REQUIRED,
+    TRAIN_FLAGS,
+    config_fields,
+    field_flags,
+    of_kinds,
+    parse,
+    plain,
+    positional,
+    preset_and_rest,
+    preset_option,
+)
+
+UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
+
+
+def train(argv: list[str]) -> int:
+    """Train one run; the same command again resumes it."""
+    from circuitgrok.config import KINDS, TrainConfig
+
+    preset, rest = preset_and_rest(argv, "circuitgrok train")
+    named = TrainConfig.preset(preset)
+    base = of_kinds(named, rest)
+    options = parse(
+        f"circuitgrok train {preset}",
+        f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
+        {**field_flags(base, many=False), **TRAIN_FLAGS},
+        rest,
+    )
+    changed = {name: value for name, value in config_fields(base, options).items() if value != base.leaves()[name]}
+    config = base.with_(**changed)
+    kinds = [getattr(base, s).kind for s in KINDS if getattr(base, s).kind != getattr(named, s).kind]
+    varied = "".join([*(f"-{kind}" for kind in kinds), *(f"-{name}{plain(value)}" for name, value in changed.items())])
+    out = Path(options.out or f"checkpoints/{preset}{varied}")
+    return _train_all({out.name: config}, out.parent, options, summaries=True)
+
+
+def sweep(argv: list[str]) -> int:
+    """Train every combination of the values given."""
+    from circuitgrok.config import TrainConfig
+    from circuitgrok.sweep import grid
+
+    base = of_kinds(TrainConfig.preset(preset_option(argv)), argv)
+    options = parse(
+        "circuitgrok sweep",
+        "Train every combination of the values given. Runs that are alike in shape train as one stack.",
+        {
+            "preset": (str, "quickstart", "preset to start from"),
+            **field_flags(base, many=True),
+            **TRAIN_FLAGS,
+        },
+        argv,
+    )
+    configs = grid(base, {name: list(values) for name, values in config_fields(base, options).items() if values})
+    return _train_all(configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False)
+
+
+def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
+    from circuitgrok.progress import LiveProgress
+    from circuitgrok.training import Silent, train
+
+    runs = train(
+        list(configs.values()),
+        out,
+        names=list(configs),
+        progress=Silent() if options.quiet else LiveProgress(),
+        threads=options.threads,
+        allow_inexact=options.allow_inexact,
+    )
+    if summaries:
+        for one in runs:
+            _summarise(one, options.quiet)
+    else:
+        _print_runs(runs)
+    return 1 if any(one.state == "diverged" for one in runs) else 0
+
+
+def _summarise(run: Any, quiet: bool) -> None:
+    """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
+    from circuitgrok.figures import run_figure, save
+    from circuitgrok.files import write_atomically
+    from circuitgrok.measures.kinds import fitting
+    from circuitgrok.measures.table import measure_run
+    from circuitgrok.progress import ticks
+    from circuitgrok.summary import SUMMARISED, summary_lines
+
+    saved = run.path / "summary.txt"
+    if saved.exists():
+        print(saved.read_text(encoding="utf-8"), end="")
+        print(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
+        return
+    if not run.steps:
+        print(f"{run.path}: {run.state}, no checkpoint to measure")
+        return
+    with ticks("measuring", quiet) as tick:
+        table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
+    paths = save(run_figure(run, table), run.path / "figure")
+    lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
+    print("\n".join(lines))
+    write_atomically(saved, ("\n".join(lines) + "\n").encode())
+
+
+def import_published(argv: list[str]) -> int:
+    """Bring in a file of published networks as a run."""
+    import tyro
+
+    from circuitgrok.config import leaf_fields
+
+    layouts = Literal["nanda", "hooked-transformer", "pizza"]
+    unsaid: dict[str, Any] = {name: field for _, name, field in leaf_fields() if name in UNSAID}
+    options = parse(
+        "circuitgrok import",
+        "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
+        "and their losses printed beside those that the file claims. The last flags say what a file does not.",
+        {
+            "file": (
+                Annotated[str, positional()],
+                REQUIRED,
+                "weights: .pth, .pt or .safetensors; none is unpickled",
+            ),
+            "layout": (Annotated[layouts, tyro.conf.arg(name="as")], REQUIRED, "whose layout the file has"),
+            "config": (str, "", "JSON file of the published settings; pizza: config_ID.json beside model_ID.pt"),
+            "out": (str, "checkpoints", "folder that gets the run's folder"),
+            "name": (str, "", "name of the run's folder; the file's by default"),
+            "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
+            **{name: (Optional[field.annotation], None, field.description) for name, field in unsaid.items()},  # noqa: UP045
+        },
+        argv,
+    )
+    from circuitgrok.published import read_published, report, write_run
+
+    given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
+    published = read_published(options.file, options.layout, options.config or None, step=options.step, **given)
+    one = write_run(published, Path(options.out) / (options.name or Path(options.file).stem))
+    print("\n".join(report(published)))
+    print(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
+    return 0
+
+
+def presets(argv: list[str]) -> int:
+    """List the presets."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from circuitgrok.presets import MACHINE, PRESETS
+
+    parse("circuitgrok presets", "List the presets.", {}, argv)
+    table = Table(box=None, header_style="bold")
+    table.add_column("preset", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("what it is")
+    for name, preset in PRESETS.items():
+        table.add_row(name, _duration(preset.minutes), preset.line)
+    console = Console()
+    Console(width=None if console.is_terminal else 10_000).print(table)
+    print(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    return 0
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def runs(argv: list[str]) -> int:
+    """List the runs below a folder."""
+    from circuitgrok.runs import runs_below
+
+    options = parse(
+        "circuitgrok runs",
+        "List the runs below a folder.",
+        {"folder": (Annotated[str, positional()], "checkpoints", "folder to look in")},
+        argv,
+    )
+    found = runs_below(options.folder)
+    if not found:
+        print(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
+        return 0
+    _print_runs(found)
+    return 0
+
+
+def _print_runs(runs: Sequence[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from circuitgrok.files import DamagedFile
+    from circuitgrok.runs import RunError
+    from circuitgrok.summary import RunRow, run_row
+
+    table = Table(box=None, header_style="bold")
+    for column in RunRow._fields:
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
+    unreadable = []
+    for one in runs:
+        try:
+            table.add_row(*run_row(one))
+        except (DamagedFile, RunError, KeyError) as error:
+            unreadable.append(f"{one.path} is unreadable: {error}; `circuitgrok doctor {one.path}` says more")
+    if table.row_count:
+        console = Console()
+        Console(width=None if console.is_terminal else 10_000).print(table)  # in a file no line is ever folded
+    for line in unreadable:
+        print(line)
