@@ -219,7 +219,7 @@ def main() -> None:
     given = verdicts.asked(QUESTION, __file__, "a small grid")
     alphas = [0.7, 0.9, 2.0] if given.quick else [0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 4.0]
     later = [0.9] if given.quick else [0.8, 0.9, 1.0, 1.5]
-    seeds, steps = ([0, 1], 100) if given.quick else ([0, 1, 2], 3000)
+    seeds, steps = ([0, 1], 40) if given.quick else ([0, 1, 2], 3000)
     grid = configs(alphas, later, seeds, steps)
     trained = cg.train(
         list(grid.values()), given.out / "runs", names=list(grid), progress=LiveProgress(), threads=given.threads

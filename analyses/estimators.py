@@ -70,7 +70,7 @@ NETWORKS = [  # HMC accepts 0.6 to 0.8 of its proposals
     Network((70, 70, 70), 5, 3e3, 10.0, 4e-6, 150, 110),
 ]
 FULL = (COURSE[-1], NBETAS, NETWORKS)
-QUICK = (50, NBETAS[1:2], [replace(NETWORKS[0], n_draws=60, n_leapfrog=25)])
+QUICK = (30, NBETAS[1:2], [replace(NETWORKS[0], n_draws=30, n_leapfrog=10)])
 
 
 def differentiated(potential: Potential) -> StackLoss:

@@ -45,7 +45,7 @@ def configs(seeds: list[int], quick: bool) -> dict[str, cg.TrainConfig]:
     """Both arms for every seed; a seed sets the initial weights and the split of both arms."""
     base = cg.TrainConfig.preset("quickstart").with_(checkpoint_every=100, steps=6000)
     if quick:
-        base = base.with_(p=7, frac_train=0.8, d_model=32, d_head=8, d_mlp=128, lr=1e-2, weight_decay=3.0)
+        base = base.with_(p=7, frac_train=0.8, d_model=16, d_head=4, d_mlp=32, lr=1e-2, weight_decay=3.0)
         base = base.with_(steps=150, checkpoint_every=10)
     base = base.with_(checkpoints_per_decade=0, checkpoint_on_move=100.0)
     decays = {"grokking": base.optimizer.weight_decay, "control": 0.0}

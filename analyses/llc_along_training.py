@@ -191,7 +191,7 @@ def main() -> None:
     leaves: dict[str, object] = {"checkpoint_every": 100, "checkpoints_per_decade": 10, "checkpoint_on_move": 100.0}
     if given.quick:
         leaves |= {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02}
-        leaves |= {"checkpoint_every": 50, "checkpoints_per_decade": 1, "eval_every": 5, "steps": 300, "warmup": 0}
+        leaves |= {"checkpoint_every": 75, "checkpoints_per_decade": 1, "eval_every": 5, "steps": 300, "warmup": 0}
     seeds = {arm: [0] if given.quick else [0, 1, 2] for arm in ARMS}
     grid = configs(seeds, leaves)
     runs = cg.train(
@@ -199,7 +199,7 @@ def main() -> None:
     )
     nbeta = runs[0].task.n_train / math.log(runs[0].task.n_train)
     if given.quick:
-        sampling, why = Sampling(step_size=2e-4, localization=1000.0, n_draws=24), ["--quick: not calibrated"]
+        sampling, why = Sampling(step_size=2e-4, localization=1000.0, n_draws=16), ["--quick: not calibrated"]
     else:
         sampling, why, _ = calibrate(runs[0])
     sampling = sampling.model_copy(update={"nbeta": nbeta})  # the same for the arm with fewer pairs

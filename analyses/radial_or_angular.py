@@ -290,7 +290,7 @@ def draw(runs: dict[str, list[Run]], steps: list[int], swaps: dict[str, dict[str
 
 def main() -> None:
     given = verdicts.asked(QUESTION, __file__, "two seeds for few steps")
-    seeds, steps, switch, n = ([0, 1], 120, 80, 3) if given.quick else (SEEDS, 4000, 250, 12)
+    seeds, steps, switch, n = ([0, 1], 60, 40, 3) if given.quick else (SEEDS, 4000, 250, 12)
     grid = configs(seeds, steps, switch)
     trained = cg.train(
         list(grid.values()), given.out / "runs", names=list(grid), progress=LiveProgress(), threads=given.threads
@@ -313,7 +313,7 @@ def main() -> None:
         paths.append(lengths(run, {"memorising": times["memorised"], "generalising": times["grokked"]}))
     swaps = {grain: tree.stack(m[grain] for m in matrices) for grain in matrices[0]}
     profile, path_table = tree.stack(profiles), pd.DataFrame(paths)
-    homogeneous = control([run.task for run in by_arm["free"]], 100 if given.quick else 3000, n)
+    homogeneous = control([run.task for run in by_arm["free"]], 40 if given.quick else 3000, n)
     base = trained[0].config
     shares = [
         f"{grain}: test accuracy {_share(variance_shares(m['accuracy[test]']).direction)}, log train loss "

@@ -258,7 +258,7 @@ def _band(ax: "Axes", rows: pd.DataFrame, column: str, colour: str, style: str, 
 
 def main() -> None:
     given = verdicts.asked(QUESTION, __file__, "two seeds for few steps")
-    seeds, steps, memorised = ([0, 1], 100, 50) if given.quick else ([0, 1, 2, 3, 4], 3000, 250)
+    seeds, steps, memorised = ([0, 1], 60, 50) if given.quick else ([0, 1, 2, 3, 4], 3000, 250)
     plain = {f"plain-s{seed}": quickstart(seed, 2 * memorised if given.quick else steps) for seed in seeds}
     show = LiveProgress()
     first = cg.train(list(plain.values()), given.out / "runs", names=list(plain), progress=show, threads=given.threads)

@@ -76,6 +76,7 @@ def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 11
 
 
+@pytest.mark.slow
 def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_order(tmp_path):
     run_quick("phases_of_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -149,6 +150,7 @@ def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     assert "Best radius, median by teacher" in verdict
 
 
+@pytest.mark.slow
 def test_preset_times_says_what_a_run_takes(tmp_path):
     run_quick("preset_times", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

@@ -57,7 +57,7 @@ def test_every_preset_is_listed_with_its_line_and_its_time(capsys):
     lines = capsys.readouterr().out.splitlines()
     for name, preset in PRESETS.items():
         [line] = [line for line in lines if line.split()[0] == name]
-        assert preset.line in line and re.search(r" \d+(\.\d)? (s|min|h) ", line)
+        assert preset.line in line and re.search(r" \d+(\.\d)? (s|min|h) | – ", line)
         assert re.search(r"arXiv:\d{4}\.\d{5}|^ours|TransformerLens", preset.line)
 
 

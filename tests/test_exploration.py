@@ -236,6 +236,7 @@ def test_sgld_is_found_to_be_too_wide_by_its_step():
     assert math.isnan(found.kinetic)
 
 
+@pytest.mark.slow
 def test_half_turns_are_found_out_and_jitter_ends_them():
     # cos = 1 - h^2 a / 2 = 1/2 for h^2 a = 1: three leapfrogs of 60 degrees
     how = sampling(step_size=1.0, n_leapfrog=3, n_chains=8, n_draws=250)

@@ -163,7 +163,9 @@ def presets(argv: list[str]) -> int:
     return 0
 
 
-def _duration(minutes: float) -> str:
+def _duration(minutes: float | None) -> str:
+    if minutes is None:
+        return "–"
     if minutes < 1:
         return f"{60 * minutes:.0f} s"
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
