@@ -54,6 +54,7 @@ def test_singularities_toy_writes_the_time_course_and_seven_decisions(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 7
 
 
+@pytest.mark.slow
 def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
     run_quick("llc_along_training", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -87,6 +88,7 @@ def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_ord
     assert "Half-way in units of T_grok" in verdict and "Phases by memorisation" in verdict
 
 
+@pytest.mark.slow
 def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_path):
     run_quick("does_the_sphere_prevent_memorising", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -188,6 +190,7 @@ def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
 
 
+@pytest.mark.slow
 def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_twelve_claims(tmp_path):
     run_quick("landscape_to_circuit", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -207,6 +210,7 @@ def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_t
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
+@pytest.mark.slow
 def test_estimators_compares_five_samplers_on_potentials_and_networks(tmp_path):
     run_quick("estimators", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

@@ -100,6 +100,7 @@ def test_no_radial_takes_out_the_direction_of_the_point():
     assert abs(found.llc.item() - (ideal() - missing)) < 4 * found.mcse.item()
 
 
+@pytest.mark.slow
 def test_scale_invariance_leaves_nothing_to_the_radius_and_a_radial_well_adds_one_half():
     """K = f(u): the same on the sphere as in the whole space. K = f(u) + (r - 1)^2: one half more in the space."""
     angular = lambda w: (w[:, 0] / w.norm(dim=1)) ** 2 + (w[:, 1] / w.norm(dim=1)) ** 2  # noqa: E731
