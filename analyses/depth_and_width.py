@@ -19,7 +19,7 @@ from circuitgrok import figures, verdicts
 from circuitgrok.measures.crossings import HOLD, events
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, below, mean_interval
+from circuitgrok.verdicts import Claim, above, delay_ratio, mean_interval
 
 QUESTION = "Do deep and skinny networks grok sooner than shallow and wide ones, or without weight decay?"
 FRAC_TRAIN = 0.6
@@ -123,20 +123,10 @@ def _layers(depth: int) -> str:
 
 
 def _sooner(text: str, deep: pd.Series, shallow: pd.Series, steps: int) -> Claim:
-    """A claim about T_grok(deep) / T_grok(shallow) by seed, where a censored time is only known to exceed the budget.
-
-    With the budget for censored times the ratio is too small if the deep network is censored, too large if the
-    shallow one is: then only the decision that this speaks against the harder can be taken.
-    """
+    """A claim that the deep network's T_grok is the smaller one, seed by seed."""
+    ratio = delay_ratio(shallow, deep, steps)
     censored = f"censored of {len(deep)}: {int(deep.isna().sum())} deep, {int(shallow.isna().sum())} of one layer"
-    unknown = int((deep.isna() & shallow.isna()).sum())
-    if unknown:
-        return Claim(text, f"both censored in {unknown} of {len(deep)} seeds; {censored}", "undecided")
-    ratio = mean_interval((deep.fillna(steps) / shallow.fillna(steps)).map(math.log).tolist())
-    decision = below(ratio, 0.0)
-    forbidden = {"holds": deep.isna().any(), "fails": shallow.isna().any(), "undecided": False}
-    told = f"T_grok(deep) / T_grok(one layer), {verdicts.factor(ratio)}; {censored}"
-    return Claim(text, told, "undecided" if forbidden[decision] else decision)
+    return Claim(text, f"T_grok(one layer) / T_grok(deep), {ratio}; {censored}", ratio.exceeds(1))
 
 
 def draw(table: pd.DataFrame, steps: int) -> "figures.Figure":

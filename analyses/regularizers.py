@@ -10,7 +10,7 @@ compared at equal decay. And whatever groks: does its norm have to fall for it?
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ from circuitgrok.measures.crossings import HOLD, events
 from circuitgrok.progress import LiveProgress
 from circuitgrok.runs import Run
 from circuitgrok.tree import ROLES
-from circuitgrok.verdicts import Claim, Decision, Interval, mean_interval, share_interval
+from circuitgrok.verdicts import Claim, delay_ratio, mean_interval, share_interval
 
 QUESTION = "Which regularizers make a network grok, and when?"
 FRAC_TRAIN = 0.6  # of quickstart's pairs, with which the reference groks well before the end
@@ -114,38 +114,6 @@ def best_settings(table: pd.DataFrame, steps: int) -> dict[str, str]:
     return chosen
 
 
-class Compared(NamedTuple):
-    """How many times as long one arm takes to grok as another, by seed; a censored time counts as the budget."""
-
-    logs: Interval | None  # of the logarithm; None where both are censored in all seeds but one
-    is_least: bool  # some slower time is censored: the true ratio is larger
-    is_most: bool  # some faster time is censored: the true ratio is smaller
-    unknown: int  # seeds in which both are censored
-
-    def __str__(self) -> str:
-        if self.logs is None:
-            return "both censored in all seeds or all but one"
-        known = {(True, False): " or more", (False, True): " or less", (True, True): ", open both ways"}
-        left_out = f" ({self.unknown} left out, both censored)" if self.unknown else ""
-        return f"{verdicts.factor(self.logs)}{known.get((self.is_least, self.is_most), '')}{left_out}"
-
-    def exceeds(self, ratio: float) -> Decision:
-        """Whether the ratio is larger than a number, as far as intervals and bounds can tell."""
-        if self.logs is None or self.unknown:
-            return "undecided"
-        decided = verdicts.above(self.logs, math.log(ratio))
-        open_end = {"holds": self.is_most, "fails": self.is_least}.get(decided, False)
-        return "undecided" if open_end else decided
-
-
-def compared(slower: pd.Series, faster: pd.Series, steps: int) -> Compared:
-    """T_grok(slower) / T_grok(faster); both have the seed as index."""
-    known = slower.notna() | faster.notna()
-    logs = (slower.fillna(steps) / faster.fillna(steps))[known].map(math.log).tolist()
-    interval = mean_interval(logs) if len(logs) > 1 else None
-    return Compared(interval, bool(slower[known].isna().any()), bool(faster[known].isna().any()), int((~known).sum()))
-
-
 def claims(table: pd.DataFrame, chosen: dict[str, str], steps: int) -> list[Claim]:
     """Who groks at its best setting, and how late; Grokfast at equal decay; what the norm does."""
     best = {arm: _rows(table, arm, setting).set_index("seed") for arm, setting in chosen.items()}
@@ -161,7 +129,7 @@ def claims(table: pd.DataFrame, chosen: dict[str, str], steps: int) -> list[Clai
         if arm == NONE:
             continue
         picked = f" ({chosen[arm]}, the best of {len(ARMS[arm])})" if chosen[arm] else ""
-        ratio = compared(times[arm], times[REFERENCE], steps)
+        ratio = delay_ratio(times[arm], times[REFERENCE], steps)
         later = "" if arm == REFERENCE else f"; over that with {REFERENCE}, {ratio}"
         made.append(
             Claim(
@@ -170,8 +138,8 @@ def claims(table: pd.DataFrame, chosen: dict[str, str], steps: int) -> list[Clai
                 "holds" if times[arm].notna().all() else "fails",
             )
         )
-    matched = compared(times[REFERENCE], times[MATCHED], steps)
-    alone = compared(times[REFERENCE], times["Grokfast"], steps)
+    matched = delay_ratio(times[REFERENCE], times[MATCHED], steps)
+    alone = delay_ratio(times[REFERENCE], times["Grokfast"], steps)
     made.append(
         Claim(
             f"At equal decay Grokfast makes runs grok at least {FASTER:g} times sooner.",

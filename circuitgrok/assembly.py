@@ -16,12 +16,10 @@ from circuitgrok.config import TrainConfig
 from circuitgrok.interventions import constraints as norms
 from circuitgrok.interventions import gradients, noise, optimizers
 from circuitgrok.interventions.losses import (
-    CrossEntropy,
+    LOSSES,
     Loss,
     LowPrecisionCrossEntropy,
-    MeanSquares,
     SmoothedCrossEntropy,
-    StableMax,
 )
 from circuitgrok.interventions.penalties import PENALTIES, Anchor
 from circuitgrok.interventions.spheres import Spheres
@@ -63,13 +61,11 @@ def column(configs: Sequence[TrainConfig], section: str, name: str, dtype: torch
 def loss_of(config: TrainConfig) -> Loss:
     """The stack's loss."""
     chosen = config.objective
-    if chosen.loss != "cross_entropy":
-        return {"stablemax": StableMax, "mse": MeanSquares}[chosen.loss]()
     if chosen.label_smoothing:
         return SmoothedCrossEntropy(chosen.label_smoothing)
     if chosen.loss_precision != "float64":
         return LowPrecisionCrossEntropy(getattr(torch, chosen.loss_precision))
-    return CrossEntropy()
+    return LOSSES[chosen.loss]
 
 
 def penalties_of(configs: Sequence[TrainConfig]) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.interventions.spheres import Spheres, Vectors, along, arc, end, transported, vectors
-from circuitgrok.tree import Params, dot, norm
+from circuitgrok.interventions.spheres import Spheres, Vectors, arc, end, transported, vectors
+from circuitgrok.tree import Params, along, dot, norm
 
 ConstraintState = dict[str, Tensor]
 

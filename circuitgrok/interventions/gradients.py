@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.tree import Params, ravel, unravel
+from circuitgrok.tree import Params, along, ravel, unravel
 
 GradientState = dict[str, Tensor]
 
@@ -71,9 +71,9 @@ class GrokfastEMA:
         """Average the present gradient in, and add the average."""
         present = ravel(gradients, axes=1)
         past = torch.where(state["seen"][:, None] == 0, present, state["mean"])
-        kept, new = _per_run(self.decay, present), _per_run(1 - self.decay, present)
+        kept, new = (along(share.to(present.dtype), present) for share in (self.decay, 1 - self.decay))
         mean = kept * past + new * present
-        _put(gradients, _amplified(present, mean, _per_run(self.amplitude, present)))
+        _put(gradients, _amplified(present, mean, self.amplitude))
         return {"mean": mean, "seen": state["seen"] + 1}
 
 
@@ -124,7 +124,7 @@ class GrokfastMA:
         ring[torch.arange(len(seen), device=seen.device), seen % self.window] = present
         seen = seen + 1
         amplitude = torch.where(seen < self.window, 0.0, self.amplitude)
-        _put(gradients, _amplified(present, ring.mean(1), _per_run(amplitude, present)))
+        _put(gradients, _amplified(present, ring.mean(1), amplitude))
         return {"ring": ring, "seen": seen}
 
 
@@ -188,14 +188,10 @@ class OrthoGradPerTensor:
         return {}
 
 
-def _per_run(numbers: Tensor, like: Tensor) -> Tensor:
-    """One number per run, ready to meet `[run number]`."""
-    return numbers.to(like.dtype)[:, None]
-
-
 def _amplified(present: Tensor, slow: Tensor, amplitude: Tensor) -> Tensor:
     """The sum, or the gradient itself where nothing is added: a sum with 0 would lose the sign of a zero."""
-    return torch.where(amplitude == 0, present, present + amplitude * slow)
+    of_run = along(amplitude.to(present.dtype), present)
+    return torch.where(of_run == 0, present, present + of_run * slow)
 
 
 def _put(gradients: Params, flat: Tensor) -> None:

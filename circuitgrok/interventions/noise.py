@@ -14,8 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.interventions.spheres import along
-from circuitgrok.tree import Params, combine, dot, norm
+from circuitgrok.tree import Params, across, along, combine, norm
 
 
 def streams(seeds: Sequence[int], purpose: str, step: int = 0) -> list[torch.Generator]:
@@ -55,22 +54,6 @@ def gaussian(like: Params, std: Float[Tensor, " run"], generators: Sequence[torc
     return noise
 
 
-def across(noise: Params, weights: Params) -> Params:
-    """The part of each run's noise that is orthogonal to its weights, all tensors taken as one vector.
-
-    Args:
-        noise: Tensors `[run ...]`.
-        weights: Of the same names and shapes; of no run all zero.
-
-    Example:
-        >>> weights = {"a": torch.ones(1, 1), "b": torch.ones(1, 1)}
-        >>> across({"a": torch.tensor([[1.0]]), "b": torch.tensor([[5.0]])}, weights)
-        {'a': tensor([[-2.]]), 'b': tensor([[2.]])}
-    """
-    share = dot(noise, weights, axes=1) / dot(weights, weights, axes=1)
-    return combine(lambda n, w: (n.double() - along(share, w) * w.double()).to(n.dtype), noise, weights)
-
-
 def _drawn(
     std: Float[Tensor, " run"],
     tangential: Bool[Tensor, " run"],
@@ -83,7 +66,8 @@ def _drawn(
     projected = tangential & (std > 0)
     if not projected.any():
         return noise
-    return combine(lambda n, part: torch.where(along(projected, n), part, n), noise, across(noise, weights))
+    parts = across(noise, weights, axes=1)
+    return combine(lambda n, part: torch.where(along(projected, n), part.to(n.dtype), n), noise, parts)
 
 
 @dataclass(frozen=True)

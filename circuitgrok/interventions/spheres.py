@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.tree import Params, combine, dot, is_bias, norm, role
+from circuitgrok.tree import Params, along, combine, dot, is_bias, norm, role
 
 Grain = Literal["global", "tensor", "neuron"]
 
@@ -66,15 +66,6 @@ def vectors(weights: Params, grain: Grain) -> dict[str, Vectors]:
         name: Vectors({name: value if role(name) == "embed" else value.mT}, value.ndim - 1)
         for name, value in matrices.items()
     }
-
-
-def along(numbers: Tensor, like: Tensor) -> Tensor:
-    """One number per run or per vector, ready to meet a tensor that has more axes behind.
-
-    >>> along(torch.tensor([1.0, 2.0]), torch.ones(2, 3, 4)).shape
-    torch.Size([2, 1, 1])
-    """
-    return numbers.view(*numbers.shape, *[1] * (like.ndim - numbers.ndim))
 
 
 @dataclass(frozen=True)

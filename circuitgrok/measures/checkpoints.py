@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.config import AnyModel, TrainConfig
-from circuitgrok.interventions.losses import CrossEntropy, Loss, MeanSquares, StableMax
+from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
 from circuitgrok.measures import key_freqs
 from circuitgrok.measures.kinds import Drawn, modular, transformer_of
 from circuitgrok.measures.last_layer import LastLayer, last_layer
@@ -31,7 +31,6 @@ from circuitgrok.tasks.operations import Relabelled, as_addition
 from circuitgrok.tasks.teacher_student import TeacherStudent
 from circuitgrok.tree import Params, unstack
 
-LOSSES: dict[str, Loss] = {"cross_entropy": CrossEntropy(), "stablemax": StableMax(), "mse": MeanSquares()}
 SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
 
 

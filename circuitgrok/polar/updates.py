@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
+from circuitgrok.tree import ROLES, Params, across, combine, dot, norm, role
 
 Columns = dict[str, Float[Tensor, " run"]]
 
@@ -78,8 +78,8 @@ def _group_columns(at: Params, gradient: Params, parts: Mapping[str, Params], gr
     for name, part in parts.items():
         radial[name] = dot(part, at, axes=1) / r
         columns[f"update_radial[{name}{suffix}]"] = radial[name]
-        columns[f"update_tangential[{name}{suffix}]"] = norm(_across(part, at), axes=1)
-    uphill = _across(gradient, at)
+        columns[f"update_tangential[{name}{suffix}]"] = norm(across(part, at, axes=1), axes=1)
+    uphill = across(gradient, at, axes=1)
     turned = torch.atan2(columns[f"update_tangential[applied{suffix}]"], r + radial["applied"])
     return columns | {
         f"update_angle{alone}": turned,
@@ -90,9 +90,3 @@ def _group_columns(at: Params, gradient: Params, parts: Mapping[str, Params], gr
 
 def _cosine_of_descent(at: Params, gradient: Params) -> Tensor:
     return -dot(gradient, at, axes=1) / (norm(gradient, axes=1) * norm(at, axes=1))
-
-
-def _across(vector: Params, at: Params) -> Params:
-    """What is left of a vector across the weights."""
-    share = dot(vector, at, axes=1) / dot(at, at, axes=1)
-    return combine(lambda x, w: x.double() - share.view(-1, *[1] * (w.ndim - 1)) * w.double(), vector, at)
