@@ -134,9 +134,7 @@ class TrainConfig(Section):
         Raises:
             ValueError: It is none.
         """
-        if not isinstance(self.model, Transformer):
-            raise ValueError(f"this needs a transformer; the network is a {self.model.kind}")
-        return self.model
+        return transformer_of(self.model)
 
     @property
     def modular(self) -> ModularAddition:
@@ -223,6 +221,17 @@ class TrainConfig(Section):
         clock = self.init.start.rsplit("@", 1)[1] if self.init.start and self.init.start_moments else None
         task = [self.task.kind, self.task.n_train, self.task.n_pairs, getattr(self.task, "tolerance", None)]
         return canonical_json([content, task, clock])
+
+
+def transformer_of(model: AnyModel) -> Transformer:
+    """The model, if it is a transformer.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if not isinstance(model, Transformer):
+        raise ValueError(f"this needs a transformer, with heads and a residual stream; the network is a {model.kind}")
+    return model
 
 
 KINDS: dict[str, dict[str, Any]] = {

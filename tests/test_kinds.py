@@ -4,9 +4,9 @@ import pytest
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 
-from circuitgrok.config import TrainConfig
+from circuitgrok.config import TrainConfig, transformer_of
 from circuitgrok.measures.groups import GROUPS
-from circuitgrok.measures.kinds import NEEDS, NETWORKS, check_classes, modular, transformer_of, why_not
+from circuitgrok.measures.kinds import NEEDS, NETWORKS, check_classes, modular, why_not
 from circuitgrok.measures.table import check_groups, names_of_groups, quick_groups
 
 OF_NUMBERS = ("fourier", "circuits", "memorization", "scale", "sparsity", "neurons")
@@ -72,7 +72,7 @@ def test_all_groups_that_make_no_sense_are_told_at_once():
 
 def test_code_for_transformers_numbers_or_classes_refuses_other_networks_and_tasks():
     assert transformer_of(tiny().model) == tiny().model
-    with pytest.raises(ValueError, match="for model = transformer, .*; got a dense network"):
+    with pytest.raises(ValueError, match="needs a transformer, .*; the network is a dense"):
         transformer_of(tiny_kind("dense").model)
     assert modular(tiny().task.task()).p == 11
     with pytest.raises(ValueError, match="all pairs of numbers modulo p"):

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from circuitgrok.config import TrainConfig
-from circuitgrok.measures.kinds import transformer_of
+from circuitgrok.config import TrainConfig, transformer_of
 from circuitgrok.runs import Run, load
 
 TINY = {

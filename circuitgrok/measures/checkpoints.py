@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.config import AnyModel, TrainConfig
+from circuitgrok.config import AnyModel, TrainConfig, transformer_of
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
 from circuitgrok.measures import key_freqs
-from circuitgrok.measures.kinds import Drawn, modular, transformer_of
+from circuitgrok.measures.kinds import Drawn, modular
 from circuitgrok.measures.last_layer import LastLayer, last_layer
 from circuitgrok.measures.opened import Opened, opened_network
 from circuitgrok.measures.tuning import NeuronSpectrum, neuron_spectrum

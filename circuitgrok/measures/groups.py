@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from circuitgrok.config import transformer_of
 from circuitgrok.interventions.losses import accuracy, cross_entropy, within
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.measures import (
@@ -32,7 +33,6 @@ from circuitgrok.measures.activation_circuits import (
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
 from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.controls import control_losses, random_sets
-from circuitgrok.measures.kinds import transformer_of
 from circuitgrok.measures.logit_forms import circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
 from circuitgrok.measures.sum_waves import rivals

@@ -6,7 +6,7 @@ said in `NEEDS` can be measured on every run.
 
 from collections.abc import Callable, Iterable
 
-from circuitgrok.config import AnyModel, TrainConfig
+from circuitgrok.config import TrainConfig
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.examples import Examples
@@ -94,19 +94,6 @@ def why_not(name: str, config: TrainConfig) -> str | None:
 def fitting(names: Iterable[str], config: TrainConfig) -> list[str]:
     """Those of some groups that make sense for runs of a config."""
     return [name for name in names if why_not(name, config) is None]
-
-
-def transformer_of(model: AnyModel) -> Transformer:
-    """The model, if it is a transformer.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if not isinstance(model, Transformer):
-        raise ValueError(
-            f"this is for model = transformer, with heads and a residual stream; got {NETWORKS[model.kind]}"
-        )
-    return model
 
 
 def check_classes(task: Drawn) -> None:
