@@ -11,6 +11,7 @@ networks that only memorise reach a test accuracy of one half.
 """
 
 import math
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,7 +38,8 @@ POINTS = 0.05  # of test accuracy: a gain that counts; an interval within it on 
 FRAC_TRAIN = 0.8  # of pairs counted once: as many answers known as with 0.55 of all pairs drawn at random
 BOUND, LARGER = 0.15, 1.5  # of repulsion, and the norm that is aimed at, in units of the norm at the start
 NBETA = 1e6  # of the chains: on average they stay at the loss that they start from
-SHARE = 0.05  # of the step size at which chains run away at the start
+SHARE = 0.05  # of the step size at which chains run away at the start: what is tried first
+ACCEPTED, HALVINGS = 0.9, 10  # mean acceptance from which steps are short enough; how often they are halved at most
 STIFF = (1.0, 0.3, 0.1)  # curvatures of the Gaussian on which chains are checked, of the largest at the start
 
 
@@ -190,10 +192,19 @@ def settings(there: Ground, explorer: Explorer, effort: Effort) -> Sampling:
 
 
 def explored(there: Ground, arm: str, effort: Effort) -> Seen:
-    """Two chains as one line: means over them. One that diverged counts as where it was last."""
+    """Two chains as one line: means over them. One that diverged counts as where it was last.
+
+    Chains walk into places that are sharper than the start: until they are accepted there, the step size is halved
+    and they walk anew. What they score has no part in that.
+    """
     run, explorer = there.run, EXPLORERS[arm]
     how, precision = settings(there, explorer, effort), there.precision if explorer.prior else 0.0
     table, _ = explore_run(run, there.step, how, prior=precision)
+    for _ in range(HALVINGS):
+        if table["acceptance"].mean() >= ACCEPTED and table["test_acc"].notna().all():
+            break
+        how = how.model_copy(update={"step_size": how.step_size / 2})
+        table, _ = explore_run(run, there.step, how, prior=precision)
     table = table.assign(gradients=table["draw"] * effort.gradients)
     diverged = int(table["test_acc"].isna().groupby(table["chain"]).any().sum())
     kept = ["train_acc", "test_acc", "norm", "angle"]
@@ -207,8 +218,7 @@ def explored(there: Ground, arm: str, effort: Effort) -> Seen:
         "degrees": math.degrees(mean["angle"].iloc[-1]),
         "step_size": how.step_size,
         "acceptance": table["acceptance"].mean(),
-        "delta_H": table["delta_H"].mean(),
-        "abs_delta_H": table["delta_H"].abs().mean(),
+        "abs_delta_H": table["delta_H"].abs().median(),
     }
     return Seen("half-way", arm, run.config.init.seed, mean["test_acc"], facts)
 
@@ -358,8 +368,9 @@ def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("gradient evaluations" if arms is EXPLORERS else "step without decay")
         ax.set_ylabel("test accuracy (mean and range over seeds)")
-        ax.set_ylim(0, 1.02)
-        ax.legend(fontsize=7, frameon=False)
+        ax.set_ylim(0, 1.4)  # room for the legend
+        ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
+        ax.legend(fontsize=7, ncols=2, loc="upper left")
     half = gains(table, "half-way")
     drawn = [arm for arm in (*RAW, *HELD, *EXPLORERS) if arm in half and arm != "plain"]
     for i, arm in enumerate(reversed(drawn)):
@@ -411,6 +422,8 @@ def main() -> None:
     found = [trained(run, start, arm) for run, (start, arm, _, _) in zip(runs, jobs, strict=True)]
     torch.set_num_threads(given.threads)
     half = [ground(run, step) for start, run, step in there if start == "half-way"]
+    if not half:
+        sys.exit(f"no seed is half-way within {effort.first} steps: nothing to start from; the runs are in {out}")
     found += [explored(place, arm, effort) for arm in EXPLORERS for place in half]
     table = pd.DataFrame([row(seen) for seen in found])
     precisions = torch.tensor([share * NBETA * half[0].curvature for share in STIFF])
@@ -439,9 +452,9 @@ def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Ef
         for (start, run), step in at.items()
     ]
     chains = [
-        f"{arm}: acceptance {means['acceptance'][arm]:.2f}, ΔH {means['delta_H'][arm]:.2f}, |ΔH| "
-        f"{means['abs_delta_H'][arm]:.2f}, step size {means['step_size'][arm]:.2g}"
-        for arm in EXPLORERS
+        f"{arm}: acceptance {rows['acceptance'].mean():.2f}, median |ΔH| {rows['abs_delta_H'].max():.2g} at most, step "
+        f"sizes {rows['step_size'].min():.2g} to {rows['step_size'].max():.2g}"
+        for arm, rows in table[table["arm"].isin(EXPLORERS)].groupby("arm", sort=False)
     ]
     ends = [
         f"{arm} {now['outcome']:.3f} (norm {now['start_norm']:.1f} to {now['final_norm']:.1f}, {now['degrees']:.0f}°, "
@@ -471,8 +484,9 @@ def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Ef
         "degrees.",
         f"Chains: 2 per seed, {effort.draws} draws of {effort.gradients} gradients, in all "
         f"{effort.draws * effort.gradients} against the {effort.steps} of the arms; nβ {NBETA:g}, far colder than the "
-        f"posterior at n = {of.task.n_train}; step sizes {SHARE:g} of the stability bound at the start; the prior "
-        f"alone would have half the norm of the start. {'; '.join(chains)}.",
+        f"posterior at n = {of.task.n_train}; step sizes {SHARE:g} of the stability bound at the start, and halved "
+        f"until {ACCEPTED:g} of the steps are accepted (of SGLD's: what Metropolis would accept); the prior alone "
+        f"would have half the norm of the start. {'; '.join(chains)}.",
         f"Mean outcomes from half-way: {'; '.join(ends)}.",
         f"Diverged: {int((table['state'] == 'diverged').sum())} of {len(table)}.",
     ]
