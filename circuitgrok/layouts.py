@@ -61,7 +61,9 @@ def _nanda(
     names = {"lr": "lr", "weight_decay": "weight_decay", "frac_train": "frac_train", "seed": "data_seed"}
     said = {ours: settings[theirs] for theirs, ours in names.items() if theirs in settings}
     if "fn_name" in settings:
-        said["operation"] = _operation(settings["fn_name"], {"add": "add", "subtract": "subtract"})
+        said["operation"] = _operation(
+            settings["fn_name"], {"add": "add", "subtract": "subtract", "x2xyy2": "quadratic"}
+        )
     rebuilt = {"data_seed", "frac_train"} <= {*said, *given}
     convert = _reader_of_transposed(model, columns=n_tokens)
     return Network(model, convert, said, "nanda", "rebuilt" if rebuilt else "assumed")

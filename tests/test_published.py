@@ -277,11 +277,12 @@ def test_what_is_given_wins_and_is_noted_where_the_file_says_otherwise(tmp_path)
     assert "data_seed: the file says 3, 5 was given and is believed" in published.notes
 
 
-def test_settings_come_from_a_json_file_where_one_is_given(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({"p": P, "fn_name": "subtract", "seed": 8, "frac_train": 0.4}))
+@pytest.mark.parametrize(("name", "operation"), [("subtract", "subtract"), ("x2xyy2", "quadratic")])
+def test_settings_come_from_a_json_file_where_one_is_given(tmp_path, name, operation):
+    (tmp_path / "run.json").write_text(json.dumps({"p": P, "fn_name": name, "seed": 8, "frac_train": 0.4}))
     published = read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")
     task = published.config.modular
-    assert (task.operation, task.data_seed, task.frac_train) == ("subtract", 8, 0.4)
+    assert (task.operation, task.data_seed, task.frac_train) == (operation, 8, 0.4)
 
 
 def test_untrained_pizza_is_said_to_be_one(tmp_path):
@@ -487,7 +488,7 @@ REFUSED = {
     "no settings": ("pizza", lambda: random_pizza()[0], "C, attn_coeff not found: give the config"),
     "a Config": ("nanda", lambda: {"model": without(""), "config": 3}, "settings must be a JSON object or a dict"),
     "no seed": ("nanda", lambda: with_settings(seed=-1), "data_seed: must be greater than or equal to 0"),
-    "squares": ("nanda", lambda: with_settings(fn_name="x2xyy2"), "one of add, subtract to be rebuilt; .*'x2xyy2'"),
+    "squares": ("nanda", lambda: with_settings(fn_name="rand"), "one of add, subtract, x2xyy2 to be rebuilt; .*'rand'"),
     "tanh": ("nanda", lambda: with_settings(act_type="Tanh"), "one of relu, gelu; the settings say 'Tanh'"),
     "words": ("nanda", lambda: with_settings() | {"train_losses": ["low"]}, "saved losses must be numbers"),
     "LNPre": ("hooked-transformer", lambda: demo(config={"normalization_type": "LNPre"}), "None or 'LN'; got 'LNPre'"),
