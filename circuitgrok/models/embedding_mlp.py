@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
-from circuitgrok.models.fused import Rows, Workspace
+from circuitgrok.models.fused import Rows
 from circuitgrok.models.mlp import (
     ACTIVATIONS,
+    PairMLP,
     affine,
-    check_pairs,
     check_scheme,
     dropped,
     gaussian,
@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from circuitgrok.models.dropout import Dropout
 
 
-class EmbeddingMLP(BaseModel):
+class EmbeddingMLP(PairMLP):
     """Shape of an MLP on the embeddings of a and b; `init` draws one, `logits` runs it.
 
     Without biases and with ReLU it is homogeneous of degree depth + 2.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     schemes: ClassVar[tuple[str, ...]] = ("fan_in",)
 
     kind: Literal["embedding_mlp"] = "embedding_mlp"
@@ -55,11 +54,6 @@ class EmbeddingMLP(BaseModel):
     train_biases: tuple[Literal["mlp", "unembed"], ...] = Field(
         default=(), description="roles whose biases train (else zero)"
     )
-
-    @property
-    def n_classes(self) -> int:
-        """Number of output classes: p."""
-        return self.p
 
     @property
     def activations_per_input(self) -> int:
@@ -98,25 +92,6 @@ class EmbeddingMLP(BaseModel):
         fan_in = {name: shape[-1] if role(name) == "embed" else shape[0] for name, shape in shapes.items()}
         drawn = gaussian(shapes, generator, lambda name: 1 / math.sqrt(fan_in[name]))
         return scaled(drawn, alpha, alpha_by_role)
-
-    def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
-        """Logits, one row per input; differentiable any number of times.
-
-        Args:
-            params: One network, or a stack of them (one more axis in front of every tensor).
-            inputs: Tokens (a, b, '='), of which a and b are read; shared by the stack or `[stack, pair, 3]`.
-
-        Raises:
-            ValueError: An input is not three integers with a and b in 0..p-1.
-        """
-        check_pairs(inputs, self.p)
-        return self._forward(params, inputs)
-
-    def training_logits(
-        self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
-    ) -> Float[Tensor, "stack pair c"]:
-        """The logits of a stack, without checks; `workspace` is not needed."""
-        return self._forward(params, inputs)
 
     def noisy_logits(
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"

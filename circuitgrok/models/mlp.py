@@ -12,6 +12,7 @@ is a row that belongs to a plus a row that belongs to b: two tables of p rows re
 Source: the quadratic network is that of Gromov 2023 (arXiv:2301.02679), without its biases.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -32,23 +33,52 @@ Activation = Callable[[Tensor], Tensor]
 ACTIVATIONS: dict[str, Activation] = forward.ACTIVATIONS | {"tanh": torch.tanh}
 
 
-class QuadraticMLP(BaseModel):
-    """Shape of W (U e_a + V e_b)^2, a network of one hidden layer without biases; homogeneous of degree 3.
-
-    The rows of U and V are those of `blocks.0.mlp.W_in`: first the numbers as a, then as b.
-    """
+class PairMLP(BaseModel, ABC):
+    """What MLPs on pairs of numbers below p have in common; each says what its network is by `_forward`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    schemes: ClassVar[tuple[str, ...]] = ("gromov",)
 
-    kind: Literal["quadratic_mlp"] = "quadratic_mlp"
-    p: int = Field(default=97, ge=3, description="modulus: numbers read and classes told apart")
-    n_neurons: int = Field(default=500, ge=1, description="hidden neurons, N in the paper")
+    p: int
 
     @property
     def n_classes(self) -> int:
         """Number of output classes: p."""
         return self.p
+
+    def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
+        """Logits, one row per input; differentiable any number of times.
+
+        Args:
+            params: One network, or a stack of them (one more axis in front of every tensor).
+            inputs: Tokens (a, b, '='), of which a and b are read; shared by the stack or `[stack, pair, 3]`.
+
+        Raises:
+            ValueError: An input is not three integers with a and b in 0..p-1.
+        """
+        check_pairs(inputs, self.p)
+        return self._forward(params, inputs)
+
+    def training_logits(
+        self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
+    ) -> Float[Tensor, "stack pair c"]:
+        """The logits of a stack, without checks; `workspace` is not needed."""
+        return self._forward(params, inputs)
+
+    @abstractmethod
+    def _forward(self, params: Params, inputs: Tensor) -> Tensor: ...
+
+
+class QuadraticMLP(PairMLP):
+    """Shape of W (U e_a + V e_b)^2, a network of one hidden layer without biases; homogeneous of degree 3.
+
+    The rows of U and V are those of `blocks.0.mlp.W_in`: first the numbers as a, then as b.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ("gromov",)
+
+    kind: Literal["quadratic_mlp"] = "quadratic_mlp"
+    p: int = Field(default=97, ge=3, description="modulus: numbers read and classes told apart")
+    n_neurons: int = Field(default=500, ge=1, description="hidden neurons, N in the paper")
 
     @property
     def activations_per_input(self) -> int:
@@ -85,32 +115,16 @@ class QuadraticMLP(BaseModel):
         drawn = gaussian(self.shapes(), generator, lambda _: 0.5 / (2 * self.n_neurons) ** (1 / 3))
         return scaled(drawn, alpha, alpha_by_role)
 
-    def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
-        """Logits, one row per input; differentiable any number of times.
-
-        Args:
-            params: One network, or a stack of them (one more axis in front of every tensor).
-            inputs: Tokens (a, b, '='), of which a and b are read; shared by the stack or `[stack, pair, 3]`.
-
-        Raises:
-            ValueError: An input is not three integers with a and b in 0..p-1.
-        """
-        check_pairs(inputs, self.p)
-        return self._forward(params, inputs, torch.square)
-
-    def training_logits(
-        self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
-    ) -> Float[Tensor, "stack pair c"]:
-        """The logits of a stack, without checks; `workspace` is not needed."""
-        return self._forward(params, inputs, torch.square)
-
     def noisy_logits(
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
     ) -> Float[Tensor, "stack pair c"]:
         """The logits of a stack with dropout on the squares."""
-        return self._forward(params, inputs, dropped(torch.square, dropout))
+        return self._layers(params, inputs, dropped(torch.square, dropout))
 
-    def _forward(self, params: Params, inputs: Tensor, act: Activation) -> Tensor:
+    def _forward(self, params: Params, inputs: Tensor) -> Tensor:
+        return self._layers(params, inputs, torch.square)
+
+    def _layers(self, params: Params, inputs: Tensor, act: Activation) -> Tensor:
         W_in = params["blocks.0.mlp.W_in"]
         return act(pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs)) @ params["unembed.W_U"]
 
