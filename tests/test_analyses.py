@@ -328,7 +328,7 @@ def test_slingshots_counts_them_in_every_arm_and_decides(tmp_path):
     assert twins.groupby("seed")["r0"].nunique().tolist() == [1, 1]
     assert table["n_slingshots"].eq(0).all()  # nothing has memorised by then
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 14
+    assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 17
 
 
 def test_a_slingshots_gain_is_test_accuracy_after_it_less_that_before(monkeypatch):
