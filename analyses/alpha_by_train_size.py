@@ -205,7 +205,7 @@ def draw(table: pd.DataFrame, grids: dict[str, Arm]) -> "figures.Figure":
         right.set_ylim(-0.02, 1.04)
         right.set_xlabel("held norm, in units of α = ‖θ‖/‖θ₀‖")
         right.set_ylabel("final accuracy (median and range over seeds)")
-        right.legend(fontsize=7, frameon=False)
+        figures.legend_above(right, 3)
     return figure
 
 

@@ -206,7 +206,7 @@ def draw(table: pd.DataFrame, steps: int) -> "figures.Figure":
         ax.set_xticks(ticks, [f"{alpha:g}" for alpha in ticks], fontsize=7)
         ax.minorticks_off()
         ax.set_xlabel("held norm, in units of α = ‖θ‖/‖θ₀‖")
-        ax.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        figures.legend_above(ax, 2)
     return figure
 
 

@@ -248,7 +248,7 @@ def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
     axes[1, 1].set_ylabel("test accuracy (median and range)")
     for ax in (axes[0, 0], axes[0, 1], axes[0, 2], axes[1, 1]):
         ax.set_xlabel("optimizer step")
-        ax.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        figures.legend_above(ax, 3)
     for i, (arm, (_, colour)) in enumerate(ARMS.items()):
         rows = table[table["arm"] == arm]
         spread = [i + 0.12 * (j - (len(rows) - 1) / 2) for j in range(len(rows))]

@@ -77,6 +77,11 @@ def step_axis(ax: "Axes", last: int) -> None:
     ax.set_xlabel("optimizer step")
 
 
+def legend_above(ax: "Axes", columns: int) -> None:
+    """A legend of some columns above the panel, where it covers no line."""
+    ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
 def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
     """Train and test loss against the step, and those of the circuit alone and without it where there is one."""
     ax.plot(history.index, history["train_loss"], color=BLUE, label="train")

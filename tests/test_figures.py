@@ -95,6 +95,15 @@ def test_seeds_drawn_are_median_range_and_every_dot(ax):
         assert {low, high} <= set(corners[corners[:, 0] == x][:, 1])
 
 
+def test_a_legend_above_covers_nothing_of_the_panel():
+    figure, panel = figures.sheet(1, 1, (4, 3))
+    panel.plot([0, 1], [0, 1], label="a line")
+    figures.legend_above(panel, 2)
+    figure.draw_without_rendering()
+    legend = panel.get_legend()
+    assert legend is not None and legend.get_window_extent().y0 >= panel.get_window_extent().y1
+
+
 def test_step_axis_begins_at_zero_and_ends_with_the_run(ax):
     figures.step_axis(ax, 4000)
     assert ax.get_xlim() == (0, 4000) and "step" in ax.get_xlabel()
