@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from circuitgrok.landscape.sampling import Sampling
 
 REQUIRED = object()
+ALIASES = {"start": ["--from"]}
 TRAIN_FLAGS = {
     "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
@@ -47,11 +48,23 @@ def preset_names() -> str:
 
 
 def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
-    """The config with the kinds of task and model that `--task` and `--model` name, before anything is parsed."""
-    from circuitgrok.config import KINDS
+    """The config with the kinds of task and model that `--task` and `--model` name, before anything is parsed.
+
+    Raises:
+        ValueError: Unknown kind, or a flag that only other kinds have.
+    """
+    from circuitgrok.config import KINDS, kinds_with
 
     chosen = {section: found for section in KINDS if (found := _option(argv, f"--{section}"))}
-    return config.with_(**chosen)
+    config = config.with_(**chosen)
+    known, here = config.leaves(), [getattr(config, section).kind for section in KINDS]
+    for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
+        name = flag.removeprefix("--").replace("-", "_")
+        if name not in known and name != "kind" and (kinds := kinds_with(name)):
+            raise ValueError(
+                f"{flag} belongs to {' and '.join(kinds)}; got {' and '.join(here)}: see --task and --model"
+            )
+    return config
 
 
 def field_flags(config: "TrainConfig", many: bool) -> dict[str, tuple[Any, Any, str]]:
@@ -111,7 +124,8 @@ def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], a
     for name, (kind, default, text) in flags.items():
         extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
         base = get_args(kind)[0] if extra else kind
-        kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
+        aliases = None if extra else ALIASES.get(name)  # what is given by its place has none
+        kind = Annotated[(base, tyro.conf.arg(help=text, aliases=aliases), *extra)]  # pyright: ignore
         fields.append((name, kind) if default is REQUIRED else (name, kind, dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields)
     return tyro.cli(options, prog=prog, description=description, args=argv)

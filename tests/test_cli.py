@@ -151,6 +151,34 @@ def test_unknown_flag_is_refused_with_2_and_the_nearest_name(argv, nearest, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["train", "truong", "--attention-rate", "0.5"],
+            "--attention-rate belongs to transformer; got modular_addition ",
+        ),
+        (
+            ["sweep", "--task=digits", "--model", "dense", "--operation=divide"],
+            "--operation belongs to modular_addition",
+        ),
+    ],
+)
+def test_a_flag_of_another_kind_is_refused_with_2_and_the_kind(argv, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(*argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and said in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_is_another_name_of_start(finished, tmp_path):
+    for flag in ("--from", "--start"):
+        assert call("train", "nanda", flag, f"{finished.path}@5", "--out", str(tmp_path / flag), *tiny_flags()) == 0
+    configs = [load(tmp_path / flag).config for flag in ("--from", "--start")]
+    assert configs[0] == configs[1] and configs[0].init.start == f"{finished.path}@5"
+
+
 def test_folder_that_cannot_be_made_is_refused_with_2_and_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("here already")
     for place in ("file", "file/below"):
