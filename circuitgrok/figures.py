@@ -79,7 +79,7 @@ def step_axis(ax: "Axes", last: int) -> None:
 
 def legend_above(ax: "Axes", columns: int) -> None:
     """A legend of some columns above the panel, where it covers no line."""
-    ax.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+    ax.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
 
 
 def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
