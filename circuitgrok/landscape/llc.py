@@ -26,7 +26,7 @@ from torch import Tensor
 
 from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
-from circuitgrok.samplers.diagnostics import diagnose, faults
+from circuitgrok.samplers.diagnostics import diagnose, faults, status
 from circuitgrok.samplers.geometry import Geometry
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.target import Target
@@ -117,7 +117,7 @@ def estimate_llc(
     mcse = nbeta * found.mcse
     reasons = [faults(found.at(i)) for i in range(len(points))]
     sloped = shift.abs() > torch.maximum(2 * mcse, SHIFT_TOLERANCE * llc.abs())
-    status = [_status(r, bool(d), bool(s)) for r, d, s in zip(reasons, llc.isnan(), sloped, strict=True)]
+    states = [status(found.at(i)) for i in range(len(points))]
     for reason, tilt, flagged in zip(reasons, shift.tolist(), sloped.tolist(), strict=True):
         if flagged:
             reason.append(f"the slope at the point shifts the estimate by {tilt:.3g}")
@@ -134,7 +134,9 @@ def estimate_llc(
         acceptance=draws.acceptance.mean(0).unflatten(0, (-1, sampling.n_chains)).mean(1),
         curvature=curvature,
         slope_shift=shift,
-        status=status,
+        status=[
+            "not_a_critical_point" if s == "ok" and tilted else s for s, tilted in zip(states, sloped, strict=True)
+        ],
         faults=reasons,
         traces=traces,
     )
@@ -194,11 +196,3 @@ def _slope_shift(
     k = nbeta * bend + localization
     shift = -((nbeta * length[:, 0].double()) ** 2) / k * (1 - nbeta * bend / (2 * k))
     return torch.where(length[:, 0] == 0, 0.0, torch.where(k > 0, shift, -math.inf))
-
-
-def _status(reasons: list[str], diverged: bool, sloped: bool) -> str:
-    if diverged:
-        return "diverged"
-    if reasons:
-        return "not_converged"
-    return "not_a_critical_point" if sloped else "ok"
