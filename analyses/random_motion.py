@@ -370,7 +370,7 @@ def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
         ax.set_ylabel("test accuracy (mean and range over seeds)")
         ax.set_ylim(0, 1.4)  # room for the legend
         ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
-        ax.legend(fontsize=7, ncols=2, loc="upper left")
+        ax.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
     half = gains(table, "half-way")
     drawn = [arm for arm in (*RAW, *HELD, *EXPLORERS) if arm in half and arm != "plain"]
     for i, arm in enumerate(reversed(drawn)):

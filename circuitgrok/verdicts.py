@@ -227,11 +227,15 @@ def write(
 
 
 def commit() -> str:
-    """The checkout's commit, marked if it has uncommitted changes; "unknown" outside a checkout."""
+    """The checkout's commit, marked if it has uncommitted changes; "unknown" outside a checkout.
+
+    Changed results in analyses/out are no such changes: to write them is what analyses are for.
+    """
+    changes = ["status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)analyses/out"]
     try:
         said = [
             subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for words in (["rev-parse", "--short", "HEAD"], changes)
         ]
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

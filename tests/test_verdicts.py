@@ -1,6 +1,7 @@
 """Intervals and decisions: closed forms, coverage, and what is written."""
 
 import math
+import subprocess
 
 import pandas as pd
 import pytest
@@ -86,6 +87,24 @@ def test_a_seed_in_which_both_are_censored_is_counted_and_forbids_decisions():
     gap = pd.Series([math.nan, 1.0, 1.0])
     ratio = delay_ratio(LATE * gap, EARLY * gap, 1000)
     assert ratio.unknown == 1 and "1 left out" in str(ratio) and ratio.exceeds(3) == "undecided"
+
+
+def test_the_commit_is_marked_for_changed_code_and_not_for_changed_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert verdicts.commit() == "unknown"
+    code, result = tmp_path / "code.py", tmp_path / "analyses" / "out" / "x" / "table.csv"
+    result.parent.mkdir(parents=True)
+    for file in (code, result):
+        file.write_text("1")
+    me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*me, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], check=True)
+    at = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    result.write_text("2")
+    monkeypatch.chdir(result.parent)
+    assert verdicts.commit() == at
+    code.write_text("2")
+    assert verdicts.commit() == f"{at} with uncommitted changes"
 
 
 def test_what_is_written_names_claim_measure_decision_command_and_commit(tmp_path):
