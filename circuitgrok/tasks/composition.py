@@ -15,17 +15,17 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from circuitgrok.tasks.examples import Examples, digest
 from circuitgrok.tasks.finite_groups import Group, cyclic_group, dihedral_group, symmetric_group
-from circuitgrok.tasks.splits import SPLITS, SplitRule, check_sides, train_size
+from circuitgrok.tasks.splits import SPLITS, SplitPairs
 
 FAMILIES = {"S": symmetric_group, "C": cyclic_group, "D": dihedral_group}
 LARGEST = 1000  # elements; the table has their square
 
 
-class Composition(BaseModel, frozen=True, extra="forbid"):
+class Composition(SplitPairs, frozen=True):
     """The task a b in a finite group, in a config: `task()` draws it."""
 
     kind: Literal["composition"] = "composition"
@@ -33,10 +33,6 @@ class Composition(BaseModel, frozen=True, extra="forbid"):
         default="S5", description="S3..S6: permutations; C3, C4, ...: cyclic; D3, D4, ...: symmetries of a polygon"
     )
     frac_train: float = Field(default=0.4, gt=0, lt=1, description="share of the pairs to train on")
-    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
-    split: SplitRule = Field(
-        default="nanda", description="rule that draws the split; mirror_free: (a, b) and (b, a) on one side"
-    )
 
     @property
     def p(self) -> int:
@@ -49,19 +45,9 @@ class Composition(BaseModel, frozen=True, extra="forbid"):
         return self.p
 
     @property
-    def n_features(self) -> None:
-        """None: inputs are tokens."""
-        return None
-
-    @property
     def n_pairs(self) -> int:
         """Number of all pairs: n^2."""
         return self.p**2
-
-    @property
-    def n_train(self) -> int:
-        """Number of training pairs."""
-        return train_size(self.split, self.n_pairs, self.frac_train)
 
     @field_validator("group")
     @classmethod
@@ -79,11 +65,6 @@ class Composition(BaseModel, frozen=True, extra="forbid"):
                 f"split mirror_free is for groups that commute, C3, C4, ...: elsewhere (b, a) does not give the answer "
                 f"of (a, b) away; got {self.group}: use nanda or randperm"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _both_sides_have_a_pair(self) -> "Composition":
-        check_sides(self.n_train, self.n_pairs, self.frac_train)
         return self
 
     @property

@@ -27,16 +27,10 @@ MNIST_SIDE = 28
 MNIST_AT = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 
 
-class Digits(BaseModel, frozen=True, extra="forbid"):
-    """The 1797 digits of 8 x 8 pixels in scikit-learn, in a config: `task()` draws the split.
+class Images(BaseModel, frozen=True, extra="forbid"):
+    """What both sets of handwritten digits have in common."""
 
-    Test images are taken from the other end of the permutation: with `n_test` given, the same ones for every `n_train`.
-    """
-
-    kind: Literal["digits"] = "digits"
     n_train: int = Field(default=1000, ge=1, description="number of training examples")
-    n_test: int | None = Field(default=None, ge=1, description="number of test examples; none: all others")
-    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the permutation of the images")
 
     @property
     def p(self) -> None:
@@ -47,6 +41,17 @@ class Digits(BaseModel, frozen=True, extra="forbid"):
     def n_classes(self) -> int:
         """Number of classes: 0..9."""
         return 10
+
+
+class Digits(Images, frozen=True):
+    """The 1797 digits of 8 x 8 pixels in scikit-learn, in a config: `task()` draws the split.
+
+    Test images are taken from the other end of the permutation: with `n_test` given, the same ones for every `n_train`.
+    """
+
+    kind: Literal["digits"] = "digits"
+    n_test: int | None = Field(default=None, ge=1, description="number of test examples; none: all others")
+    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the permutation of the images")
 
     @property
     def n_features(self) -> int:
@@ -87,7 +92,7 @@ class Digits(BaseModel, frozen=True, extra="forbid"):
         return _drawn_digits(self)
 
 
-class Mnist(BaseModel, frozen=True, extra="forbid"):
+class Mnist(Images, frozen=True):
     """MNIST's digits of 28 x 28 pixels from a folder, in a config: `task()` reads the files and draws the examples.
 
     Training images are of the files train-*, test images of t10k-*; both are drawn from `data_seed`.
@@ -95,19 +100,8 @@ class Mnist(BaseModel, frozen=True, extra="forbid"):
 
     kind: Literal["mnist"] = "mnist"
     folder: str = Field(default="mnist", min_length=1, description="folder of the four IDX files, plain or .gz")
-    n_train: int = Field(default=1000, ge=1, description="number of training examples")
     n_test: int = Field(default=2000, ge=1, description="number of test examples")
     data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed that draws them from the files")
-
-    @property
-    def p(self) -> None:
-        """None: inputs are features."""
-        return None
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes: 0..9."""
-        return 10
 
     @property
     def n_features(self) -> int:

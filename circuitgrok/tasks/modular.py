@@ -25,11 +25,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from circuitgrok.tasks.examples import digest
-from circuitgrok.tasks.splits import SPLITS, SplitRule, check_sides, train_size
+from circuitgrok.tasks.splits import SPLITS, SplitPairs, SplitRule
 
 Operation = Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
 
@@ -128,16 +128,11 @@ FORMULAS: dict[Operation, str] = {
 }
 
 
-class ModularAddition(BaseModel, frozen=True, extra="forbid"):
+class ModularAddition(SplitPairs, frozen=True):
     """The task (a + b) mod p in a config, or another operation on its tokens: `task()` draws it."""
 
     kind: Literal["modular_addition"] = "modular_addition"
     p: int = Field(default=113, ge=3, description="modulus, from 3; prime for multiply and divide")
-    frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")
-    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
-    split: SplitRule = Field(
-        default="nanda", description="rule that draws the split; mirror_free: (a, b) and (b, a) on one side"
-    )
     operation: Operation = Field(
         default="add",
         description="what is done to a and b; random: labels without rule; quadratic: a^2 + a b + b^2; "
@@ -152,19 +147,9 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
         return len(operands(self.operation, self.p)) ** 2
 
     @property
-    def n_train(self) -> int:
-        """Number of training pairs."""
-        return train_size(self.split, self.n_pairs, self.frac_train)
-
-    @property
     def n_classes(self) -> int:
         """Number of classes: p, even where some are never right."""
         return self.p
-
-    @property
-    def n_features(self) -> None:
-        """None: inputs are tokens."""
-        return None
 
     @property
     def n_corrupted(self) -> int:
@@ -186,11 +171,6 @@ class ModularAddition(BaseModel, frozen=True, extra="forbid"):
                 f"split mirror_free is for operations that commute, {', '.join(COMMUTING)} (and random, to compare): "
                 f"elsewhere (b, a) does not give the answer of (a, b) away; got {self.operation}: use nanda or randperm"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _both_sides_have_a_pair(self) -> "ModularAddition":
-        check_sides(self.n_train, self.n_pairs, self.frac_train)
         return self
 
     @model_validator(mode="after")

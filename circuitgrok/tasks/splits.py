@@ -14,11 +14,13 @@ training on after grokking with a smaller set.
 
 import math
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
+from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
 SplitRule = Literal["nanda", "randperm", "mirror_free"]
@@ -91,14 +93,35 @@ def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
     return int(frac_train * side) + 2 * int(frac_train * (side * (side - 1) // 2))
 
 
-def check_sides(n_train: int, n_pairs: int, frac_train: float) -> None:
-    """Refuses a share that leaves one side of the split without a pair.
+class SplitPairs(BaseModel, ABC, frozen=True, extra="forbid"):
+    """What tasks on all pairs of a square table have in common: a rule that splits them, its share and its seed."""
 
-    Raises:
-        ValueError: None of the pairs is trained on, or all are.
-    """
-    if not 0 < n_train < n_pairs:
-        raise ValueError(
-            f"frac_train must leave at least one pair on each side of the split: "
-            f"{frac_train} of {n_pairs} pairs is {n_train}"
-        )
+    frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")
+    data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
+    split: SplitRule = Field(
+        default="nanda", description="rule that draws the split; mirror_free: (a, b) and (b, a) on one side"
+    )
+
+    @property
+    @abstractmethod
+    def n_pairs(self) -> int:
+        """Number of all pairs."""
+
+    @property
+    def n_train(self) -> int:
+        """Number of training pairs."""
+        return train_size(self.split, self.n_pairs, self.frac_train)
+
+    @property
+    def n_features(self) -> None:
+        """None: inputs are tokens."""
+        return None
+
+    @model_validator(mode="after")
+    def _both_sides_have_a_pair(self) -> "SplitPairs":
+        if not 0 < self.n_train < self.n_pairs:
+            raise ValueError(
+                f"frac_train must leave at least one pair on each side of the split: "
+                f"{self.frac_train} of {self.n_pairs} pairs is {self.n_train}"
+            )
+        return self
