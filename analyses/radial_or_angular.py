@@ -263,17 +263,18 @@ def draw(runs: dict[str, list[Run]], steps: list[int], swaps: dict[str, dict[str
     axes[0, 1].set_xlabel("factor c of the norm, along the ray c θ")
     axes[0, 1].set_ylabel("accuracy (median and range over seeds)")
     axes[0, 1].legend(fontsize=7, frameon=False)
-    for i, run in enumerate(runs["free"]):
+    marks = {"memorised": ("s", figures.ORANGE), "grokked": ("o", figures.GREEN)}
+    for name, (marker, colour) in marks.items():
+        axes[1, 0].plot([], [], marker, color=colour, ms=6, label=name)
+    for run in runs["free"]:
         path = polar_path(run.stack(), torch.tensor(run.steps))["global"]
         degrees = path.angle_end.rad2deg()
         axes[1, 0].plot(degrees, path.norm, color=figures.BLUE, alpha=0.5, lw=1)
-        for (name, event), (marker, colour) in zip(
-            events(run.history).items(), (("s", figures.ORANGE), ("o", figures.GREEN)), strict=True
-        ):
+        for name, event in events(run.history).items():
             if event.by is not None:
                 at = max(j for j, step in enumerate(run.steps) if step <= event.by)
-                label = name if i == 0 else None
-                axes[1, 0].plot(degrees[at], path.norm[at], marker, color=colour, ms=6, label=label)
+                marker, colour = marks[name]
+                axes[1, 0].plot(degrees[at], path.norm[at], marker, color=colour, ms=6)
     axes[1, 0].set_xlabel("angle to the last checkpoint (degrees)")
     axes[1, 0].invert_xaxis()
     axes[1, 0].set_ylabel("weight norm r")

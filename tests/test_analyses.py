@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import math
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,15 +21,23 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
 
 
-def run_quick(name: str, out: Path) -> str:
-    command = [sys.executable, str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=out.parent)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+def quick(name: str, out: Path) -> list[str]:
+    return [str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out)]
+
+
+def run_quick(name: str, out: Path) -> None:
+    """Run an analysis as its command would, in this process, which has torch and the rest imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", quick(name, out))
+        patch.syspath_prepend(str(ROOT / "analyses"))
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_alpha_on_the_sphere_writes_table_figure_and_verdict(tmp_path):
-    said = run_quick("alpha_on_the_sphere", tmp_path / "out")
+    command = [sys.executable, *quick("alpha_on_the_sphere", tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert set(table["arm"]) == {"free", "sphere"}
     assert len(table) == 12
@@ -88,7 +97,6 @@ def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_ord
     assert "Half-way in units of T_grok" in verdict and "Phases by memorisation" in verdict
 
 
-@pytest.mark.slow
 def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_path):
     run_quick("does_the_sphere_prevent_memorising", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -137,7 +145,6 @@ def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     assert "Best radius, median by teacher" in verdict
 
 
-@pytest.mark.slow
 def test_preset_times_says_what_a_run_takes(tmp_path):
     run_quick("preset_times", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
