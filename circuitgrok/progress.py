@@ -88,7 +88,7 @@ def describe(records: Sequence[dict[str, Any]]) -> str:
 
 
 @contextlib.contextmanager
-def ticks(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def ticks(what: str, of: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A function to call with (done, total): a bar on a terminal, a plain line at the end elsewhere."""
     from rich.console import Console
     from rich.progress import Progress
@@ -100,6 +100,6 @@ def ticks(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]
         def tick(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
             if done == total and not quiet and not console.is_terminal:
-                console.print(f"{what}: {total} checkpoints", highlight=False, soft_wrap=True)
+                console.print(f"{what}: {total} {of}", highlight=False, soft_wrap=True)
 
         yield tick

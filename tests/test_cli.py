@@ -441,7 +441,7 @@ def test_progress_of_a_stack_is_medians_and_how_many_have_grokked():
 
 @pytest.mark.parametrize(("quiet", "said"), [(False, "measuring: 3 checkpoints\n"), (True, "")])
 def test_ticks_off_a_terminal_are_one_line_at_the_end(capsys, quiet, said):
-    with ticks("measuring", quiet) as tick:
+    with ticks("measuring", "checkpoints", quiet) as tick:
         for done in (1, 2, 3):
             tick(done, 3)
     out, err = capsys.readouterr()

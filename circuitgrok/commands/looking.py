@@ -48,7 +48,7 @@ def measure(argv: list[str]) -> int:
     check_groups(chosen, one.config)
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
-    with ticks("measuring", options.quiet) as tick:
+    with ticks("measuring", "checkpoints", options.quiet) as tick:
         table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
     out = Path(options.out or one.path / "measures.parquet")
     table.to_parquet(out)
@@ -115,7 +115,7 @@ def explore(argv: list[str]) -> int:
         sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
     except ValidationError as error:
         raise ValueError("; ".join(explain(error))) from None
-    with ticks("exploring", options.quiet) as tick:
+    with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
     out = Path(options.out or one.path / f"explored_{number}.parquet")
     found.table.to_parquet(out)
@@ -123,9 +123,8 @@ def explore(argv: list[str]) -> int:
     for name, column in ends.items():
         print(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
     if found.table["acceptance"].notna().any():
-        print(
-            f"  acceptance   {found.table['acceptance'].mean():.3f}, mean delta_H {found.table['delta_H'].mean():.3g}"
-        )
+        accepted, error = found.table["acceptance"].mean(), found.table["delta_H"].abs().median()
+        print(f"  acceptance   {accepted:.3f}, median |delta_H| {error:.3g}")
     print(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
     return 0
 

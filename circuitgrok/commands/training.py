@@ -98,7 +98,7 @@ def _summarise(run: Any, quiet: bool) -> None:
     if not run.steps:
         print(f"{run.path}: {run.state}, no checkpoint to measure")
         return
-    with ticks("measuring", quiet) as tick:
+    with ticks("measuring", "checkpoints", quiet) as tick:
         table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
