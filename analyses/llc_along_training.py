@@ -204,7 +204,10 @@ def main() -> None:
         sampling, why, _ = calibrate(runs[0])
     sampling = sampling.model_copy(update={"nbeta": nbeta})  # the same for the arm with fewer pairs
     tables = []
-    with ticks("measuring runs") as tick, ProcessPoolExecutor(given.threads, mp_context=get_context("spawn")) as pool:
+    with (
+        ticks("measuring runs", "checkpoints") as tick,
+        ProcessPoolExecutor(given.threads, mp_context=get_context("spawn")) as pool,
+    ):
         waiting = [pool.submit(measured, run.path, sampling) for run in runs]
         for i, future in enumerate(waiting):
             tables.append(future.result())
