@@ -205,7 +205,7 @@ def main() -> None:
     sampling = sampling.model_copy(update={"nbeta": nbeta})  # the same for the arm with fewer pairs
     tables = []
     with (
-        ticks("measuring runs", "checkpoints") as tick,
+        ticks("measuring", "runs") as tick,
         ProcessPoolExecutor(given.threads, mp_context=get_context("spawn")) as pool,
     ):
         waiting = [pool.submit(measured, run.path, sampling) for run in runs]
