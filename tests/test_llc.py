@@ -42,6 +42,15 @@ def ideal(weight_of_bias=0.0):
     return (0.5 * NBETA * CURVATURES / WEIGHT / (1 - weight_of_bias * STEP * WEIGHT)).sum().item()
 
 
+def test_a_curvature_that_is_known_is_believed_and_changes_no_draw():
+    point = torch.zeros(1, 40).double()
+    found = estimate_llc(bowl, point, 100, how(n_draws=20))
+    again = estimate_llc(bowl, point, 100, how(n_draws=20), curvature=found.curvature / 2)
+    assert torch.equal(again.traces, found.traces) and torch.equal(again.curvature, found.curvature / 2)
+    with pytest.raises(ValueError, match="step_size must be below"):
+        estimate_llc(bowl, point, 100, how(n_draws=20), curvature=torch.tensor([1e6]).double())
+
+
 @pytest.mark.parametrize(
     ("given", "bias"),
     [

@@ -62,6 +62,7 @@ def estimate_llc(
     *,
     seeds: Sequence[int] | None = None,
     batch_loss: Callable | None = None,
+    curvature: Float[Tensor, " point"] | None = None,
     tick: Callable[[int, int, float], None] | None = None,
 ) -> LLC:
     """Local learning coefficients of several points, their chains sampled side by side.
@@ -73,6 +74,7 @@ def estimate_llc(
         sampling: How to sample.
         seeds: An integer for each point, by default 0, 1, ...; with `sampling.seed` it decides its chains' noise.
         batch_loss: L on minibatches, if the chains are to see these; draws are still judged on the whole L.
+        curvature: Top eigenvalue of the Hessian at each point, where it is known; else it is found.
         tick: Called with (draws done, all, mean loss).
 
     Raises:
@@ -91,8 +93,9 @@ def estimate_llc(
     centre = points.repeat_interleave(sampling.n_chains, 0)
     first = loss(centre)
     nbeta = sampling.inverse_temperature(n_examples)
-    starts = random_starts(sampling.n_chains, centre.shape[1])
-    curvature = sharpness(loss, centre, starts).unflatten(0, (-1, sampling.n_chains)).amax(1)
+    if curvature is None:
+        starts = random_starts(sampling.n_chains, centre.shape[1])
+        curvature = sharpness(loss, centre, starts).unflatten(0, (-1, sampling.n_chains)).amax(1)
     refuse_unstable(sampling, curvature, nbeta)
     geometry = GEOMETRIES[sampling.geometry](centre, first.gradient)
     target = Target(loss, centre, nbeta, sampling.localization, batch_loss)

@@ -36,7 +36,13 @@ Tick = Callable[[int, int], None]
 
 
 def llc_of(
-    params: Params, model: AnyModel, task: Drawn, sampling: Sampling, *, seeds: Sequence[int] | None = None
+    params: Params,
+    model: AnyModel,
+    task: Drawn,
+    sampling: Sampling,
+    *,
+    seeds: Sequence[int] | None = None,
+    curvature: Tensor | None = None,
 ) -> LLC:
     """Learning coefficients of a stack of networks on one task, one point per network.
 
@@ -46,6 +52,7 @@ def llc_of(
         task: Gives the pairs; n is the number of its training pairs, whatever the loss is a mean over.
         sampling: How to sample; `on`, `parameters` and `batch_size` are read here.
         seeds: An integer for each network; 0, 1, ... by default.
+        curvature: Of the sampled loss at each network, where `sharpness_along` has found it already.
 
     Raises:
         ValueError: No tensor matches `parameters`, `on` is no split or an empty one, `batch_size` exceeds its
@@ -63,7 +70,9 @@ def llc_of(
     loss = _chain_loss(params, model, task, sampling, sampling.n_chains)
     batches = sampling.batch_size and partial(loss.on_batches, sampling.batch_size)
     points = loss.start[:: sampling.n_chains]
-    return estimate_llc(loss, points, task.n_train, sampling, seeds=seeds, batch_loss=batches or None)
+    return estimate_llc(
+        loss, points, task.n_train, sampling, seeds=seeds, batch_loss=batches or None, curvature=curvature
+    )
 
 
 def llc_along(
@@ -96,14 +105,16 @@ def llc_along(
     left = [step for step in at if step not in done]
     if left:
         nbeta = sampling.inverse_temperature(run.task.n_train)
-        refuse_unstable(sampling, sharpness_along(run, sampling, left), nbeta)
+        curvature = sharpness_along(run, sampling, left)
+        refuse_unstable(sampling, curvature, nbeta)
         file.parent.mkdir(exist_ok=True)
         lines = JsonLines(file, file.stat().st_size if file.exists() else 0)
         block = max(1, CHAINS_AT_ONCE // sampling.n_chains)
         try:
             for i in range(0, len(left), block):
                 here = left[i : i + block]
-                found = llc_of(run.stack(here), run.config.model, run.task, sampling, seeds=here)
+                tops = curvature[i : i + block]
+                found = llc_of(run.stack(here), run.config.model, run.task, sampling, seeds=here, curvature=tops)
                 for step, row in zip(here, rows_of(found), strict=True):
                     done[step] = {"step": step, "sha256": index[step], **row}
                     lines.append(done[step])
