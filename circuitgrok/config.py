@@ -288,17 +288,17 @@ def _sizes(task: Any) -> dict[str, int]:
 
 
 def kinds_with(name: str) -> list[str]:
-    """The kinds of task and model that have a field of this name.
+    """The kinds of task and model that have a leaf of this name.
 
     >>> kinds_with("attention_rate"), kinds_with("depth")
     (['transformer'], ['embedding_mlp', 'dense'])
     """
-    return [kind for kinds in KINDS.values() for kind, part in kinds.items() if name in part.model_fields]
+    named = [kind for kinds in KINDS.values() for kind, part in kinds.items() if name in part.model_fields]
+    return [] if name == "kind" else named
 
 
 def _unknown(name: str, paths: Mapping[str, Any]) -> str:
-    elsewhere = kinds_with(name)
-    if elsewhere and name != "kind":
+    if elsewhere := kinds_with(name):
         return f"field {name!r} belongs to {' and '.join(elsewhere)}, not to the kinds of task and model chosen here"
     return f"unknown field {name!r}{_nearest(name, [*paths, *KINDS])}"
 

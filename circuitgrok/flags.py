@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from circuitgrok.landscape.sampling import Sampling
 
 REQUIRED = object()
-ALIASES = {"start": ["--from"]}
+ALIASES = {"start": "--from"}
 TRAIN_FLAGS = {
     "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
@@ -60,7 +60,7 @@ def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
     known, here = config.leaves(), [getattr(config, section).kind for section in KINDS]
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         name = flag.removeprefix("--").replace("-", "_")
-        if name not in known and name != "kind" and (kinds := kinds_with(name)):
+        if name not in known and (kinds := kinds_with(name)):
             raise ValueError(
                 f"{flag} belongs to {' and '.join(kinds)}; got {' and '.join(here)}: see --task and --model"
             )
@@ -69,6 +69,8 @@ def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
 
 def field_flags(config: "TrainConfig", many: bool) -> dict[str, tuple[Any, Any, str]]:
     """A flag for each leaf field of a config: (type, default, help). Booleans are on or off."""
+    import tyro
+
     from circuitgrok.config import KINDS, leaf_fields
 
     flags, defaults = {}, config.leaves()
@@ -82,6 +84,9 @@ def field_flags(config: "TrainConfig", many: bool) -> dict[str, tuple[Any, Any, 
         value = _on_off(defaults[name])
         text = field.description or name
         flags[name] = (tuple[kind, ...], (), f"{text} (preset: {value})") if many else (kind, value, text)
+    for name in ALIASES.keys() & flags.keys():
+        kind, value, text = flags[name]
+        flags[name] = (Annotated[kind, tyro.conf.arg(aliases=[ALIASES[name]])], value, text)
     return flags
 
 
@@ -124,8 +129,7 @@ def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], a
     for name, (kind, default, text) in flags.items():
         extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
         base = get_args(kind)[0] if extra else kind
-        aliases = None if extra else ALIASES.get(name)  # what is given by its place has none
-        kind = Annotated[(base, tyro.conf.arg(help=text, aliases=aliases), *extra)]  # pyright: ignore
+        kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
         fields.append((name, kind) if default is REQUIRED else (name, kind, dataclasses.field(default=default)))
     options = dataclasses.make_dataclass("Options", fields)
     return tyro.cli(options, prog=prog, description=description, args=argv)

@@ -359,6 +359,17 @@ def test_depth_and_width_compares_networks_of_as_many_weights(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 12
 
 
+def test_a_censored_time_decides_only_what_its_bound_decides(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    sooner = importlib.import_module("depth_and_width")._sooner
+    slow, fast, never = pd.Series([900.0, 1000.0]), pd.Series([90.0, 100.0]), pd.Series([float("nan")] * 2)
+    assert sooner("", fast, slow, 2000).decision == "holds" and sooner("", slow, fast, 2000).decision == "fails"
+    assert sooner("", fast, never, 2000).decision == "holds"  # the true ratio is smaller still
+    assert sooner("", never, fast, 2000).decision == "fails"
+    assert sooner("", never, never, 2000).decision == "undecided"
+    assert sooner("", never, slow, 500).decision == "undecided"  # 500 of 900 steps say nothing about later
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_from_top_to_bottom(notebook):
     import nbformat

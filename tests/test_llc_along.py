@@ -34,6 +34,7 @@ def test_one_row_per_checkpoint_with_the_estimate_and_what_judges_it(run):
     assert np.array_equal(table["llc"], estimate.llc.numpy())
     assert np.array_equal(table["llc_mcse"], estimate.mcse.numpy(), equal_nan=True)
     assert table["llc_status"].tolist() == estimate.status
+    assert np.array_equal(table["llc_curvature"], sharpness_along(run, HOW, run.steps).numpy())
     assert np.array_equal(table["llc_curvature"], estimate.curvature.numpy())  # found once before, here among the rest
     assert set(table.columns) == {"llc"} | {f"llc_{name}" for name in estimate._fields if name not in ("llc", "traces")}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 from circuitgrok.flags import (
     REQUIRED,
@@ -16,6 +16,9 @@ from circuitgrok.flags import (
     preset_and_rest,
     preset_option,
 )
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 
@@ -145,7 +148,6 @@ def import_published(argv: list[str]) -> int:
 
 def presets(argv: list[str]) -> int:
     """List the presets."""
-    from rich.console import Console
     from rich.table import Table
 
     from circuitgrok.presets import MACHINE, PRESETS
@@ -157,8 +159,7 @@ def presets(argv: list[str]) -> int:
     table.add_column("what it is")
     for name, preset in PRESETS.items():
         table.add_row(name, _duration(preset.minutes), preset.line)
-    console = Console()
-    Console(width=None if console.is_terminal else 10_000).print(table)
+    _show(table)
     print(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
     return 0
 
@@ -190,7 +191,6 @@ def runs(argv: list[str]) -> int:
 
 
 def _print_runs(runs: Sequence[Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from circuitgrok.files import DamagedFile
@@ -207,7 +207,14 @@ def _print_runs(runs: Sequence[Any]) -> None:
         except (DamagedFile, RunError, KeyError) as error:
             unreadable.append(f"{one.path} is unreadable: {error}; `circuitgrok doctor {one.path}` says more")
     if table.row_count:
-        console = Console()
-        Console(width=None if console.is_terminal else 10_000).print(table)  # in a file no line is ever folded
+        _show(table)
     for line in unreadable:
         print(line)
+
+
+def _show(table: "Table") -> None:
+    """Print a table; in a file no line is ever folded."""
+    from rich.console import Console
+
+    console = Console()
+    Console(width=None if console.is_terminal else 10_000).print(table)

@@ -118,9 +118,9 @@ def estimate_llc(
     shift = _slope_shift(loss, centre, first.gradient, geometry, nbeta, sampling.localization)
     shift = shift.unflatten(0, (-1, sampling.n_chains))[:, 0]
     mcse = nbeta * found.mcse
-    reasons = [faults(found.at(i)) for i in range(len(points))]
+    each = [found.at(i) for i in range(len(points))]
+    reasons, states = [faults(one) for one in each], [status(one) for one in each]
     sloped = shift.abs() > torch.maximum(2 * mcse, SHIFT_TOLERANCE * llc.abs())
-    states = [status(found.at(i)) for i in range(len(points))]
     for reason, tilt, flagged in zip(reasons, shift.tolist(), sloped.tolist(), strict=True):
         if flagged:
             reason.append(f"the slope at the point shifts the estimate by {tilt:.3g}")
