@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-
-class DamagedFile(ValueError):
-    """A file on disk is not what was written; the message says which, and what was expected."""
+from circuitgrok.errors import DamagedFile
 
 
 def write_atomically(path: Path, content: bytes) -> None:

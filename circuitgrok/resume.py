@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitgrok.files import DamagedFile, read_verified, sha256, write_atomically
+from circuitgrok.errors import DamagedFile
+from circuitgrok.files import read_verified, sha256, write_atomically
 from circuitgrok.runs import Run, RunError, file_name, largest, pack
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.files import (
-    DamagedFile,
     canonical_json,
     drop_temporaries,
     json_lines,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 
 
-class RunError(ValueError):
+class RunError(UserError):
     """A folder is not the run that was asked for; the message says why and what to do."""
 
 

@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny
 
 from circuitgrok.cli import run as command
-from circuitgrok.files import DamagedFile
+from circuitgrok.errors import DamagedFile
 from circuitgrok.landscape import calibration as module
 from circuitgrok.landscape.calibration import calibrate, calibration_of, step_bias
 from circuitgrok.landscape.llc_along import llc_of

@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from circuitgrok.errors import DamagedFile
 from circuitgrok.files import (
-    DamagedFile,
     JsonLines,
     canonical_json,
     drop_temporaries,

@@ -28,7 +28,8 @@ from circuitgrok import resume
 from circuitgrok import runs as disk
 from circuitgrok.cli import run as command
 from circuitgrok.config import TrainConfig
-from circuitgrok.files import DamagedFile, json_lines, sha256
+from circuitgrok.errors import DamagedFile
+from circuitgrok.files import json_lines, sha256
 from circuitgrok.runs import LockedRun, Run, RunError, file_name, load, locked, runs_below
 from circuitgrok.stack import initial_weights
 from circuitgrok.training import Silent, train

@@ -133,7 +133,7 @@ def doctor(argv: list[str]) -> int:
     """Verify every file of a run."""
     from contextlib import suppress
 
-    from circuitgrok.files import DamagedFile
+    from circuitgrok.errors import DamagedFile
     from circuitgrok.runs import Run, load
     from circuitgrok.summary import advice, examine
 

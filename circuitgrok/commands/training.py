@@ -193,7 +193,7 @@ def runs(argv: list[str]) -> int:
 def _print_runs(runs: Sequence[Any]) -> None:
     from rich.table import Table
 
-    from circuitgrok.files import DamagedFile
+    from circuitgrok.errors import DamagedFile
     from circuitgrok.runs import RunError
     from circuitgrok.summary import RunRow, run_row
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from circuitgrok.files import DamagedFile, canonical_json, read_json, write_atomically
+from circuitgrok.errors import DamagedFile
+from circuitgrok.files import canonical_json, read_json, write_atomically
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import SamplerName, Sampling
 

@@ -1,0 +1,13 @@
+"""What a user can mend: everything else that goes wrong is a fault of this package.
+
+The command line prints the message of a `UserError` as one line and exits 2; any other error ends in a
+traceback and exit 70. A message names the rule, what was got, and what to type next.
+"""
+
+
+class UserError(ValueError):
+    """Input that this package refuses; the message says the rule, what was got, and what to do."""
+
+
+class DamagedFile(UserError):
+    """A file on disk is not what was written; the message says which, and what was expected."""
