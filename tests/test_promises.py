@@ -1,0 +1,122 @@
+"""Promises that are about the whole tool and stand in no other file: bits here, closeness elsewhere, cost, light start.
+
+`docs/promises.md` has the table of all of them, each with its test and its figure.
+"""
+
+import hashlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import tiny
+
+import circuitgrok as cg
+from circuitgrok.runs import create, write_checkpoint
+from circuitgrok.stack import initial_weights, new_stack
+from circuitgrok.steps import forward, update
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED_SHAPE = {"p": 113, "d_model": 128, "n_heads": 4, "d_head": 32, "d_mlp": 512, "n_layers": 1}
+
+
+def digest(run: cg.Run) -> str:
+    """SHA-256 of the file of the last weights."""
+    return hashlib.sha256((run.path / f"step_{run.steps[-1]:09d}.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_r10_two_hundred_steps_twice_and_in_a_stack_of_four_have_one_digest(tmp_path, precision):
+    configs = [tiny(steps=200, seed=seed, precision=precision) for seed in range(4)]
+    once, again = (cg.train([configs[2]], tmp_path / name, names=["run"])[0] for name in ("once", "again"))
+    stacked = cg.train(configs, tmp_path / "stack", names=list("abcd"))
+    assert digest(once) == digest(again) == digest(stacked[2])
+    assert len({digest(run) for run in stacked}) == 4
+
+
+def elsewhere(out: Path, threads: int, **variables: str) -> dict[str, torch.Tensor]:
+    """The weights after ten steps at the published size, from a process with other surroundings."""
+    code = (
+        "import sys, circuitgrok as cg\n"
+        "config = cg.TrainConfig.preset('nanda').with_(steps=10, warmup=0, eval_every=10, checkpoints_per_decade=0)\n"
+        f"cg.train([config], sys.argv[1], names=['run'], threads={threads})\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(out)], env=os.environ | variables, cwd=ROOT, check=True)
+    return load_file(out / "run" / "step_000000010.safetensors")
+
+
+@pytest.mark.slow
+def test_r11_other_threads_and_instructions_give_close_weights_and_other_bits(tmp_path):
+    here = elsewhere(tmp_path / "one", threads=1)
+    others = {
+        "two threads": elsewhere(tmp_path / "two", threads=2),
+        "plain instructions": elsewhere(tmp_path / "plain", threads=1, ATEN_CPU_CAPABILITY="default"),
+    }
+    config = cg.TrainConfig.preset("nanda")
+    task, model = config.task.task(), config.model
+
+    def loss(weights: dict[str, torch.Tensor]) -> float:
+        doubled = {name: value.double() for name, value in weights.items()}
+        with torch.no_grad():
+            logits = model.logits(doubled, task.inputs[task.is_train])
+        return torch.nn.functional.cross_entropy(logits, task.labels[task.is_train]).item()
+
+    for what, weights in others.items():
+        assert abs(loss(weights) / loss(here) - 1) < 1e-5, what
+        assert any(not torch.equal(weights[name], here[name]) for name in here), f"{what}: nothing was varied"
+
+
+@pytest.mark.slow
+def test_r17_checkpoints_cost_little_of_a_step_at_the_published_size(tmp_path):
+    """Median of a write over median of a step, taken in turn."""
+    config = cg.TrainConfig.preset("nanda").with_(warmup=0)
+    assert {name: getattr(config.model, name) for name in PUBLISHED_SHAPE} == PUBLISHED_SHAPE
+    stack, weights, run = new_stack([config]), initial_weights(config), create(tmp_path / "run", config, {}, {})
+    steps, writes = [], []
+    for step in range(30):
+        begin = time.perf_counter()
+        update(stack, forward(stack, step), step)
+        between = time.perf_counter()
+        write_checkpoint(run, step, weights)
+        steps.append(between - begin)
+        writes.append(time.perf_counter() - between)
+    each = statistics.median(writes) / statistics.median(steps)
+    scheduled = each * len(config.schedule.checkpoint_steps()) / config.schedule.steps
+    print(f"a checkpoint costs {each:.3f} of a step; on the default schedule {scheduled:.5f} of a run")
+    assert scheduled < 0.03
+    assert each < 0.3  # every step saved; 0.05 is not kept where a step is fast: docs/promises.md has the figure
+
+
+def test_r20_importing_the_trainer_brings_no_heavy_guest():
+    code = "import sys, circuitgrok.training; print(*{name.split('.')[0] for name in sys.modules})"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert "torch" in said.split()
+    assert {"transformer_lens", "transformers", "matplotlib", "sklearn", "pandas"} & set(said.split()) == set()
+
+
+def test_r20_training_measuring_and_looking_open_no_socket(tmp_path):
+    code = (
+        "import sys\n"
+        "def guard(event, args):\n"
+        "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.bind', 'socket.sendto'):\n"
+        "        raise RuntimeError(f'{event} {args}')\n"
+        "sys.addaudithook(guard)\n"
+        "from circuitgrok import cli\n"
+        "from tiny import tiny_flags\n"
+        "out = sys.argv[1]\n"
+        "assert cli.run(['train', 'nanda', *tiny_flags(), '--out', out]) == 0\n"
+        "assert cli.run(['measure', out]) == 0\n"
+        "assert cli.run(['runs', out]) == 0\n"
+        "assert cli.run(['doctor', out]) == 0\n"
+        "import circuitgrok as cg\n"
+        "cg.load(out).bridge(0)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": path})
+    assert ended.returncode == 0, ended.stderr[-2000:]
