@@ -23,12 +23,12 @@ from torch import Tensor
 from circuitgrok import runs as disk
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig, explain
+from circuitgrok.environment import environment
 from circuitgrok.files import canonical_json, json_lines, sha256, write_atomically
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
 from circuitgrok.lens import ConfigRecord, common_dtype, read_foreign
 from circuitgrok.runs import Run, RunError
-from circuitgrok.training import environment
 from circuitgrok.tree import Params, is_bias
 
 if TYPE_CHECKING:

@@ -10,13 +10,11 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 
 import contextlib
 import math
-import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +23,7 @@ import torch
 from circuitgrok import resume, tree
 from circuitgrok import runs as disk
 from circuitgrok.config import Schedule, TrainConfig
+from circuitgrok.environment import differences, environment
 from circuitgrok.files import JsonLines
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
@@ -122,19 +121,6 @@ def train(
     return opened
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """What the bits of a run depend on beside its config."""
-    return {
-        "torch": torch.__version__,
-        "isa": torch.backends.cpu.get_cpu_capability(),
-        "threads": threads,
-        "device": "cpu",
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "circuitgrok": version("circuitgrok"),
-    }
-
-
 def _start_facts(config: TrainConfig) -> dict[str, Any]:
     """The absolute norms behind alpha, and the split."""
     weights = initial_weights(config)
@@ -157,10 +143,9 @@ def _cut_short(run: Run) -> bool:
 
 
 def _same_environment(run: Run, here: dict[str, Any]) -> None:
-    there = run.manifest["environment"]
-    differing = [k for k in ("torch", "isa", "threads", "device", "machine") if there.get(k) != here[k]]
+    differing = differences(run.manifest["environment"], here)
     if differing and resume.resume_steps(run):
-        what = ", ".join(f"{key} {there.get(key)!r} then, {here[key]!r} now" for key in differing)
+        what = ", ".join(differing)
         raise RunError(
             f"{run.path} was begun with {what}: going on would not give the bits of an unbroken run; "
             f"use the same, or --allow-inexact"
