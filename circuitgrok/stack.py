@@ -145,8 +145,18 @@ def _source(start: str) -> tuple[Run, int]:
 
 def new_stack(configs: Sequence[TrainConfig]) -> Stack:
     """The stack at step 0, constrained from the start where a config says so."""
-    model = configs[0].model
     weights = tree.stack(initial_weights(config) for config in configs)
+    sides = (_batch(configs, train=True), _batch(configs, train=False))
+    stack = _built(configs, weights, _starts(configs, weights), sides)
+    stack.decay_target = _decay_target(configs, stack.flat)
+    constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
+    _take_moments(stack)
+    return stack
+
+
+def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, sides: tuple[Batch, Batch]) -> Stack:
+    """A stack at these weights, with nothing remembered yet; reads no file."""
+    model = configs[0].model
     trained = {name: value for name, value in weights.items() if model.is_trainable(name)}
     flat = tree.ravel(trained, axes=1)
     flat = torch.nn.functional.pad(flat, (0, -flat.shape[1] % PADDING)).contiguous()
@@ -155,7 +165,7 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
     flat.grad = torch.zeros_like(flat)
     gradients = tree.unravel(flat.grad, shapes)
     transforms, holds = assembly.transforms_of(configs), assembly.holds_of(configs)
-    stack = Stack(
+    return Stack(
         configs=list(configs),
         flat=flat,
         views=views,
@@ -166,22 +176,19 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
         loss=assembly.loss_of(configs[0]),
         temperature=_temperature(configs, flat),
         penalties=assembly.penalties_of(configs),
-        anchor=assembly.anchor_of(configs, _starts(configs, trained)),
+        anchor=assembly.anchor_of(configs, starts),
         transforms=transforms,
         remembered=[transform.start(gradients) for transform in transforms],
         decay=assembly.decay_of(configs, views, flat),
-        decay_target=_decay_target(configs, flat),
+        decay_target=None,
         holds=holds,
         held=[hold.constraint.start(views) for hold in holds],
         noises=assembly.noises_of(configs),
-        train_pairs=_batch(configs, train=True),
-        test_pairs=_batch(configs, train=False),
+        train_pairs=sides[0],
+        test_pairs=sides[1],
         workspace=Workspace(),
         test_workspace=Workspace(),
     )
-    constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
-    _take_moments(stack)
-    return stack
 
 
 def _temperature(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
@@ -189,10 +196,11 @@ def _temperature(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
     return None if bool((values == 1).all()) else values[:, None, None]
 
 
-def _starts(configs: Sequence[TrainConfig], trained: Params) -> Params:
+def _starts(configs: Sequence[TrainConfig], weights: Params) -> Params:
     """Where repulsion measures from: the weights of step 0, or a named checkpoint's; nothing without repulsion."""
     if "repulsion" not in configs[0].penalties.coefficients:
         return {}
+    trained = {name: value for name, value in weights.items() if configs[0].model.is_trainable(name)}
     rows = []
     for i, config in enumerate(configs):
         named = config.penalties.repel_from
@@ -291,7 +299,19 @@ def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
 
 
 def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
-    """The stack of some of its runs, each in its state."""
-    smaller = new_stack([stack.configs[i] for i in kept])
+    """The stack of some of its runs, each in its state: a slice of what is in memory, no file is read again."""
+
+    def rows(tensors: Params) -> Params:
+        return {name: value.detach()[list(kept)] for name, value in tensors.items()}
+
+    def pairs(side: Batch) -> Batch:
+        return Batch(*(value[list(kept)] for value in side))
+
+    configs = [stack.configs[i] for i in kept]
+    sides = (pairs(stack.train_pairs), pairs(stack.test_pairs))
+    smaller = _built(configs, rows(stack.weights), rows(stack.anchor.start), sides)
+    if stack.decay_target is not None and any(config.optimizer.decay_to_init for config in configs):
+        smaller.decay_target = stack.decay_target[list(kept)]
+    smaller.clock = stack.clock
     put_state(smaller, [state_of(stack, i) for i in kept], step)
     return smaller

@@ -1,12 +1,16 @@
 """Where a run starts: drawn weights, or a checkpoint of another run times the alphas."""
 
+import shutil
+
 import pytest
 import torch
 from tiny import tiny
 
+import circuitgrok.stack
 from circuitgrok import tree
 from circuitgrok.runs import RunError
-from circuitgrok.stack import initial_weights
+from circuitgrok.stack import initial_weights, new_stack, state_of, subset
+from circuitgrok.steps import forward, update
 from circuitgrok.training import train
 
 
@@ -53,3 +57,40 @@ def test_a_start_that_is_not_there_or_does_not_fit_is_refused_before_any_work(so
     with pytest.raises(RunError, match=said):
         train([config], tmp_path / "on", names=["on"])
     assert not (tmp_path / "on" / "on" / "config.json").exists()
+
+
+EVERYTHING_REMEMBERED = {
+    "precision": "float64",
+    "repulsion": 1e-3,
+    "grokfast_ema": 0.5,
+    "decay_to_init": True,
+    "fixed_norm": True,
+    "norm_from_step": 2,
+    "start_moments": True,
+}
+
+
+def test_some_runs_of_a_stack_go_on_with_their_bits_and_no_file_is_read_again(source, tmp_path, monkeypatch):
+    """The stack of the kept runs alone is the oracle, state by state, after further steps of both."""
+    begun = {"start": f"{source.path}@24", "repel_from": f"{source.path}@8"}
+    given = [tiny(**EVERYTHING_REMEMBERED | begun | {"weight_decay": decay}) for decay in (0.5, 1.0, 2.0)]
+    whole, alone = new_stack(given), new_stack([given[0], given[2]])
+    for step in range(5):
+        for stack in (whole, alone):
+            update(stack, forward(stack, step), step)
+    shutil.rmtree(source.path)
+    monkeypatch.setattr(circuitgrok.stack, "_batch", None)  # an image task would read its files there
+    kept = subset(whole, [0, 2], 5)
+    for step in range(5, 9):
+        for stack in (kept, alone):
+            update(stack, forward(stack, step), step)
+    for i in range(2):
+        here, there = state_of(kept, i), state_of(alone, i)
+        assert here.keys() == there.keys() and len(here) > 5
+        assert all(torch.equal(value, there[name]) for name, value in here.items())
+    assert torch.equal(kept.decay_target, alone.decay_target) and kept.clock == alone.clock > 0
+
+
+def test_a_stack_that_loses_its_only_run_that_decays_to_its_start_has_no_target():
+    stack = new_stack([tiny(), tiny(decay_to_init=True)])
+    assert subset(stack, [1], 0).decay_target is not None and subset(stack, [0], 0).decay_target is None
