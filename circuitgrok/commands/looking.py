@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.runs import Run
 
@@ -54,8 +56,18 @@ def measure(argv: list[str]) -> int:
     table.to_parquet(out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         print("\n".join(summary_lines(one, table)))
+    for reason, names in _undefined(table).items():
+        print(f"  undefined    {names}: {reason}")
     print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
+
+
+def _undefined(table: "pd.DataFrame") -> dict[str, str]:
+    """The columns that have no value here, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in table.attrs.get("undefined", {}).items():
+        by_reason.setdefault(reason, []).append(name)
+    return {reason: f"{len(n)} columns, such as {n[0]}" if n[1:] else n[0] for reason, n in by_reason.items()}
 
 
 def _calibrated(one: "Run", quiet: bool) -> "Sampling":

@@ -29,10 +29,12 @@ def heads(config: TrainConfig) -> str | None:
 
 
 def numbers(config: TrainConfig) -> str | None:
-    """All pairs of numbers modulo p, whose functions are sums of waves."""
-    return (
-        None if isinstance(config.task, ModularAddition) else f"needs numbers modulo p: {config.task.formula} has none"
-    )
+    """All pairs of numbers modulo p, whose functions are sums of waves; products modulo 3 add modulo 2, without one."""
+    task = config.task
+    if not isinstance(task, ModularAddition):
+        return f"needs numbers modulo p: {task.formula} has none"
+    waveless = task.p == 3 and task.operation in ("multiply", "divide")
+    return f"needs a frequency: {task.formula} is addition modulo 2, which has none" if waveless else None
 
 
 def no_numbers(config: TrainConfig) -> str | None:
