@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from circuitgrok.errors import UserError
 from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_of
 
 if TYPE_CHECKING:
@@ -121,12 +122,12 @@ def explore(argv: list[str]) -> int:
     torch.set_num_threads(max(1, options.threads))
     folder, mark, number = options.start.rpartition("@")
     if not mark or not number.isdigit():
-        raise ValueError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
+        raise UserError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
     one = load(folder)
     try:
         sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
     except ValidationError as error:
-        raise ValueError("; ".join(explain(error))) from None
+        raise UserError("; ".join(explain(error))) from None
     with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
     out = Path(options.out or one.path / f"explored_{number}.parquet")

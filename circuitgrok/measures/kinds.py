@@ -7,6 +7,7 @@ said in `NEEDS` can be measured on every run.
 from collections.abc import Callable, Iterable
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.examples import Examples
@@ -102,18 +103,18 @@ def check_classes(task: Drawn) -> None:
     """Refuses a task whose answers are real numbers.
 
     Raises:
-        ValueError: They are.
+        UserError: They are.
     """
     if task.labels.is_floating_point():
-        raise ValueError("a cross-entropy needs classes; the answers of this task are real numbers")
+        raise UserError("a cross-entropy needs classes; the answers of this task are real numbers")
 
 
 def modular(task: Drawn) -> Task:
     """The task, if its inputs are the pairs of numbers modulo p.
 
     Raises:
-        ValueError: They are not.
+        UserError: They are not.
     """
     if not isinstance(task, Task):
-        raise ValueError("this is for tasks on all pairs of numbers modulo p; got examples without such numbers")
+        raise UserError("this is for tasks on all pairs of numbers modulo p; got examples without such numbers")
     return task

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from circuitgrok.runs import Run
 
 Tick = Callable[[int, int], None]
-_AT_ONCE = 2**23  # neuron activations of the checkpoints that are taken together
+_NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
 
 
 def names_of_groups() -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def measure_run(
     if "polar" in chosen:
         columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
     undefined: dict[str, str] = {}
-    size = max(1, _AT_ONCE // (len(task.inputs) * model.activations_per_input))
+    size = max(1, _NUMBERS // (len(task.inputs) * model.activations_per_input))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
         here = checkpoints_of(config, run.stack(at[i : i + size]), key_freqs)
