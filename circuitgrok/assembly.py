@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.interventions import constraints as norms
 from circuitgrok.interventions import gradients, noise, optimizers
 from circuitgrok.interventions.losses import (
@@ -73,7 +74,7 @@ def penalties_of(configs: Sequence[TrainConfig]) -> dict[str, Tensor]:
     names = configs[0].penalties.coefficients
     for name in names:
         if name not in PENALTIES:
-            raise ValueError(f"penalty {name!r} is not registered here: import the module that defines it")
+            raise UserError(f"penalty {name!r} is not registered here: import the module that defines it")
     return {n: torch.tensor([c.penalties.coefficients[n] for c in configs], dtype=torch.float64) for n in names}
 
 

@@ -1,8 +1,9 @@
 """The command line: `circuitgrok` and one of the commands of `HELP`.
 
 Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
-what was got, what to type); 74 the disk is full or refuses; 75 stopped by a signal with everything
-saved: the same command goes on. What each command does is in `circuitgrok.commands`.
+what was got, what to type); 70 a fault of circuitgrok (a traceback, and what to report); 74 the disk is full
+or refuses; 75 stopped by a signal with everything saved: the same command goes on. What each command does is in
+`circuitgrok.commands`.
 """
 
 import errno
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from circuitgrok.commands import looking, training
+from circuitgrok.errors import UserError
 
 HELP = """usage: circuitgrok COMMAND ...
 
@@ -45,9 +47,7 @@ def run(argv: list[str]) -> int:
         print(HELP, end="")
         return 0 if argv else 2
     if argv[0] == "--version":
-        from importlib.metadata import version
-
-        print(version("circuitgrok"))
+        print(_version())
         return 0
     if argv[0] not in COMMANDS:
         return _refuse(f"unknown command {argv[0]!r}{_nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
@@ -56,13 +56,13 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt as stopped:
         print(f"circuitgrok: {stopped or 'stopped'}", file=sys.stderr)
         return 75
-    except ValueError as error:
+    except UserError as error:
         return _refuse(str(error))
     except OSError as error:
         if error.errno in PATHS or error.errno is None:
             return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         if error.errno not in DISK:
-            raise
+            return _fault(argv)
         place = f" at {error.filename}" if error.filename else ""
         print(
             f"circuitgrok: cannot write{place}: {error.strerror}; what was saved before is whole: "
@@ -70,6 +70,32 @@ def run(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return 74
+    except Exception:
+        return _fault(argv)
+
+
+def _fault(argv: list[str]) -> int:
+    """Show where an error that nobody foresaw came from, and what to report."""
+    import platform
+    import shlex
+    import traceback
+
+    traceback.print_exc()
+    torch = sys.modules.get("torch")
+    versions = [f"circuitgrok {_version()}", f"Python {platform.python_version()}"]
+    versions += [f"torch {torch.__version__}"] if torch else []
+    print(
+        f"circuitgrok: this is a fault of circuitgrok, not of what you typed. Report the lines above with "
+        f"`circuitgrok {shlex.join(argv)}`, {', '.join(versions)}, {platform.platform()}",
+        file=sys.stderr,
+    )
+    return 70
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("circuitgrok")
 
 
 def _refuse(message: str) -> int:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from circuitgrok.errors import UserError
 from circuitgrok.files import canonical_json
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
@@ -119,12 +120,12 @@ class TrainConfig(Section):
         """A named config.
 
         Raises:
-            ValueError: Unknown name; the message gives the nearest and lists all.
+            UserError: Unknown name; the message gives the nearest and lists all.
         """
         from circuitgrok.presets import PRESETS
 
         if name not in PRESETS:
-            raise ValueError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
+            raise UserError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
         return cls().with_(**PRESETS[name].leaves)
 
     @property
@@ -132,7 +133,7 @@ class TrainConfig(Section):
         """The model, if it is a transformer.
 
         Raises:
-            ValueError: It is none.
+            UserError: It is none.
         """
         return transformer_of(self.model)
 
@@ -141,17 +142,17 @@ class TrainConfig(Section):
         """The task, if it is an operation modulo p.
 
         Raises:
-            ValueError: It is none.
+            UserError: It is none.
         """
         if not isinstance(self.task, ModularAddition):
-            raise ValueError(f"this needs numbers modulo p; the task is {self.task.formula}")
+            raise UserError(f"this needs numbers modulo p; the task is {self.task.formula}")
         return self.task
 
     def with_(self, **leaves: Any) -> "TrainConfig":
         """A validated copy with leaf fields changed, each by its own name; `task` and `model` by their kinds.
 
         Raises:
-            ValueError: Unknown field (with the nearest name), or a value out of its range.
+            UserError: Unknown field (with the nearest name), or a value out of its range.
 
         Example:
             >>> TrainConfig().with_(p=59, alpha=0.8, d_vocab_out="p").model.n_classes
@@ -167,14 +168,14 @@ class TrainConfig(Section):
         paths = leaf_paths(kinds)
         for name, value in leaves.items():
             if name not in paths and name not in KINDS:
-                raise ValueError(_unknown(name, paths))
+                raise UserError(_unknown(name, paths))
             for section in paths.get(name, ()):
                 changed[section][name] = value
         try:
             _follow(changed, kinds, leaves)
             return type(self).model_validate(changed)
         except ValidationError as error:
-            raise ValueError("; ".join(explain(error))) from None
+            raise UserError("; ".join(explain(error))) from None
 
     def leaves(self) -> dict[str, Any]:
         """All leaf fields by their own names; penalties that are off are 0."""
@@ -227,10 +228,10 @@ def transformer_of(model: AnyModel) -> Transformer:
     """The model, if it is a transformer.
 
     Raises:
-        ValueError: It is none.
+        UserError: It is none.
     """
     if not isinstance(model, Transformer):
-        raise ValueError(f"this needs a transformer, with heads and a residual stream; the network is a {model.kind}")
+        raise UserError(f"this needs a transformer, with heads and a residual stream; the network is a {model.kind}")
     return model
 
 
@@ -269,7 +270,7 @@ def _switched(section: str, kind: Any, before: dict[str, Any]) -> dict[str, Any]
     """A section of another kind: fields of equal name keep their values, others are at their defaults."""
     kinds = KINDS[section]
     if kind not in kinds:
-        raise ValueError(f"{section} must be one of {', '.join(kinds)}{_nearest(str(kind), kinds)}; got {kind!r}")
+        raise UserError(f"{section} must be one of {', '.join(kinds)}{_nearest(str(kind), kinds)}; got {kind!r}")
     return {name: value for name, value in before.items() if name in kinds[kind].model_fields} | {"kind": kind}
 
 

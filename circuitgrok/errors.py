@@ -11,3 +11,11 @@ class UserError(ValueError):
 
 class DamagedFile(UserError):
     """A file on disk is not what was written; the message says which, and what was expected."""
+
+
+class Undefined(ValueError):
+    """A number that does not exist for this network or task, such as a fifth component of four; the message says why.
+
+    A group of measures gives it in the place of a column's values; the table has NaN there, and the reason in its
+    `attrs["undefined"]`.
+    """

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
+from circuitgrok.errors import UserError
+
 if TYPE_CHECKING:
     from circuitgrok.config import TrainConfig
     from circuitgrok.landscape.sampling import Sampling
@@ -21,7 +23,7 @@ def preset_and_rest(argv: list[str], prog: str) -> tuple[str, list[str]]:
     if not argv or argv[0].startswith("-"):
         if argv and argv[0] in ("-h", "--help"):
             return "quickstart", argv
-        raise ValueError(f"the preset comes first: `{prog} quickstart`; there are {preset_names()}")
+        raise UserError(f"the preset comes first: `{prog} quickstart`; there are {preset_names()}")
     return argv[0], argv[1:]
 
 
@@ -51,7 +53,7 @@ def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
     """The config with the kinds of task and model that `--task` and `--model` name, before anything is parsed.
 
     Raises:
-        ValueError: Unknown kind, or a flag that only other kinds have.
+        UserError: Unknown kind, or a flag that only other kinds have.
     """
     from circuitgrok.config import KINDS, kinds_with
 
@@ -61,7 +63,7 @@ def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         name = flag.removeprefix("--").replace("-", "_")
         if name not in known and (kinds := kinds_with(name)):
-            raise ValueError(
+            raise UserError(
                 f"{flag} belongs to {' and '.join(kinds)}; got {' and '.join(here)}: see --task and --model"
             )
     return config
@@ -156,12 +158,12 @@ def sampling_of(options: Any) -> "Sampling | None":
     if not given:
         return None
     if "llc" not in options.measures:
-        raise ValueError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
+        raise UserError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
     try:
         return Sampling(**given)
     except ValidationError as error:
         missing = {"step_size", "localization"} - set(given)
         if missing:
             flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
-            raise ValueError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
-        raise ValueError("; ".join(explain(error))) from None
+            raise UserError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
+        raise UserError("; ".join(explain(error))) from None

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.lens import common_dtype, from_hooked_transformer, mismatches
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params
@@ -74,14 +75,14 @@ def _pizza(
 ) -> Network:
     absent = [name for name in ("C", "attn_coeff") if name not in settings]
     if absent:
-        raise ValueError(
+        raise UserError(
             f"pizza settings must say C and attn_coeff, which leave no trace in the weights; {', '.join(absent)} "
             "not found: give the config_<id>.json that was published with the file by --config"
         )
     n_tokens = _sizes(weights, "pizza")["token"]
     p, twice, equals = (_whole(settings, name) for name in ("C", "diff_vocab", "eqn_sign"))
     if n_tokens != p * (1 + twice) + equals:
-        raise ValueError(
+        raise UserError(
             f"a pizza network with C {p}, diff_vocab {twice}, eqn_sign {equals} has {p * (1 + twice) + equals} tokens; "
             f"found {n_tokens}: is the config that of another file?"
         )
@@ -121,10 +122,10 @@ def _hooked(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], content: Any, given: Mapping[str, Any], notes: list[str]
 ) -> Network:
     if "embed.W_E" not in weights or weights["embed.W_E"].ndim != 2:
-        raise ValueError(f"hooked-transformer: expected embed.W_E with 2 axes; {listed(weights)}")
+        raise UserError(f"hooked-transformer: expected embed.W_E with 2 axes; {listed(weights)}")
     p = weights["embed.W_E"].shape[0] - 1
     if settings.get("normalization_type") not in (None, "LN"):
-        raise ValueError(f"normalization_type must be None or 'LN'; got {settings['normalization_type']!r}")
+        raise UserError(f"normalization_type must be None or 'LN'; got {settings['normalization_type']!r}")
     act = given.get("act", _act(settings.get("act_fn", "relu")))
     if not {"act", "act_fn"} & {*given, *settings}:
         notes.append("act: the weights do not show it, relu is assumed; --act says another")
@@ -133,7 +134,7 @@ def _hooked(
     def convert(found: Mapping[str, Tensor]) -> Params:
         params, _ = from_hooked_transformer(found, p, act)
         if wrong := mismatches(params, model.shapes()):
-            raise ValueError(f"the networks of one file must be of one shape: {wrong}")
+            raise UserError(f"the networks of one file must be of one shape: {wrong}")
         return params
 
     said, split = _split_of(content, p, given, notes)
@@ -172,7 +173,7 @@ def _sizes(weights: Mapping[str, Tensor], layout: str) -> dict[str, int]:
     wrong = [n for n, names in axes.items() if n not in weights or weights[n].ndim != len(names)]
     if wrong:
         expected = ", ".join(f"{name} [{' '.join(axes[name])}]" for name in wrong)
-        raise ValueError(f"not the {layout} layout: expected {expected}; {listed(weights)}")
+        raise UserError(f"not the {layout} layout: expected {expected}; {listed(weights)}")
     return {axis: n for name, names in axes.items() for axis, n in zip(names, weights[name].shape, strict=True)}
 
 
@@ -205,7 +206,7 @@ def _reader_of_transposed(model: Transformer, columns: int) -> Callable[[Mapping
         weights = {name: value for name, value in found.items() if not name.endswith(".attn.mask")}
         wrong = mismatches(weights, expected)
         if wrong:
-            raise ValueError(f"weights do not fit the transposed layout of {len(found)} tensors: {wrong}")
+            raise UserError(f"weights do not fit the transposed layout of {len(found)} tensors: {wrong}")
         params = {}
         for name, shape in model.shapes().items():
             value, tensor = weights.get(name), name.rsplit(".", 1)[-1]
@@ -235,18 +236,18 @@ def listed(weights: Mapping[str, Any]) -> str:
 def _act(name: Any) -> str:
     known = {"relu": "relu", "gelu": "gelu"}
     if str(name).lower() not in known:
-        raise ValueError(f"the activation function must be one of {', '.join(known)}; the settings say {name!r}")
+        raise UserError(f"the activation function must be one of {', '.join(known)}; the settings say {name!r}")
     return known[str(name).lower()]
 
 
 def _operation(name: Any, known: Mapping[str, str]) -> str:
     if name not in known:
-        raise ValueError(f"the task must be one of {', '.join(known)} to be rebuilt; the settings say {name!r}")
+        raise UserError(f"the task must be one of {', '.join(known)} to be rebuilt; the settings say {name!r}")
     return known[name]
 
 
 def _whole(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name, 0)
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} must be a whole number; the settings say {value!r}")
+        raise UserError(f"{name} must be a whole number; the settings say {value!r}")
     return int(value)

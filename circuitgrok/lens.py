@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.models.transformer import LN_EPS, BiasRole, Transformer
 from circuitgrok.tree import Params, is_bias, role
 
@@ -47,7 +48,7 @@ def to_bridge(
         causal: of a single layer that is not, the last position agrees, the others do not.
 
     Raises:
-        ValueError: A tensor is missing, unknown or of another shape, the dtypes differ, or the network has
+        UserError: A tensor is missing, unknown or of another shape, the dtypes differ, or the network has
             several layers that are not causal.
 
     Example:
@@ -63,7 +64,7 @@ def to_bridge(
 
     _check_shapes(params, model)
     if not model.causal and model.n_layers > 1:
-        raise ValueError(
+        raise UserError(
             f"a bridge is causal, and so is no picture of {model.n_layers} layers that are not: use model.activations"
         )
     dtype = dtype or common_dtype(params)
@@ -110,7 +111,7 @@ def from_bridge(bridge: "TransformerBridge") -> Params:
     Every tensor is there, zero biases and the unembedding bias (a buffer of the bridge) included.
 
     Raises:
-        ValueError: The bridge is not a three-token transformer with p + 1 tokens.
+        UserError: The bridge is not a three-token transformer with p + 1 tokens.
 
     Example:
         >>> model = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16)
@@ -142,12 +143,12 @@ def from_hooked_transformer(
         The weights (copies) and the shape.
 
     Raises:
-        ValueError: Something is missing, unknown or of another shape; the message lists
+        UserError: Something is missing, unknown or of another shape; the message lists
             what was expected and what was found.
     """
     wrong = [n for n, value in state_dict.items() if not (isinstance(n, str) and isinstance(value, Tensor))]
     if wrong:
-        raise ValueError(f"a state dict holds named tensors only; got also {', '.join(map(str, wrong[:8]))}")
+        raise UserError(f"a state dict holds named tensors only; got also {', '.join(map(str, wrong[:8]))}")
     weights = {name: value for name, value in state_dict.items() if not name.endswith(_BUFFERS)}
     model = _infer(weights, p, act)
     like = weights["embed.W_E"]
@@ -170,14 +171,14 @@ def load_hooked_transformer(
     anything but tensors and plain containers is refused before any of it runs.
 
     Raises:
-        ValueError: The file is of another kind, damaged, would run code, or does not fit.
+        UserError: The file is of another kind, damaged, would run code, or does not fit.
     """
     content = read_foreign(Path(path))
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
+        raise UserError(f"{path} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
     return from_hooked_transformer(content, p, act)
 
 
@@ -199,7 +200,7 @@ def read_foreign(path: Path) -> Any:
     saved beside the weights is read as a `ConfigRecord`; any other object is refused.
 
     Raises:
-        ValueError: The file is of another kind, damaged, or holds other objects.
+        UserError: The file is of another kind, damaged, or holds other objects.
     """
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
@@ -208,16 +209,16 @@ def read_foreign(path: Path) -> Any:
         try:
             return load_file(path)
         except SafetensorError as error:
-            raise ValueError(f"{path} is not a readable safetensors file: {error}") from None
+            raise UserError(f"{path} is not a readable safetensors file: {error}") from None
     if path.suffix not in (".pth", ".pt"):
-        raise ValueError(f"weights are read from .pth, .pt or .safetensors; got {path.name!r}")
+        raise UserError(f"weights are read from .pth, .pt or .safetensors; got {path.name!r}")
     try:
         with torch.serialization.safe_globals([(ConfigRecord, name) for name in _CONFIG_CLASSES]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception:  # whatever a damaged or hostile file makes the reader raise; torch's advice is unsafe
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged or holds more than tensors, and nothing is unpickled here: where it was "
             "written, save the weights alone with torch.save(model.state_dict(), path), or a dict of state dicts, "
             "lists and numbers, and load that"
@@ -230,7 +231,7 @@ def _infer(weights: Mapping[str, Tensor], p: int, act: Literal["relu", "gelu"]) 
     bad = {name: n for name, n in keys.items() if name not in weights or weights[name].ndim != n}
     if bad:
         found = ", ".join(f"{name} {list(value.shape)}" for name, value in list(weights.items())[:24])
-        raise ValueError(
+        raise UserError(
             "not a HookedTransformer state dict: expected "
             f"{', '.join(f'{name} with {n} axes' for name, n in bad.items())}; found {found or 'no tensors'}"
         )
@@ -258,7 +259,7 @@ def _copied(weights: Mapping[str, Tensor], model: Transformer) -> Params:
 def _check_shapes(found: Mapping[str, Tensor], model: Transformer) -> None:
     wrong = mismatches(found, model.shapes())
     if wrong:
-        raise ValueError(
+        raise UserError(
             f"weights do not fit a transformer with p = {model.p}, {model.n_layers} layers, {model.n_heads} "
             f"heads of {model.d_head}, d_model {model.d_model}, d_mlp {model.d_mlp}, normalization "
             f"{model.normalization}, {model.n_classes} classes: {wrong}"
@@ -286,7 +287,7 @@ def common_dtype(params: Mapping[str, Tensor]) -> torch.dtype:
     dtypes = {value.dtype for value in params.values()}
     if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
         names = ", ".join(sorted(str(dtype) for dtype in dtypes))
-        raise ValueError(f"all tensors must be float32 or all float64; got {names}: cast them first")
+        raise UserError(f"all tensors must be float32 or all float64; got {names}: cast them first")
     return dtypes.pop()
 
 

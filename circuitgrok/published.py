@@ -24,6 +24,7 @@ from circuitgrok import runs as disk
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig, explain
 from circuitgrok.environment import environment
+from circuitgrok.errors import UserError
 from circuitgrok.files import canonical_json, json_lines, sha256, write_atomically
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
@@ -103,7 +104,7 @@ def read_published(
         Everything the file holds, in our layout and evaluated here.
 
     Raises:
-        ValueError: The file does not fit the layout (the message lists what was expected and what was found), holds
+        UserError: The file does not fit the layout (the message lists what was expected and what was found), holds
             no network, would need unpickling, or its networks do not have the losses that it claims.
 
     Example:
@@ -118,7 +119,7 @@ def read_published(
     """
     file = Path(path)
     if layout not in LAYOUTS:
-        raise ValueError(f"the layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
+        raise UserError(f"the layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
     content = read_foreign(file)
     found, epochs, final = _state_dicts(content, file)
     settings = _settings(file, config, content, layout)
@@ -126,17 +127,17 @@ def read_published(
     try:
         network = LAYOUTS[layout](found[-1], settings, content, given, notes)
     except ValidationError as error:
-        raise ValueError("; ".join(explain(error))) from None
+        raise UserError("; ".join(explain(error))) from None
     converted = [network.convert(weights) for weights in found]
     networks = dict(zip([epoch + 1 for epoch in epochs], converted, strict=False))
     again = final and any(_equal(converted[-1], params) for params in networks.values())
     if final and not again:
         last = _final_step(content, settings, step, converted[-1], network, notes)
         if last in networks:
-            raise ValueError(f"{file} holds two different networks for step {last}: give the last one's by --step")
+            raise UserError(f"{file} holds two different networks for step {last}: give the last one's by --step")
         networks[last] = converted[-1]
     elif step is not None:
-        raise ValueError(f"{file} says the steps of its {len(networks)} networks itself; --step is for a file of one")
+        raise UserError(f"{file} says the steps of its {len(networks)} networks itself; --step is for a file of one")
     if 0 not in networks:
         notes.append("the initial weights are not in the file: alpha, scheme and seed of the config say nothing")
     rebuilt = _config(network, networks, _optimizer(content, network.said, notes), given, notes)
@@ -248,7 +249,7 @@ def _checked(published: Published) -> Published:
         claim = published.claimed(column, int(last["step"]))
         # Half the loss of guessing: one update moves a loss by far less, a matrix the wrong way round by more.
         if claim and abs(claim[1] - last[column]) > math.log(p) / 2:
-            raise ValueError(
+            raise UserError(
                 f"{published.source['file']} claims {column} {claim[1]:.3g} at step {claim[0]}, but the weights have "
                 f"{last[column]:.3g} at step {int(last['step'])}: a matrix is the wrong way round for "
                 f"{published.source['layout']!r}, or the split ({published.split}) or the task is another; "
@@ -265,14 +266,14 @@ def _state_dicts(content: Any, file: Path) -> tuple[list[Mapping[str, Tensor]], 
     if isinstance(content, list | tuple) or (
         isinstance(content, Mapping) and "losses" in content and "model" not in content
     ):
-        raise ValueError(f"{file} holds loss curves and no weights; the networks are in other files of that release")
+        raise UserError(f"{file} holds loss curves and no weights; the networks are in other files of that release")
     if not isinstance(content, Mapping):
-        raise ValueError(f"{file} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
+        raise UserError(f"{file} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
     series = next((list(content[k]) for k in _SERIES if isinstance(content.get(k), list | tuple) and content[k]), [])
     epochs = next((content[key] for key in ("checkpoint_epochs", "epochs") if key in content), [])
     epochs = [int(epoch) for epoch in epochs] if series else []
     if len(series) != len(epochs):
-        raise ValueError(f"{file} holds {len(series)} networks but {len(epochs)} of their epochs (checkpoint_epochs)")
+        raise UserError(f"{file} holds {len(series)} networks but {len(epochs)} of their epochs (checkpoint_epochs)")
     single = next((content[k] for k in ("model", "state_dict") if isinstance(content.get(k), Mapping)), None)
     if single is None and not series:
         single = content
@@ -281,7 +282,7 @@ def _state_dicts(content: Any, file: Path) -> tuple[list[Mapping[str, Tensor]], 
         tensors = isinstance(weights, Mapping) and all(isinstance(value, Tensor) for value in weights.values())
         if not tensors or not weights:
             what = listed(weights) if isinstance(weights, Mapping) else f"found a {type(weights).__name__}"
-            raise ValueError(f"{file} holds no state dict of named tensors, at its top or under model; {what}")
+            raise UserError(f"{file} holds no state dict of named tensors, at its top or under model; {what}")
     return every, epochs, single is not None
 
 
@@ -296,9 +297,9 @@ def _settings(file: Path, config: str | Path | None, content: Any, layout: str) 
         try:
             settings = json.loads(Path(config).read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{config} is not JSON: {error}") from None
+            raise UserError(f"{config} is not JSON: {error}") from None
     if not isinstance(settings, Mapping):
-        raise ValueError(f"settings must be a JSON object or a dict; got a {type(settings).__name__}")
+        raise UserError(f"settings must be a JSON object or a dict; got a {type(settings).__name__}")
     return settings
 
 
@@ -345,7 +346,7 @@ def _final_step(
     for found in known:
         if isinstance(found, int) and found >= 0:
             return found
-    raise ValueError("nothing says how many updates are behind these weights: give --step (0 for initial weights)")
+    raise UserError("nothing says how many updates are behind these weights: give --step (0 for initial weights)")
 
 
 def _claims(content: Mapping[str, Any], last: int, test_shift: int, notes: list[str]) -> Claims:
@@ -380,4 +381,4 @@ def _numbers(values: Any) -> list[float]:
     try:
         return [float(value) for value in values]
     except (TypeError, ValueError):
-        raise ValueError("saved losses must be numbers; found something else among them") from None
+        raise UserError("saved losses must be numbers; found something else among them") from None

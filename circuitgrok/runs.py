@@ -125,6 +125,16 @@ class Run:
         """Steps that have a checkpoint, in order."""
         return list(self.index)
 
+    def saved_steps(self) -> list[int]:
+        """The same, where there must be some.
+
+        Raises:
+            RunError: There is no checkpoint yet.
+        """
+        if not (steps := self.steps):
+            raise RunError(f"{self.path} has no checkpoint yet; train it with the command that made it")
+        return steps
+
     @property
     def history(self) -> "pd.DataFrame":
         """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm."""
@@ -169,6 +179,7 @@ class Run:
         """
         index = self.index
         if step not in index:
+            self.saved_steps()
             near = sorted(index, key=lambda s: abs(s - step))[:3]
             raise RunError(f"{self.name} has no checkpoint at step {step}; the nearest are {near}")
         return self._load(step, index[step])
@@ -189,21 +200,21 @@ class Run:
         from circuitgrok import tree
 
         index = self.index
-        chosen = list(index) if steps is None else list(steps)
+        chosen = self.saved_steps() if steps is None else list(steps)
         return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
     def measure(
         self,
-        names: Sequence[str] | None = None,
-        steps: Sequence[int] | None = None,
+        names: str | Sequence[str] | None = None,
+        steps: int | Sequence[int] | None = None,
         sampling: "Sampling | None" = None,
     ) -> "pd.DataFrame":
         """Measures along the run: one row per checkpoint, one column per measured number.
 
         Args:
-            names: Groups of measures (`circuitgrok.measures.table.names_of_groups`); by default the quick ones,
-                without `hessian` and `llc`.
-            steps: Checkpoints to measure; all by default.
+            names: Groups of measures (`circuitgrok.measures.table.names_of_groups`), or one; by default the quick
+                ones, without `hessian` and `llc`.
+            steps: Checkpoints to measure, or one; all by default.
             sampling: How `llc` samples; by default as calibrated once on this run.
         """
         from circuitgrok.measures.table import measure_run

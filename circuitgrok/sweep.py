@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 
 
 def grid(base: TrainConfig, values: Mapping[str, Sequence[Any]]) -> dict[str, TrainConfig]:
@@ -15,7 +16,7 @@ def grid(base: TrainConfig, values: Mapping[str, Sequence[Any]]) -> dict[str, Tr
         values: Leaf field -> the values it takes.
 
     Raises:
-        ValueError: A combination is refused; the message names it.
+        UserError: A combination is refused; the message names it.
 
     Example:
         >>> list(grid(TrainConfig(), {"alpha": [0.5, 1], "fixed_norm": [False, True]}))[:2]
@@ -29,10 +30,10 @@ def grid(base: TrainConfig, values: Mapping[str, Sequence[Any]]) -> dict[str, Tr
         label = "-".join(_text(name, value) for name, value in leaves.items()) or "run"
         try:
             configs[label] = base.with_(**fixed, **leaves)
-        except ValueError as error:
-            raise ValueError(f"{label}: {error}") from None
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from None
     if len(configs) < len(list(product(*varied.values()))):
-        raise ValueError(f"a value is given twice in {dict(varied)}")
+        raise UserError(f"a value is given twice in {dict(varied)}")
     return configs
 
 

@@ -24,6 +24,7 @@ from circuitgrok import resume, tree
 from circuitgrok import runs as disk
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.environment import differences, environment
+from circuitgrok.errors import UserError
 from circuitgrok.files import JsonLines
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
@@ -102,9 +103,9 @@ def train(
     """
     labels = list(names) if names is not None else [config.name for config in configs]
     if len(set(labels)) != len(labels) or len(labels) != len(configs):
-        raise ValueError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")
+        raise UserError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")
     if threads < 1:
-        raise ValueError(f"threads must be at least 1; got {threads}")
+        raise UserError(f"threads must be at least 1; got {threads}")
     here = environment(threads)
     with contextlib.ExitStack() as held, _threads(threads), _stop_signals() as stop:
         opened = []

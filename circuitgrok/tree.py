@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from circuitgrok.errors import UserError
+
 Params = dict[str, Tensor]
 Role = Literal["embed", "attention", "mlp", "unembed", "normalization"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -60,7 +62,7 @@ def select(params: Mapping[str, Tensor], pattern: str) -> Params:
     """
     chosen = {name: value for name, value in params.items() if fnmatchcase(name, pattern)}
     if not chosen:
-        raise ValueError(f"no tensor matches {pattern!r}; there are {', '.join(params)}")
+        raise UserError(f"no tensor matches {pattern!r}; there are {', '.join(params)}")
     return chosen
 
 

@@ -4,9 +4,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from circuitgrok.errors import UserError
 from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.runs import Run
 
@@ -54,8 +57,18 @@ def measure(argv: list[str]) -> int:
     table.to_parquet(out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         print("\n".join(summary_lines(one, table)))
+    for reason, names in _undefined(table).items():
+        print(f"  undefined    {names}: {reason}")
     print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
+
+
+def _undefined(table: "pd.DataFrame") -> dict[str, str]:
+    """The columns that have no value here, by the reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in table.attrs.get("undefined", {}).items():
+        by_reason.setdefault(reason, []).append(name)
+    return {reason: f"{len(n)} columns, such as {n[0]}" if n[1:] else n[0] for reason, n in by_reason.items()}
 
 
 def _calibrated(one: "Run", quiet: bool) -> "Sampling":
@@ -109,12 +122,12 @@ def explore(argv: list[str]) -> int:
     torch.set_num_threads(max(1, options.threads))
     folder, mark, number = options.start.rpartition("@")
     if not mark or not number.isdigit():
-        raise ValueError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
+        raise UserError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
     one = load(folder)
     try:
         sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
     except ValidationError as error:
-        raise ValueError("; ".join(explain(error))) from None
+        raise UserError("; ".join(explain(error))) from None
     with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
     out = Path(options.out or one.path / f"explored_{number}.parquet")

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.tree import Params, is_bias, role, unravel
 
 
@@ -258,7 +259,7 @@ def muon(
             else:
                 rest[piece] = {"step": _counter(flat), "exp_avg": average, "exp_avg_sq": square}
     if not matrices:
-        raise ValueError(f"muon needs a hidden matrix, of a block; got {', '.join(views)}: choose another rule")
+        raise UserError(f"muon needs a hidden matrix, of a block; got {', '.join(views)}: choose another rule")
     orthogonal = torch.optim.Muon(list(matrices), 0.0, weight_decay=0, momentum=momentum)
     orthogonal.state.update(matrices)
     settings = {"betas": (beta1, beta2), "eps": eps, "weight_decay": 0, "fused": True}

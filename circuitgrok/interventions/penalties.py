@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.tree import Params, combine, dot, is_bias, norm
 
 _SURFING = "Hoogland et al. 2023, Gradient surfing: the hidden role of regularization"
@@ -198,7 +199,7 @@ def _singular_values(weights: Params) -> Iterator[Float[Tensor, "run matrix valu
     """
     matrices = [value for name, value in weights.items() if value.ndim > 2 and not is_bias(name)]
     if not matrices:
-        raise ValueError(
+        raise UserError(
             f"a penalty on singular values needs a weight matrix that trains; there are only {', '.join(weights)}: "
             f"train another role, or take a penalty on the numbers such as l1"
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from circuitgrok.errors import DamagedFile
+from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.files import canonical_json, read_json, write_atomically
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import SamplerName, Sampling
@@ -58,7 +58,7 @@ def calibrate(
         tick: Called with each localization that was tried.
 
     Raises:
-        ValueError: No rung is good; the message says what was wrong with the best, and to give more draws.
+        UserError: No rung is good; the message says what was wrong with the best, and to give more draws.
     """
     import pandas as pd
 
@@ -91,7 +91,7 @@ def calibrate(
                 break
             rungs = list(LADDER[: LADDER.index(localization)][-1:])  # one rung up
     if good is None:
-        raise ValueError(
+        raise UserError(
             f"in {n_draws} draws no localization of {LADDER} gives chains to be believed ({below}); give more"
         )
     explanation = [
@@ -110,7 +110,7 @@ def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> C
 
     Raises:
         DamagedFile: The file holds something else; remove it to calibrate anew.
-        ValueError: As for `calibrate`.
+        UserError: As for `calibrate`.
     """
     import pandas as pd
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.config import AnyModel
+from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
 from circuitgrok.measures.kinds import NETWORKS, Drawn, check_classes
 from circuitgrok.models.fused import Workspace
@@ -53,7 +54,7 @@ def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
             head of one layer (`blocks.0.attn.head.2`).
 
     Raises:
-        ValueError: Nothing matches; the message lists what there is.
+        UserError: Nothing matches; the message lists what there is.
 
     Example:
         >>> [piece.name for piece in chosen_pieces(Transformer(p=5), "mlp")]
@@ -65,13 +66,13 @@ def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
     if pattern in ROLES:
         found = [Piece(name) for name in trained if tree.role(name) == pattern]
         if not found:
-            raise ValueError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
+            raise UserError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
         return found
     if head := re.fullmatch(r"(blocks\.\d+\.attn)\.head\.(\d+)", pattern):
         if not isinstance(model, Transformer):
-            raise ValueError(f"no head {pattern!r}: {NETWORKS[model.kind]} has none")
+            raise UserError(f"no head {pattern!r}: {NETWORKS[model.kind]} has none")
         if int(head[2]) >= model.n_heads or f"{head[1]}.W_Q" not in trained:
-            raise ValueError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
+            raise UserError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
         names = [name for name in trained if name.startswith(f"{head[1]}.") and not name.endswith(".b_O")]
         return [Piece(name, int(head[2])) for name in names]
     return [Piece(name) for name in tree.select(trained, pattern)]
@@ -92,7 +93,7 @@ class ChainLoss:
         pieces: What moves, as `chosen_pieces` gives it.
 
     Raises:
-        ValueError: `where` picks no pair, or the task's answers are no classes.
+        UserError: `where` picks no pair, or the task's answers are no classes.
     """
 
     model: AnyModel
@@ -104,7 +105,7 @@ class ChainLoss:
 
     def __post_init__(self) -> None:
         if not bool(self.where.any()):
-            raise ValueError("a loss needs at least one pair; the split that was asked for has none")
+            raise UserError("a loss needs at least one pair; the split that was asked for has none")
         check_classes(self.task)
         self._like = {piece.name: piece.of(self.networks)[0] for piece in self.pieces}
         inputs, dtype = self.task.inputs[self.where], next(iter(self.networks.values())).dtype

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.config import AnyModel
+from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
@@ -115,7 +116,7 @@ def explore(
         sampler has none. A chain that diverged is nan from there on.
 
     Raises:
-        ValueError: The prior is negative, the step size is at or above the stability bound at the start, no tensor
+        UserError: The prior is negative, the step size is at or above the stability bound at the start, no tensor
             matches `parameters`, `on` is no split, or `batch_size` exceeds its pairs.
 
     Example:
@@ -129,7 +130,7 @@ def explore(
         (18, True, True)
     """
     if not prior >= 0:
-        raise ValueError(f"a prior's precision must be 0 or more; got {prior}")
+        raise UserError(f"a prior's precision must be 0 or more; got {prior}")
     copies = {name: value.expand(sampling.n_chains, *value.shape).clone() for name, value in weights.items()}
     loss = ChainLoss(model, task, task.where(sampling.on), copies, chosen_pieces(model, sampling.parameters))
     at, pull = loss.start, prior + sampling.localization
@@ -186,10 +187,10 @@ def explore_run(
 
     Raises:
         RunError: No checkpoint at that step.
-        ValueError: As for `explore`; or the run's loss is not the mean cross-entropy.
+        UserError: As for `explore`; or the run's loss is not the mean cross-entropy.
     """
     if reason := why_not("llc", run.config):
-        raise ValueError(f"the posterior that is explored {reason}")
+        raise UserError(f"the posterior that is explored {reason}")
     model = run.config.model
     return explore(run.at(step), model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)
 
@@ -210,7 +211,7 @@ def equipartition(precision: Float[Tensor, " dim"], sampling: Sampling, *, jitte
         not mixed.
 
     Raises:
-        ValueError: A precision is not positive and finite.
+        UserError: A precision is not positive and finite.
 
     Example:
         >>> how = Sampling(sampler="hmc", step_size=0.04, n_leapfrog=4, localization=0)
@@ -223,7 +224,7 @@ def equipartition(precision: Float[Tensor, " dim"], sampling: Sampling, *, jitte
         True
     """
     if not bool(((precision > 0) & precision.isfinite()).all()):
-        raise ValueError(f"precisions of a Gaussian must be positive and finite; got {precision.tolist()}")
+        raise UserError(f"precisions of a Gaussian must be positive and finite; got {precision.tolist()}")
     drawn = torch.randn(
         sampling.n_chains, len(precision), dtype=torch.float64, generator=torch.Generator().manual_seed(sampling.seed)
     )
@@ -267,7 +268,7 @@ def _batches(loss: ChainLoss, sampling: Sampling) -> Callable[..., Loss] | None:
     if sampling.batch_size is None:
         return None
     if sampling.batch_size > n_pairs:
-        raise ValueError(f"batch_size must be at most the {n_pairs} pairs; got {sampling.batch_size}")
+        raise UserError(f"batch_size must be at most the {n_pairs} pairs; got {sampling.batch_size}")
     return partial(loss.on_batches, sampling.batch_size)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from circuitgrok.config import AnyModel
+from circuitgrok.errors import UserError
 from circuitgrok.measures.kinds import Drawn, check_classes
 from circuitgrok.tree import Params, ravel, role, unravel
 
@@ -124,7 +125,7 @@ def loss_on(
         tensor(6.0000, dtype=torch.float64)
     """
     if not bool(where.any()):
-        raise ValueError("at least one pair must be picked to have a mean loss; `where` picks none")
+        raise UserError("at least one pair must be picked to have a mean loss; `where` picks none")
     check_classes(task)
     logits, at, like = logits_on(model, params, task.inputs[where], names)
     labels = task.labels[where]

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.landscape.flat import Loss
 
 Operator = Callable[[Float[Tensor, "k dim"]], Float[Tensor, "k dim"]]
@@ -97,7 +98,7 @@ def as_matrix(operator: Operator, dim: int) -> Float[Tensor, "dim dim"]:
                 [0., 2.]], dtype=torch.float64)
     """
     if dim > DENSE_LIMIT:
-        raise ValueError(
+        raise UserError(
             f"a dense matrix may have at most {DENSE_LIMIT} rows; {dim} would take {8e-9 * dim**2:.1f} GB: "
             "use extreme_eigenpairs or spectral_density, or declare fewer tensors"
         )
@@ -173,7 +174,7 @@ def extreme_eigenpairs(
     Source: Lehoucq, Sorensen and Yang 1998, ARPACK users' guide.
     """
     if n_top < 1 or n_bottom < 0 or n_top + n_bottom >= dim:
-        raise ValueError(
+        raise UserError(
             f"n_top must be at least 1 and n_top + n_bottom at most dim - 1 = {dim - 1}; got {n_top} and {n_bottom}: "
             "for all eigenvalues take torch.linalg.eigh of dense_hessian"
         )

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.landscape.flat import Logits
 from circuitgrok.landscape.hessian import Operator
 
@@ -143,7 +144,7 @@ def symmetry_rank(logits: Logits, at: Float[Tensor, " dim"]) -> SymmetryRank:
         Counts, with the singular values next to the cut, in logits per unit of weight.
 
     Raises:
-        ValueError: The Jacobian has more than 2^28 entries (2 GB).
+        UserError: The Jacobian has more than 2^28 entries (2 GB).
 
     Example:
         A product of two weights sees one direction of two; a constant added to both classes is not seen.
@@ -154,7 +155,7 @@ def symmetry_rank(logits: Logits, at: Float[Tensor, " dim"]) -> SymmetryRank:
     """
     outputs, push, pull = linearized(logits, at)
     if outputs.numel() * len(at) > JACOBIAN_LIMIT:
-        raise ValueError(
+        raise UserError(
             f"the Jacobian may have at most 2^28 entries; got {outputs.numel()} logits times {len(at)} weights: "
             "declare fewer tensors or take a smaller network"
         )

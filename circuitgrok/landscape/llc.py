@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.samplers.diagnostics import diagnose, faults, status
@@ -78,7 +79,7 @@ def estimate_llc(
         tick: Called with (draws done, all, mean loss).
 
     Raises:
-        ValueError: The step size is at or above the stability bound of some point; the message says the bound.
+        UserError: The step size is at or above the stability bound of some point; the message says the bound.
 
     Example:
         The exact coefficient is 100 / 2 * 50 / (50 + 50) = 25. This step makes it 1 / (1 - 0.004 * 100 / 4) larger:
@@ -149,12 +150,12 @@ def refuse_unstable(sampling: Sampling, curvature: Float[Tensor, " point"], nbet
     """Refuses a step size with which chains run away in a quadratic of the largest of these curvatures.
 
     Raises:
-        ValueError: The message says the bound.
+        UserError: The message says the bound.
     """
     worst = curvature.amax().item()
     bound = sampling.stability_bound(worst, nbeta)
     if not sampling.step_size < bound:
-        raise ValueError(
+        raise UserError(
             f"step_size must be below {bound:.3g}, where chains run away along the sharpest direction (curvature "
             f"{worst:.3g}, nbeta {nbeta:.3g}, localization {sampling.localization:.3g}); got {sampling.step_size:.3g}"
         )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.config import AnyModel, TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.files import JsonLines, canonical_json, json_lines
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
@@ -55,7 +56,7 @@ def llc_of(
         curvature: Of the sampled loss at each network, where `sharpness_along` has found it already.
 
     Raises:
-        ValueError: No tensor matches `parameters`, `on` is no split or an empty one, `batch_size` exceeds its
+        UserError: No tensor matches `parameters`, `on` is no split or an empty one, `batch_size` exceeds its
             pairs, the task's answers are no classes, or the step size is above the stability bound.
 
     Example:
@@ -91,7 +92,7 @@ def llc_along(
         init_loss, mean_loss, acceptance, curvature, slope_shift, status, faults.
 
     Raises:
-        ValueError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
+        UserError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
             run minimised something else than a mean cross-entropy.
         RunError: A step without a checkpoint.
     """
@@ -142,7 +143,7 @@ def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Ten
 def _check_loss(config: TrainConfig) -> None:
     """Refuses runs whose loss is not the one that is sampled."""
     if (reason := why_not("llc", config)) is not None:
-        raise ValueError(f"llc {reason}")
+        raise UserError(f"llc {reason}")
 
 
 def settings_hash(sampling: Sampling) -> str:
@@ -165,5 +166,5 @@ def _chain_loss(params: Params, model: AnyModel, task: Drawn, sampling: Sampling
     networks = {name: value.repeat_interleave(copies, 0) for name, value in params.items()}
     where = task.where(sampling.on)
     if sampling.batch_size is not None and sampling.batch_size > int(where.sum()):
-        raise ValueError(f"batch_size must be at most the {int(where.sum())} pairs; got {sampling.batch_size}")
+        raise UserError(f"batch_size must be at most the {int(where.sum())} pairs; got {sampling.batch_size}")
     return ChainLoss(model, task, where, networks, chosen_pieces(model, sampling.parameters))

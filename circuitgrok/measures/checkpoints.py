@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.config import AnyModel, TrainConfig, transformer_of
+from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
 from circuitgrok.measures import key_freqs
 from circuitgrok.measures.kinds import Drawn, modular
@@ -202,7 +203,7 @@ def check_rule(rule: str) -> None:
         ValueError: Unknown rule.
     """
     if rule not in KEY_FREQUENCY_RULES:
-        raise ValueError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
+        raise UserError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
 
 
 def key_frequencies_by_rule(params: Params, model: AnyModel, task: Drawn) -> dict[str, Int[Tensor, " freq"]]:

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitgrok.errors import Undefined
 from circuitgrok.measures.fourier import fourier_basis, frequency_power, grid_side, numbers
 from circuitgrok.measures.logit_forms import pairs_by_distance
 from circuitgrok.measures.sum_waves import check_freqs
@@ -102,7 +103,7 @@ def in_components(gradients: LogitGradients, table: Float[Tensor, "*stack p d_mo
         n: Number of components, 1..min(p - 1, d_model); six are three circles.
 
     Raises:
-        ValueError: There are not so many components.
+        Undefined: There are not so many components.
 
     Example:
         >>> gradients = LogitGradients(torch.ones(1, 3), torch.ones(1, 3))
@@ -205,7 +206,8 @@ def circularity(W_E: Float[Tensor, "*stack d_vocab d_model"], p: int) -> Float[T
         i = 1..m, m = (p - 1) / 2: .14 at p = 59. Circles of exactly equal size may mix in the components.
 
     Raises:
-        ValueError: p or d_model is too small for four components, or there are fewer than p tokens.
+        Undefined: p or d_model is too small for four components.
+        ValueError: There are fewer than p tokens.
 
     Example:
         >>> x = 2 * torch.pi / 7 * torch.arange(7.0)
@@ -277,7 +279,7 @@ def _principal(table: Float[Tensor, "*stack p d_model"], n: int) -> tuple[Tensor
     """The first principal components: as functions of the rows `[*stack p n]`, and as axes `[*stack n d_model]`."""
     p, d_model = table.shape[-2:]
     if not 1 <= n <= min(p - 1, d_model):
-        raise ValueError(f"{p} centred rows of width {d_model} have {min(p - 1, d_model)} components; asked for {n}")
+        raise Undefined(f"{p} centred rows of width {d_model} have {min(p - 1, d_model)} components; asked for {n}")
     centred = table.double() - table.double().mean(-2, keepdim=True)
     functions, _, axes = torch.linalg.svd(centred, full_matrices=False)
     return functions[..., :n], axes[..., :n, :]

@@ -4,12 +4,13 @@ Adding a measure means adding a column to a group here, or a group to `GROUPS` (
 sense for some runs). The formulas live in their own files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from circuitgrok.config import transformer_of
+from circuitgrok.errors import Undefined
 from circuitgrok.interventions.losses import accuracy, cross_entropy, within
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.measures import (
@@ -41,6 +42,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.columns import orbit_columns
 
 Columns = dict[str, Tensor]
+Some = Mapping[str, Tensor | Undefined]  # columns, some of which may have no value here
 N_CONTROLS = 16  # random sets of frequencies
 SIDES = ("train", "test")
 SEED = 0  # of all draws that a measure makes: of random sets, random neurons, triples
@@ -196,7 +198,7 @@ def attention_columns(at: Checkpoints) -> Columns:
     return columns | {f"head_fve[head {h}]": tuned.frac_explained[:, h] for h in heads}
 
 
-def form_columns(at: Checkpoints) -> Columns:
+def form_columns(at: Checkpoints) -> Some:
     """Clock or pizza: symmetricity of gradients, distance irrelevance, circularity, and both forms of the logits."""
     model, m = transformer_of(at.model), at.hidden.m
     drawn = clock_pizza.sample_triples(m, torch.Generator().manual_seed(SEED))
@@ -209,11 +211,11 @@ def form_columns(at: Checkpoints) -> Columns:
     if model.own_tokens:
         turns = circle_turns(at.params["embed.W_E"], model.p, at.key_freqs)
     forms = logit_forms(at.logits, at.key_freqs, turns)
-    columns = {
+    columns: dict[str, Tensor | Undefined] = {
         "gradient_symmetricity": symmetry.mean,
         "gradient_symmetricity_se": symmetry.stderr,
         "distance_irrelevance": irrelevance,
-        "circularity": clock_pizza.circularity(at.W_E, m),
+        "circularity": _if_defined(lambda: clock_pizza.circularity(at.W_E, m)),
         "is_pizza": clock_pizza.is_pizza(symmetry.mean, irrelevance).double(),
         "frac_pizza": forms.pizza.sum(-1),
         "frac_clock_and_pizza": forms.both.sum(-1),
@@ -242,8 +244,16 @@ def hessian_columns(at: Checkpoints) -> Columns:
     return spectrum_columns(at.params, at.model, at.task)
 
 
+def _if_defined(compute: Callable[[], Tensor]) -> Tensor | Undefined:
+    """What is computed, or why it has no value: the group's other columns stay."""
+    try:
+        return compute()
+    except Undefined as reason:
+        return reason
+
+
 SLOW = ("ablations", "hessian", "llc")  # groups that are measured only when they are asked for
-GROUPS: dict[str, Callable[[Checkpoints], Columns]] = {
+GROUPS: Mapping[str, Callable[[Checkpoints], Some]] = {
     "fourier": fourier_columns,
     "circuits": circuit_columns,
     "memorization": memorization_columns,

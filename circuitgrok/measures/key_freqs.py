@@ -10,6 +10,7 @@ Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.measures.fourier import (
     by_frequency,
     logit_spectrum,
@@ -32,7 +33,7 @@ def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: fl
         Frequencies in increasing order.
 
     Raises:
-        ValueError: There are fewer than p tokens, or W_E is not finite.
+        UserError: There are fewer than p tokens, or W_E is not finite.
 
     Example:
         >>> token = torch.arange(14)[:, None]  # p = 13, and '='
@@ -58,7 +59,7 @@ def wl_energy(W_L: Float[Tensor, "d_mlp c"], p: int, *, threshold: float = 0.05)
         Frequencies in increasing order.
 
     Raises:
-        ValueError: There are fewer than p classes, or W_L is not finite.
+        UserError: There are fewer than p classes, or W_L is not finite.
 
     Example:
         >>> classes = torch.arange(13)
@@ -83,7 +84,7 @@ def neuron_argmax(neurons: Float[Tensor, "pair neuron"], *, min_purity: float = 
         Frequencies in increasing order. Neurons that do not vary have no vote.
 
     Raises:
-        ValueError: The number of pairs is not a square, or an activation is not finite.
+        UserError: The number of pairs is not a square, or an activation is not finite.
 
     Example:
         >>> a, b = torch.meshgrid(*[torch.arange(7)] * 2, indexing="ij")
@@ -109,7 +110,7 @@ def logit_energy(logits: Float[Tensor, "pair c"], *, threshold: float = 0.05) ->
         Frequencies in increasing order.
 
     Raises:
-        ValueError: The number of pairs is not a square, or a logit is not finite.
+        UserError: The number of pairs is not a square, or a logit is not finite.
 
     Example:
         >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
@@ -126,7 +127,7 @@ def logit_energy(logits: Float[Tensor, "pair c"], *, threshold: float = 0.05) ->
 def _largest(values: Float[Tensor, "..."]) -> Float[Tensor, ""]:
     """The largest entry; infinity and nan are refused, because no share of them is a threshold."""
     if not bool(values.isfinite().all()):
-        raise ValueError("key frequencies of a network that is not finite do not exist; got inf or nan")
+        raise UserError("key frequencies of a network that is not finite do not exist; got inf or nan")
     return values.max()
 
 

@@ -7,6 +7,7 @@ said in `NEEDS` can be measured on every run.
 from collections.abc import Callable, Iterable
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.examples import Examples
@@ -29,10 +30,12 @@ def heads(config: TrainConfig) -> str | None:
 
 
 def numbers(config: TrainConfig) -> str | None:
-    """All pairs of numbers modulo p, whose functions are sums of waves."""
-    return (
-        None if isinstance(config.task, ModularAddition) else f"needs numbers modulo p: {config.task.formula} has none"
-    )
+    """All pairs of numbers modulo p, whose functions are sums of waves; products modulo 3 add modulo 2, without one."""
+    task = config.task
+    if not isinstance(task, ModularAddition):
+        return f"needs numbers modulo p: {task.formula} has none"
+    waveless = task.p == 3 and task.operation in ("multiply", "divide")
+    return f"needs a frequency: {task.formula} is addition modulo 2, which has none" if waveless else None
 
 
 def no_numbers(config: TrainConfig) -> str | None:
@@ -100,18 +103,18 @@ def check_classes(task: Drawn) -> None:
     """Refuses a task whose answers are real numbers.
 
     Raises:
-        ValueError: They are.
+        UserError: They are.
     """
     if task.labels.is_floating_point():
-        raise ValueError("a cross-entropy needs classes; the answers of this task are real numbers")
+        raise UserError("a cross-entropy needs classes; the answers of this task are real numbers")
 
 
 def modular(task: Drawn) -> Task:
     """The task, if its inputs are the pairs of numbers modulo p.
 
     Raises:
-        ValueError: They are not.
+        UserError: They are not.
     """
     if not isinstance(task, Task):
-        raise ValueError("this is for tasks on all pairs of numbers modulo p; got examples without such numbers")
+        raise UserError("this is for tasks on all pairs of numbers modulo p; got examples without such numbers")
     return task

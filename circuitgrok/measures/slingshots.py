@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from circuitgrok.errors import UserError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -86,7 +88,7 @@ def slingshots(history: "pd.DataFrame") -> list[Slingshot]:
             last layer's weights), at steps that need not be evenly spaced but at most `RISE_WITHIN` apart.
 
     Raises:
-        ValueError: A column is missing, the steps do not increase or are too far apart, a loss is negative, or a
+        UserError: A column is missing, the steps do not increase or are too far apart, a loss is negative, or a
             loss or norm is not finite.
 
     Example:
@@ -139,16 +141,16 @@ def _columns(history: "pd.DataFrame") -> list[np.ndarray]:
     """Steps and the three columns as float64, checked."""
     missing = [column for column in COLUMNS if column not in history.columns]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"slingshots are read off the columns {', '.join(COLUMNS)}; this history lacks {', '.join(missing)}: "
             f"it has {', '.join(map(str, history.columns))}"
         )
     steps, *columns = (np.asarray(each, dtype=float) for each in (history.index, *(history[name] for name in COLUMNS)))
     gaps = np.diff(steps)
     if (gaps <= 0).any():
-        raise ValueError(f"the steps of a history must increase; they do not after step {_step(steps, gaps <= 0)}")
+        raise UserError(f"the steps of a history must increase; they do not after step {_step(steps, gaps <= 0)}")
     if (gaps > RISE_WITHIN).any():
-        raise ValueError(
+        raise UserError(
             f"a slingshot's rise takes {RISE_WITHIN} steps at most, and evaluations must not be further apart; "
             f"got {gaps.max():.0f} steps after step {_step(steps, gaps == gaps.max())}: "
             f"train with eval_every at most {RISE_WITHIN}, better 10"
@@ -156,7 +158,7 @@ def _columns(history: "pd.DataFrame") -> list[np.ndarray]:
     loss, _, norm = columns
     bad = ~np.isfinite(loss) | ~np.isfinite(norm) | (loss < 0)
     if bad.any():
-        raise ValueError(f"losses and norms must be finite, and no loss negative; not so at step {_step(steps, bad)}")
+        raise UserError(f"losses and norms must be finite, and no loss negative; not so at step {_step(steps, bad)}")
     return [steps, *columns]
 
 

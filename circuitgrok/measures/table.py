@@ -5,16 +5,26 @@ of measures that was asked for. A group is a function of such a stack that gives
 measure means adding a column to a group, or a group to `GROUPS`. Which groups make sense for which run is in `kinds`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from circuitgrok.config import TrainConfig
-from circuitgrok.measures.checkpoints import check_rule, checkpoints_of, key_frequencies_by_rule
+from circuitgrok.errors import Undefined, UserError
+from circuitgrok.measures.checkpoints import (
+    SPLITS,
+    Checkpoints,
+    check_rule,
+    checkpoints_of,
+    key_frequencies_by_rule,
+)
 from circuitgrok.measures.groups import GROUPS, SLOW
-from circuitgrok.measures.kinds import fitting, why_not
+from circuitgrok.measures.kinds import Drawn, fitting, why_not
 from circuitgrok.polar.columns import polar_columns
+from circuitgrok.tasks.modular import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,21 +59,21 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
     """Refuses groups of measures that there are not, and those that make no sense for runs of a config.
 
     Raises:
-        ValueError: The message says why, and lists the groups that there are.
+        UserError: The message says why, and lists the groups that there are.
     """
     known = names_of_groups()
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"unknown measures {unknown}; there are {', '.join(known)}")
+        raise UserError(f"unknown measures {unknown}; there are {', '.join(known)}")
     reasons = [f"{name} {reason}" for name in names if (reason := why_not(name, config)) is not None]
     if reasons:
-        raise ValueError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
+        raise UserError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
 
 
 def measure_run(
     run: "Run",
-    names: Sequence[str] | None = None,
-    steps: Sequence[int] | None = None,
+    names: str | Sequence[str] | None = None,
+    steps: int | Sequence[int] | None = None,
     *,
     rule: str = "wl_energy",
     sampling: "Sampling | None" = None,
@@ -74,7 +84,8 @@ def measure_run(
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
     the run; `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Subtraction,
-    products and quotients are measured as the addition that they are (`tasks.operations`).
+    products and quotients are measured as the addition that they are (`tasks.operations`). A column that has no value
+    for this network or task, such as a mean over no pairs, is nan, and `attrs["undefined"]` says why.
 
     Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
     `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
@@ -82,35 +93,39 @@ def measure_run(
 
     Args:
         run: An opened run.
-        names: Groups to measure (`names_of_groups`); by default the quick ones that make sense for the run.
-        steps: Checkpoints to measure, and the path that polar distances are taken along; all by default.
+        names: Groups to measure (`names_of_groups`), or one; by default the quick ones that make sense for the run.
+        steps: Checkpoints to measure, or one, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
     Raises:
-        ValueError: An unknown group or rule, or a group that makes no sense for this run.
-        RunError: A step without a checkpoint.
+        UserError: An unknown group or rule, or a group that makes no sense for this run.
+        RunError: A step without a checkpoint, or a run without any.
     """
     import pandas as pd
 
     config, model, task = run.config, run.config.model, run.task
-    chosen = list(quick_groups(config) if names is None else names)
+    chosen = quick_groups(config) if names is None else (names,) if isinstance(names, str) else tuple(names)
     check_groups(chosen, config)
     check_rule(rule)
-    at = sorted(set(run.steps if steps is None else steps))
-    by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task) if why_not("circuits", config) is None else {}
+    saved = run.saved_steps()
+    at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
+    by_rule = key_frequencies_by_rule(run.at(saved[-1]), model, task) if why_not("circuits", config) is None else {}
     key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
         columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
+    undefined: dict[str, str] = {}
     size = max(1, _NUMBERS // (len(task.inputs) * model.activations_per_input))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
         here = checkpoints_of(config, run.stack(at[i : i + size]), key_freqs)
         for group in wanted:
             for name, value in group(here).items():
-                columns.setdefault(name, []).extend(value.tolist())
+                if isinstance(value, Undefined):
+                    undefined[name] = str(value)
+                columns.setdefault(name, []).extend(_values(value, here).tolist())
         if tick:
             tick(min(i + size, len(at)), len(at))
     table = pd.DataFrame(columns, index=at, dtype="float64")
@@ -118,14 +133,31 @@ def measure_run(
     if "updates" in chosen:
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
     table.attrs = {"run": run.name, "config": config.hash}
+    undefined |= _of_no_pairs(list(columns), task)
+    if undefined:
+        table.attrs["undefined"] = undefined
     if by_rule:
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
             "key_freqs_rule": rule,
-            "key_freqs_step": run.steps[-1],
+            "key_freqs_step": saved[-1],
             "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
         }
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
+
+
+def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:
+    """A column at some checkpoints."""
+    n = len(next(iter(at.params.values())))
+    return torch.full((n,), math.nan) if isinstance(value, Undefined) else value
+
+
+def _of_no_pairs(columns: Sequence[str], task: Drawn) -> dict[str, str]:
+    """Columns that are means over a split without a pair, and that it has none."""
+    if not isinstance(task, Task):
+        return {}
+    empty = [split for split in SPLITS if not bool(task.where(split).any())]
+    return {name: f"no pair is in {split}" for split in empty for name in columns if name.endswith(f"[{split}]")}
 
 
 def _with_llc(

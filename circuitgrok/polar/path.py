@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
 
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
@@ -165,7 +166,7 @@ def polar_path(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
     _check_steps(stack.values(), steps)
     chords = {name: _chords(value.flatten(1)) for name, value in stack.items() if bool(value.any())}
     if not chords:
-        raise ValueError("weights that are zero at every checkpoint have no direction")
+        raise UserError("weights that are zero at every checkpoint have no direction")
     groups = {"global": list(chords)}
     groups |= {part: [name for name in chords if role(name) == part] for part in ROLES}
     groups |= {name: [name] for name in chords}

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.sgld import check_step_size
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
@@ -45,7 +46,7 @@ def hmc(
         geometry: Where chains may move.
 
     Raises:
-        ValueError: `step_size` is not positive and finite, `n_leapfrog` is below 1, `jitter` is out of range, or the
+        UserError: `step_size` is not positive and finite, `n_leapfrog` is below 1, `jitter` is out of range, or the
             target has minibatches.
 
     Example:
@@ -59,11 +60,11 @@ def hmc(
     """
     check_step_size(step_size)
     if n_leapfrog < 1:
-        raise ValueError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
+        raise UserError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
     if not 0 <= jitter < 1:
-        raise ValueError(f"jitter must be 0 or more and below 1; got {jitter}")
+        raise UserError(f"jitter must be 0 or more and below 1; got {jitter}")
     if target.batch_loss is not None:
-        raise ValueError(
+        raise UserError(
             "a test needs the full loss, and this target has minibatches: leave out batch_loss, or use sgld"
         )
 

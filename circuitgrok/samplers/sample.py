@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.samplers.target import Generators, Info, Sampler, State
 
 
@@ -69,7 +70,7 @@ def start(sampler: Sampler, position: Float[Tensor, "chain dim"], seeds: Sequenc
         raise ValueError(f"each of {len(position)} chains needs a seed of its own; got {list(seeds)}")
     if not position.isfinite().all():
         broken = (~position.isfinite()).any(-1).nonzero().flatten().tolist()
-        raise ValueError(f"chains must start where all numbers are finite; chains {broken} do not")
+        raise UserError(f"chains must start where all numbers are finite; chains {broken} do not")
     generators = [torch.Generator(device=position.device).manual_seed(seed) for seed in seeds]
     state = sampler.init(position.clone(), generators)
     return Chains(state, generators, 0, torch.full((len(seeds),), -1, device=position.device))

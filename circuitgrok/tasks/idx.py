@@ -18,6 +18,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from circuitgrok.errors import UserError
+
 GZIP = b"\x1f\x8b"
 UNSIGNED_BYTES = 0x08
 
@@ -32,7 +34,7 @@ def read_idx(path: Path) -> UInt8[Tensor, "..."]:
         One axis for each of the file's.
 
     Raises:
-        ValueError: The file is damaged, cut short, of another format, or holds another type of numbers.
+        UserError: The file is damaged, cut short, of another format, or holds another type of numbers.
 
     Example:
         >>> from pathlib import Path
@@ -46,19 +48,19 @@ def read_idx(path: Path) -> UInt8[Tensor, "..."]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is damaged: it cannot be decompressed ({error}); get it again") from None
+            raise UserError(f"{path} is damaged: it cannot be decompressed ({error}); get it again") from None
     if len(content) < 4 or content[:2] != b"\x00\x00":
-        raise ValueError(f"{path} is no IDX file: these begin with two zero bytes, it with {content[:4].hex(' ')!r}")
+        raise UserError(f"{path} is no IDX file: these begin with two zero bytes, it with {content[:4].hex(' ')!r}")
     kind, n_axes = content[2], content[3]
     if kind != UNSIGNED_BYTES:
-        raise ValueError(f"{path} must hold unsigned bytes, type 0x08; its header says type 0x{kind:02x}")
+        raise UserError(f"{path} must hold unsigned bytes, type 0x08; its header says type 0x{kind:02x}")
     start = 4 + 4 * n_axes
     if not n_axes or len(content) < start:
-        raise ValueError(f"{path} is damaged: {len(content)} bytes are no header for {n_axes} axes; get it again")
+        raise UserError(f"{path} is damaged: {len(content)} bytes are no header for {n_axes} axes; get it again")
     sizes = struct.unpack(f">{n_axes}I", content[4:start])
     if math.prod(sizes) != len(content) - start:
         of_sizes = " x ".join(map(str, sizes))
-        raise ValueError(
+        raise UserError(
             f"{path} is damaged: its header says {of_sizes} bytes, and there are {len(content) - start}; get it again"
         )
     return torch.from_numpy(np.frombuffer(content[start:], np.uint8).reshape(sizes).copy())

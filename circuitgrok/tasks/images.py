@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from pydantic import BaseModel, Field, model_validator
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.tasks.examples import Examples, joined
 from circuitgrok.tasks.idx import read_idx
 
@@ -66,7 +67,7 @@ class Digits(Images, frozen=True):
     @model_validator(mode="after")
     def _images_are_there(self) -> "Digits":
         if self.n_train + (self.n_test or 1) > N_DIGITS:
-            raise ValueError(
+            raise UserError(
                 f"n_train + n_test must be at most {N_DIGITS}, the number of images, with one or more to test on; got "
                 f"{self.n_train} + {self.n_test or 0}"
             )
@@ -126,7 +127,7 @@ class Mnist(Images, frozen=True):
         """All examples, drawn once and kept.
 
         Raises:
-            ValueError: A file is missing, damaged, of another shape, or has fewer images than asked for.
+            UserError: A file is missing, damaged, of another shape, or has fewer images than asked for.
         """
         return _drawn_mnist(self)
 
@@ -148,7 +149,7 @@ def _drawn_mnist(config: Mnist) -> Examples:
     for part, field, n in (("train", "n_train", config.n_train), ("t10k", "n_test", config.n_test)):
         images, labels = _images_and_labels(files[f"{part}-images"], files[f"{part}-labels"])
         if n > len(images):
-            raise ValueError(f"{field} must be at most {len(images)}, the images in {files[f'{part}-images']}; got {n}")
+            raise UserError(f"{field} must be at most {len(images)}, the images in {files[f'{part}-images']}; got {n}")
         chosen = torch.randperm(len(images), generator=generator)[:n]
         sides.append((images[chosen].flatten(1).double() / 255, labels[chosen].long()))
     return joined(*sides)
@@ -165,7 +166,7 @@ def _files(folder: Path) -> dict[str, Path]:
             found |= {stem: at} if at else {}
             missing += [] if at else [names[0]]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"MNIST must be in the folder {folder}: looked there for {', '.join(missing)} (or .idx for -idx, or with "
             f".gz) and did not find {'it' if len(missing) == 1 else 'them'}; put the files from {MNIST_AT} there, or "
             f"give another folder"
@@ -178,13 +179,13 @@ def _images_and_labels(
 ) -> tuple[UInt8[Tensor, "image row column"], UInt8[Tensor, " image"]]:
     images, labels = read_idx(of_images), read_idx(of_labels)
     if images.shape[1:] != (MNIST_SIDE, MNIST_SIDE):
-        raise ValueError(f"{of_images} must hold images of {MNIST_SIDE} x {MNIST_SIDE} pixels; got {_sizes(images)}")
+        raise UserError(f"{of_images} must hold images of {MNIST_SIDE} x {MNIST_SIDE} pixels; got {_sizes(images)}")
     if labels.shape != images.shape[:1]:
-        raise ValueError(
+        raise UserError(
             f"{of_labels} must hold one label for each of the {len(images)} images in {of_images}; got {_sizes(labels)}"
         )
     if labels.numel() and labels.max() > 9:
-        raise ValueError(f"{of_labels} must hold labels 0..9; got {int(labels.max())}")
+        raise UserError(f"{of_labels} must hold labels 0..9; got {int(labels.max())}")
     return images, labels
 
 
