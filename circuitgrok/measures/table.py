@@ -9,12 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from circuitgrok.config import TrainConfig
 from circuitgrok.measures.checkpoints import check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
-from circuitgrok.measures.kinds import fitting, why_not
+from circuitgrok.measures.kinds import fitting, modular, why_not
+from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
 from circuitgrok.polar.columns import polar_columns
+from circuitgrok.tasks.operations import Relabelled, as_addition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +76,9 @@ def measure_run(
 
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
-    the run; `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Subtraction,
-    products and quotients are measured as the addition that they are (`tasks.operations`).
+    the run; `attrs` of the table records the set, the rule, the checkpoint, what the other rules say, whether the set
+    is sparse (`spectrum`), and which columns are nan all along and why (`undefined`). Subtraction, products and
+    quotients are measured as the addition that they are (`tasks.operations`).
 
     Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
     `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
@@ -124,8 +128,20 @@ def measure_run(
             "key_freqs_rule": rule,
             "key_freqs_step": run.steps[-1],
             "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
-        }
+        } | _spectrum(key_freqs, as_addition(modular(task)), task.where("test_mirror_unseen"), table)
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
+
+
+def _spectrum(
+    key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.DataFrame"
+) -> dict[str, str | dict[str, str]]:
+    """Whether the key frequencies are few enough to mean something, and which columns are nan all along for want of it.
+
+    `attrs["undefined"]` has the reasons by column.
+    """
+    reasons = why_undefined(key_freqs, unseen[hidden.pairs])
+    status = "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM
+    return {"spectrum": status, "undefined": {name: why for name, why in reasons.items() if name in table}}
 
 
 def _with_llc(
