@@ -114,11 +114,31 @@ def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     return [
         f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
         f"{_other_rules(table)})",
-        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs; full loss {end['loss[all]']:.2e}"
-        f"   (logit space, mean kept, {run.config.task.p} classes{kind})",
-        f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
+        *_spectrum_lines(table),
+        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs, {_of_unseen(table)}; "
+        f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
+        f"  excluded     {end['excluded_loss[train]']:.2e} on train, {end['excluded_loss[all]']:.2e} on all pairs"
+        "   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
     ]
+
+
+def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
+    """A warning where most frequencies are key: restricted loss is then small for what was learnt by heart, too."""
+    about, blank = table.attrs, table["restricted_loss_blank"].iloc[-1]
+    if about["spectrum"] == "sparse":
+        return []
+    key = f"{len(about['key_freqs'])} of {about['n_freqs']} frequencies are key"
+    return [
+        f"  NOTE         {about['spectrum']}: {key}; restricted loss then averages over what was learnt by heart, and "
+        f"is {blank:.2e} with unseen pairs blanked"
+    ]
+
+
+def _of_unseen(table: "pd.DataFrame") -> str:
+    """Restricted loss from unseen pairs, or why there is none."""
+    loss, why = table["restricted_loss_unseen"].iloc[-1], table.attrs["undefined"].get("restricted_loss_unseen")
+    return f"{loss:.2e} from unseen pairs alone" if why is None else f"undefined from unseen pairs alone ({why})"
 
 
 def _irrep_lines(table: "pd.DataFrame") -> list[str]:

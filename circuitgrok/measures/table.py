@@ -134,14 +134,15 @@ def measure_run(
 
 def _spectrum(
     key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.DataFrame"
-) -> dict[str, str | dict[str, str]]:
+) -> dict[str, int | str | dict[str, str]]:
     """Whether the key frequencies are few enough to mean something, and which columns are nan all along for want of it.
 
     `attrs["undefined"]` has the reasons by column.
     """
     reasons = why_undefined(key_freqs, unseen[hidden.pairs])
     status = "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM
-    return {"spectrum": status, "undefined": {name: why for name, why in reasons.items() if name in table}}
+    undefined = {name: why for name, why in reasons.items() if name in table}
+    return {"n_freqs": hidden.m // 2, "spectrum": status, "undefined": undefined}
 
 
 def _with_llc(
