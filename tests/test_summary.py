@@ -107,6 +107,32 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
     assert (row.memorised, row.grokked, row.state, row.steps) == ("2–4", "8–10", "finished", "24/24")
 
 
+@pytest.mark.parametrize(
+    ("later", "mark", "said"),
+    [
+        ([0.99] * 10, "", ""),
+        ([0.5] + [0.99] * 9, "", "; below at 1 of 15 later evaluations, not at the end"),
+        (
+            [0.94] * 10,
+            ", lost 20–22",
+            "; lost again at step 20–22, below at 10 of 15 later evaluations, and at the end",
+        ),
+        (
+            [0.94] * 6 + [0.99] * 4,
+            ", lost 20–22 and back",
+            "; lost again at step 20–22, below at 6 of 15 later evaluations, not at the end",
+        ),
+    ],
+)
+def test_summary_and_table_of_runs_tell_when_a_level_was_lost_again(finished, tmp_path, told, later, mark, said):
+    test_acc = [0.0] * 5 + [0.99] * 6 + later
+    run = planted(finished, tmp_path, [0.1] + [1.0] * (len(test_acc) - 1), test_acc)
+    [line] = [line for line in summary_lines(run, told[2]) if line.startswith("  grokked")]
+    assert line == f"  grokked at   step 8–10   (test_acc ≥ 0.95 at 6 evaluations in a row){said}"
+    row = run_row(run)
+    assert (row.memorised, row.grokked) == ("0–2", f"8–10{mark}")
+
+
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
     [run] = train([tiny(alpha=0.5, scheme="bridge", fixed_norm=True, steps=2)], tmp_path, names=["run"])
     row, norm = run_row(run), run.manifest["start"]["norm"]
