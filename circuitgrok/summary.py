@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.files import json_lines
-from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, crossing, events
+from circuitgrok.measures.crossings import (
+    ACCURACY_RULES,
+    HOLD,
+    Afterwards,
+    afterwards,
+    crossing,
+    events,
+    events_afterwards,
+)
 from circuitgrok.measures.phases import phases
 from circuitgrok.measures.slingshots import RISE_WITHIN, slingshots
 from circuitgrok.resume import read_resume, resume_steps, usable_resume_steps
@@ -70,6 +78,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     history, config = run.history, run.config
     end, norms, loss = table.iloc[-1], history["norm"], config.objective.loss
     rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
+    since = events_afterwards(history)
     usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(run.manifest["config"])
     return [
         f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
@@ -78,7 +87,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"  alpha        {_origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
         + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
-            f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)"
+            f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
             for name, event in events(history).items()
         ),
         *([f"  phases       {_phases(table)}"] if "excluded_loss[train]" in table else []),
@@ -93,6 +102,11 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
         *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
     ]
+
+
+def _since(later: Afterwards | None) -> str:
+    """What is to be said of an event that did not last at every evaluation after it."""
+    return f"; {later}" if later is not None and later.n_below else ""
 
 
 def _slingshot_lines(run: Run) -> list[str]:
@@ -114,11 +128,31 @@ def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     return [
         f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
         f"{_other_rules(table)})",
-        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs; full loss {end['loss[all]']:.2e}"
-        f"   (logit space, mean kept, {run.config.task.p} classes{kind})",
-        f"  excluded     {end['excluded_loss[train]']:.2e} on train   (logit space, all key freqs at once)",
+        *_spectrum_lines(table),
+        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs, {_of_unseen(table)}; "
+        f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
+        f"  excluded     {end['excluded_loss[train]']:.2e} on train, {end['excluded_loss[all]']:.2e} on all pairs"
+        "   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
     ]
+
+
+def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
+    """A warning where most frequencies are key: restricted loss is then small for what was learnt by heart, too."""
+    about, blank = table.attrs, table["restricted_loss_blank"].iloc[-1]
+    if about["spectrum"] == "sparse":
+        return []
+    key = f"{len(about['key_freqs'])} of {about['n_freqs']} frequencies are key"
+    return [
+        f"  NOTE         {about['spectrum']}: {key}; restricted loss then averages over what was learnt by heart, and "
+        f"is {blank:.2e} with unseen pairs blanked"
+    ]
+
+
+def _of_unseen(table: "pd.DataFrame") -> str:
+    """Restricted loss from unseen pairs, or why there is none."""
+    loss, why = table["restricted_loss_unseen"].iloc[-1], table.attrs["undefined"].get("restricted_loss_unseen")
+    return f"{loss:.2e} from unseen pairs alone" if why is None else f"undefined from unseen pairs alone ({why})"
 
 
 def _irrep_lines(table: "pd.DataFrame") -> list[str]:
@@ -175,7 +209,8 @@ def run_row(run: Run) -> RunRow:
     when = {"memorised": "–", "grokked": "–"}
     if lines:
         for name, (column, level) in ACCURACY_RULES.items():
-            when[name] = str(crossing(steps, [line[column] for line in lines], level)).removeprefix("step ")
+            values = [line[column] for line in lines]
+            when[name] = str(crossing(steps, values, level)).removeprefix("step ") + _mark(steps, values, level)
     last: dict[str, Any] = lines[-1] if lines else {}
     network = config["model"].get("kind", USUAL[1])
     return RunRow(
@@ -189,6 +224,14 @@ def run_row(run: Run) -> RunRow:
         test_acc=f"{last['test_acc']:.4f}" if last else "–",
         interventions=interventions(config) or "–",
     )
+
+
+def _mark(steps: Sequence[int], values: Sequence[float], level: float) -> str:
+    """The mark of an event that was lost again for as long as it takes to count, or is lost at the end."""
+    later = afterwards(steps, values, level)
+    if later is None or later.lost.by is None:
+        return ""
+    return f", lost {str(later.lost).removeprefix('step ')}" + ("" if later.is_below_at_end else " and back")
 
 
 def _task(task: Mapping[str, Any]) -> str:

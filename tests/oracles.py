@@ -139,3 +139,16 @@ def slow_angle(u: Tensor, v: Tensor) -> float:
         one, other = ([mpmath.mpf(x) for x in vector.flatten().tolist()] for vector in (u, v))
         cosine = mpmath.fdot(one, other) / mpmath.sqrt(mpmath.fdot(one, one) * mpmath.fdot(other, other))
         return float(mpmath.acos(cosine))
+
+
+def lookup_table(p: int, frac_train: float = 0.3, scale: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A planted memoriser, `[p^2, p]`, and which pairs are unseen: neither they nor their mirrors were trained on.
+
+    Its logits are `scale` at the right class of a training pair, at a class drawn at random for all others, else 0.
+    """
+    draw = generator(seed)
+    is_train = torch.zeros(p * p, dtype=torch.bool)
+    is_train[torch.randperm(p * p, generator=draw)[: int(frac_train * p * p)]] = True
+    says = torch.where(is_train, labels_of(p), torch.randint(p, (p * p,), generator=draw))
+    logits = scale * torch.nn.functional.one_hot(says, p).double()
+    return logits, ~is_train & ~is_train.view(p, p).T.flatten()

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, Event, crossing, events
+from circuitgrok.measures.crossings import (
+    ACCURACY_RULES,
+    HOLD,
+    Event,
+    afterwards,
+    crossing,
+    events,
+    events_afterwards,
+)
 
 NAN = float("nan")
 
@@ -48,6 +56,43 @@ def test_interval_is_one_gap_between_evaluations_or_censored_at_the_end(values, 
         assert by == 0 or values[by // 10 - 1] < 0.5
 
 
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(
+    values=st.lists(st.sampled_from([0.0, 0.95, 1.0, NAN]), min_size=1, max_size=16),
+    gaps=st.lists(st.integers(1, 30), min_size=16, max_size=16),
+    hold=st.integers(0, 4),
+)
+def test_what_comes_afterwards_equals_a_search_for_stretches_below(values, gaps, hold):
+    steps = [sum(gaps[:i]) for i in range(len(values))]
+    event, later = crossing(steps, values, 0.95, hold), afterwards(steps, values, 0.95, hold)
+    if event.by is None:
+        assert later is None
+        return
+    since = values[steps.index(event.by) :]
+    below = [-1.0 if value >= 0.95 else 1.0 for value in since]
+    assert later is not None
+    assert later.lost == brute_force(steps[-len(since) :], below, 0.0, hold)
+    assert (later.n_below, later.n_later) == (below.count(1.0), len(since) - 1)
+    assert later.is_below_at_end == (not values[-1] >= 0.95)
+
+
+def test_grokked_and_lost_again_flickered_and_kept_are_told_apart():
+    """The record that ends below its level at 40 of the 269 evaluations after it had been reached."""
+    lost = [0.5] * 10 + [0.96] * 230 + [0.943] * 40
+    steps = list(range(0, 2800, 10))
+    later = afterwards(steps, lost, 0.95)
+    assert later == (Event(2390, 2400, None), 40, 269, True)
+    assert str(later) == "lost again at step 2390–2400, below at 40 of 269 later evaluations, and at the end"
+    back = [0.5] * 10 + [0.96] * 100 + [0.5] * 6 + [0.96] * 164
+    assert str(afterwards(steps, back, 0.95)).startswith("lost again at step 1090–1100, below at 6 of 269")
+    flicker = [0.5] * 10 + [0.96] * 100 + [0.5] * 5 + [0.96] * 165
+    later = afterwards(steps, flicker, 0.95)
+    assert later is not None and later.lost == Event(2790, None, 2790)
+    assert str(later) == "below at 5 of 269 later evaluations, not at the end"
+    assert str(afterwards(steps, [0.5] * 10 + [0.96] * 270, 0.95)) == "kept at all 269 later evaluations"
+    assert afterwards(steps, [0.5] * 280, 0.95) is None
+
+
 def test_flicker_is_no_crossing():
     values = [0.1, 0.99, 0.5, 0.96, 0.97, 0.98, 0.2, 1.0, 1.0, 1.0, 1.0]
     steps = list(range(0, 110, 10))
@@ -84,3 +129,10 @@ def test_events_of_a_history_follow_the_rules_for_both_accuracies():
     assert events(history) == {"memorised": Event(10, 20, None), "grokked": Event(80, 90, None)}
     for name, (column, level) in ACCURACY_RULES.items():
         assert events(history)[name] == crossing(list(history.index), list(history[column]), level, HOLD)
+    afterwards_of = events_afterwards(history)
+    assert afterwards_of["grokked"] == (Event(110, None, 110), 0, 2, False)
+    for step, test_acc in {120: 0.97, 130: 0.97, 140: 0.97, 150: 0.5}.items():
+        history.loc[step, ["train_acc", "test_acc"]] = [1.0, test_acc]
+    assert events_afterwards(history)["grokked"] == (Event(140, 150, None), 1, 6, True)
+    assert events_afterwards(history)["memorised"] == (Event(150, None, 150), 0, 13, False)
+    assert events_afterwards(history * 0) == {"memorised": None, "grokked": None}

@@ -16,7 +16,9 @@ from circuitgrok.measures import (
     neurons,
     scores,
 )
-from circuitgrok.measures.groups import N_CONTROLS, SEED
+from circuitgrok.measures import unseen as unseen_pairs
+from circuitgrok.measures.checkpoints import checkpoints_of
+from circuitgrok.measures.groups import N_CONTROLS, SEED, circuit_columns
 from circuitgrok.measures.logit_forms import logit_forms
 from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
@@ -62,14 +64,44 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
         assert row[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), name
 
 
-def test_random_sets_of_frequencies_are_the_control_of_the_key_set(finished, measured):
-    step, task = finished.steps[-1], finished.task
-    logits, keys = logits_at(finished, step), torch.tensor(measured.attrs["key_freqs"])
+def circuits_of(run, freqs):
+    """The group's columns at the last checkpoint, for some key frequencies."""
+    columns = circuit_columns(checkpoints_of(run.config, run.stack(run.steps[-1:]), torch.tensor(freqs)))
+    return {name: value.item() for name, value in columns.items()}
+
+
+def test_random_sets_of_frequencies_are_the_control_of_a_sparse_key_set(finished):
+    task, keys = finished.task, torch.tensor([2, 5])
+    logits = logits_at(finished, finished.steps[-1])
     sets = controls.random_sets(keys, task.p, N_CONTROLS, SEED)
     losses = [circuits.restricted_loss(logits, task.labels, one, task.where("all")).item() for one in sets]
-    row = measured.loc[step]
+    row = circuits_of(finished, [2, 5])
     assert row["restricted_loss_random"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert row["restricted_loss_random_sd"] == pytest.approx(np.std(losses, ddof=1), rel=1e-3, abs=1e-6)
+
+
+def test_random_sets_that_would_have_key_frequencies_in_them_are_no_control(finished):
+    row = circuits_of(finished, [2, 4, 5])  # of 5
+    controlled = {f"{kind}_loss_random{of}" for kind in ("restricted", "excluded") for of in ("", "_sd")}
+    assert {name for name, value in row.items() if np.isnan(value)} == controlled
+
+
+def test_unseen_pairs_have_a_restricted_loss_of_their_own_and_a_blank(finished):
+    step, task, keys = finished.steps[-1], finished.task, torch.tensor([2, 5])
+    logits, unseen = logits_at(finished, step), task.where("test_mirror_unseen")
+    row = circuits_of(finished, [2, 5])
+    of_unseen = unseen_pairs.restricted_loss_unseen(logits, task.labels, keys, unseen)
+    blank = unseen_pairs.restricted_loss_blank(logits, task.labels, keys, unseen, task.where("all"))
+    assert row["restricted_loss_unseen"] == pytest.approx(of_unseen.item(), rel=1e-4)
+    assert row["restricted_loss_blank"] == pytest.approx(blank.item(), rel=1e-4)
+
+
+def test_table_says_whether_the_spectrum_is_sparse_and_what_is_undefined_for_want_of_it(finished, measured):
+    keys = torch.tensor(measured.attrs["key_freqs"])
+    unseen = finished.task.where("test_mirror_unseen")
+    assert measured.attrs["spectrum"] == ("sparse" if len(keys) <= 2 else "no sparse spectrum")
+    assert measured.attrs["undefined"] == unseen_pairs.why_undefined(keys, unseen)
+    assert finished.measure(["scale"], steps=[24]).attrs["undefined"] == {}
 
 
 def test_ablations_are_a_group_of_their_own(finished):
@@ -104,7 +136,7 @@ def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, o
         for name in table.columns.astype(str)
         if name.startswith(("restricted", "excluded", "frac_", "neuron", "distance"))
     ]
-    assert table[columns].notna().all().all()
+    assert table[columns].drop(columns=list(table.attrs["undefined"])).notna().all().all()
 
 
 def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, finished, measured):

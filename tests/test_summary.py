@@ -9,8 +9,9 @@ from tiny_kinds import LEAVES, tiny_kind
 from circuitgrok.config import TrainConfig, leaf_fields
 from circuitgrok.files import canonical_json
 from circuitgrok.measures.crossings import events
+from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM
 from circuitgrok.runs import load
-from circuitgrok.summary import INTERVENTIONS, interventions, run_row, summary_lines
+from circuitgrok.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
 from circuitgrok.training import train
 
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
@@ -54,10 +55,9 @@ def test_numbers_of_the_summary_are_those_of_the_table(told):
     assert numbers(lines["turned"]) == [
         f"{end['angle_start']:.2f}", f"{end['radial_distance']:.1f}", f"{end['arc_length']:.1f}"
     ]  # fmt: skip
-    restricted = numbers(lines["restricted"])
-    assert restricted[:2] == [f"{end['restricted_loss[all]']:.2e}", f"{end['loss[all]']:.2e}"]
-    assert restricted[-1] == "11"
-    assert numbers(lines["excluded"])[0] == f"{end['excluded_loss[train]']:.2e}"
+    restricted = numbers(lines["restricted"].replace(_of_unseen(table), ""))
+    assert restricted == [f"{end['restricted_loss[all]']:.2e}", f"{end['loss[all]']:.2e}", "11"]
+    assert numbers(lines["excluded"]) == [f"{end[f'excluded_loss[{split}]']:.2e}" for split in ("train", "all")]
     assert numbers(lines["explained"])[0] == f"{end['frac_explained']:.4f}"
     freqs, rule = lines["key freqs"].split("   ")
     assert freqs == ", ".join(map(str, table.attrs["key_freqs"]))
@@ -66,6 +66,25 @@ def test_numbers_of_the_summary_are_those_of_the_table(told):
     differing = {name for name, found in by_rule.items() if found != table.attrs["key_freqs"]}
     assert differing and {name for name in by_rule if f"{name}:" in rule} == differing
     assert lines["phases"].startswith("memorisation to ")
+
+
+def test_summary_tells_of_unseen_pairs_the_loss_or_why_there_is_none(told):
+    table = told[2].copy()
+    assert _of_unseen(table) in told[1]["restricted"]
+    table["restricted_loss_unseen"], table.attrs["undefined"] = 0.25, {}
+    assert _of_unseen(table) == "2.50e-01 from unseen pairs alone"
+    table.attrs["undefined"] = {"restricted_loss_unseen": "no pair is unseen"}
+    assert _of_unseen(table) == "undefined from unseen pairs alone (no pair is unseen)"
+
+
+def test_summary_of_more_than_half_of_the_frequencies_says_that_restricted_loss_is_no_sign_of_a_circuit(finished, told):
+    table = told[2].copy()
+    for keys, spectrum in (([2, 5], "sparse"), ([1, 2, 5], NO_SPARSE_SPECTRUM)):
+        table.attrs |= {"key_freqs": keys, "spectrum": spectrum}
+        notes = [line for line in summary_lines(finished, table) if line.startswith("  NOTE")]
+        assert len(notes) == (spectrum == NO_SPARSE_SPECTRUM)
+    blank = table.loc[24, "restricted_loss_blank"]
+    assert numbers(notes[0]) == ["3", "5", f"{blank:.2e}"]
 
 
 def planted(finished, folder, train_acc, test_acc):
@@ -86,6 +105,32 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
     assert any("grokked at   step 8–10   (test_acc ≥ 0.95" in line for line in lines)
     row = run_row(run)
     assert (row.memorised, row.grokked, row.state, row.steps) == ("2–4", "8–10", "finished", "24/24")
+
+
+@pytest.mark.parametrize(
+    ("later", "mark", "said"),
+    [
+        ([0.99] * 10, "", ""),
+        ([0.5] + [0.99] * 9, "", "; below at 1 of 15 later evaluations, not at the end"),
+        (
+            [0.94] * 10,
+            ", lost 20–22",
+            "; lost again at step 20–22, below at 10 of 15 later evaluations, and at the end",
+        ),
+        (
+            [0.94] * 6 + [0.99] * 4,
+            ", lost 20–22 and back",
+            "; lost again at step 20–22, below at 6 of 15 later evaluations, not at the end",
+        ),
+    ],
+)
+def test_summary_and_table_of_runs_tell_when_a_level_was_lost_again(finished, tmp_path, told, later, mark, said):
+    test_acc = [0.0] * 5 + [0.99] * 6 + later
+    run = planted(finished, tmp_path, [0.1] + [1.0] * (len(test_acc) - 1), test_acc)
+    [line] = [line for line in summary_lines(run, told[2]) if line.startswith("  grokked")]
+    assert line == f"  grokked at   step 8–10   (test_acc ≥ 0.95 at 6 evaluations in a row){said}"
+    row = run_row(run)
+    assert (row.memorised, row.grokked) == ("0–2", f"8–10{mark}")
 
 
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
@@ -126,16 +171,14 @@ def test_summary_of_any_run_tells_its_task_network_and_loss_and_of_a_circuit_onl
     assert ("42.20" in lines["alpha"]) == (config.model.kind == "transformer")
     losses = [f"{history[f'{split}_loss'].iloc[-1]:.2e}" for split in ("train", "test")]
     assert numbers(lines["loss"]) == losses and lines["loss"].endswith("(mse)") == (config.objective.loss == "mse")
-    of_circuits = {"phases", "key freqs", "restricted", "excluded", "explained"}
+    of_circuits = {"phases", "key freqs", "restricted", "excluded", "explained"}  # and a NOTE where they are too many
     assert of_circuits & set(lines) == (of_circuits if "key_freqs" in table.attrs else set())
     assert ("irreps" in lines) == (config.task.kind == "composition")
     if "restricted" in lines:
         end = table.iloc[-1]
-        assert numbers(lines["restricted"])[:3] == [
-            f"{end['restricted_loss[all]']:.2e}",
-            f"{end['loss[all]']:.2e}",
-            "11",
-        ]
+        losses = [f"{end[name]:.2e}" for name in ("restricted_loss[all]", "loss[all]")]
+        assert numbers(lines["restricted"].replace(_of_unseen(table), "")) == [*losses, "11"]
+        assert (NO_SPARSE_SPECTRUM in lines.get("NOTE", "")) == (2 * len(table.attrs["key_freqs"]) > 5)
         assert ("cross-entropy" in lines["restricted"]) == (config.objective.loss == "mse")
 
 

@@ -36,8 +36,9 @@ from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.controls import control_losses, random_sets
 from circuitgrok.measures.logit_forms import circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
-from circuitgrok.measures.sum_waves import rivals
+from circuitgrok.measures.sum_waves import Rivals, rivals
 from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
+from circuitgrok.measures.unseen import is_sparse, restricted_loss_blank, restricted_loss_unseen
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.columns import orbit_columns
 
@@ -81,13 +82,25 @@ def circuit_columns(at: Checkpoints) -> Columns:
     for i, k in enumerate(at.key_freqs.tolist()):
         columns[f"excluded_loss[{k}]"] = excluded.one_by_one[:, i, train].mean(-1)
         columns[f"restricted_loss[{k}]"] = restricted.one_by_one[:, i].mean(-1)
-    sets = random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED)
-    for kind, where in (("restricted", everywhere), ("excluded", train)):
-        losses = getattr(control_losses(every, against, at.labels, sets, where), kind)
-        columns[f"{kind}_loss_random"], columns[f"{kind}_loss_random_sd"] = losses.mean(-1), losses.std(-1)
+    unseen = at.where("test_mirror_unseen")
+    columns["restricted_loss_unseen"] = restricted_loss_unseen(at.logits, at.labels, at.key_freqs, unseen)
+    columns["restricted_loss_blank"] = restricted_loss_blank(at.logits, at.labels, at.key_freqs, unseen, everywhere)
+    columns |= _random_controls(at, every, against)
     columns["frac_explained"] = frac_explained(at.logits, at.key_freqs)
     alpha = cosine_coefficients(at.logits)
     return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
+
+
+def _random_controls(at: Checkpoints, every: Circuit, against: Rivals) -> Columns:
+    """Losses of as many other frequencies, mean and spread over random sets; nan where there are not as many."""
+    columns = {}
+    sets = random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED)
+    for kind, split in (("restricted", "all"), ("excluded", "train")):
+        losses = getattr(control_losses(every, against, at.labels, sets, at.where(split)), kind)
+        if not is_sparse(at.key_freqs, at.hidden.m):
+            losses = torch.full_like(losses, torch.nan)
+        columns[f"{kind}_loss_random"], columns[f"{kind}_loss_random_sd"] = losses.mean(-1), losses.std(-1)
+    return columns
 
 
 def memorization_columns(at: Checkpoints) -> Columns:

@@ -9,7 +9,7 @@ over any split. Everything takes leading stack axes and answers in float64.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
@@ -45,6 +45,33 @@ def sum_logits(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack 
     """
     check_classes(logits)
     return sum_table(logits)
+
+
+def sum_logits_where(
+    logits: Float[Tensor, "*stack pair c"], where: Bool[Tensor, " pair"]
+) -> Float[Tensor, "*stack p c"]:
+    """Sum of the logits over those of the pairs of equal sum that are picked.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        where: The pairs to add up; all others count as 0.
+
+    Returns:
+        Row t is the sum over the picked pairs with (a + b) mod p = t, in float64; of all pairs, p `sum_logits`.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p].
+
+    Example:
+        >>> sum_logits_where(torch.arange(27.0).reshape(9, 3), torch.arange(9) < 6)[0]  # the pairs 00 and 12
+        tensor([15., 17., 19.], dtype=torch.float64)
+    """
+    p = check_classes(logits)
+    total = logits.new_zeros((*logits.shape[:-2], p, p), dtype=torch.float64)
+    rows = logits.unflatten(-2, (p, p)).unbind(-3)
+    for a, (row, here) in enumerate(zip(rows, where.view(p, p), strict=True)):  # a float64 copy is never made
+        total = total + row.double().where(here[:, None], 0.0).roll(a, dims=-2)
+    return total
 
 
 def wave_tables(

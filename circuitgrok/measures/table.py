@@ -22,9 +22,11 @@ from circuitgrok.measures.checkpoints import (
     key_frequencies_by_rule,
 )
 from circuitgrok.measures.groups import GROUPS, SLOW
-from circuitgrok.measures.kinds import Drawn, fitting, why_not
+from circuitgrok.measures.kinds import Drawn, fitting, modular, why_not
+from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
 from circuitgrok.polar.columns import polar_columns
 from circuitgrok.tasks.modular import Task
+from circuitgrok.tasks.operations import Relabelled, as_addition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +85,10 @@ def measure_run(
 
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
-    the run; `attrs` of the table records the set, the rule, the checkpoint, and what the other rules say. Subtraction,
-    products and quotients are measured as the addition that they are (`tasks.operations`). A column that has no value
-    for this network or task, such as a mean over no pairs, is nan, and `attrs["undefined"]` says why.
+    the run; `attrs` of the table records the set, the rule, the checkpoint, what the other rules say, and whether the
+    set is sparse (`spectrum`). Subtraction, products and quotients are measured as the addition that they are
+    (`tasks.operations`). A column that has no value for this network or task, such as a mean over no pairs, is nan,
+    and `attrs["undefined"]` says why.
 
     Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
     `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
@@ -134,15 +137,19 @@ def measure_run(
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
     table.attrs = {"run": run.name, "config": config.hash}
     undefined |= _of_no_pairs(list(columns), task)
-    if undefined:
-        table.attrs["undefined"] = undefined
     if by_rule:
+        hidden = as_addition(modular(task))
+        undefined |= _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), list(columns))
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
             "key_freqs_rule": rule,
             "key_freqs_step": saved[-1],
             "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
+            "n_freqs": hidden.m // 2,
+            "spectrum": "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM,
         }
+    if undefined:
+        table.attrs["undefined"] = undefined
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 
 
@@ -158,6 +165,11 @@ def _of_no_pairs(columns: Sequence[str], task: Drawn) -> dict[str, str]:
         return {}
     empty = [split for split in SPLITS if not bool(task.where(split).any())]
     return {name: f"no pair is in {split}" for split in empty for name in columns if name.endswith(f"[{split}]")}
+
+
+def _of_keys(key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, columns: Sequence[str]) -> dict[str, str]:
+    """Columns that these key frequencies leave without a value, and why."""
+    return {name: why for name, why in why_undefined(key_freqs, unseen[hidden.pairs]).items() if name in columns}
 
 
 def _with_llc(
