@@ -11,3 +11,7 @@ class UserError(ValueError):
 
 class DamagedFile(UserError):
     """A file on disk is not what was written; the message says which, and what was expected."""
+
+
+class RunError(UserError):
+    """A folder is not the run that was asked for; the message says why and what to do."""

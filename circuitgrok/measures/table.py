@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import RunError
 from circuitgrok.measures.checkpoints import check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.measures.kinds import fitting, why_not
@@ -90,7 +91,7 @@ def measure_run(
 
     Raises:
         ValueError: An unknown group or rule, or a group that makes no sense for this run.
-        RunError: A step without a checkpoint.
+        RunError: A step without a checkpoint, or a run that has none.
     """
     import pandas as pd
 
@@ -98,8 +99,11 @@ def measure_run(
     chosen = list(quick_groups(config) if names is None else names)
     check_groups(chosen, config)
     check_rule(rule)
-    at = sorted(set(run.steps if steps is None else steps))
-    by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task) if why_not("circuits", config) is None else {}
+    there = run.steps  # once: a run in training gets further checkpoints meanwhile
+    if not there:
+        raise RunError(f"{run.path} has no checkpoint yet, so nothing can be measured")
+    at, last = sorted(set(there if steps is None else steps)), there[-1]
+    by_rule = key_frequencies_by_rule(run.at(last), model, task) if why_not("circuits", config) is None else {}
     key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
@@ -122,7 +126,7 @@ def measure_run(
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
             "key_freqs_rule": rule,
-            "key_freqs_step": run.steps[-1],
+            "key_freqs_step": last,
             "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
         }
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
