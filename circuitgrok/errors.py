@@ -13,6 +13,10 @@ class DamagedFile(UserError):
     """A file on disk is not what was written; the message says which, and what was expected."""
 
 
+class RunError(UserError):
+    """A folder is not the run that was asked for; the message says why and what to do."""
+
+
 class Undefined(ValueError):
     """A number that does not exist for this network or task, such as a fifth component of four; the message says why.
 

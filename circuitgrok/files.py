@@ -1,19 +1,66 @@
-"""Files that are whole or not there: atomic writes, digests, JSON lines. Knows nothing of networks.
+"""Files that are whole or not there: one door for reading and writing, atomic writes, digests, JSON.
 
-A file is written under a temporary name, flushed to the disk and renamed; then the folder is flushed.
-What is killed half-way leaves the old file, or none. JSON lines are appended; a half-written last
-line (no newline at its end) is dropped when read.
+Everything inside a run is opened here: plain files only, no link is followed, no pipe waited for, and nothing is read
+beyond a bound. A file is written under a temporary name, flushed to the disk and renamed; then the folder is flushed.
+What is killed half-way leaves the old file, or none. Knows nothing of networks.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from circuitgrok.errors import DamagedFile
+
+LONGEST = 1 << 20  # bytes of a line, and of a JSON file
+DEEPEST = 32  # lists and objects inside one another
+SUBFOLDERS = ("resume", "moments", "llc")  # of a run: they must be real folders
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?$)|[\[\]{}]', re.DOTALL)
+
+
+def open_plain(path: Path, mode: str = "rb") -> IO[bytes]:
+    """Open a plain file: to read ("rb"), to write anew ("wb"), or to append ("ab").
+
+    Raises:
+        DamagedFile: It is a link, a folder, a pipe or a device, or lies in a folder of the run that is a link.
+        OSError: It is missing, or the system refuses.
+    """
+    flags = {"rb": os.O_RDONLY, "wb": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, "ab": os.O_WRONLY | os.O_CREAT}[mode]
+    flags |= os.O_APPEND if mode == "ab" else 0
+    for optional in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):  # Windows has the last only
+        flags |= getattr(os, optional, 0)
+    if path.parent.name in SUBFOLDERS and path.parent.is_symlink():
+        raise DamagedFile(f"{path.parent} is a link; the folders of a run are plain folders inside it")
+    if path.is_symlink() or path.is_dir():
+        raise _not_plain(path)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _not_plain(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_plain(path)
+    return os.fdopen(descriptor, mode)
+
+
+def _not_plain(path: Path) -> DamagedFile:
+    return DamagedFile(f"{path} is a link, a folder or a pipe; a run's files are plain files inside its folder")
+
+
+def read_plain(path: Path, at_most: int = LONGEST) -> bytes:
+    """The bytes of a plain file; `DamagedFile` if there are more than `at_most`."""
+    with open_plain(path) as file:
+        content = file.read(at_most + 1)
+    if len(content) > at_most:
+        raise DamagedFile(f"{path} is larger than {at_most} bytes, more than it can be")
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -24,7 +71,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open_plain(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -37,17 +84,21 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def drop_temporaries(folder: Path) -> None:
-    """Remove what writers that were killed half-way left beside the files of a folder."""
+def drop_temporaries(folder: Path, own: re.Pattern[str]) -> None:
+    """Remove what writers that were killed half-way left in a folder, of the files whose names match."""
     for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
+        named = re.fullmatch(r"\.(.+)\.\d+\.tmp", left.name)
+        if named and own.fullmatch(named[1]) and not left.is_dir():
+            left.unlink(missing_ok=True)
 
 
 def sha256(content: bytes) -> str:
@@ -65,15 +116,10 @@ def read_verified(path: Path, digest: str, at_most: int) -> bytes:
     Raises:
         DamagedFile: Missing, not a plain file, larger than `at_most`, or not the bytes that were written.
     """
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DamagedFile(f"{path} is a link or a folder; checkpoints are plain files inside the run's folder")
     try:
-        with open(path, "rb") as file:
-            content = file.read(at_most + 1)
+        content = read_plain(path, at_most)
     except FileNotFoundError:
         raise DamagedFile(f"{path} is missing though the index lists it") from None
-    if len(content) > at_most:
-        raise DamagedFile(f"{path} is larger than {at_most} bytes, more than these weights can take")
     found = sha256(content)
     if found != digest:
         raise DamagedFile(
@@ -91,55 +137,34 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def from_json(content: bytes) -> Any:
+    """The value that JSON text says, UTF-8, at most `DEEPEST` deep, its numbers finite.
+
+    Raises:
+        ValueError: It is no such text.
+
+    Example:
+        >>> from_json(b'{"step": 3}')
+        {'step': 3}
+    """
+    if content.count(b"{") + content.count(b"[") > DEEPEST:
+        depth = 0
+        for token in _TOKEN.finditer(content):
+            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+            if depth > DEEPEST:
+                raise ValueError(f"nested deeper than {DEEPEST}")
+    return json.loads(content.decode("utf-8"), parse_constant=_no_number)
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def read_json(path: Path) -> Any:
     """The value in a JSON file; `DamagedFile` if it does not parse."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return from_json(read_plain(path))
+    except DamagedFile:
+        raise
+    except ValueError as error:
         raise DamagedFile(f"{path} is not JSON: {error}") from None
-
-
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON-lines file; a half-written last line is dropped.
-
-    Raises:
-        DamagedFile: A line before the last does not parse.
-    """
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            raise DamagedFile(f"{path} is damaged: line {number} is not JSON") from None
-        if not isinstance(record, dict):
-            raise DamagedFile(f"{path} is damaged: line {number} is not a record")
-        yield record
-
-
-class JsonLines:
-    """An open JSON-lines file to append to; `truncate` cuts it back to a length known to be good."""
-
-    def __init__(self, path: Path, length: int = 0) -> None:
-        self.path = path
-        found = path.stat().st_size if path.exists() else 0
-        if found < length:
-            raise DamagedFile(f"{path} is {found} bytes long, but {length} had been written")
-        self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
-        self._file.truncate(length)
-        self._file.seek(0, os.SEEK_END)  # truncating leaves the position, and so `sync`, where it was
-
-    def append(self, record: dict[str, Any]) -> None:
-        """Write one record as a line and hand it to the system."""
-        self._file.write(canonical_json(record).encode() + b"\n")
-        self._file.flush()
-
-    def sync(self) -> int:
-        """Flush to the disk; the length in bytes."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

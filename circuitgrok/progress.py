@@ -63,6 +63,10 @@ class LiveProgress:
             line = f"{self._label}: step {step}/{self._total}{eta}  {self._text}"
             self._console.print(line, highlight=False, soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Print a line above whatever is drawn."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def end(self) -> None:
         """Close the bar."""
         if self._bar is not None:

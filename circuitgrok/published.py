@@ -20,16 +20,16 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from circuitgrok import runs as disk
-from circuitgrok import tree
+from circuitgrok import tree, writer
 from circuitgrok.config import TrainConfig, explain
 from circuitgrok.environment import environment
 from circuitgrok.errors import UserError
-from circuitgrok.files import canonical_json, json_lines, sha256, write_atomically
+from circuitgrok.files import sha256
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
 from circuitgrok.lens import ConfigRecord, common_dtype, read_foreign
-from circuitgrok.runs import Run, RunError
+from circuitgrok.locking import locked
+from circuitgrok.runs import Run, RunError, load
 from circuitgrok.tree import Params, is_bias
 
 if TYPE_CHECKING:
@@ -194,18 +194,19 @@ def write_run(published: Published, path: str | Path) -> Run:
         "n_train": task.n_train,
     }
     imported = {**published.source, "split": published.split, "notes": list(published.notes)}
-    with disk.locked(path):
+    with locked(path):
         if (path / "config.json").exists():
-            run = disk.load(path)
+            run = load(path)
             if run.config.hash != config.hash or run.manifest["environment"].get("imported") != imported:
                 raise RunError(f"{path} holds another run; choose another --out or --name")
         else:
-            run = disk.create(path, config, {**environment(1), "imported": imported}, start)
-        index = [disk.write_checkpoint(run, step, params) for step, params in published.networks.items()]
-        claims = [{"step": step, **claim} for step, claim in published.claims.items()]
+            run = writer.create(path, config, {**environment(1), "imported": imported}, start)
+        writer.reopen(run)
+        index = [writer.write_checkpoint(run, step, params) for step, params in published.networks.items()]
+        claims = [{"step": step, **claim} for step, claim in sorted(published.claims.items())]
         for name, records in (("index", index), ("history", published.history), ("saved_losses", claims)):
-            lines = "".join(canonical_json(record) + "\n" for record in records)
-            write_atomically(path / f"{name}.jsonl", lines.encode())
+            writer.write_records(run, f"{name}.jsonl", records)
+        writer.complete(run, "imported", max(published.networks), {}, {})
     return run
 
 
@@ -213,7 +214,7 @@ def saved_losses(run: Run) -> "pd.DataFrame":
     """The losses that the file of an imported run claims, by step, in nats; they were not taken here."""
     import pandas as pd
 
-    rows = list(json_lines(run.path / "saved_losses.jsonl"))
+    rows = list(run.records("saved_losses.jsonl"))
     return pd.DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
 

@@ -3,78 +3,100 @@
     resume/step_000012300.safetensors    everything that the next step needs, at the last two resume points
     moments/step_000012300.safetensors   the same at every checkpoint, of runs with keep_moments
 
-Each file has its digest beside it, written after it: a file without one is what a kill left over.
+Each file has its digest beside it, written after it: a file without one is what a kill left over. A resume point says
+how long the run's records were then and which seals they ended in; it can be used only where they still do.
 """
 
-import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitgrok.errors import DamagedFile
-from circuitgrok.files import read_verified, sha256, write_atomically
-from circuitgrok.runs import Run, RunError, file_name, largest, pack
+from circuitgrok.errors import DamagedFile, RunError
+from circuitgrok.files import read_plain, read_verified, sha256, write_atomically
+from circuitgrok.lines import head_at
+from circuitgrok.records import is_digest
+from circuitgrok.runs import Run
+from circuitgrok.weights import file_name, largest, pack, unpack
 
 if TYPE_CHECKING:
     from circuitgrok.tree import Params
 
 RESUME_POINTS_KEPT = 2
-_NAME = re.compile(r"step_(\d{9})\.safetensors")
+CUT_BACK = ("history", "index", "updates")  # the records that a resume point cuts back
+_NAME = re.compile(r"step_(\d{9})\.safetensors(\.sha256)?")
 
 
-def write_resume(run: Run, step: int, tensors: "Params", note: Mapping[str, Any]) -> None:
-    """Write a resume point and drop all but the last two."""
-    _write(run.path / "resume", step, pack(tensors, {**note, "step": step, "config": run.manifest["hash"]}))
+def write_resume(run: Run, step: int, tensors: "Params", note: Mapping[str, Any]) -> str:
+    """Write a resume point and drop all but the last two; its digest."""
+    digest = _write(run, "resume", step, pack(tensors, {**note, "step": step, "config": run.manifest["hash"]}))
     drop_resume(run, resume_steps(run)[:-RESUME_POINTS_KEPT])
+    return digest
 
 
 def write_moments(run: Run, step: int, tensors: "Params") -> None:
     """Write the optimizer's state of a checkpoint, to stay."""
-    _write(run.path / "moments", step, pack(tensors, {"step": step, "config": run.manifest["hash"]}))
+    _write(run, "moments", step, pack(tensors, {"step": step, "config": run.manifest["hash"]}))
 
 
-def _write(folder: Path, step: int, content: bytes) -> None:
-    folder.mkdir(exist_ok=True)
-    write_atomically(folder / file_name(step), content)
-    write_atomically(folder / f"{file_name(step)}.sha256", sha256(content).encode())
+def _write(run: Run, folder: str, step: int, content: bytes) -> str:
+    (run.path / folder).mkdir(exist_ok=True)
+    file, digest = run.path / folder / file_name(step), sha256(content)
+    write_atomically(file, content)
+    write_atomically(_beside(file), digest.encode())
+    return digest
 
 
-def drop_resume(run: Run, steps: Sequence[int]) -> None:
+def _beside(file: Any) -> Any:
+    return file.with_name(f"{file.name}.sha256")
+
+
+def drop_resume(run: Run, steps: Sequence[int], folder: str = "resume") -> None:
     """Remove resume points; each digest first, so that what a kill leaves over is no resume point."""
+    if (run.path / folder).is_symlink():
+        raise DamagedFile(f"{run.path / folder} is a link; the folders of a run are plain folders inside it")
     for step in steps:
-        file = run.path / "resume" / file_name(step)
-        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
+        file = run.path / folder / file_name(step)
+        _beside(file).unlink(missing_ok=True)
         file.unlink(missing_ok=True)
 
 
 def resume_steps(run: Run, folder: str = "resume") -> list[int]:
     """Steps of the resume points there are (or of the moments), whole or not, in order."""
     names = (_NAME.fullmatch(file.name) for file in (run.path / folder).glob("step_*"))
-    return sorted(int(match[1]) for match in names if match)
+    return sorted({int(match[1]) for match in names if match})
 
 
 def read_resume(run: Run, step: int, folder: str = "resume") -> tuple["Params", dict[str, Any]]:
     """A resume point's tensors and note, verified; with `folder="moments"` those kept beside a checkpoint.
 
     Raises:
-        DamagedFile: It is not what was written; the one before may still be good.
+        DamagedFile: It is not what was written, or belongs to another run or step; the one before may still be good.
     """
-    from safetensors.torch import load as load_tensors
-
     file = run.path / folder / file_name(step)
+    completion = run.completion if folder == "resume" else None
+    listed = completion.resume.get(file.name) if completion else None
     try:
-        digest = (file.parent / f"{file.name}.sha256").read_text().strip()
+        digest = read_plain(_beside(file), at_most=1000).decode("ascii")
     except (OSError, UnicodeDecodeError):
         raise DamagedFile(f"{file} has no readable digest beside it") from None
+    if not is_digest(digest) or (listed and digest != listed):
+        raise DamagedFile(f"{_beside(file)} is damaged: it is not the digest that was written for {file.name}")
     copies = 8 + run.config.transforms.grokfast_window * bool(run.config.transforms.grokfast_ma)
     content = read_verified(file, digest, at_most=largest(run.config.model.shapes(), copies))
-    try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return load_tensors(content), json.loads(header["__metadata__"]["circuitgrok"])
-    except Exception as error:  # see Run._load
-        raise DamagedFile(f"{file} is not a resume point: {error}") from None
+    return unpack(content, file, step, run.manifest["hash"])
+
+
+def check_records(run: Run, note: Mapping[str, Any]) -> None:
+    """Compare the records with what a resume point says of them.
+
+    Raises:
+        DamagedFile: One has lost lines since, or holds others.
+    """
+    for name in CUT_BACK:
+        file = run.path / f"{name}.jsonl"
+        head = head_at(file, note.get(f"{name}_bytes", 0), run.first(file.name))
+        if run.sealed and head.seal != note.get(f"{name}_seal"):
+            raise DamagedFile(f"{file} is damaged: line {head.lines} is not the one at the resume point")
 
 
 def read_moments(run: Run, step: int) -> "Params":
@@ -94,11 +116,18 @@ def read_moments(run: Run, step: int) -> "Params":
     )
 
 
-def usable_resume_steps(run: Run) -> list[int]:
-    """Steps of the resume points that verify, in order."""
-    good = []
+def resume_points(run: Run) -> dict[int, str]:
+    """The steps of the resume points, in order, each with what is wrong with it; "" if training can go on from it."""
+    found = {}
     for step in resume_steps(run):
-        with contextlib.suppress(DamagedFile):
-            read_resume(run, step)
-            good.append(step)
-    return good
+        try:
+            check_records(run, read_resume(run, step)[1])
+            found[step] = ""
+        except DamagedFile as error:
+            found[step] = str(error)
+    return found
+
+
+def usable_resume_steps(run: Run) -> list[int]:
+    """Steps of the resume points that training can go on from, in order."""
+    return [step for step, wrong in resume_points(run).items() if not wrong]

@@ -5,54 +5,52 @@
     step_000012300.safetensors       weights under TransformerLens' classic names
     history.jsonl                    one line per evaluation
     updates.jsonl                    one line per checkpoint but the last: the step that left it
+    events.jsonl                     begun, resumed, fell back, another environment, stopped, finished
+    complete.json                    written last: how long the records are (`circuitgrok.completion`)
     resume/                          optimizer state at the last two resume points (`circuitgrok.resume`)
     moments/                         optimizer state at every checkpoint, if keep_moments
+    llc/                             learning coefficients and their calibration, where they were measured
     .lock, .holder                   who is writing: host, pid, since when
 
-Files are whole or not there, every load verifies its digest, nothing is ever unpickled.
+Files are whole or not there, every load verifies its digest or its seals, nothing is ever unpickled. Runs of format 1
+have records without seals and no complete.json: they are read as they stand.
 """
 
-import contextlib
-import math
 import os
-import socket
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.files import (
-    canonical_json,
-    drop_temporaries,
-    json_lines,
-    read_json,
-    read_verified,
-    sha256,
-    write_atomically,
-)
+from circuitgrok.completion import Completion, read_completion
+from circuitgrok.errors import DamagedFile, RunError
+from circuitgrok.files import read_verified
+from circuitgrok.lines import Lines, last_record
+from circuitgrok.locking import holder
+from circuitgrok.manifest import UNSEALED, read_manifest
+from circuitgrok.records import CHECKS
+from circuitgrok.sealed import first_seal
+from circuitgrok.weights import file_name, fitting, largest, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
     from transformer_lens.model_bridge import TransformerBridge
 
     from circuitgrok.config import TrainConfig
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.tree import Params
 
-FORMAT = 1
-
-
-class RunError(UserError):
-    """A folder is not the run that was asked for; the message says why and what to do."""
-
-
-class LockedRun(RunError):
-    """Another process is writing this run."""
+# Names of files that only this package makes: what a folder without config.json may not hold, and whose temporaries
+# may be removed.
+OWN = re.compile(
+    r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
+    r"|\.holder|summary\.txt|figure\.(png|svg)|measures\.parquet(\.sha256)?"
+)
+_ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
+_SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,36 @@ class Run:
         return self.path.name
 
     @cached_property
+    def _document(self) -> tuple[dict[str, Any], str]:
+        return read_manifest(self.path)
+
+    @property
     def manifest(self) -> dict[str, Any]:
         """The content of config.json as plain values; needs no torch."""
-        file = self.path / "config.json"
-        if not file.exists():
-            raise RunError(f"{self.path} holds no run (no config.json); `circuitgrok runs FOLDER` lists runs")
-        manifest = read_json(file)
-        if not isinstance(manifest, dict) or "config" not in manifest:
-            raise DamagedFile(f"{file} is damaged: it holds no config")
-        if manifest.get("format") != FORMAT:
-            raise RunError(f"{file} has format {manifest.get('format')!r}; this version reads format {FORMAT}")
-        return manifest
+        return self._document[0]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the records have seals: all but those of runs in the old format."""
+        return self.manifest["format"] != UNSEALED
+
+    def first(self, name: str) -> str | None:
+        """Where the chain of a record's seals begins; None for one without seals."""
+        return first_seal(self.manifest["hash"], name) if self.sealed or name == "events.jsonl" else None
+
+    @property
+    def seal(self) -> str:
+        """The seal of config.json; empty in the old format."""
+        return self._document[1]
+
+    @property
+    def completion(self) -> Completion | None:
+        """What was written last; None if the run is not complete, or of the old format.
+
+        Raises:
+            DamagedFile: It is not what was written for this run.
+        """
+        return read_completion(self.path, self.manifest["hash"], self.seal) if self.sealed else None
 
     @cached_property
     def config(self) -> "TrainConfig":
@@ -106,24 +123,66 @@ class Run:
 
     @property
     def task(self) -> Any:
-        """The run's task, drawn again from its config: a `Task`, or `Examples` of one that is not modular."""
-        return self.config.task.task()
+        """The run's task, drawn again from its config: a `Task`, or `Examples` of one that is not modular.
+
+        Raises:
+            DamagedFile: It is not the one that the run was trained on: files that it is read from were replaced.
+        """
+        task, then = self.config.task.task(), self.manifest["start"]["split_hash"]
+        if task.split_hash != then:
+            raise DamagedFile(
+                f"{self.path} was trained on a task with split {then}, but drawn again it has {task.split_hash}: "
+                f"bring back the files that its examples were read from"
+            )
+        return task
+
+    def records(self, name: str) -> Iterator[dict[str, Any]]:
+        """The lines of a record, such as history.jsonl, verified while they are read.
+
+        Raises:
+            DamagedFile: A line is not what was written, or some are missing; the message names file and line.
+        """
+        completion, lines = self.completion, Lines(self.path / name, self.first(name))
+        said = completion.records.get(name) if completion else None
+        check, before, ended = CHECKS[name], -1, False
+        for record in lines:
+            wrong = check(record)
+            if not wrong and name not in _ANY_ORDER and (record["step"] <= before or ended):
+                wrong = f"is of step {record['step']}, after one of step {before}{' that ended the run' * ended}"
+            if not wrong and said and lines.head.lines == said.lines and lines.head.seal != said.seal:
+                wrong = "is not the one that ended the record when the run was complete"
+            if wrong:
+                raise lines.damaged(wrong)
+            before, ended = record["step"], "diverged" in record
+            yield record
+        if completion:
+            completion.check(self.path, name, lines.head, lines.half)
 
     @property
     def index(self) -> dict[int, str]:
         """The digest of each checkpoint, by step, in order."""
-        found = {}
-        for record in json_lines(self.path / "index.jsonl"):
-            step, digest = record.get("step"), record.get("sha256")
-            if not isinstance(step, int) or not isinstance(digest, str) or record.get("file") != file_name(step):
-                raise DamagedFile(f"{self.path / 'index.jsonl'} is damaged: unexpected entry {record!r:.200}")
-            found[step] = digest
-        return dict(sorted(found.items()))
+        return dict(self._index())
+
+    def _index(self) -> dict[int, str]:
+        """The index, read again only if its files have changed."""
+        now = tuple(_identity(self.path / name) for name in ("index.jsonl", "complete.json"))
+        if now not in self._read:
+            self._read.clear()
+            found = {record["step"]: record["sha256"] for record in self.records("index.jsonl")}
+            if time.time_ns() - max(changed for _, _, changed in now) < _SETTLED_NS:
+                return found
+            self._read[now] = found
+        return self._read[now]
+
+    @cached_property
+    def _read(self) -> dict[Any, dict[int, str]]:
+        """The index as last read, by what its files looked like then."""
+        return {}
 
     @property
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, in order."""
-        return list(self.index)
+        return list(self._index())
 
     def saved_steps(self) -> list[int]:
         """The same, where there must be some.
@@ -140,7 +199,7 @@ class Run:
         """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm."""
         import pandas as pd
 
-        rows = [line for line in json_lines(self.path / "history.jsonl") if "diverged" not in line]
+        rows = [line for line in self.records("history.jsonl") if "diverged" not in line]
         if not rows:
             raise RunError(f"{self.path} has no history yet; train it with the command that made it")
         return pd.DataFrame(rows).set_index("step")
@@ -153,22 +212,39 @@ class Run:
         """
         import pandas as pd
 
-        rows = list(json_lines(self.path / "updates.jsonl"))
+        rows = list(self.records("updates.jsonl"))
         return pd.DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
     @property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened to the run beside training: begun, resumed, fell back, stopped, finished, in order."""
+        return list(self.records("events.jsonl"))
+
+    @property
     def state(self) -> str:
-        """One of new, running, interrupted, finished, diverged; imported, if it was not trained here."""
-        if "imported" in self.manifest.get("environment", {}):
+        """One of new, running, interrupted, finished, diverged; imported, if it was not trained here.
+
+        The last three need a complete.json that fits the ends of the records, whatever their last line says.
+
+        Raises:
+            DamagedFile: What says that the run is complete does not fit its records.
+        """
+        if self.sealed:
+            completion = self.completion
+            if completion:
+                completion.glance(self.path)
+                return completion.outcome
+        elif "imported" in self.manifest["environment"]:
             return "imported"
-        last = next(iter(deque(json_lines(self.path / "history.jsonl"), maxlen=1)), {})
-        if "diverged" in last:
-            return "diverged"
-        if last.get("step") == self.manifest["config"]["schedule"]["steps"]:
-            return "finished"
+        last = last_record(self.path / "history.jsonl")
+        if not self.sealed and last:
+            if "diverged" in last:
+                return "diverged"
+            if last.get("step") == self.manifest["config"]["schedule"]["steps"]:
+                return "finished"
         if holder(self.path):
             return "running"
-        return "interrupted" if last else "new"
+        return "new" if last is None else "interrupted"
 
     def at(self, step: int) -> "Params":
         """The weights at a step, verified.
@@ -177,7 +253,7 @@ class Run:
             RunError: No checkpoint there; the message names the nearest.
             DamagedFile: The file is not what was written.
         """
-        index = self.index
+        index = self._index()
         if step not in index:
             self.saved_steps()
             near = sorted(index, key=lambda s: abs(s - step))[:3]
@@ -185,21 +261,15 @@ class Run:
         return self._load(step, index[step])
 
     def _load(self, step: int, digest: str) -> "Params":
-        from safetensors.torch import load
-
-        shapes = self.config.model.shapes()
-        content = read_verified(self.path / file_name(step), digest, at_most=largest(shapes, copies=1))
-        try:
-            weights = load(content)
-        except Exception as error:  # safetensors raises several kinds for one fault: not its format
-            raise DamagedFile(f"{self.path / file_name(step)} is not a safetensors file: {error}") from None
-        return _fitting(weights, shapes, self.path / file_name(step))
+        file, shapes = self.path / file_name(step), self.config.model.shapes()
+        content = read_verified(file, digest, at_most=largest(shapes, copies=1))
+        return fitting(unpack(content, file, step, self.manifest["hash"])[0], shapes, file)
 
     def stack(self, steps: Sequence[int] | None = None) -> "Params":
         """The weights at several steps (default: all), with a checkpoint axis in front."""
         from circuitgrok import tree
 
-        index = self.index
+        index = self._index()
         chosen = self.saved_steps() if steps is None else list(steps)
         return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
@@ -247,119 +317,10 @@ def runs_below(folder: str | os.PathLike[str]) -> list[Run]:
     return [Run(file.parent) for file in sorted(root.rglob("config.json"))]
 
 
-def file_name(step: int) -> str:
-    """Name of the file that holds the weights at a step.
-
-    >>> file_name(12300)
-    'step_000012300.safetensors'
-    """
-    return f"step_{step:09d}.safetensors"
-
-
-def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], start: Mapping[str, Any]) -> Run:
-    """Make the folder of a run, or open it if it holds this very run.
-
-    Raises:
-        RunError: It holds another run; the message lists the fields that differ.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    if (path / "config.json").exists():
-        run = load(path)
-        if run.state == "imported":
-            raise RunError(
-                f"{path} was imported, not trained here, and is left as it is: choose another --out; a run of yours "
-                f"can start from its weights by --start {path}@STEP"
-            )
-        if run.config.hash != config.hash:
-            changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
-            raise RunError(f"{path} holds a different run ({changed}); choose another --out")
-        if run.manifest["start"].get("digest") != start.get("digest"):
-            raise RunError(f"{path} started from a checkpoint that is another by now; choose another --out")
-        return run
-    manifest = {
-        "format": FORMAT,
-        "config": config.model_dump(mode="json"),
-        "hash": config.hash,
-        "environment": dict(environment),
-        "start": dict(start),
-    }
-    write_atomically(path / "config.json", (canonical_json(manifest) + "\n").encode())
-    return load(path)
-
-
-def pack(weights: "Mapping[str, Tensor]", note: Mapping[str, Any]) -> bytes:
-    """Weights as the bytes of a safetensors file, the same bytes for the same weights and note."""
-    from safetensors.torch import save
-
-    # One metadata entry only: safetensors writes several in an order of its own.
-    tensors = {name: value.detach().contiguous() for name, value in weights.items()}
-    return save(tensors, {"circuitgrok": canonical_json(dict(note))})
-
-
-def write_checkpoint(run: Run, step: int, weights: "Params") -> dict[str, Any]:
-    """Write the weights of a step; the line for the index, to be appended afterwards."""
-    content = pack(weights, {"step": step, "config": run.manifest["hash"]})
-    write_atomically(run.path / file_name(step), content)
-    return {"step": step, "file": file_name(step), "sha256": sha256(content)}
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a run's lock; the kernel frees it if this process dies.
-
-    Raises:
-        LockedRun: Another process holds it; the message says which, and since when.
-    """
-    from filelock import FileLock, Timeout
-
-    path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path / ".lock")
+def _identity(file: Path) -> tuple[int, int, int]:
+    """What tells whether a file was changed: where it lies, its size, and when."""
     try:
-        lock.acquire(timeout=0.3)  # longer than `holder` takes to look
-    except Timeout:
-        raise LockedRun(f"{path} is being trained by {_holder_text(path)}; wait, or stop that process") from None
-    try:
-        for folder in (path, path / "resume"):
-            drop_temporaries(folder)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": since}
-        write_atomically(path / ".holder", canonical_json(mine).encode())
-        yield
-    finally:
-        (path / ".holder").unlink(missing_ok=True)
-        lock.release()
-
-
-def holder(path: Path) -> bool:
-    """Whether some process holds the run's lock now."""
-    from filelock import FileLock, Timeout
-
-    if not (path / ".lock").exists():
-        return False
-    try:
-        with FileLock(path / ".lock", timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
-def _holder_text(path: Path) -> str:
-    try:
-        who = read_json(path / ".holder")
-        return f"process {who['pid']} on {who['host']} since {who['since']}"
-    except (OSError, DamagedFile, KeyError, TypeError):
-        return "another process"
-
-
-def largest(shapes: Mapping[str, tuple[int, ...]], copies: int) -> int:
-    """Most bytes that `copies` sets of float64 weights can take in a file, header included."""
-    return copies * 8 * sum(math.prod(shape) for shape in shapes.values()) + (1 << 20)
-
-
-def _fitting(weights: "Params", shapes: Mapping[str, tuple[int, ...]], file: Path) -> "Params":
-    """The weights in the config's order, if they are the tensors it asks for."""
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    if found != dict(shapes):
-        wrong = sorted(set(found.items()) ^ set(shapes.items()))
-        raise DamagedFile(f"{file} does not hold the tensors of its config; differing: {wrong[:4]}")
-    return {name: weights[name] for name in shapes}
+        found = file.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns

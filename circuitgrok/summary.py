@@ -1,10 +1,8 @@
 """A run in words: the summary after training, the table of runs, the doctor's findings."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from circuitgrok.files import json_lines
 from circuitgrok.measures.crossings import (
     ACCURACY_RULES,
     HOLD,
@@ -16,8 +14,7 @@ from circuitgrok.measures.crossings import (
 )
 from circuitgrok.measures.phases import phases
 from circuitgrok.measures.slingshots import RISE_WITHIN, slingshots
-from circuitgrok.resume import read_resume, resume_steps, usable_resume_steps
-from circuitgrok.runs import Run, RunError, file_name
+from circuitgrok.runs import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +201,7 @@ class RunRow(NamedTuple):
 def run_row(run: Run) -> RunRow:
     """A run at a glance; reads config and history only, needs no torch."""
     config, start = run.manifest["config"], run.manifest["start"]
-    lines = [line for line in json_lines(run.path / "history.jsonl") if "diverged" not in line]
+    lines = [line for line in run.records("history.jsonl") if "diverged" not in line]
     steps = [line["step"] for line in lines]
     when = {"memorised": "–", "grokked": "–"}
     if lines:
@@ -249,59 +246,3 @@ def _task(task: Mapping[str, Any]) -> str:
             return f"teacher α={task['teacher_alpha']:g} n={task['n_train']}"
         case kind:
             return f"{kind} n={task['n_train']}"
-
-
-class Finding(NamedTuple):
-    """One file of a run, as the doctor saw it."""
-
-    file: str
-    good: bool
-    note: str
-
-
-def examine(run: Run) -> list[Finding]:
-    """Every file of a run, verified: config, history, index, each checkpoint, each resume point."""
-    findings = [_look(run.path / "config.json", lambda: f"config {run.config.hash}")]
-    findings.append(_look(run.path / "history.jsonl", lambda: f"{sum(1 for _ in _history(run))} evaluations"))
-    if (run.path / "updates.jsonl").exists():
-        findings.append(_look(run.path / "updates.jsonl", lambda: f"{len(run.updates)} updates"))
-    findings.append(_look(run.path / "index.jsonl", lambda: f"{len(run.index)} checkpoints"))
-    if not findings[0].good or not findings[-1].good:
-        return findings
-    for step in run.steps:
-        findings.append(_look(run.path / file_name(step), lambda step=step: f"{len(run.at(step))} tensors"))
-    for step in resume_steps(run):
-        file = run.path / "resume" / file_name(step)
-        findings.append(_look(file, lambda step=step: f"resume point, {len(read_resume(run, step)[0])} tensors"))
-    unlisted = {file.name for file in run.path.glob("step_*.safetensors")} - {file_name(s) for s in run.steps}
-    findings += [Finding(f"unlisted {name}", True, "not in the index, not used") for name in sorted(unlisted)]
-    return findings
-
-
-def advice(run: Run, findings: Sequence[Finding]) -> str:
-    """What can still be used, in one line."""
-    damaged = [finding.file for finding in findings if not finding.good]
-    if not damaged:
-        return f"all {len(findings)} files are good; the run is {run.state}"
-    if {"config.json", "index.jsonl"} & {Path(name).name for name in damaged}:
-        return "the run cannot be opened; train it again into another folder, or restore the named file"
-    lost = {name for name in damaged if name.startswith("step_")}
-    usable = len(run.steps) - len(lost)
-    last = usable_resume_steps(run)
-    resume = f"training can go on from step {last[-1]}" if last else "training would start again from step 0"
-    good = f"{usable} of {len(run.steps)} checkpoints can be used (name them by steps= or --steps)"
-    return f"{len(damaged)} damaged; {good}; {resume}"
-
-
-def _history(run: Run) -> Any:
-    if not (run.path / "history.jsonl").exists():
-        raise RunError("missing")
-    return json_lines(run.path / "history.jsonl")
-
-
-def _look(file: Path, check: Any) -> Finding:
-    name = f"{file.parent.name}/{file.name}" if file.parent.name == "resume" else file.name
-    try:
-        return Finding(name, True, check())
-    except (ValueError, OSError) as error:
-        return Finding(name, False, str(error))

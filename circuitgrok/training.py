@@ -9,26 +9,25 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 """
 
 import contextlib
-import math
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
 from circuitgrok import resume, tree
-from circuitgrok import runs as disk
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.environment import differences, environment
 from circuitgrok.errors import UserError
-from circuitgrok.files import JsonLines
+from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
 from circuitgrok.steps import evaluate, forward, update, watched_update
+from circuitgrok.weights import file_name
+from circuitgrok.writer import Writer, add_event, create
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 
@@ -46,6 +45,9 @@ class Progress(Protocol):
     def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
         """A step was reached; `records` are the runs' new lines of history, if any."""
 
+    def note(self, text: str) -> None:
+        """Something happened that a person should know, before the stack starts."""
+
     def end(self) -> None:
         """The stack is finished or stopped."""
 
@@ -57,6 +59,9 @@ class Silent:
         """Show nothing."""
 
     def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
         """Show nothing."""
 
     def end(self) -> None:
@@ -111,13 +116,17 @@ def train(
         opened = []
         for config, label in zip(configs, labels, strict=True):
             path = Path(out) / label
-            held.enter_context(disk.locked(path))
-            opened.append(disk.create(path, config, here, _start_facts(config)))
+            held.enter_context(locked(path))
+            opened.append(create(path, config, here, _start_facts(config)))
         pending = [run for run in opened if run.state not in ("finished", "diverged") or _cut_short(run)]
+        differing = {run.path: differences(run.manifest["environment"], here) for run in pending}
         for run in pending:
             if not allow_inexact:
-                _same_environment(run, here)
-        for group, start in _groups(pending):
+                _same_environment(run, differing[run.path])
+        points = {run.path: resume.resume_points(run) for run in pending}
+        for group, start in _groups(pending, points):
+            for run in group:
+                _say_how_it_begins(run, start, points[run.path], differing[run.path], progress or Silent())
             _train_stack(group, start, progress or Silent(), stop, save_every_s)
     return opened
 
@@ -143,17 +152,32 @@ def _cut_short(run: Run) -> bool:
     return run.state == "finished" and bool(points) and points[-1] < run.config.schedule.steps
 
 
-def _same_environment(run: Run, here: dict[str, Any]) -> None:
-    differing = differences(run.manifest["environment"], here)
+def _same_environment(run: Run, differing: Sequence[str]) -> None:
     if differing and resume.resume_steps(run):
-        what = ", ".join(differing)
         raise RunError(
-            f"{run.path} was begun with {what}: going on would not give the bits of an unbroken run; "
+            f"{run.path} was begun with {', '.join(differing)}: going on would not give the bits of an unbroken run; "
             f"use the same, or --allow-inexact"
         )
 
 
-def _groups(pending: Sequence[Run]) -> Iterator[tuple[list[Run], int]]:
+def _say_how_it_begins(
+    run: Run, start: int, points: Mapping[int, str], differing: Sequence[str], progress: Progress
+) -> None:
+    """Note in the run, and tell who watches, what it goes on from and what is not as it was."""
+    bad = {step: wrong for step, wrong in points.items() if wrong and step > start}
+    begun = not start and not run.events
+    if differing:
+        add_event(run, "environment", start, differences=list(differing))
+    if bad:
+        newest = max(bad)
+        add_event(run, "fell_back", start, newest=newest, reason=bad[newest])
+        progress.note(
+            f"{run.name}: the resume point at step {newest} cannot be used, going on from step {start}: {bad[newest]}"
+        )
+    add_event(run, "begun" if begun else "resumed", start)
+
+
+def _groups(pending: Sequence[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
     """Runs that train together and the step they start from: the latest resume point they share."""
     by_key: dict[str, list[Run]] = {}
     for run in pending:
@@ -163,70 +187,13 @@ def _groups(pending: Sequence[Run]) -> Iterator[tuple[list[Run], int]]:
         size = max(1, STACK_NUMBERS // (first.task.n_pairs * first.model.activations_per_input))
         for i in range(0, len(alike), size):
             together = alike[i : i + size]
-            points = {run.path: {0, *resume.usable_resume_steps(run)} for run in together}
+            points = {run.path: {0, *(s for s, wrong in found[run.path].items() if not wrong)} for run in together}
             shared = max(set.intersection(*points.values()))
             if shared or all(len(own) == 1 for own in points.values()):
                 yield together, shared
             else:
                 for run in together:
                     yield [run], max(points[run.path])
-
-
-@dataclass
-class _Writer:
-    """One run's open files, and what its next record depends on."""
-
-    run: Run
-    history: JsonLines
-    index: JsonLines
-    updates: JsonLines
-    recorded: int = -1  # last step in the history
-    saved: int = -1  # last step with a checkpoint
-    saved_loss: float = 0.0  # logarithm of the test loss at the last checkpoint
-    diverged: bool = field(default=False)
-
-    @classmethod
-    def open(cls, run: Run, note: dict[str, Any]) -> "_Writer":
-        """The files, cut back to what they held at the resume point that left `note`."""
-        with contextlib.ExitStack() as opened:
-            history = JsonLines(run.path / "history.jsonl", note.get("history_bytes", 0))
-            opened.callback(history.close)
-            index = JsonLines(run.path / "index.jsonl", note.get("index_bytes", 0))
-            opened.callback(index.close)
-            updates = JsonLines(run.path / "updates.jsonl", note.get("updates_bytes", 0))
-            opened.pop_all()
-        facts = {name: note[name] for name in ("recorded", "saved", "saved_loss") if name in note}
-        return cls(run, history, index, updates, **facts)
-
-    def note(self) -> dict[str, Any]:
-        """What `open` needs to go on from here; everything written so far is on the disk."""
-        files = {"history": self.history, "index": self.index, "updates": self.updates}
-        lengths = {f"{name}_bytes": file.sync() for name, file in files.items()}
-        return {"recorded": self.recorded, "saved": self.saved, "saved_loss": self.saved_loss, **lengths}
-
-    def record(self, record: dict[str, Any], weights: tree.Params, scheduled: bool, on_move: float) -> None:
-        """One line of history, and a checkpoint if scheduled or if the test loss moved since the last."""
-        bad = [f"{name} is {value}" for name, value in record.items() if not math.isfinite(value)]
-        if bad:
-            self.diverged = True
-            self.history.append({"step": record["step"], "diverged": ", ".join(bad)})
-            self.history.sync()
-        elif record["step"] > self.recorded:
-            loss = math.log(max(record["test_loss"], 1e-300))
-            if scheduled or abs(loss - self.saved_loss) > on_move:
-                self.index.append(disk.write_checkpoint(self.run, record["step"], weights))
-                self.saved, self.saved_loss = record["step"], loss
-            self.history.append(record)
-            self.recorded = record["step"]
-
-    def record_update(self, record: dict[str, Any]) -> None:
-        """One line about the step that leaves a checkpoint; what has no value is left out."""
-        self.updates.append({name: value for name, value in record.items() if math.isfinite(value)})
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in (self.history, self.index, self.updates):
-            file.close()
 
 
 def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:
@@ -238,20 +205,18 @@ def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_S
         notes = [note for _, note in points]
     for run in group:  # the files are cut back below: later points would speak of lines that are gone
         resume.drop_resume(run, [step for step in resume.resume_steps(run) if step > start])
-    writers: list[_Writer] = []
+    writers: list[Writer] = []
     try:
         for run, note in zip(group, notes, strict=True):
-            writers.append(_Writer.open(run, note))
+            writers.append(Writer.open(run, note))
         progress.begin(group, start, stack.configs[0].schedule.steps)
         _loop(stack, writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
-        for writer in writers:
-            writer.close()
 
 
 def _loop(
-    stack: Stack, writers: list[_Writer], start: int, progress: Progress, stop: "_Stop", save_every_s: float
+    stack: Stack, writers: list[Writer], start: int, progress: Progress, stop: "_Stop", save_every_s: float
 ) -> None:
     schedule: Schedule = stack.configs[0].schedule
     scheduled = schedule.checkpoint_steps()
@@ -279,11 +244,15 @@ def _loop(
         progress.at(step, records)
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
-                resume.write_resume(writer.run, step, state_of(stack, i), writer.note())
+                digest = resume.write_resume(writer.run, step, state_of(stack, i), writer.note())
+                if step == schedule.steps:
+                    writer.finish("finished", step, {file_name(step): digest})
             saved = time.monotonic()
         if step == schedule.steps:
             return
         if stop:
+            for writer in writers:
+                add_event(writer.run, "stopped", step, signal=stop.signal)
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
         if any(watching):
@@ -299,15 +268,15 @@ class _Stop:
     """Whether a signal asked us to stop."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked, self.signal = False, ""
 
     def __bool__(self) -> bool:
         return self.asked
 
-    def __call__(self, *_: Any) -> None:
+    def __call__(self, number: int, _: Any) -> None:
         if self.asked:
             sys.exit("stopped at once, at the second signal; the last resume point holds")
-        self.asked = True
+        self.asked, self.signal = True, signal.Signals(number).name
 
 
 @contextlib.contextmanager

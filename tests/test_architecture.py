@@ -17,7 +17,7 @@ FLOORS: list[dict[str, list[str]]] = [
     {"errors": ["errors.py"]},
     {
         "tree": ["tree.py"],
-        "files": ["files.py"],
+        "files": ["files.py", "sealed.py", "lines.py", "records.py", "kept.py"],
         "environment": ["environment.py"],
         "coefficients": ["learning_coefficients.py"],
     },
@@ -32,9 +32,17 @@ FLOORS: list[dict[str, list[str]]] = [
         "presets": ["presets.py"],
         "samplers": ["samplers/"],
     },
-    {"runs": ["runs.py", "resume.py"], "measures": ["measures/", "polar/", "landscape/"]},
+    {
+        "runs": ["runs.py", "resume.py", "manifest.py", "completion.py", "locking.py", "weights.py", "writer.py"],
+        "measures": ["measures/", "polar/", "landscape/"],
+    },
     {"loop": ["training.py", "steps.py", "stack.py", "assembly.py"]},
-    {"figures": ["figures.py"], "lens": ["lens.py", "layouts.py", "published.py"], "sweep": ["sweep.py"]},
+    {
+        "figures": ["figures.py"],
+        "lens": ["lens.py", "layouts.py", "published.py"],
+        "sweep": ["sweep.py"],
+        "doctor": ["doctor.py", "repair.py"],
+    },
     {
         "faces": ["__init__.py", "__main__.py", "cli.py", "commands/", "flags.py", "progress.py", "summary.py"],
         "verdicts": ["verdicts.py"],

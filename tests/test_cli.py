@@ -13,12 +13,13 @@ from tiny import copied, files_of, flip, tiny, tiny_flags
 
 from circuitgrok.cli import COMMANDS, HELP, run
 from circuitgrok.config import LEAVES, TrainConfig
-from circuitgrok.files import json_lines
 from circuitgrok.landscape.llc_along import llc_along
 from circuitgrok.landscape.sampling import Sampling
+from circuitgrok.lines import json_lines
 from circuitgrok.presets import PRESETS
 from circuitgrok.progress import LiveProgress, describe, ticks
-from circuitgrok.runs import file_name, load
+from circuitgrok.runs import load
+from circuitgrok.weights import file_name
 
 
 def call(*argv: str) -> int:

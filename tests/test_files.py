@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -10,15 +11,14 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from circuitgrok.errors import DamagedFile
 from circuitgrok.files import (
-    JsonLines,
     canonical_json,
     drop_temporaries,
-    json_lines,
     read_json,
     read_verified,
     sha256,
     write_atomically,
 )
+from circuitgrok.lines import JsonLines, json_lines
 
 # The folder is shared by the examples of one test, and every example writes its file anew.
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
@@ -70,10 +70,10 @@ def test_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 
 
 def test_temporaries_of_killed_writers_are_dropped_and_nothing_else(tmp_path):
-    kept = {"a", ".lock", ".holder", "b.tmp"}
+    kept = {"a", ".lock", ".holder", "b.tmp", ".theirs.123.tmp", ".a.tmp", ".a.x.tmp"}
     for name in (*kept, ".a.123.tmp", ".step_000000001.safetensors.9.tmp"):
         (tmp_path / name).write_bytes(b"")
-    drop_temporaries(tmp_path)
+    drop_temporaries(tmp_path, re.compile(r"a|step_\d{9}\.safetensors"))
     assert set(os.listdir(tmp_path)) == kept
 
 
@@ -183,7 +183,6 @@ def written_lines(folder: Path) -> Path:
     lines = JsonLines(folder / "history.jsonl")
     for record in RECORDS:
         lines.append(record)
-    lines.close()
     return folder / "history.jsonl"
 
 
@@ -196,7 +195,6 @@ def test_lines_are_in_the_file_as_soon_as_they_are_appended(tmp_path):
     lines = JsonLines(tmp_path / "history.jsonl")
     lines.append(RECORDS[0])
     assert list(json_lines(tmp_path / "history.jsonl")) == RECORDS[:1]
-    lines.close()
 
 
 def test_wherever_the_file_is_cut_the_half_written_line_is_dropped(tmp_path):
@@ -226,7 +224,6 @@ def test_cut_back_file_goes_on_from_there_and_knows_its_length(tmp_path):
     assert lines.sync() == length == file.stat().st_size  # also before anything is appended
     lines.append({"step": 99})
     assert lines.sync() == file.stat().st_size
-    lines.close()
     assert list(json_lines(file)) == [*RECORDS[:2], {"step": 99}]
 
 

@@ -16,8 +16,8 @@ from tiny import files_of
 from torch import Tensor
 
 from circuitgrok.config import TrainConfig
-from circuitgrok.files import json_lines
 from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.lines import json_lines
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.published import Published, read_published, report, saved_losses, write_run
 from circuitgrok.runs import Run, RunError, load

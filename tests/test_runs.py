@@ -20,19 +20,21 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from safetensors.torch import load as load_tensors
-from tiny import copied, files_of, flip, tiny, tiny_flags
+from tiny import bits_of, copied, files_of, flip, resealed_config, rewritten, tiny, tiny_flags
 from workers import Ended
 
 import circuitgrok as cg
 from circuitgrok import resume
-from circuitgrok import runs as disk
 from circuitgrok.cli import run as command
 from circuitgrok.config import TrainConfig
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import json_lines, sha256
-from circuitgrok.runs import LockedRun, Run, RunError, file_name, load, locked, runs_below
+from circuitgrok.files import canonical_json, sha256
+from circuitgrok.lines import json_lines
+from circuitgrok.locking import LockedRun, holder, locked
+from circuitgrok.runs import Run, RunError, load, runs_below
 from circuitgrok.stack import initial_weights
 from circuitgrok.training import Silent, train
+from circuitgrok.weights import file_name, pack
 
 # --- opening and reading ----------------------------------------------------------------------------
 
@@ -60,7 +62,7 @@ def test_checkpoint_is_readable_without_our_code(finished):
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     assert json.loads(header["__metadata__"]["circuitgrok"]) == {"config": finished.config.hash, "step": 24}
     assert load_tensors(content).keys() == finished.config.model.shapes().keys()
-    listed = [json.loads(line) for line in (finished.path / "index.jsonl").read_text().splitlines()]
+    listed = list(json_lines(finished.path / "index.jsonl"))
     assert {"file": "step_000000024.safetensors", "sha256": sha256(content), "step": 24} in listed
 
 
@@ -113,8 +115,7 @@ def test_state_follows_the_run_through_its_life(tmp_path):
 
 
 def test_history_that_is_empty_is_refused_with_what_to_do(finished, tmp_path):
-    run = copied(finished, tmp_path)
-    (run.path / "history.jsonl").write_bytes(b"")
+    run = rewritten(copied(finished, tmp_path), "history.jsonl", [], outcome=None)
     with pytest.raises(RunError, match="no history yet; train it with the command that made it"):
         _ = run.history
 
@@ -197,7 +198,7 @@ def test_run_killed_at_thirty_random_moments_ends_with_the_bits_of_the_unbroken_
     leaves = config.leaves()
     assert workers.wait(workers.train([leaves], tmp_path / "unbroken", names=["run"], save_every_s=0.0)).code == 0
     assert train_through_kills(workers, [leaves], ["run"], tmp_path / "killed", kills=30) >= 300
-    unbroken, killed = files_of(tmp_path / "unbroken"), files_of(tmp_path / "killed")
+    unbroken, killed = bits_of(tmp_path / "unbroken"), bits_of(tmp_path / "killed")
     assert unbroken.keys() == killed.keys()
     assert [name for name in unbroken if unbroken[name] != killed[name]] == []
     assert {"run/resume/step_000000160.safetensors", "run/step_000000160.safetensors"} <= set(killed)
@@ -210,7 +211,7 @@ def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(wor
         train([config], tmp_path / "alone", names=[name], save_every_s=0.0)
     leaves = [config.leaves() for config in configs.values()]
     train_through_kills(workers, leaves, list(configs), tmp_path / "killed", kills=12)
-    assert files_of(tmp_path / "alone") == files_of(tmp_path / "killed")
+    assert bits_of(tmp_path / "alone") == bits_of(tmp_path / "killed")
 
 
 def test_resume_point_beyond_where_a_stack_goes_on_does_not_outlive_its_history(tmp_path):
@@ -373,6 +374,11 @@ def test_swapped_missing_and_linked_checkpoints_are_refused_by_name(finished, tm
     run.at(0)
 
 
+def relisted(run: Run, entry: dict[str, Any]) -> Run:
+    """The run with another entry for its last checkpoint, under seals that fit."""
+    return rewritten(run, "index.jsonl", [*list(json_lines(run.path / "index.jsonl"))[:-1], entry])
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -386,9 +392,8 @@ def test_swapped_missing_and_linked_checkpoints_are_refused_by_name(finished, tm
 )
 def test_index_entry_that_names_another_file_is_refused(finished, tmp_path, entry):
     run = copied(finished, tmp_path)
-    with open(run.path / "index.jsonl", "a") as index:
-        index.write(json.dumps({"sha256": run.index[24]} | entry) + "\n")
-    with pytest.raises(DamagedFile, match="index.jsonl is damaged: unexpected entry"):
+    run = relisted(run, {"sha256": run.index[24]} | entry)
+    with pytest.raises(DamagedFile, match=r"index.jsonl is damaged: line 9 unexpected entry"):
         run.at(24)
 
 
@@ -410,15 +415,16 @@ def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path
     if place == "checkpoint":
         (run.path / file_name(24)).write_bytes(hostile)
         if forged:
-            entry = {"step": 24, "file": file_name(24), "sha256": sha256(hostile)}
-            with open(run.path / "index.jsonl", "a") as index:
-                index.write(json.dumps(entry) + "\n")
+            run = relisted(run, {"step": 24, "file": file_name(24), "sha256": sha256(hostile)})
         with pytest.raises(DamagedFile, match="not a safetensors file" if forged else "expected SHA-256"):
             run.at(24)
     else:
         (run.path / "resume" / file_name(24)).write_bytes(hostile)
         if forged:
             (run.path / "resume" / f"{file_name(24)}.sha256").write_text(sha256(hostile))
+            with pytest.raises(DamagedFile, match="is not the digest that was written"):
+                resume.read_resume(run, 24)
+            (run.path / "complete.json").unlink()
         with pytest.raises(DamagedFile, match="not a resume point" if forged else "expected SHA-256"):
             resume.read_resume(run, 24)
     assert not mark.exists()
@@ -431,8 +437,7 @@ def test_header_that_promises_too_much_is_refused(finished, tmp_path, header):
     run = copied(finished, tmp_path)
     hostile = header.to_bytes(8, "little") + b"{}" * 100
     (run.path / file_name(24)).write_bytes(hostile)
-    with open(run.path / "index.jsonl", "a") as index:
-        index.write(json.dumps({"step": 24, "file": file_name(24), "sha256": sha256(hostile)}) + "\n")
+    run = relisted(run, {"step": 24, "file": file_name(24), "sha256": sha256(hostile)})
     with pytest.raises(DamagedFile, match="not a safetensors file"):
         run.at(24)
 
@@ -440,12 +445,16 @@ def test_header_that_promises_too_much_is_refused(finished, tmp_path, header):
 def test_tensors_of_another_config_are_refused_though_their_digest_is_right(finished, tmp_path):
     run = copied(finished, tmp_path)
     [other] = train([tiny(d_mlp=8)], tmp_path, names=["other"])
-    foreign = (other.path / file_name(24)).read_bytes()
-    (run.path / file_name(24)).write_bytes(foreign)
-    with open(run.path / "index.jsonl", "a") as index:
-        index.write(json.dumps({"step": 24, "file": file_name(24), "sha256": sha256(foreign)}) + "\n")
-    with pytest.raises(DamagedFile, match=r"does not hold the tensors of its config.*\(8, 8\)\), .*\(8, 16\)\)"):
-        run.at(24)
+    disguised = pack(other.at(24), {"step": 24, "config": run.config.hash})
+    for foreign, said in (
+        ((other.path / file_name(24)).read_bytes(), f"belongs to another run, of config {other.config.hash}"),
+        (disguised, r"does not hold the tensors of its config.*\(8, 8\)\), .*\(8, 16\)\)"),
+        ((run.path / file_name(16)).read_bytes(), "does not belong here: it is of step 16"),
+    ):
+        (run.path / file_name(24)).write_bytes(foreign)
+        run = relisted(run, {"step": 24, "file": file_name(24), "sha256": sha256(foreign)})
+        with pytest.raises(DamagedFile, match=said):
+            run.at(24)
 
 
 @pytest.mark.parametrize(
@@ -454,8 +463,8 @@ def test_tensors_of_another_config_are_refused_though_their_digest_is_right(fini
         (lambda text: text.replace('"alpha":1.0', '"alpha":1.5'), "does not match its hash"),
         (lambda text: text.replace('"alpha":1.0', '"alpha":-1'), "config.json is damaged: alpha: "),
         (lambda text: text.replace('"alpha":1.0', '"alhpa":1.0'), "config.json is damaged: unknown field 'alhpa'"),
-        (lambda text: text[:-20], "config.json is not JSON"),
-        (lambda text: "[]", "config.json is damaged: it holds no config"),
+        (lambda text: text[:-20] + "}", "config.json is not JSON"),
+        (lambda text: '{"a":1}', "config.json is damaged: it holds no config"),
     ],
 )
 def test_damaged_config_is_refused_in_one_line(finished, tmp_path, change, said):
@@ -463,16 +472,43 @@ def test_damaged_config_is_refused_in_one_line(finished, tmp_path, change, said)
     text = (run.path / "config.json").read_text()
     (run.path / "config.json").write_text(change(text))
     assert (run.path / "config.json").read_text() != text
-    with pytest.raises(DamagedFile, match=said) as refused:
+    with pytest.raises(DamagedFile, match="config.json is (damaged|not JSON)") as refused:
         Run(run.path).at(24)
     assert "\n" not in str(refused.value)
+    (run.path / "config.json").write_text(text)
+    resealed_config(run, change)
+    with pytest.raises(DamagedFile, match=said) as refused:
+        _ = Run(run.path).config
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"threads":1', '"threads":2'),
+        lambda text: text.replace('"norm":', '"norm":1'),
+        lambda text: text.replace('"split_hash":"', '"split_hash":"0'),
+        lambda text: text[:-1],
+        lambda text: text + "\n",
+        lambda text: " " + text,
+    ],
+)
+def test_config_is_vouched_for_to_the_last_byte(finished, tmp_path, change):
+    run = copied(finished, tmp_path)
+    text = (run.path / "config.json").read_text()
+    (run.path / "config.json").write_text(change(text))
+    assert (run.path / "config.json").read_text() != text
+    with pytest.raises(DamagedFile, match="config.json is damaged"):
+        load(run.path)
 
 
 def test_newer_format_is_refused_with_both_numbers(finished, tmp_path):
     run = copied(finished, tmp_path)
-    text = (run.path / "config.json").read_text()
-    (run.path / "config.json").write_text(text.replace('"format":1', '"format":2'))
-    with pytest.raises(RunError, match="has format 2; this version reads format 1"):
+    resealed_config(run, lambda text: text.replace('"format":2', '"format":3'))
+    with pytest.raises(RunError, match="has format 3; this version reads formats 1 and 2"):
+        load(run.path)
+    resealed_config(run, lambda text: text.replace('"format":3', '"format":1'))
+    with pytest.raises(DamagedFile, match="it has a seal, but a format without seals"):
         load(run.path)
 
 
@@ -495,7 +531,7 @@ def assert_same_bits(run: Run, other: Run) -> None:
     """Every file; of the resume points, whose moments depend on the clock, the last."""
     last = file_name(run.config.schedule.steps)
     one, two = (
-        {name: content for name, content in files_of(r.path).items() if "resume" not in name or last in name}
+        {name: content for name, content in bits_of(r.path).items() if "resume" not in name or last in name}
         for r in (run, other)
     )
     assert one == two
@@ -537,15 +573,42 @@ def test_without_any_resume_point_training_starts_again_with_the_same_bits(finis
     assert_same_bits(run, finished)
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl"])
-def test_record_that_lost_lines_is_refused_rather_than_gone_on_with(tmp_path, name):
+class Notes(Silent):
+    """Remembers what it was told, and where training began."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.starts: list[int] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+    def begin(self, runs, start, steps) -> None:
+        self.starts.append(start)
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl", "updates.jsonl"])
+@pytest.mark.parametrize("damage", ["lost", "flip", "swap"])
+def test_record_that_is_not_what_it_was_is_never_gone_on_with_and_training_says_so(finished, tmp_path, name, damage):
     run = half_trained(tmp_path)
     content = (run.path / name).read_bytes()
-    (run.path / name).write_bytes(content[: len(content) // 2])
-    before = files_of(run.path / "resume")
-    with pytest.raises(DamagedFile, match=f"{name} is .* bytes long, but {len(content)} had been written"):
-        train([tiny()], tmp_path, names=["finished"])
-    assert files_of(run.path / "resume") == before
+    lines = content.splitlines(keepends=True)
+    half = len(content) // 2
+    (run.path / name).write_bytes(
+        {
+            "lost": content[:half],
+            "flip": content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :],
+            "swap": b"".join([*lines[:3], lines[4], lines[3], *lines[5:]]),
+        }[damage]
+    )
+    notes = Notes()
+    train([tiny()], tmp_path, names=["finished"], progress=notes)
+    assert notes.starts == [0]
+    assert len(notes.said) == 1 and "the resume point at step 16 cannot be used" in notes.said[0]
+    assert f"{name} is damaged" in notes.said[0]
+    events = [(event["event"], event["step"]) for event in run.events]
+    assert events == [("begun", 0), ("fell_back", 0), ("resumed", 0), ("finished", 24)]
+    assert_same_bits(run, finished)
 
 
 # --- the doctor -------------------------------------------------------------------------------------
@@ -560,7 +623,8 @@ def doctor(run: Run, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]
 def test_doctor_finds_nothing_wrong_with_a_whole_run(finished, capsys):
     code, lines = doctor(finished, capsys)
     assert code == 0
-    assert lines[-1] == f"all {4 + 1 + len(finished.steps)} files are good; the run is finished"
+    files = ["config", "history", "index", "updates", "events", "task", "complete", "resume point"]
+    assert lines[-1] == f"all {len(files) + len(finished.steps)} files are good; the run is finished"
     assert f"{len(finished.steps)} checkpoints verified" in lines[-2]
 
 
@@ -569,7 +633,7 @@ def test_doctor_finds_a_damaged_line_about_an_update(finished, tmp_path, capsys)
     lines = (run.path / "updates.jsonl").read_bytes().splitlines(keepends=True)
     (run.path / "updates.jsonl").write_bytes(b"".join([lines[0], b"{half\n", *lines[2:]]))
     code, said = doctor(run, capsys)
-    assert code == 1 and any("updates.jsonl is damaged: line 2 is not JSON" in line for line in said)
+    assert code == 1 and any("updates.jsonl is damaged: line 2 has no seal" in line for line in said)
 
 
 def test_doctor_lists_all_damage_and_says_what_can_be_used(tmp_path, capsys):
@@ -666,11 +730,11 @@ def test_of_several_processes_one_trains_and_the_others_name_it_until_it_is_kill
 
 def test_held_run_is_refused_inside_one_process_too_and_free_afterwards(tmp_path):
     with locked(tmp_path):
-        assert disk.holder(tmp_path)
+        assert holder(tmp_path)
         who = f"process {os.getpid()} on {socket.gethostname()} since 20"
         with pytest.raises(LockedRun, match=who), locked(tmp_path):
             pass
-    assert not disk.holder(tmp_path) and not (tmp_path / ".holder").exists()
+    assert not holder(tmp_path) and not (tmp_path / ".holder").exists()
     with locked(tmp_path):
         pass
 
@@ -690,14 +754,20 @@ def test_looking_at_a_run_does_not_keep_a_trainer_from_starting(tmp_path, monkey
 @pytest.mark.parametrize("key", ["torch", "isa", "threads", "machine"])
 def test_other_environment_is_refused_with_the_difference_unless_allowed(finished, tmp_path, key):
     run = half_trained(tmp_path)
-    manifest = json.loads((run.path / "config.json").read_text())
-    here = manifest["environment"][key]
-    manifest["environment"][key] = "another" if isinstance(here, str) else here + 1
-    (run.path / "config.json").write_text(json.dumps(manifest))
+    here = run.manifest["environment"][key]
+
+    def change(text: str) -> str:
+        manifest = json.loads(text)
+        manifest["environment"][key] = "another" if isinstance(here, str) else here + 1
+        return canonical_json(manifest)
+
+    resealed_config(run, change)
     with pytest.raises(RunError, match=rf"begun with {key} .* then, {re.escape(repr(here))} now.*--allow-inexact"):
         train([tiny()], tmp_path, names=["finished"])
     [again] = train([tiny()], tmp_path, names=["finished"], allow_inexact=True)
     assert again.state == "finished"
+    [noted] = [event for event in again.events if event["event"] == "environment"]
+    assert noted["step"] == 16 and [said.split()[0] for said in noted["differences"]] == [key]
     assert torch.equal(again.at(24)["embed.W_E"], finished.at(24)["embed.W_E"])  # the same machine in truth
 
 

@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy as torch_cross_entropy
 import circuitgrok.training
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig
-from circuitgrok.files import json_lines
 from circuitgrok.interventions.losses import accuracy, cross_entropy
+from circuitgrok.lines import json_lines
 from circuitgrok.runs import Run
 from circuitgrok.stack import initial_weights, new_stack, put_state, state_of
 from circuitgrok.steps import Pass, forward, update

@@ -1,13 +1,20 @@
 """Runs small enough to train in a test, and their files."""
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from circuitgrok.completion import NAME
 from circuitgrok.config import TrainConfig, transformer_of
+from circuitgrok.files import canonical_json
+from circuitgrok.lines import json_lines
 from circuitgrok.runs import Run, load
+from circuitgrok.sealed import first_seal, seal_line
+from circuitgrok.writer import complete, write_records
 
 TINY = {
     "p": 11,
@@ -50,6 +57,44 @@ def files_of(folder: Path) -> dict[str, bytes]:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != ".lock"
     }
+
+
+def bits_of(folder: Path) -> dict[str, bytes]:
+    """The same without what tells how often a run was interrupted: events, and complete.json's word about them."""
+    files = {name: content for name, content in files_of(folder).items() if Path(name).name != "events.jsonl"}
+    for name in files:
+        if Path(name).name == "complete.json":
+            said = json.loads(files[name])
+            del said["records"]["events.jsonl"], said["seal"]
+            files[name] = json.dumps(said).encode()
+    return files
+
+
+def rewritten(run: Run, name: str, records: list[dict[str, Any]] | None = None, outcome: str | None = "") -> Run:
+    """The run with another record, or the same, under seals that fit, and so complete.json, if there was one.
+
+    Args:
+        run: To be changed.
+        name: Of the record.
+        records: Its lines; by default those that it has.
+        outcome: Of the run; by default as it was, None for an unfinished one.
+    """
+    records = list(json_lines(run.path / name)) if records is None else records
+    write_records(run, name, records)
+    if (run.path / NAME).exists():
+        said = json.loads((run.path / NAME).read_text())
+        (run.path / NAME).unlink()
+        if outcome is not None:
+            complete(run, outcome or said["outcome"], said["step"], said["resume"], {})
+    return load(run.path)
+
+
+def resealed_config(run: Run, change: Callable[[str], str]) -> None:
+    """Change the text of config.json and give it a seal that fits."""
+    found = json.loads((run.path / "config.json").read_text())
+    del found["seal"]
+    line, _ = seal_line(change(canonical_json(found)), first_seal("", "config.json"))
+    (run.path / "config.json").write_bytes(line + b"\n")
 
 
 def copied(run: Run, to: Path) -> Run:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def measure(argv: list[str]) -> int:
     """Measure every checkpoint of a run."""
+    from circuitgrok.kept import vouch
     from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES
     from circuitgrok.measures.kinds import fitting
     from circuitgrok.measures.table import check_groups, measure_run, names_of_groups, quick_groups
@@ -55,6 +56,7 @@ def measure(argv: list[str]) -> int:
         table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
     out = Path(options.out or one.path / "measures.parquet")
     table.to_parquet(out)
+    vouch(out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         print("\n".join(summary_lines(one, table)))
     for reason, names in _undefined(table).items():
@@ -92,6 +94,7 @@ def explore(argv: list[str]) -> int:
     from pydantic import ValidationError
 
     from circuitgrok.config import explain
+    from circuitgrok.kept import vouch
     from circuitgrok.landscape.exploration import JITTER, explore_run
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.progress import ticks
@@ -132,6 +135,7 @@ def explore(argv: list[str]) -> int:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
     out = Path(options.out or one.path / f"explored_{number}.parquet")
     found.table.to_parquet(out)
+    vouch(out)
     ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
     for name, column in ends.items():
         print(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
@@ -146,19 +150,25 @@ def doctor(argv: list[str]) -> int:
     """Verify every file of a run."""
     from contextlib import suppress
 
+    from circuitgrok.doctor import advice, examine
     from circuitgrok.errors import DamagedFile
+    from circuitgrok.repair import repair
     from circuitgrok.runs import Run, load
-    from circuitgrok.summary import advice, examine
 
     options = parse(
         "circuitgrok doctor",
         "Verify every file of a run, and say what can still be used.",
-        {"run": (Annotated[str, positional()], REQUIRED, "the run's folder")},
+        {
+            "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
+            "repair": (bool, False, "rebuild what the other files prove, remove what does not verify"),
+        },
         argv,
     )
     with suppress(DamagedFile):  # among the findings
         load(options.run)
     one = Run(Path(options.run))
+    for line in repair(one) if options.repair else ():
+        print(f"repair  {line}")
     findings = examine(one)
     for finding in findings:
         if not finding.good or not finding.file.startswith("step_"):

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.files import canonical_json, read_json, write_atomically
+from circuitgrok.files import canonical_json, from_json, read_json
+from circuitgrok.kept import digest_file, read_vouched, write_vouched
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import SamplerName, Sampling
 
@@ -115,15 +116,16 @@ def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> C
     import pandas as pd
 
     file = run.path / "llc" / "calibration.json"
-    if not file.exists():
+    if not file.exists() and not digest_file(file).exists():
         found = calibrate(run, tick=tick)
         records = json.loads(found.table.to_json(orient="records", double_precision=15))
         note = {"sampling": found.sampling.model_dump(mode="json"), "explanation": found.explanation, "table": records}
         file.parent.mkdir(exist_ok=True)
-        write_atomically(file, (canonical_json(note) + "\n").encode())
+        write_vouched(file, (canonical_json(note) + "\n").encode())
         return found
     try:
-        note = read_json(file)
+        vouched = run.sealed or digest_file(file).exists()
+        note = from_json(read_vouched(file, "calibrate anew")) if vouched else read_json(file)
         sampling = Sampling.model_validate(note["sampling"])
         return Calibration(sampling, [str(line) for line in note["explanation"]], pd.DataFrame(note["table"]))
     except (KeyError, TypeError, ValidationError) as error:

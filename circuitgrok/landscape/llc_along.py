@@ -7,7 +7,7 @@ its estimate does not depend on what was measured beside it.
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from circuitgrok.config import AnyModel, TrainConfig
-from circuitgrok.errors import UserError
-from circuitgrok.files import JsonLines, canonical_json, json_lines
+from circuitgrok.errors import DamagedFile, UserError
+from circuitgrok.files import canonical_json
+from circuitgrok.kept import Estimates
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures.kinds import Drawn, why_not
+from circuitgrok.records import is_number, is_step
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -101,30 +103,43 @@ def llc_along(
     _check_loss(run.config)
     at, index = sorted(set(run.steps if steps is None else steps)), run.index
     file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
-    known = {line["step"]: line for line in (json_lines(file) if file.exists() else ())}
+    kept = Estimates(file, run.manifest["hash"], run.sealed)
+    known = {line["step"]: line for line in kept_estimates(kept)}
     done = {step: known[step] for step in at if step in known and known[step]["sha256"] == index.get(step)}
     left = [step for step in at if step not in done]
     if left:
         nbeta = sampling.inverse_temperature(run.task.n_train)
         curvature = sharpness_along(run, sampling, left)
         refuse_unstable(sampling, curvature, nbeta)
-        file.parent.mkdir(exist_ok=True)
-        lines = JsonLines(file, file.stat().st_size if file.exists() else 0)
         block = max(1, CHAINS_AT_ONCE // sampling.n_chains)
-        try:
-            for i in range(0, len(left), block):
-                here = left[i : i + block]
-                tops = curvature[i : i + block]
-                found = llc_of(run.stack(here), run.config.model, run.task, sampling, seeds=here, curvature=tops)
-                for step, row in zip(here, rows_of(found), strict=True):
-                    done[step] = {"step": step, "sha256": index[step], **row}
-                    lines.append(done[step])
-                if tick:
-                    tick(len(done), len(at))
-        finally:
-            lines.close()
+        for i in range(0, len(left), block):
+            here = left[i : i + block]
+            tops = curvature[i : i + block]
+            found = llc_of(run.stack(here), run.config.model, run.task, sampling, seeds=here, curvature=tops)
+            new = {s: {"step": s, "sha256": index[s], **r} for s, r in zip(here, rows_of(found), strict=True)}
+            kept.add(new.values())
+            done |= new
+            if tick:
+                tick(len(done), len(at))
     table = pd.DataFrame([done[step] for step in at], index=pd.Index(at, name="step"), columns=list(COLUMNS))
     return table.astype({name: float for name in COLUMNS if name not in TEXTS})
+
+
+def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
+    """The lines of a file of estimates, each with a step, its checkpoint's digest and every diagnostic.
+
+    Raises:
+        DamagedFile: They are not what was written, or of another shape.
+    """
+    for line in kept:
+        texts = all(isinstance(line.get(name), str) for name in (*TEXTS, "sha256"))
+        numbers = all(line.get(name, "") is None or is_number(line.get(name)) for name in COLUMNS if name not in TEXTS)
+        if not texts or not numbers or not is_step(line.get("step")):
+            raise DamagedFile(
+                f"{kept.path} is damaged: the line of step {str(line.get('step'))[:20]} does not hold "
+                f"{', '.join(COLUMNS)}; remove {kept.path.name} and {kept.path.name}.head to measure again"
+            )
+        yield line
 
 
 def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
