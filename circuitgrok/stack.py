@@ -3,7 +3,7 @@
 All trained weights of a stack lie in one flat tensor [run, number], so that the optimizer takes one
 step for all of them; the network sees views of it under TransformerLens' names. Decoupled decay is a
 factor per run, applied before the optimizer's own step, so that runs of one stack may differ in it. Runs share
-no arithmetic: at one thread a run has the same bits in a stack as alone.
+no arithmetic (`circuitgrok.apart`): at one thread a run has the same bits in a stack as alone.
 
 What a config varies comes as small objects (`circuitgrok.assembly`), and a step (`circuitgrok.steps`) asks each.
 """
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok import assembly, tree
+from circuitgrok.apart import placed
 from circuitgrok.assembly import Hold, Noises
 from circuitgrok.config import TrainConfig
 from circuitgrok.interventions.constraints import ConstraintState, Motion
@@ -244,7 +245,7 @@ def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
     inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
     labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])
     dtype = getattr(torch, configs[0].numerics.precision)
-    return Batch(inputs.to(dtype) if inputs.is_floating_point() else inputs, labels)
+    return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
 
 
 def begun(state: ConstraintState, n_runs: int) -> Tensor:

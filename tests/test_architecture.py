@@ -17,6 +17,7 @@ FLOORS: list[dict[str, list[str]]] = [
     {"errors": ["errors.py"]},
     {
         "tree": ["tree.py"],
+        "apart": ["apart.py"],
         "files": ["files.py", "sealed.py", "lines.py", "records.py", "kept.py"],
         "environment": ["environment.py"],
         "coefficients": ["learning_coefficients.py"],

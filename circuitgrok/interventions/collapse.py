@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from circuitgrok import apart
 from circuitgrok.interventions.losses import LowPrecisionCrossEntropy
 
 
@@ -45,7 +46,7 @@ def collapse_columns(
     Source: Prieto et al. 2025 (arXiv:2501.04697), for softmax collapse and zero losses.
     """
     z, index = logits.detach().to(dtype), labels.unsqueeze(-1)
-    collapsed = (z - z.amax(-1, keepdim=True)).exp().sum(-1) == 1
+    collapsed = apart.exp(z - z.amax(-1, keepdim=True)).sum(-1) == 1
     losses = functional.cross_entropy(z.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
     margins = (z.gather(-1, index) - z.scatter(-1, index, -torch.inf).amax(-1, keepdim=True)).squeeze(-1).double()
     with torch.enable_grad():

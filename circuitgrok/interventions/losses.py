@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from circuitgrok import apart
+
 Labels = Int[Tensor, "*labelled pair"] | Float[Tensor, "*labelled pair c"]  # classes, or what the outputs are to be
 
 
@@ -103,7 +105,7 @@ class _TrainingLoss(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         log_probs, index = ctx.saved_tensors
-        slope = log_probs.exp()
+        slope = apart.exp(log_probs)
         torch.threshold_(slope, 1e12 * torch.finfo(ctx.dtype).tiny, 0.0)
         slope.scatter_add_(-1, index, slope.new_full((1, 1, 1), -1.0).expand(index.shape))
         return slope.mul_((grad / index.shape[1])[:, None, None]).to(ctx.dtype), None
@@ -232,7 +234,7 @@ class _LogS(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits):
-        size = logits.double().abs()
+        size = apart.room(logits, *logits.shape, dtype=torch.float64).copy_(logits).abs_()
         ctx.save_for_backward(size + 1)
         ctx.dtype = logits.dtype
         return size.log1p_().copysign_(logits)

@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok import apart
 from circuitgrok.errors import UserError
 from circuitgrok.tree import Params, combine, dot, is_bias, norm
 
@@ -187,7 +188,7 @@ def repulsion(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
     """
     away = combine(lambda value, start: value.double() - start.double(), weights, anchor.start)
     square = anchor.bound.double().square()
-    return square * torch.expm1(-dot(away, away, axes=1) / (2 * square))
+    return square * apart.each(torch.expm1, -dot(away, away, axes=1) / (2 * square))
 
 
 def _singular_values(weights: Params) -> Iterator[Float[Tensor, "run matrix value"]]:
@@ -204,7 +205,7 @@ def _singular_values(weights: Params) -> Iterator[Float[Tensor, "run matrix valu
             f"train another role, or take a penalty on the numbers such as l1"
         )
     for value in matrices:
-        values = torch.linalg.svdvals(value.double().unsqueeze(1).flatten(1, -3))
+        values = apart.each(torch.linalg.svdvals, value.double().unsqueeze(1).flatten(1, -3))
         zero = torch.finfo(torch.float64).eps * max(value.shape[-2:]) * values[..., :1]
         yield torch.where(values > zero, values, 0.0)
 
@@ -213,4 +214,4 @@ def _entropy(values: Float[Tensor, "run matrix value"]) -> Float[Tensor, "run ma
     """Entropy of shares, 0 for shares of nothing. In place of 0 the logarithm is taken of 1, so that nothing is inf."""
     total = values.sum(-1, keepdim=True)
     share = values / torch.where(total > 0, total, 1.0)
-    return -(share * torch.where(share > 0, share, 1.0).log()).sum(-1)
+    return -(share * apart.each(torch.log, torch.where(share > 0, share, 1.0))).sum(-1)

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from circuitgrok import apart
 from circuitgrok.tree import Params, along, combine, dot, is_bias, norm, role
 
 Grain = Literal["global", "tensor", "neuron"]
@@ -163,7 +164,8 @@ def end(path: Arc, radius: Float[Tensor, "*vector"]) -> Params:
         >>> end(path, torch.tensor([2.0]))["w"][:, 0].round(decimals=6)
         tensor([-2.], dtype=torch.float64)
     """
-    point = combine(torch.add, _times(path.angle.cos(), path.start), _times(path.angle.sin(), path.ahead))
+    cosine, sine = (apart.each(f, path.angle) for f in (torch.cos, torch.sin))
+    point = combine(torch.add, _times(cosine, path.start), _times(sine, path.ahead))
     return _times(radius / norm(point, path.angle.ndim), point)
 
 
@@ -181,8 +183,8 @@ def transported(path: Arc, vector: Params) -> Params:
     axes = path.angle.ndim
     tangential = _tangential(vector, path.start, axes)
     forward = dot(path.ahead, tangential, axes)
-    turned = _times(forward * (path.angle.cos() - 1), path.ahead)
-    sunk = _times(forward * path.angle.sin(), path.start)
+    turned = _times(forward * (apart.each(torch.cos, path.angle) - 1), path.ahead)
+    sunk = _times(forward * apart.each(torch.sin, path.angle), path.start)
     return combine(lambda w, e, u: w + e - u, tangential, turned, sunk)
 
 

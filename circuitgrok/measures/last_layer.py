@@ -9,9 +9,11 @@ from typing import NamedTuple
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.apart import ACTIVATIONS
+from circuitgrok.apart import plain_affine as affine
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
-from circuitgrok.models.mlp import ACTIVATIONS, QuadraticMLP, affine, pair_sums
+from circuitgrok.models.mlp import QuadraticMLP, pair_sums
 from circuitgrok.tree import Params
 
 MLP = EmbeddingMLP | QuadraticMLP | DenseMLP

@@ -23,9 +23,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.apart import ACTIVATIONS
 from circuitgrok.measures.fourier import sum_table
 from circuitgrok.measures.tuning import NeuronFrequencies, NeuronSpectrum, frequencies_of, neuron_spectrum
-from circuitgrok.models.forward import ACTIVATIONS, layer_norm
+from circuitgrok.models.forward import layer_norm
 from circuitgrok.models.fused import Rows
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params, unstack

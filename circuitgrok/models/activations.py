@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, einsum
 
-from circuitgrok.models.forward import ACTIVATIONS
+from circuitgrok.apart import ACTIVATIONS
 from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.tree import Params
 

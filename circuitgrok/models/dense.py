@@ -16,11 +16,9 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from circuitgrok.apart import APART, PLAIN, Activation, Arithmetic
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.mlp import (
-    ACTIVATIONS,
-    Activation,
-    affine,
     check_pairs,
     check_scheme,
     dropped,
@@ -127,21 +125,21 @@ class DenseMLP(BaseModel):
             raise ValueError(f"to read pairs of integers n_in must be 2 p; got n_in = {self.n_in}: give float features")
         else:
             check_pairs(inputs, self.n_in // 2)
-        return self._forward(params, inputs, ACTIVATIONS[self.act])
+        return self._forward(params, inputs, PLAIN.activations[self.act], PLAIN)
 
     def training_logits(self, params: Params, inputs: Features, workspace: Workspace) -> Float[Tensor, "stack pair c"]:
-        """The outputs of a stack, without checks; `workspace` is not needed."""
-        return self._forward(params, inputs, ACTIVATIONS[self.act])
+        """The outputs of a stack, for one backward pass, without checks; `workspace` is not needed."""
+        return self._forward(params, inputs, APART.activations[self.act], APART)
 
     def noisy_logits(self, params: Params, inputs: Features, dropout: "Dropout") -> Float[Tensor, "stack pair c"]:
         """The outputs of a stack with dropout on every hidden layer."""
-        return self._forward(params, inputs, dropped(ACTIVATIONS[self.act], dropout))
+        return self._forward(params, inputs, dropped(APART.activations[self.act], dropout), APART)
 
-    def _forward(self, params: Params, inputs: Tensor, act: Activation) -> Tensor:
+    def _forward(self, params: Params, inputs: Tensor, act: Activation, arithmetic: Arithmetic) -> Tensor:
         W_in, b_in = params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"]
         if inputs.is_floating_point():
             x = inputs.to(W_in.dtype).expand(*W_in.shape[:-2], *inputs.shape[-2:])
-            return readout(params, self.depth, affine(x, W_in, b_in), act)
+            return readout(params, self.depth, arithmetic.affine(x, W_in, b_in), act, arithmetic)
         p = self.n_in // 2
         first, second = W_in[..., :p, :] + b_in.unsqueeze(-2), W_in[..., p:, :]
-        return readout(params, self.depth, pair_sums(first, second, inputs), act)
+        return readout(params, self.depth, pair_sums(first, second, inputs), act, arithmetic)

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.apart import APART, product
 from circuitgrok.models.forward import Block, embedded, layer_norm
 from circuitgrok.models.fused import Rows, weighted_values
 from circuitgrok.models.transformer import Transformer
@@ -80,7 +81,7 @@ class Dropout(NamedTuple):
 def noisy_logits(
     model: Transformer, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: Dropout
 ) -> Float[Tensor, "run pair c"]:
-    """Logits of a stack at the last position, with dropout; differentiable any number of times.
+    """Logits of a stack at the last position, with dropout; in a stack they may be differentiated once.
 
     Masks are drawn in this order: the embedding of each position; then block by block and position by position the
     pattern over what the position sees, from the first on, and the neurons.
@@ -111,7 +112,7 @@ def noisy_logits(
         every = (len(params["embed.W_E"]), inputs.shape[-2], model.d_model)
         streams = [Rows(dropout(dropout.embed, stream.spread().expand(every)), None) for stream in streams]
     for layer in range(model.n_layers):
-        block = Block(model, params, layer)
+        block = Block(model, params, layer, APART)
         keys = [block.keys_values(stream) for stream in streams]
         seen = [keys[: i + 1] if model.causal else keys for i in range(len(streams))]
         asking = list(zip(streams, seen, strict=True))[-1 if layer == model.n_layers - 1 else 0 :]
@@ -119,7 +120,7 @@ def noisy_logits(
     final = streams[-1].spread()
     if model.normalization == "LN":
         final = layer_norm(final, params["ln_final.w"], params["ln_final.b"])
-    return final @ params["unembed.W_U"] + params["unembed.b_U"].unsqueeze(-2)
+    return product(final, params["unembed.W_U"]) + params["unembed.b_U"].unsqueeze(-2)
 
 
 def _after(block: Block, stream: Rows, keys: list[tuple[Rows, Rows]], dropout: Dropout) -> Rows:
@@ -127,4 +128,4 @@ def _after(block: Block, stream: Rows, keys: list[tuple[Rows, Rows]], dropout: D
     pattern = [dropout(dropout.attention, weight) for weight in block.attention(stream, keys)]
     x = stream.spread() + block.through_O(weighted_values(pattern, [value for _, value in keys]))
     post = dropout(dropout.mlp, block.neurons(x))
-    return Rows(x + post @ block["mlp.W_out"] + block.bias("mlp.b_out"), None)
+    return Rows(x + product(post, block["mlp.W_out"]) + block.bias("mlp.b_out"), None)

@@ -16,11 +16,10 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from circuitgrok.apart import APART, Arithmetic
 from circuitgrok.models.fused import Rows
 from circuitgrok.models.mlp import (
-    ACTIVATIONS,
     PairMLP,
-    affine,
     check_scheme,
     dropped,
     gaussian,
@@ -101,17 +100,18 @@ class EmbeddingMLP(PairMLP):
         embedded = torch.stack([Rows(table, token).spread() for table, token in rows], dim=-2)
         embedded = dropout(dropout.embed, embedded)
         x = embedded.flatten(-2) if self.combine == "concat" else embedded.sum(-2)
-        pre = affine(x, params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"])
-        return readout(params, self.depth, pre, dropped(ACTIVATIONS[self.act], dropout))
+        pre = APART.affine(x, params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"])
+        return readout(params, self.depth, pre, dropped(APART.activations[self.act], dropout), APART)
 
     def _embeddings(self, params: Params) -> tuple[Tensor, Tensor]:
         """Those of a and of b; the same rows, unless b has its own."""
         W_E = params["embed.W_E"]
         return W_E[..., : self.p, :], W_E[..., -self.p :, :]
 
-    def _forward(self, params: Params, inputs: Tensor) -> Tensor:
+    def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
         of_a, of_b = self._embeddings(params)
         W_in = params["blocks.0.mlp.W_in"]  # the part of a and that of b are the same rows where the two are summed
-        first = affine(of_a, W_in[..., : self.d_embed, :], params["blocks.0.mlp.b_in"])
-        second = of_b @ W_in[..., -self.d_embed :, :]
-        return readout(params, self.depth, pair_sums(first, second, inputs), ACTIVATIONS[self.act])
+        first = arithmetic.affine(of_a, W_in[..., : self.d_embed, :], params["blocks.0.mlp.b_in"])
+        second = arithmetic.product(of_b, W_in[..., -self.d_embed :, :])
+        hidden = pair_sums(first, second, inputs)
+        return readout(params, self.depth, hidden, arithmetic.activations[self.act], arithmetic)

@@ -13,19 +13,14 @@ Everything takes one network, or a stack of networks with one more axis in front
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from circuitgrok.apart import Arithmetic
 from circuitgrok.models.fused import Kernels, Rows, weighted_values
 from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.tree import Params
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "gelu": torch.nn.functional.gelu,
-}
 
 
 def last_position_logits(model: Transformer, params: Params, inputs: Tensor, kernels: Kernels) -> Tensor:
@@ -50,11 +45,12 @@ def embedded(model: Transformer, params: Params, inputs: Tensor) -> list[Rows]:
 def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], kernels: Kernels) -> Tensor:
     """Logits of the last position from the stream of each position; to differentiate by what a position holds."""
     for layer in range(model.n_layers - 1):
-        block = Block(model, params, layer)
+        block = Block(model, params, layer, kernels.arithmetic)
         keys = [block.keys_values(s) for s in streams]
         seen = [keys[: i + 1] if model.causal else keys for i in range(len(streams))]
         streams = [block.after_attention(stream, of) for stream, of in zip(streams, seen, strict=True)]
-    block = Block(model, params, model.n_layers - 1)
+    block = Block(model, params, model.n_layers - 1, kernels.arithmetic)
+    product = kernels.arithmetic.product
     keys, last = [block.keys_values(s) for s in streams], streams[-1]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
     if model.normalization == "none" and model.n_layers == 1 and model.equals:
@@ -62,24 +58,25 @@ def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], k
         skip = last.rows + block.bias("attn.b_O")
         return kernels.readout(
             z,
-            block.W_O @ block["mlp.W_in"],
-            skip @ block["mlp.W_in"] + block.bias("mlp.b_in"),
-            block["mlp.W_out"] @ W_U,
-            block.W_O @ W_U,
-            (skip + block.bias("mlp.b_out")) @ W_U + b_U,
-            ACTIVATIONS[model.act],
+            product(block.W_O, block["mlp.W_in"]),
+            product(skip, block["mlp.W_in"]) + block.bias("mlp.b_in"),
+            product(block["mlp.W_out"], W_U),
+            product(block.W_O, W_U),
+            product(skip + block.bias("mlp.b_out"), W_U) + b_U,
+            kernels.arithmetic.activations[model.act],
         )
     final = block.after_attention(last, keys).spread()
     if model.normalization == "LN":
         final = layer_norm(final, params["ln_final.w"], params["ln_final.b"])
-    return final @ W_U + b_U
+    return product(final, W_U) + b_U
 
 
 class Block:
     """One block's tensors, with heads laid side by side: `W_Q` etc. as [d_model, head * d_head]."""
 
-    def __init__(self, model: Transformer, params: Params, layer: int) -> None:
+    def __init__(self, model: Transformer, params: Params, layer: int, arithmetic: Arithmetic) -> None:
         self.model, self.params, self.prefix = model, params, f"blocks.{layer}."
+        self.arithmetic = arithmetic
         self.W_O = self["attn.W_O"].flatten(-3, -2)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -98,7 +95,7 @@ class Block:
     def heads(self, x: Tensor, letter: str) -> Tensor:
         """[rows d_model] -> [rows head * d_head], with the bias."""
         weights = self[f"attn.W_{letter}"].transpose(-3, -2).flatten(-2)
-        return x @ weights + self[f"attn.b_{letter}"].flatten(-2).unsqueeze(-2)
+        return self.arithmetic.product(x, weights) + self[f"attn.b_{letter}"].flatten(-2).unsqueeze(-2)
 
     def keys_values(self, stream: Rows) -> tuple[Rows, Rows]:
         """What a position shows to those that see it."""
@@ -120,7 +117,7 @@ class Block:
         highest = scores[0]
         for score in scores[1:]:
             highest = torch.maximum(highest, score)
-        weights = [(score - highest.detach()).exp() for score in scores]
+        weights = [self.arithmetic.exp(score - highest.detach()) for score in scores]
         total = sum(weights[1:], start=weights[0])
         rate = self.model.attention_rate
         return [weight / total for weight in weights] if rate == 1 else [w / total * rate + (1 - rate) for w in weights]
@@ -134,16 +131,16 @@ class Block:
 
     def through_O(self, z: Tensor) -> Tensor:
         """What attention adds to the stream: [pair head * d_head] -> [pair d_model]."""
-        return z @ self.W_O + self.bias("attn.b_O")
+        return self.arithmetic.product(z, self.W_O) + self.bias("attn.b_O")
 
     def neurons(self, x: Tensor) -> Tensor:
         """[pair d_model] -> [pair d_mlp], after the activation function."""
-        pre = self.norm(x, "ln2") @ self["mlp.W_in"] + self.bias("mlp.b_in")
-        return ACTIVATIONS[self.model.act](pre)
+        pre = self.arithmetic.product(self.norm(x, "ln2"), self["mlp.W_in"]) + self.bias("mlp.b_in")
+        return self.arithmetic.activations[self.model.act](pre)
 
     def after_mlp(self, x: Tensor) -> Tensor:
         """The stream after the neurons, from that before them."""
-        return x + self.neurons(x) @ self["mlp.W_out"] + self.bias("mlp.b_out")
+        return x + self.arithmetic.product(self.neurons(x), self["mlp.W_out"]) + self.bias("mlp.b_out")
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok import apart
+from circuitgrok.apart import Arithmetic, bmm, placed, room
+
 
 class Rows(NamedTuple):
     """Vectors at one position: `rows[token]` for each pair; without token a row per pair (or one for all)."""
@@ -55,18 +58,23 @@ class Workspace:
         self._buffers: dict[str, Tensor] = {}
 
     def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """A buffer of that shape, with the dtype and device of `like`; its content is left over."""
+        """A `room` of that shape, with the dtype and device of `like`; its content is left over."""
         found = self._buffers.get(name)
         if found is None or found.shape != shape or found.dtype != like.dtype or found.device != like.device:
-            found = self._buffers[name] = torch.empty(shape, dtype=like.dtype, device=like.device)
+            found = self._buffers[name] = room(like, *shape)
         return found
+
+    def dense(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """The same in one piece: for what is only moved, added and multiplied element by element."""
+        return self.buffer(name, like, 1, *shape)[0]
 
 
 class Kernels(NamedTuple):
-    """How the two parts are computed: plainly, or fused."""
+    """How the two parts are computed, plainly or fused, and by what arithmetic all the rest."""
 
     weighted_values: Callable[[Sequence[Tensor], Sequence[Rows]], Tensor]
     readout: Callable[..., Tensor]
+    arithmetic: Arithmetic
 
 
 def weighted_values(weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor:
@@ -85,6 +93,7 @@ def weighted_values(weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor
 
 
 def readout(
+    arithmetic: Arithmetic,
     z: Float[Tensor, "*stack pair hd"],
     A: Float[Tensor, "*stack hd d_mlp"],
     constant_pre: Float[Tensor, "*stack 1 d_mlp"],
@@ -94,16 +103,18 @@ def readout(
     act: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "*stack pair c"]:
     """Logits from the mixed values, by plain operations."""
-    return act(z @ A + constant_pre) @ W + z @ W_skip + constant_out
+    product = arithmetic.product
+    return product(act(product(z, A) + constant_pre), W) + product(z, W_skip) + constant_out
 
 
-PLAIN = Kernels(weighted_values, readout)
+PLAIN = Kernels(weighted_values, partial(readout, apart.PLAIN), apart.PLAIN)
+APART = Kernels(weighted_values, partial(readout, apart.APART), apart.APART)
 
 
 def fused(workspace: Workspace, act: str) -> Kernels:
     """The fused forms, for a stack of one-layer networks; the readout only for ReLU."""
     relu = partial(_fused_readout, workspace)
-    return Kernels(partial(_fused_values, workspace), relu if act == "relu" else readout)
+    return Kernels(partial(_fused_values, workspace), relu if act == "relu" else APART.readout, apart.APART)
 
 
 def _fused_values(workspace: Workspace, weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor:
@@ -124,11 +135,13 @@ class _WeightedValues(torch.autograd.Function):
         stack, pairs, heads = a0.shape
         width = v0.shape[-1]
         spread = [
-            torch.index_select(v.reshape(-1, width), 0, token, out=workspace.buffer(name, v, stack * pairs, width))
+            torch.index_select(
+                v.reshape(-1, width), 0, token, out=workspace.buffer(name, v, 1, stack * pairs, width)[0]
+            )
             for name, v, token in (("v0", v0, tokens[0]), ("v1", v1, tokens[1]))
         ]
         x0, x1 = (x.view(stack, pairs, heads, -1) for x in spread)
-        z = x0 * a0.unsqueeze(-1)
+        z = torch.mul(x0, a0.unsqueeze(-1), out=room(x0, *x0.shape))
         z.addcmul_(x1, a1.unsqueeze(-1)).addcmul_(v2.view(stack, 1, heads, -1), a2.unsqueeze(-1))
         ctx.save_for_backward(a0, a1, a2, x0, x1, v2)
         ctx.workspace, ctx.tokens, ctx.n_rows = workspace, tokens, (v0.shape[-2], v1.shape[-2])
@@ -140,7 +153,7 @@ class _WeightedValues(torch.autograd.Function):
         a0, a1, a2, x0, x1, v2 = ctx.saved_tensors
         stack, pairs, heads, d_head = x0.shape
         split = grad.reshape(stack, pairs, heads, d_head)
-        scratch = ctx.workspace.buffer("scratch", x0, *x0.shape)
+        scratch = ctx.workspace.dense("scratch", x0, *x0.shape)
         last = v2.view(stack, 1, heads, d_head)
         grad_a = [torch.mul(split, x, out=scratch).sum(-1) for x in (x0, x1, last)]
         grad_v = []
@@ -149,7 +162,7 @@ class _WeightedValues(torch.autograd.Function):
             torch.mul(split, a.unsqueeze(-1), out=scratch)
             table.index_add_(0, token, scratch.view(stack * pairs, -1))
             grad_v.append(table.view(stack, n_rows, -1))
-        by_head = (a2.mT @ grad).view(stack, heads, heads, d_head)  # the diagonal pairs each head with itself
+        by_head = bmm(a2.mT, grad).view(stack, heads, heads, d_head)  # the diagonal pairs each head with itself
         grad_v.append(by_head.diagonal(dim1=1, dim2=2).mT.reshape(stack, 1, -1))
         return None, None, *grad_a, *grad_v
 
@@ -159,24 +172,27 @@ class _ReluReadout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, workspace, z, A, constant_pre, W, W_skip, constant_out):
+        z, A, W, W_skip = placed(z), placed(A), placed(W), placed(W_skip)
         post = workspace.buffer("post", z, *z.shape[:2], A.shape[-1])
         torch.baddbmm(constant_pre, z, A, out=post).relu_()
         ctx.save_for_backward(z, A, W, W_skip, post)
         ctx.workspace = workspace
-        return torch.baddbmm(constant_out, post, W).baddbmm_(z, W_skip)
+        logits = room(z, *z.shape[:2], W.shape[-1])
+        return torch.baddbmm(constant_out, post, W, out=logits).baddbmm_(z, W_skip)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         z, A, W, W_skip, post = ctx.saved_tensors
+        grad = placed(grad)
         grad_pre = torch.bmm(grad, W.mT, out=ctx.workspace.buffer("grad_pre", post, *post.shape))
         torch.ops.aten.threshold_backward.grad_input(grad_pre, post, 0, grad_input=grad_pre)
         return (
             None,
-            torch.bmm(grad, W_skip.mT).baddbmm_(grad_pre, A.mT),
-            z.mT @ grad_pre,
+            bmm(grad, W_skip.mT).baddbmm_(grad_pre, A.mT),
+            bmm(z.mT, grad_pre),
             grad_pre.sum(1, keepdim=True),
-            post.mT @ grad,
-            z.mT @ grad,
+            bmm(post.mT, grad),
+            bmm(z.mT, grad),
             grad.sum(1, keepdim=True),
         )

@@ -22,15 +22,12 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from circuitgrok.models import forward
+from circuitgrok.apart import APART, PLAIN, Activation, Arithmetic
 from circuitgrok.models.fused import Rows, Workspace
 from circuitgrok.tree import Params, Role, is_bias, role
 
 if TYPE_CHECKING:
     from circuitgrok.models.dropout import Dropout
-
-Activation = Callable[[Tensor], Tensor]
-ACTIVATIONS: dict[str, Activation] = forward.ACTIVATIONS | {"tanh": torch.tanh}
 
 
 class PairMLP(BaseModel, ABC):
@@ -56,16 +53,16 @@ class PairMLP(BaseModel, ABC):
             ValueError: An input is not three integers with a and b in 0..p-1.
         """
         check_pairs(inputs, self.p)
-        return self._forward(params, inputs)
+        return self._forward(params, inputs, PLAIN)
 
     def training_logits(
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], workspace: Workspace
     ) -> Float[Tensor, "stack pair c"]:
-        """The logits of a stack, without checks; `workspace` is not needed."""
-        return self._forward(params, inputs)
+        """The logits of a stack, for one backward pass, without checks; `workspace` is not needed."""
+        return self._forward(params, inputs, APART)
 
     @abstractmethod
-    def _forward(self, params: Params, inputs: Tensor) -> Tensor: ...
+    def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor: ...
 
 
 class QuadraticMLP(PairMLP):
@@ -119,14 +116,15 @@ class QuadraticMLP(PairMLP):
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
     ) -> Float[Tensor, "stack pair c"]:
         """The logits of a stack with dropout on the squares."""
-        return self._layers(params, inputs, dropped(torch.square, dropout))
+        return self._layers(params, inputs, dropped(torch.square, dropout), APART)
 
-    def _forward(self, params: Params, inputs: Tensor) -> Tensor:
-        return self._layers(params, inputs, torch.square)
+    def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
+        return self._layers(params, inputs, torch.square, arithmetic)
 
-    def _layers(self, params: Params, inputs: Tensor, act: Activation) -> Tensor:
+    def _layers(self, params: Params, inputs: Tensor, act: Activation, arithmetic: Arithmetic) -> Tensor:
         W_in = params["blocks.0.mlp.W_in"]
-        return act(pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs)) @ params["unembed.W_U"]
+        hidden = act(pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs))
+        return arithmetic.product(hidden, params["unembed.W_U"])
 
 
 # --- shapes and draws -------------------------------------------------------------------------------
@@ -192,22 +190,13 @@ def pair_sums(
     return Rows(first, inputs[..., 0]).spread() + Rows(second, inputs[..., 1]).spread()
 
 
-def affine(
-    x: Float[Tensor, "*stack row k"], weight: Float[Tensor, "*stack k width"], bias: Float[Tensor, "*stack width"]
-) -> Float[Tensor, "*stack row width"]:
-    """x W + b."""
-    if weight.ndim == 2:
-        return torch.addmm(bias, x, weight)
-    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
-
-
 def readout(
-    params: Params, depth: int, pre: Float[Tensor, "*stack pair width"], act: Activation
+    params: Params, depth: int, pre: Float[Tensor, "*stack pair width"], act: Activation, arithmetic: Arithmetic
 ) -> Float[Tensor, "*stack pair c"]:
     """Logits from the first of `depth` hidden layers' pre-activations."""
     for layer in range(1, depth):
-        pre = affine(act(pre), params[f"blocks.{layer}.mlp.W_in"], params[f"blocks.{layer}.mlp.b_in"])
-    return affine(act(pre), params["unembed.W_U"], params["unembed.b_U"])
+        pre = arithmetic.affine(act(pre), params[f"blocks.{layer}.mlp.W_in"], params[f"blocks.{layer}.mlp.b_in"])
+    return arithmetic.affine(act(pre), params["unembed.W_U"], params["unembed.b_U"])
 
 
 def dropped(act: Activation, dropout: "Dropout") -> Activation:

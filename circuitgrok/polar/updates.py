@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok import apart
 from circuitgrok.tree import ROLES, Params, across, combine, dot, norm, role
 
 Columns = dict[str, Float[Tensor, " run"]]
@@ -80,7 +81,8 @@ def _group_columns(at: Params, gradient: Params, parts: Mapping[str, Params], gr
         columns[f"update_radial[{name}{suffix}]"] = radial[name]
         columns[f"update_tangential[{name}{suffix}]"] = norm(across(part, at, axes=1), axes=1)
     uphill = across(gradient, at, axes=1)
-    turned = torch.atan2(columns[f"update_tangential[applied{suffix}]"], r + radial["applied"])
+    aside, ahead = columns[f"update_tangential[applied{suffix}]"], r + radial["applied"]
+    turned = apart.each(torch.atan2, aside, ahead)
     return columns | {
         f"update_angle{alone}": turned,
         f"angular_rate{alone}": -dot(parts["applied"], uphill, axes=1) / (r.square() * dot(uphill, uphill, axes=1)),

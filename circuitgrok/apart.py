@@ -1,0 +1,233 @@
+"""Arithmetic of a stack in which every run is computed exactly as it is alone.
+
+Which bits a product has depends on more than its numbers: a library may take another path where a matrix begins
+off a 64-byte boundary, and a loop over a vector does its last elements, which fill no register, one by one. In a
+stack `[run ...]` that lies in one piece both come out otherwise than for the run alone, on some processors. So here
+
+    room     a tensor whose runs each begin on a 64-byte boundary, as the tensor of one run does, with a gap between
+             them: torch cannot take it for one batch, and multiplies one run after the other
+    placed   a tensor as it is, if its runs begin so, or else its copy in a room
+
+and what is not rounded exactly goes from placed tensors into rooms: a product by the same call of the library as for
+the run alone, an exponential by the same call of torch. One run needs neither and gets the plain operation. Sums,
+products, quotients and roots of two elements are rounded exactly wherever they lie, and stay torch's own; so do sums
+along an axis, which are taken run by run.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LINE = 64  # bytes: the boundary on which torch's own tensors begin, and the widest register
+
+Activation = Callable[[Tensor], Tensor]
+
+
+class Arithmetic(NamedTuple):
+    """The operations of a network that are not rounded exactly.
+
+    Attributes:
+        product: Of two matrices, or of the matrices of two stacks.
+        affine: x W + b, of x, W and b.
+        exp: Of every element.
+        activations: By name.
+    """
+
+    product: Callable[[Tensor, Tensor], Tensor]
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor]
+    exp: Activation
+    activations: dict[str, Activation]
+
+
+# --- where runs lie ---------------------------------------------------------------------------------
+
+
+def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
+    """An uninitialised tensor `[run ...]` on the device of `like`, in its dtype or another, whose runs lie apart.
+
+    >>> one, three = (room(torch.ones(1), runs, 5, 7) for runs in (1, 3))
+    >>> one.stride(), three.stride()
+    ((35, 7, 1), (48, 7, 1))
+    """
+    within = tuple(math.prod(shape[axis + 1 :]) for axis in range(1, len(shape)))
+    return _laid_out(shape, within, dtype or like.dtype, like.device)
+
+
+def placed(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
+    """The tensor, or its copy if its runs begin on other places of a line than they would alone.
+
+    >>> apart, dense = torch.zeros(3, 4, 16), torch.zeros(3, 5, 7)
+    >>> placed(apart) is apart, placed(dense) is dense, placed(dense[:1]).data_ptr() == dense.data_ptr()
+    (True, False, True)
+    """
+    if len(x) == 1 or x.stride(0) * x.element_size() % LINE == 0:
+        return x
+    x = x if all(x.stride()[1:]) else x.contiguous()
+    return _laid_out(x.shape, x.stride()[1:], x.dtype, x.device).copy_(x)
+
+
+def _laid_out(shape: tuple[int, ...], within: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Memory for runs that lie apart, each with these strides within it."""
+    line = LINE // dtype.itemsize
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(shape[1:], within, strict=True))
+    apart = (extent // line + 1) * line  # never without a gap
+    first = apart if shape[0] > 1 else math.prod(shape[1:])
+    return torch.empty_strided(shape, (first, *within), dtype=dtype, device=device)
+
+
+# --- operations -------------------------------------------------------------------------------------
+
+
+def product(a: Float[Tensor, "*run n k"], b: Float[Tensor, "*run k m"]) -> Float[Tensor, "*run n m"]:
+    """a b, of each run as of the run alone. In a stack it may be differentiated once.
+
+    >>> a, b = torch.ones(3, 5, 2), torch.ones(3, 2, 7)
+    >>> torch.equal(product(a, b), a @ b)
+    True
+    """
+    if a.ndim == 2 or len(a) == 1:
+        return a @ b
+    return _Product.apply(a, b)  # pyright: ignore
+
+
+def affine(
+    x: Float[Tensor, "*run row k"], weight: Float[Tensor, "*run k width"], bias: Float[Tensor, "*run width"]
+) -> Float[Tensor, "*run row width"]:
+    """x W + b, of each run as of the run alone. In a stack it may be differentiated once."""
+    if weight.ndim == 2 or len(weight) == 1:
+        return plain_affine(x, weight, bias)
+    return _Affine.apply(x, weight, bias)  # pyright: ignore
+
+
+def exp(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
+    """The exponential of every element, of each run as of the run alone.
+
+    >>> exp(torch.zeros(2, 3))
+    tensor([[1., 1., 1.],
+            [1., 1., 1.]])
+    """
+    return x.exp() if len(x) == 1 else _Exp.apply(x)  # pyright: ignore
+
+
+def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
+    """Any function of a run's numbers, of one run after the other: for few numbers, or where each takes long.
+
+    >>> each(torch.atan2, torch.zeros(3), torch.ones(3))
+    tensor([0., 0., 0.])
+    """
+    if tensors[0].ndim == 0 or len(tensors[0]) == 1:
+        return f(*tensors)
+    return torch.cat([f(*(x.clone() for x in run)) for run in zip(*(x.split(1) for x in tensors), strict=True)])
+
+
+def plain_affine(
+    x: Float[Tensor, "*stack row k"], weight: Float[Tensor, "*stack k width"], bias: Float[Tensor, "*stack width"]
+) -> Float[Tensor, "*stack row width"]:
+    """x W + b."""
+    if weight.ndim == 2:
+        return torch.addmm(bias, x, weight)
+    return torch.baddbmm(bias.unsqueeze(-2), x, weight)
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """The product of two stacks into a room, with no derivative."""
+    return torch.bmm(placed(a), placed(b), out=room(a, len(a), a.shape[1], b.shape[2]))
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        a, b = placed(a), placed(b)
+        ctx.save_for_backward(a, b)
+        return bmm(a, b)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _slopes(ctx, grad)
+
+
+class _Affine(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        x, weight = placed(x), placed(weight)
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias.unsqueeze(-2), x, weight, out=room(x, *x.shape[:2], weight.shape[2]))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return *_slopes(ctx, grad), grad.sum(1) if ctx.needs_input_grad[2] else None
+
+
+def _slopes(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """By the factors of a product."""
+    a, b = ctx.saved_tensors
+    grad = placed(grad)
+    by_a, by_b = ctx.needs_input_grad[:2]
+    return bmm(grad, b.mT) if by_a else None, bmm(a.mT, grad) if by_b else None
+
+
+def _elementwise(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """f(*tensors, out) of one run after the other, each the call that is made for the run alone."""
+    out = room(tensors[0], *tensors[0].shape)
+    for run in zip(*(x.split(1) for x in (*map(placed, tensors), out)), strict=True):
+        f(*run)
+    return out
+
+
+class _Exp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        value = _elementwise(lambda x, out: torch.exp(x, out=out), x)
+        ctx.save_for_backward(value)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return grad * ctx.saved_tensors[0]
+
+
+class _Gelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return _elementwise(lambda x, out: torch.ops.aten.gelu.out(x, out=out), x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        slope = torch.ops.aten.gelu_backward.grad_input
+        return _elementwise(lambda grad, x, out: slope(grad, x, grad_input=out), grad, *ctx.saved_tensors)
+
+
+class _Tanh(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        value = _elementwise(lambda x, out: torch.tanh(x, out=out), x)
+        ctx.save_for_backward(value)
+        return value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        slope = torch.ops.aten.tanh_backward.grad_input
+        return _elementwise(lambda grad, y, out: slope(grad, y, grad_input=out), grad, *ctx.saved_tensors)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    return torch.nn.functional.gelu(x) if len(x) == 1 else _Gelu.apply(x)  # pyright: ignore
+
+
+def _tanh(x: Tensor) -> Tensor:
+    return torch.tanh(x) if len(x) == 1 else _Tanh.apply(x)  # pyright: ignore
+
+
+ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}
+PLAIN = Arithmetic(torch.matmul, plain_affine, torch.exp, ACTIVATIONS)
+APART = Arithmetic(product, affine, exp, ACTIVATIONS | {"gelu": _gelu, "tanh": _tanh})
