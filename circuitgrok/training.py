@@ -24,13 +24,17 @@ import torch
 
 from circuitgrok import resume, tree
 from circuitgrok import runs as disk
+from circuitgrok.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config import Schedule, TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.files import JsonLines
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
 from circuitgrok.steps import evaluate, forward, update, watched_update
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
+FILES_PER_RUN = 6  # at most open at once for a run at work: lock, history, index, updates, one being written
+FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 
 
 class Interrupted(KeyboardInterrupt):
@@ -107,19 +111,30 @@ def train(
     if threads < 1:
         raise ValueError(f"threads must be at least 1; got {threads}")
     here = environment(threads)
-    with contextlib.ExitStack() as held, _threads(threads), _stop_signals() as stop:
+    for config in configs:
+        refuse_what_does_not_fit(config)
+    with _threads(threads), _stop_signals() as stop:
+        facts = [_start_facts(config) for config in configs]  # what is refused here leaves no folder
         opened = []
-        for config, label in zip(configs, labels, strict=True):
+        for config, label, start in zip(configs, labels, facts, strict=True):
             path = Path(out) / label
-            held.enter_context(disk.locked(path))
-            opened.append(disk.create(path, config, here, _start_facts(config)))
-        pending = [run for run in opened if run.state not in ("finished", "diverged") or _cut_short(run)]
-        for run in pending:
+            with disk.locked(path):  # refuses at once what another process trains; held again when its turn comes
+                opened.append(disk.create(path, config, here, start))
+        for run in (run for run in opened if _unfinished(run)):
             if not allow_inexact:
                 _same_environment(run, here)
-        for group, start in _groups(pending):
-            _train_stack(group, start, progress or Silent(), stop, save_every_s)
+        for alike in _stacks([run for run in opened if _unfinished(run)]):
+            with contextlib.ExitStack() as held:
+                for run in alike:
+                    held.enter_context(disk.locked(run.path))
+                pending = [run for run in alike if _unfinished(run)]
+                for group, step in _starting_points(pending):
+                    _train_stack(group, step, progress or Silent(), stop, save_every_s)
     return opened
+
+
+def _unfinished(run: Run) -> bool:
+    return run.state not in ("finished", "diverged") or _cut_short(run)
 
 
 def environment(threads: int) -> dict[str, Any]:
@@ -136,8 +151,19 @@ def environment(threads: int) -> dict[str, Any]:
 
 
 def _start_facts(config: TrainConfig) -> dict[str, Any]:
-    """The absolute norms behind alpha, and the split."""
+    """The absolute norms behind alpha, and the split.
+
+    Raises:
+        UserError: The weights at step 0, or their norm, are not finite in the run's precision.
+    """
     weights = initial_weights(config)
+    if not math.isfinite(tree.norm(weights).item()):
+        alphas = {name: value for name, value in config.init.model_dump().items() if name.startswith("alpha")}
+        said = ", ".join(f"{name} = {value:g}" for name, value in alphas.items() if value != 1)
+        raise UserError(
+            f"{said or f'start = {config.init.start}'}: the initial weights or their norm are beyond "
+            f"{config.numerics.precision}: take smaller factors"
+        )
     by_role: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in weights.items():
         by_role.setdefault(tree.role(name), {})[name] = value
@@ -167,23 +193,29 @@ def _same_environment(run: Run, here: dict[str, Any]) -> None:
         )
 
 
-def _groups(pending: Sequence[Run]) -> Iterator[tuple[list[Run], int]]:
-    """Runs that train together and the step they start from: the latest resume point they share."""
+def _stacks(pending: Sequence[Run]) -> Iterator[list[Run]]:
+    """Runs that may train as one stack, as many as memory and open files allow."""
     by_key: dict[str, list[Run]] = {}
     for run in pending:
         by_key.setdefault(run.config.stack_key, []).append(run)
     for alike in by_key.values():
-        first = alike[0].config
-        size = max(1, STACK_NUMBERS // (first.task.n_pairs * first.model.activations_per_input))
-        for i in range(0, len(alike), size):
-            together = alike[i : i + size]
-            points = {run.path: {0, *resume.usable_resume_steps(run)} for run in together}
-            shared = max(set.intersection(*points.values()))
-            if shared or all(len(own) == 1 for own in points.values()):
-                yield together, shared
-            else:
-                for run in together:
-                    yield [run], max(points[run.path])
+        size = size_of(alike[0].config)
+        fitting = min(STACK_NUMBERS // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
+        for i in range(0, len(alike), max(1, fitting)):
+            yield alike[i : i + max(1, fitting)]
+
+
+def _starting_points(together: list[Run]) -> Iterator[tuple[list[Run], int]]:
+    """Runs that train together and the step they start from: the latest resume point they share."""
+    if not together:
+        return
+    points = {run.path: {0, *resume.usable_resume_steps(run)} for run in together}
+    shared = max(set.intersection(*points.values()))
+    if shared or all(len(own) == 1 for own in points.values()):
+        yield together, shared
+    else:
+        for run in together:
+            yield [run], max(points[run.path])
 
 
 @dataclass
