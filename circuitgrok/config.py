@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from circuitgrok.bounds import refuse_bombs
 from circuitgrok.errors import UserError
 from circuitgrok.files import canonical_json
 from circuitgrok.interventions.penalties import PENALTIES
@@ -113,6 +114,11 @@ class TrainConfig(Section):
                 f"norm_transport needs a rule with one first moment (adam, lion, sgd with momentum): "
                 f"{self.optimizer.rule} with momentum {self.optimizer.momentum:g} has none to carry"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _machine_is_spared(self) -> "TrainConfig":
+        refuse_bombs(self)
         return self
 
     @classmethod

@@ -6,6 +6,8 @@ between the runs of one stack, which carries it as one tensor `[run]`, is in `FR
 
 import difflib
 import math
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +16,7 @@ from pydantic.fields import FieldInfo
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.tree import ROLES, Role
 
-CHECKPOINT = r".+@\d+$"  # RUN_FOLDER@STEP
+CHECKPOINT = r"^.+@\d{1,9}$"  # RUN_FOLDER@STEP
 
 
 class Section(BaseModel):
@@ -270,13 +272,32 @@ class Noise(Section):
         return self
 
 
+class CheckpointSteps(Set[int]):
+    """The steps of a schedule as a set: a range, and a few beside it."""
+
+    def __init__(self, linear: range, others: Iterable[int]) -> None:
+        self._linear = linear
+        self._others = frozenset(step for step in others if step not in linear)
+
+    def __contains__(self, step: object) -> bool:
+        return step in self._linear or step in self._others
+
+    def __iter__(self) -> Iterator[int]:
+        return chain(self._linear, self._others)
+
+    def __len__(self) -> int:
+        return len(self._linear) + len(self._others)
+
+
 class Schedule(Section):
     """How long to train, when to evaluate, which checkpoints to keep."""
 
     steps: int = Field(default=40_000, ge=1, description="optimizer steps")
     eval_every: int = Field(default=20, ge=1, description="steps between evaluations (lines of the history)")
     checkpoint_every: int = Field(default=200, ge=1, description="steps between checkpoints, after the early ones")
-    checkpoints_per_decade: int = Field(default=12, ge=0, description="early checkpoints, log-spaced, per factor 10")
+    checkpoints_per_decade: int = Field(
+        default=12, ge=0, le=1000, description="early checkpoints, log-spaced, per factor 10"
+    )
     checkpoint_on_move: float = Field(
         default=0.5,
         gt=0,
@@ -286,8 +307,10 @@ class Schedule(Section):
         default=False, description="keep the optimizer's state beside every checkpoint, for start_moments"
     )
 
-    def checkpoint_steps(self) -> frozenset[int]:
+    def checkpoint_steps(self) -> "CheckpointSteps":
         """Steps that get a checkpoint whatever happens: first, last, log-spaced early, linear later.
+
+        They are counted and told, not listed: a schedule of 10^9 steps takes no memory.
 
         >>> sorted(Schedule(steps=30, checkpoint_every=10, checkpoints_per_decade=3).checkpoint_steps())
         [0, 1, 2, 5, 10, 20, 22, 30]
@@ -297,7 +320,7 @@ class Schedule(Section):
         count = int(decades * self.checkpoints_per_decade)
         early = (round(10 ** (i / max(self.checkpoints_per_decade, 1))) for i in range(count + 1))
         early = early if self.checkpoints_per_decade else ()
-        return frozenset({0, self.steps, *linear, *(step for step in early if step <= self.steps)})
+        return CheckpointSteps(linear, [self.steps, *(step for step in early if step <= self.steps)])
 
 
 class Numerics(Section):

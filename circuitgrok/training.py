@@ -9,6 +9,7 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 """
 
 import contextlib
+import math
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from typing import Any, Protocol
 import torch
 
 from circuitgrok import resume, tree
+from circuitgrok.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.environment import differences, environment
 from circuitgrok.errors import UserError
@@ -30,6 +32,8 @@ from circuitgrok.weights import file_name
 from circuitgrok.writer import Writer, add_event, create
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
+FILES_PER_RUN = 6  # at most open at once for a run at work: lock, history, index, updates, one being written
+FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 
 
 class Interrupted(KeyboardInterrupt):
@@ -112,28 +116,51 @@ def train(
     if threads < 1:
         raise UserError(f"threads must be at least 1; got {threads}")
     here = environment(threads)
-    with contextlib.ExitStack() as held, _threads(threads), _stop_signals() as stop:
+    for config in configs:
+        refuse_what_does_not_fit(config)
+    with _threads(threads), _stop_signals() as stop:
+        facts = [_start_facts(config) for config in configs]  # what is refused here leaves no folder
         opened = []
-        for config, label in zip(configs, labels, strict=True):
+        for config, label, start in zip(configs, labels, facts, strict=True):
             path = Path(out) / label
-            held.enter_context(locked(path))
-            opened.append(create(path, config, here, _start_facts(config)))
-        pending = [run for run in opened if run.state not in ("finished", "diverged") or _cut_short(run)]
-        differing = {run.path: differences(run.manifest["environment"], here) for run in pending}
-        for run in pending:
+            with locked(path):  # refuses at once what another process trains; held again when its turn comes
+                opened.append(create(path, config, here, start))
+        begun = [run for run in opened if _unfinished(run)]
+        differing = {run.path: differences(run.manifest["environment"], here) for run in begun}
+        for run in begun:
             if not allow_inexact:
                 _same_environment(run, differing[run.path])
-        points = {run.path: resume.resume_points(run) for run in pending}
-        for group, start in _groups(pending, points):
-            for run in group:
-                _say_how_it_begins(run, start, points[run.path], differing[run.path], progress or Silent())
-            _train_stack(group, start, progress or Silent(), stop, save_every_s)
+        watching = progress or Silent()
+        for alike in _stacks(begun):
+            with contextlib.ExitStack() as held:
+                for run in alike:
+                    held.enter_context(locked(run.path))
+                points = {run.path: resume.resume_points(run) for run in alike if _unfinished(run)}
+                for group, step in _starting_points([run for run in alike if run.path in points], points):
+                    for run in group:
+                        _say_how_it_begins(run, step, points[run.path], differing[run.path], watching)
+                    _train_stack(group, step, watching, stop, save_every_s)
     return opened
 
 
+def _unfinished(run: Run) -> bool:
+    return run.state not in ("finished", "diverged") or _cut_short(run)
+
+
 def _start_facts(config: TrainConfig) -> dict[str, Any]:
-    """The absolute norms behind alpha, and the split."""
+    """The absolute norms behind alpha, and the split.
+
+    Raises:
+        UserError: The weights at step 0, or their norm, are not finite in the run's precision.
+    """
     weights = initial_weights(config)
+    if not math.isfinite(tree.norm(weights).item()):
+        alphas = {name: value for name, value in config.init.model_dump().items() if name.startswith("alpha")}
+        said = ", ".join(f"{name} = {value:g}" for name, value in alphas.items() if value != 1)
+        raise UserError(
+            f"{said or f'start = {config.init.start}'}: the initial weights or their norm are beyond "
+            f"{config.numerics.precision}: take smaller factors"
+        )
     by_role: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in weights.items():
         by_role.setdefault(tree.role(name), {})[name] = value
@@ -177,23 +204,29 @@ def _say_how_it_begins(
     add_event(run, "begun" if begun else "resumed", start)
 
 
-def _groups(pending: Sequence[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
-    """Runs that train together and the step they start from: the latest resume point they share."""
+def _stacks(pending: Sequence[Run]) -> Iterator[list[Run]]:
+    """Runs that may train as one stack, as many as memory and open files allow."""
     by_key: dict[str, list[Run]] = {}
     for run in pending:
         by_key.setdefault(run.config.stack_key, []).append(run)
     for alike in by_key.values():
-        first = alike[0].config
-        size = max(1, STACK_NUMBERS // (first.task.n_pairs * first.model.activations_per_input))
-        for i in range(0, len(alike), size):
-            together = alike[i : i + size]
-            points = {run.path: {0, *(s for s, wrong in found[run.path].items() if not wrong)} for run in together}
-            shared = max(set.intersection(*points.values()))
-            if shared or all(len(own) == 1 for own in points.values()):
-                yield together, shared
-            else:
-                for run in together:
-                    yield [run], max(points[run.path])
+        size = size_of(alike[0].config)
+        fitting = min(STACK_NUMBERS // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
+        for i in range(0, len(alike), max(1, fitting)):
+            yield alike[i : i + max(1, fitting)]
+
+
+def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
+    """Runs that train together and the step they start from: the latest resume point they share."""
+    if not together:
+        return
+    points = {run.path: {0, *(s for s, wrong in found[run.path].items() if not wrong)} for run in together}
+    shared = max(set.intersection(*points.values()))
+    if shared or all(len(own) == 1 for own in points.values()):
+        yield together, shared
+    else:
+        for run in together:
+            yield [run], max(points[run.path])
 
 
 def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:

@@ -29,7 +29,7 @@ FLOORS: list[dict[str, list[str]]] = [
         "landscapes": ["potentials.py", "surfing.py", "deep_linear.py"],
     },
     {
-        "config": ["config.py", "sections.py"],
+        "config": ["config.py", "sections.py", "bounds.py"],
         "presets": ["presets.py"],
         "samplers": ["samplers/"],
     },

@@ -39,14 +39,14 @@ Features = Float[Tensor, "*given pair n_in"] | Int[Tensor, "*given pair 3"]
 class DenseMLP(BaseModel):
     """Shape of an MLP on features or one-hot pairs; `init` draws one, `logits` runs it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     schemes: ClassVar[tuple[str, ...]] = ("torch", "fan_in", "he")
 
     kind: Literal["dense"] = "dense"
-    n_in: int = Field(default=784, ge=1, description="features of an input; 2 p for pairs of numbers below p")
-    n_out: int = Field(default=10, ge=1, description="outputs: classes")
-    width: int = Field(default=200, ge=1, description="neurons per hidden layer")
-    depth: int = Field(default=2, ge=1, description="hidden layers")
+    n_in: int = Field(default=784, ge=1, le=2**20, description="features of an input; 2 p for pairs of numbers below p")
+    n_out: int = Field(default=10, ge=1, le=2**20, description="outputs: classes")
+    width: int = Field(default=200, ge=1, le=2**20, description="neurons per hidden layer")
+    depth: int = Field(default=2, ge=1, le=1000, description="hidden layers")
     act: Literal["relu", "gelu", "tanh"] = Field(default="relu", description="activation function of the neurons")
     train_biases: tuple[Literal["mlp", "unembed"], ...] = Field(
         default=("mlp", "unembed"), description="roles whose biases train (else zero)"

@@ -43,10 +43,10 @@ class EmbeddingMLP(PairMLP):
     schemes: ClassVar[tuple[str, ...]] = ("fan_in",)
 
     kind: Literal["embedding_mlp"] = "embedding_mlp"
-    p: int = Field(default=59, ge=3, description="modulus: numbers read and classes told apart")
-    d_embed: int = Field(default=128, ge=1, description="width of an embedding")
-    d_hidden: int = Field(default=256, ge=1, description="neurons per hidden layer")
-    depth: int = Field(default=1, ge=1, description="hidden layers")
+    p: int = Field(default=59, ge=3, le=2**20, description="modulus: numbers read and classes told apart")
+    d_embed: int = Field(default=128, ge=1, le=2**20, description="width of an embedding")
+    d_hidden: int = Field(default=256, ge=1, le=2**20, description="neurons per hidden layer")
+    depth: int = Field(default=1, ge=1, le=1000, description="hidden layers")
     act: Literal["relu", "gelu"] = Field(default="gelu", description="activation function of the neurons")
     combine: Literal["concat", "sum"] = Field(default="concat", description="embeddings side by side, or their sum")
     own_tokens: bool = Field(default=False, description="b has an embedding of its own, behind that of a")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class PairMLP(BaseModel, ABC):
     """What MLPs on pairs of numbers below p have in common; each says what its network is by `_forward`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     p: int
 
@@ -74,8 +74,8 @@ class QuadraticMLP(PairMLP):
     schemes: ClassVar[tuple[str, ...]] = ("gromov",)
 
     kind: Literal["quadratic_mlp"] = "quadratic_mlp"
-    p: int = Field(default=97, ge=3, description="modulus: numbers read and classes told apart")
-    n_neurons: int = Field(default=500, ge=1, description="hidden neurons, N in the paper")
+    p: int = Field(default=97, ge=3, le=2**20, description="modulus: numbers read and classes told apart")
+    n_neurons: int = Field(default=500, ge=1, le=2**20, description="hidden neurons, N in the paper")
 
     @property
     def activations_per_input(self) -> int:

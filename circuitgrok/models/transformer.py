@@ -29,17 +29,17 @@ LN_EPS = 1e-5
 class Transformer(BaseModel):
     """Shape of a transformer for modular arithmetic; `init` draws one, `logits` runs it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schemes: ClassVar[tuple[str, ...]] = get_args(Scheme)
 
     kind: Literal["transformer"] = "transformer"
-    p: int = Field(default=113, ge=3, description="modulus; there are p + 1 tokens, the last is '='")
+    p: int = Field(default=113, ge=3, le=2**20, description="modulus; there are p + 1 tokens, the last is '='")
     n_layers: int = Field(default=1, ge=1, le=8, description="number of blocks")
-    n_heads: int = Field(default=4, ge=1, description="attention heads per block")
-    d_model: int = Field(default=128, ge=1, description="width of the residual stream")
-    d_head: int = Field(default=32, ge=1, description="width of a head")
-    d_mlp: int = Field(default=512, ge=1, description="neurons per block")
+    n_heads: int = Field(default=4, ge=1, le=2**20, description="attention heads per block")
+    d_model: int = Field(default=128, ge=1, le=2**20, description="width of the residual stream")
+    d_head: int = Field(default=32, ge=1, le=2**20, description="width of a head")
+    d_mlp: int = Field(default=512, ge=1, le=2**20, description="neurons per block")
     act: Literal["relu", "gelu"] = Field(default="relu", description="activation function of the neurons")
     normalization: Literal["none", "LN"] = Field(default="none", description="LayerNorm, for controls")
     d_vocab_out: Literal["p", "p+1"] = Field(default="p+1", description="classes: without or with '='")

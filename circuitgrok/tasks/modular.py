@@ -132,7 +132,7 @@ class ModularAddition(SplitPairs, frozen=True):
     """The task (a + b) mod p in a config, or another operation on its tokens: `task()` draws it."""
 
     kind: Literal["modular_addition"] = "modular_addition"
-    p: int = Field(default=113, ge=3, description="modulus, from 3; prime for multiply and divide")
+    p: int = Field(default=113, ge=3, le=2**20, description="modulus, from 3; prime for multiply and divide")
     operation: Operation = Field(
         default="add",
         description="what is done to a and b; random: labels without rule; quadratic: a^2 + a b + b^2; "

@@ -22,7 +22,7 @@ class SparseParity(BaseModel, frozen=True, extra="forbid"):
     """The parity of k of n bits, in a config: `task()` draws it. No input is drawn twice, on either side."""
 
     kind: Literal["sparse_parity"] = "sparse_parity"
-    n_bits: int = Field(default=40, ge=1, description="number of bits of an input")
+    n_bits: int = Field(default=40, ge=1, le=2**16, description="number of bits of an input")
     k: int = Field(default=3, ge=1, description="number of bits that count: the first")
     n_train: int = Field(default=1000, ge=1, description="number of training examples")
     n_test: int = Field(default=1000, ge=1, description="number of test examples")

@@ -93,7 +93,7 @@ def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
     return int(frac_train * side) + 2 * int(frac_train * (side * (side - 1) // 2))
 
 
-class SplitPairs(BaseModel, ABC, frozen=True, extra="forbid"):
+class SplitPairs(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=False):
     """What tasks on all pairs of a square table have in common: a rule that splits them, its share and its seed."""
 
     frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")

@@ -31,10 +31,10 @@ class TeacherStudent(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
     """The answers of a random network to standard normal inputs, in a config: `task()` draws them."""
 
     kind: Literal["teacher_student"] = "teacher_student"
-    n_in: int = Field(default=5, ge=1, description="number of inputs of teacher and student")
-    teacher_width: int = Field(default=100, ge=1, description="neurons of each hidden layer of the teacher")
-    teacher_depth: int = Field(default=2, ge=1, description="hidden layers of the teacher")
-    n_out: int = Field(default=5, ge=1, description="number of outputs of teacher and student")
+    n_in: int = Field(default=5, ge=1, le=2**20, description="number of inputs of teacher and student")
+    teacher_width: int = Field(default=100, ge=1, le=2**20, description="neurons of each hidden layer of the teacher")
+    teacher_depth: int = Field(default=2, ge=1, le=1000, description="hidden layers of the teacher")
+    n_out: int = Field(default=5, ge=1, le=2**20, description="number of outputs of teacher and student")
     teacher_alpha: float = Field(default=1.0, gt=0, description="multiplier of all the teacher's weights and biases")
     n_train: int = Field(default=100, ge=1, description="number of training examples")
     n_test: int = Field(default=100, ge=1, description="number of test examples")
