@@ -187,10 +187,13 @@ class Run:
     def _load(self, step: int, digest: str) -> "Params":
         from safetensors.torch import load
 
+        from circuitgrok.surroundings import plain_surroundings
+
         shapes = self.config.model.shapes()
         content = read_verified(self.path / file_name(step), digest, at_most=largest(shapes, copies=1))
         try:
-            weights = load(content)
+            with plain_surroundings():
+                weights = load(content)
         except Exception as error:  # safetensors raises several kinds for one fault: not its format
             raise DamagedFile(f"{self.path / file_name(step)} is not a safetensors file: {error}") from None
         return _fitting(weights, shapes, self.path / file_name(step))
@@ -198,10 +201,12 @@ class Run:
     def stack(self, steps: Sequence[int] | None = None) -> "Params":
         """The weights at several steps (default: all), with a checkpoint axis in front."""
         from circuitgrok import tree
+        from circuitgrok.surroundings import plain_surroundings
 
         index = self.index
         chosen = self.saved_steps() if steps is None else list(steps)
-        return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
+        with plain_surroundings():
+            return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
     def measure(
         self,

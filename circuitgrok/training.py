@@ -30,6 +30,7 @@ from circuitgrok.files import JsonLines
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
 from circuitgrok.steps import evaluate, forward, update, watched_update
+from circuitgrok.surroundings import in_plain_surroundings
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 
@@ -64,6 +65,7 @@ class Silent:
         """Show nothing."""
 
 
+@in_plain_surroundings
 def train(
     configs: Sequence[TrainConfig],
     out: str | Path = "checkpoints",

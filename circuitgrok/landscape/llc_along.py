@@ -22,6 +22,7 @@ from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures.kinds import Drawn, why_not
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ TEXTS = ("llc_status", "llc_faults")
 Tick = Callable[[int, int], None]
 
 
+@in_plain_surroundings
 def llc_of(
     params: Params,
     model: AnyModel,
@@ -76,6 +78,7 @@ def llc_of(
     )
 
 
+@in_plain_surroundings
 def llc_along(
     run: "Run", sampling: Sampling, steps: Sequence[int] | None = None, tick: Tick | None = None
 ) -> "pd.DataFrame":
@@ -127,6 +130,7 @@ def llc_along(
     return table.astype({name: float for name in COLUMNS if name not in TEXTS})
 
 
+@in_plain_surroundings
 def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
     """Top curvature of the sampled loss at each checkpoint, `[step]`: the `curvature` of their estimates."""
     _check_loss(run.config)

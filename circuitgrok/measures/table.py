@@ -24,6 +24,7 @@ from circuitgrok.measures.checkpoints import (
 from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.measures.kinds import Drawn, fitting, why_not
 from circuitgrok.polar.columns import polar_columns
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tasks.modular import Task
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
         raise UserError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
 
 
+@in_plain_surroundings
 def measure_run(
     run: "Run",
     names: str | Sequence[str] | None = None,
