@@ -18,6 +18,7 @@ from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.models.transformer import LN_EPS, BiasRole, Transformer
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params, is_bias, role
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _BUFFERS = (".attn.mask", ".attn.IGNORE")
 _BIAS_ROLES: tuple[BiasRole, ...] = ("attention", "mlp", "unembed")
 
 
+@in_plain_surroundings
 def to_bridge(
     params: Mapping[str, Tensor], model: Transformer, dtype: torch.dtype | None = None
 ) -> "TransformerBridge":

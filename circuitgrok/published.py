@@ -30,6 +30,7 @@ from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
 from circuitgrok.lens import ConfigRecord, common_dtype, read_foreign
 from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError, load
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params, is_bias
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Published:
         return next(((at, self.claims[at][column]) for at in near), None)
 
 
+@in_plain_surroundings
 def read_published(
     path: str | Path, layout: str, config: str | Path | None = None, *, step: int | None = None, **given: Any
 ) -> Published:
@@ -172,6 +174,7 @@ def _config(
     return config
 
 
+@in_plain_surroundings
 def write_run(published: Published, path: str | Path) -> Run:
     """Write what was published as a run: its state is `imported`, and it is never trained further.
 

@@ -261,17 +261,22 @@ class Run:
         return self._load(step, index[step])
 
     def _load(self, step: int, digest: str) -> "Params":
+        from circuitgrok.surroundings import plain_surroundings
+
         file, shapes = self.path / file_name(step), self.config.model.shapes()
         content = read_verified(file, digest, at_most=largest(shapes, copies=1))
-        return fitting(unpack(content, file, step, self.manifest["hash"])[0], shapes, file)
+        with plain_surroundings():
+            return fitting(unpack(content, file, step, self.manifest["hash"])[0], shapes, file)
 
     def stack(self, steps: Sequence[int] | None = None) -> "Params":
         """The weights at several steps (default: all), with a checkpoint axis in front."""
         from circuitgrok import tree
+        from circuitgrok.surroundings import plain_surroundings
 
         index = self._index()
         chosen = self.saved_steps() if steps is None else list(steps)
-        return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
+        with plain_surroundings():
+            return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
 
     def measure(
         self,

@@ -28,6 +28,7 @@ from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
 from circuitgrok.steps import evaluate, forward, update, watched_update
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.weights import file_name
 from circuitgrok.writer import Writer, add_event, create
 
@@ -72,6 +73,7 @@ class Silent:
         """Show nothing."""
 
 
+@in_plain_surroundings
 def train(
     configs: Sequence[TrainConfig],
     out: str | Path = "checkpoints",

@@ -20,6 +20,7 @@ from circuitgrok.files import canonical_json, from_json, read_json
 from circuitgrok.kept import digest_file, read_vouched, write_vouched
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import SamplerName, Sampling
+from circuitgrok.surroundings import in_plain_surroundings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,7 @@ class Calibration(NamedTuple):
     table: "pd.DataFrame"  # one row per rung and probe: estimates with the step and with half of it
 
 
+@in_plain_surroundings
 def calibrate(
     run: "Run",
     *,
@@ -106,6 +108,7 @@ def calibrate(
     return Calibration(good, explanation, pd.concat(tables, ignore_index=True))
 
 
+@in_plain_surroundings
 def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> Calibration:
     """The calibration in `RUN/llc/calibration.json`: made and written there the first time, and then kept.
 
@@ -132,6 +135,7 @@ def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> C
         raise DamagedFile(f"{file} holds no calibration ({error}); remove it to calibrate anew") from None
 
 
+@in_plain_surroundings
 def step_bias(
     run: "Run", sampling: Sampling, steps: Sequence[int], tick: Callable[[int, int], None] | None = None
 ) -> "pd.DataFrame":

@@ -42,6 +42,7 @@ from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.sample import Chains, Draws, sample, start
 from circuitgrok.samplers.target import Loss, Sampler, Target, squared_norm
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Equipartition(NamedTuple):
     faults: list[str]
 
 
+@in_plain_surroundings
 def explore(
     weights: Params,
     model: AnyModel,
@@ -164,6 +166,7 @@ def explore(
     return Exploration(_table(rows, chains, sampling), _networks(loss, chains.state["position"]))
 
 
+@in_plain_surroundings
 def explore_run(
     run: "Run",
     step: int,
@@ -195,6 +198,7 @@ def explore_run(
     return explore(run.at(step), model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)
 
 
+@in_plain_surroundings
 def equipartition(precision: Float[Tensor, " dim"], sampling: Sampling, *, jitter: float = JITTER) -> Equipartition:
     """Whether a sampler's settings share out energy as a Gaussian must, U(w) = sum_i a_i w_i^2 / 2.
 

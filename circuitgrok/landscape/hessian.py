@@ -19,6 +19,7 @@ from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.landscape.flat import Loss
+from circuitgrok.surroundings import in_plain_surroundings
 
 Operator = Callable[[Float[Tensor, "k dim"]], Float[Tensor, "k dim"]]
 DENSE_LIMIT = 20_000
@@ -66,6 +67,7 @@ def hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
     return multiply
 
 
+@in_plain_surroundings
 def hvp(loss: Loss, at: Float[Tensor, " dim"], vectors: Float[Tensor, "k dim"]) -> Float[Tensor, "k dim"]:
     """Products of the Hessian with some vectors, once; for many rounds at one point keep a `hessian_operator`.
 
@@ -111,6 +113,7 @@ def as_matrix(operator: Operator, dim: int) -> Float[Tensor, "dim dim"]:
     return (rows + rows.T) / 2
 
 
+@in_plain_surroundings
 def dense_hessian(loss: Loss, at: Float[Tensor, " dim"]) -> Float[Tensor, "dim dim"]:
     """The Hessian of a loss at a point, written down.
 
@@ -143,6 +146,7 @@ class Eigenpairs(NamedTuple):
     residuals: Float[Tensor, " eig"]
 
 
+@in_plain_surroundings
 def extreme_eigenpairs(
     operator: Operator, dim: int, *, n_top: int, n_bottom: int, generator: torch.Generator
 ) -> Eigenpairs:

@@ -27,12 +27,14 @@ from circuitgrok.landscape.hessian import hessian_operator
 from circuitgrok.landscape.lanczos import Bounded, Density, spectral_density, spectral_sum
 from circuitgrok.landscape.spectra import effective_dimension_slq
 from circuitgrok.measures.kinds import Drawn
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params, unstack
 
 N_PROBES, N_STEPS = 6, 12
 Z = (1e-3, 1e-2, 1e-1, 1.0)  # in units of the eigenvalues: nats over squared weight
 
 
+@in_plain_surroundings
 def densities(params: Params, model: AnyModel, task: Drawn) -> list[Density]:
     """The spectral density of each network of a stack, `N_PROBES` probes of `N_STEPS` nodes.
 
@@ -61,6 +63,7 @@ def effective_dimensions(found: Sequence[Density], z: Float[Tensor, " z"]) -> Bo
     return Bounded(*(torch.stack(parts) for parts in zip(*curves, strict=True)))
 
 
+@in_plain_surroundings
 def spectrum_columns(params: Params, model: AnyModel, task: Drawn) -> dict[str, Tensor]:
     """Columns of a table: top eigenvalue (from below), trace, effective dimensions, mass below zero.
 

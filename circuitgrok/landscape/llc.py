@@ -31,6 +31,7 @@ from circuitgrok.samplers.diagnostics import diagnose, faults, status
 from circuitgrok.samplers.geometry import Geometry
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.target import Target
+from circuitgrok.surroundings import in_plain_surroundings
 
 SHIFT_TOLERANCE = 0.05  # share of an estimate by which a slope at the point may move it
 
@@ -55,6 +56,7 @@ class LLC(NamedTuple):
     traces: Tensor  # the draws of L, [point chain draw]
 
 
+@in_plain_surroundings
 def estimate_llc(
     loss: StackLoss,
     points: Float[Tensor, "point dim"],

@@ -24,6 +24,7 @@ from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures.kinds import Drawn, why_not
 from circuitgrok.records import is_number, is_step
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TEXTS = ("llc_status", "llc_faults")
 Tick = Callable[[int, int], None]
 
 
+@in_plain_surroundings
 def llc_of(
     params: Params,
     model: AnyModel,
@@ -78,6 +80,7 @@ def llc_of(
     )
 
 
+@in_plain_surroundings
 def llc_along(
     run: "Run", sampling: Sampling, steps: Sequence[int] | None = None, tick: Tick | None = None
 ) -> "pd.DataFrame":
@@ -142,6 +145,7 @@ def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
         yield line
 
 
+@in_plain_surroundings
 def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
     """Top curvature of the sampled loss at each checkpoint, `[step]`: the `curvature` of their estimates."""
     _check_loss(run.config)

@@ -25,6 +25,7 @@ from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.measures.kinds import Drawn, fitting, modular, why_not
 from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
 from circuitgrok.polar.columns import polar_columns
+from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import Relabelled, as_addition
 
@@ -72,6 +73,7 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
         raise UserError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
 
 
+@in_plain_surroundings
 def measure_run(
     run: "Run",
     names: str | Sequence[str] | None = None,
