@@ -216,7 +216,25 @@ def test_embed_energy_finds_a_frequency_that_is_a_sine_only():
     assert embed_energy(wave(6, token, 13, -math.pi / 2)[:, None], 13).tolist() == [6]
 
 
-def test_embed_energy_compares_norms_with_a_quarter_of_the_largest_row():
+@pytest.mark.parametrize("phase", [0.0, 0.3, math.pi / 4, 1.0, math.pi / 2])
+def test_embed_energy_does_not_ask_how_a_frequency_falls_on_its_cosine_and_its_sine(phase):
+    """An eighth of a turn puts .71 of a norm in either row: by rows .225 in one would be above a quarter of that."""
+    token = torch.arange(13)
+    for share, keys in ((0.275, [2, 6]), (0.225, [2])):
+        for loud, soft in ((phase, 0.0), (0.0, phase), (phase, phase)):
+            W_E = torch.stack([wave(2, token, 13, loud), share * wave(6, token, 13, soft)], dim=1)
+            assert embed_energy(W_E, 13).tolist() == keys
+
+
+def test_embed_energy_is_the_energy_of_a_frequency_by_numpys_transform():
+    W_E = noise(13, 6, seed=3) + 2 * wave(5, torch.arange(13), 13)[:, None]
+    power = slow_power(W_E)
+    for threshold in (0.25, 0.4, 0.6, 0.9):
+        is_key = np.sqrt(power) > threshold * math.sqrt(max(power.max(), (W_E.mean(0).square().sum() * 13).item()))
+        assert embed_energy(W_E, 13, threshold=threshold).tolist() == (np.nonzero(is_key)[0] + 1).tolist()
+
+
+def test_embed_energy_compares_norms_with_a_quarter_of_the_largest():
     token = torch.arange(13)
     for share, keys in ((0.26, [2, 6]), (0.24, [2])):
         W_E = torch.stack([wave(2, token, 13), share * wave(6, token, 13)], dim=1)

@@ -17,12 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.measures.activation_circuits import Circuit
-from circuitgrok.measures.fourier import (
-    logit_spectrum,
-    neuron_logit_spectrum,
-    numbers,
-    row_norms,
-)
+from circuitgrok.measures.fourier import logit_spectrum, neuron_logit_spectrum
+from circuitgrok.measures.key_freqs import embed_norms
 from circuitgrok.measures.scores import picked
 from circuitgrok.measures.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without
 from circuitgrok.measures.tuning import neuron_frequencies
@@ -192,8 +188,8 @@ def rule_strengths(
 ) -> dict[str, Float[Tensor, " freq"]]:
     """What each named rule compares with its threshold, for each frequency k = 1..p // 2.
 
-    `wl_energy` and `logit_energy`: the frequency's energy over the largest. `embed_energy`: the larger norm of its
-    two waves over the largest of all rows. `neuron_argmax`: the purity of the purest neuron tuned to it, 0 if none is.
+    `wl_energy` and `logit_energy`: the frequency's energy over the largest. `embed_energy`: its norm over the
+    largest, the constant's included. `neuron_argmax`: the purity of the purest neuron tuned to it, 0 if none is.
 
     Args:
         W_E: One row per token, the numbers 0..p - 1 first.
@@ -215,17 +211,12 @@ def rule_strengths(
         {'wl_energy': [0.0, 1.0], 'embed_energy': [0.0, 1.0], 'logit_energy': [0.0, 1.0], 'neuron_argmax': [0.0, 1.0]}
     """
     p = logits.shape[-1]
-    norms, of_W_L, of_logits = (
-        row_norms(numbers(W_E, p, "token")),
-        neuron_logit_spectrum(W_L, p),
-        logit_spectrum(logits),
-    )
+    norms, of_W_L, of_logits = embed_norms(W_E, p), neuron_logit_spectrum(W_L, p), logit_spectrum(logits)
     tuned = neuron_frequencies(neurons)
     purest = norms.new_zeros(p // 2 + 1).scatter_reduce(0, tuned.freq, tuned.purity, "amax")
-    larger = torch.maximum(norms[1::2], torch.cat([norms[2::2], norms.new_zeros(1 - p % 2)]))
     return {
         "wl_energy": of_W_L / of_W_L.max(),
-        "embed_energy": larger / norms.max(),
+        "embed_energy": norms[1:] / norms.max(),
         "logit_energy": of_logits / of_logits.max(),
         "neuron_argmax": purest[1:],
     }

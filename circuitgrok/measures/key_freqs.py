@@ -7,6 +7,7 @@ disagree. A set is found once, at one checkpoint, and then kept along the run.
 Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.
 """
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -22,12 +23,15 @@ from circuitgrok.measures.tuning import neuron_frequencies
 
 
 def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: float = 0.25) -> Int[Tensor, " freq"]:
-    """Key frequencies by the embedding: some wave of theirs has a norm above a share of the largest.
+    """Key frequencies by the embedding: their norm, of cosine and sine together, is above a share of the largest.
+
+    How the energy of a frequency falls on its cosine and its sine is a matter of where the numbers begin to be counted,
+    and moves no frequency in or out.
 
     Args:
         W_E: One row per token, the numbers 0..p - 1 first; the '=' row is left out.
         p: The modulus.
-        threshold: Share of the largest norm among all p basis rows of W_E, the constant one included.
+        threshold: Share of the largest norm among all frequencies and the constant.
 
     Returns:
         Frequencies in increasing order.
@@ -41,10 +45,25 @@ def embed_energy(W_E: Float[Tensor, "d_vocab d_model"], p: int, *, threshold: fl
         >>> embed_energy(W_E, p=13)
         tensor([2, 6])
 
-    Source: the TransformerLens grokking demo, a quarter of the largest norm.
+    Source: the TransformerLens grokking demo, a quarter of the largest norm; there rows are compared, cosine and sine
+    apart, and a frequency is key if either of its rows is.
     """
-    norms = row_norms(numbers(W_E, p, "token"))
-    return _numbered(by_frequency((norms > threshold * _largest(norms))[1:].double()) > 0)
+    norms = embed_norms(W_E, p)
+    return _numbered(norms[1:] > threshold * _largest(norms))
+
+
+def embed_norms(W_E: Float[Tensor, "d_vocab d_model"], p: int) -> Float[Tensor, " row"]:
+    """Norms in the embedding that `embed_energy` compares: of the constant, then of each frequency 1..p // 2.
+
+    Raises:
+        ValueError: There are fewer than p tokens.
+
+    Example:
+        >>> embed_norms(torch.eye(5), p=5).square().round(decimals=4)  # white: one row, then two for each frequency
+        tensor([1., 2., 2.], dtype=torch.float64)
+    """
+    squares = row_norms(numbers(W_E, p, "token")).square()
+    return torch.cat([squares[:1], by_frequency(squares[1:])]).sqrt()
 
 
 def wl_energy(W_L: Float[Tensor, "d_mlp c"], p: int, *, threshold: float = 0.05) -> Int[Tensor, " freq"]:
