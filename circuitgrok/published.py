@@ -23,10 +23,11 @@ from torch import Tensor
 from circuitgrok import runs as disk
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig, explain
-from circuitgrok.files import canonical_json, json_lines, sha256, write_atomically
+from circuitgrok.files import canonical_json, json_lines, write_atomically
+from circuitgrok.foreign import ConfigRecord, read_foreign
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
-from circuitgrok.lens import ConfigRecord, common_dtype, read_foreign
+from circuitgrok.lens import common_dtype
 from circuitgrok.runs import Run, RunError
 from circuitgrok.training import environment
 from circuitgrok.tree import Params, is_bias
@@ -119,7 +120,7 @@ def read_published(
     file = Path(path)
     if layout not in LAYOUTS:
         raise ValueError(f"the layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
-    content = read_foreign(file)
+    content, digest = read_foreign(file)
     found, epochs, final = _state_dicts(content, file)
     settings = _settings(file, config, content, layout)
     notes: list[str] = []
@@ -141,7 +142,7 @@ def read_published(
         notes.append("the initial weights are not in the file: alpha, scheme and seed of the config say nothing")
     rebuilt = _config(network, networks, _optimizer(content, network.said, notes), given, notes)
     claims = _claims(content, max(networks), network.test_shift, notes)
-    source = {"file": file.name, "sha256": sha256(file.read_bytes()), "layout": layout}
+    source = {"file": file.name, "sha256": digest, "layout": layout}
     return _checked(Published(source, dict(sorted(networks.items())), rebuilt, claims, network.split, tuple(notes)))
 
 
