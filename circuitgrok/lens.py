@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.foreign import read_foreign
 from circuitgrok.models.transformer import LN_EPS, BiasRole, Transformer
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params, is_bias, role
@@ -175,56 +176,13 @@ def load_hooked_transformer(
     Raises:
         UserError: The file is of another kind, damaged, would run code, or does not fit.
     """
-    content = read_foreign(Path(path))
+    content = read_foreign(Path(path)).content
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):
         raise UserError(f"{path} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
     return from_hooked_transformer(content, p, act)
-
-
-class ConfigRecord:
-    """Stands in for a config object of TransformerLens in a file: its fields, and none of its code."""
-
-
-_CONFIG_CLASSES = (
-    "transformer_lens.HookedTransformerConfig.HookedTransformerConfig",
-    "transformer_lens.config.HookedTransformerConfig.HookedTransformerConfig",
-    "transformer_lens.config.hooked_transformer_config.HookedTransformerConfig",
-)
-
-
-def read_foreign(path: Path) -> Any:
-    """The content of a `.pth`, `.pt` or `.safetensors` file: tensors in plain containers.
-
-    No code of the file is run and no class that it names is imported. A `HookedTransformerConfig` that was
-    saved beside the weights is read as a `ConfigRecord`; any other object is refused.
-
-    Raises:
-        UserError: The file is of another kind, damaged, or holds other objects.
-    """
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise UserError(f"{path} is not a readable safetensors file: {error}") from None
-    if path.suffix not in (".pth", ".pt"):
-        raise UserError(f"weights are read from .pth, .pt or .safetensors; got {path.name!r}")
-    try:
-        with torch.serialization.safe_globals([(ConfigRecord, name) for name in _CONFIG_CLASSES]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception:  # whatever a damaged or hostile file makes the reader raise; torch's advice is unsafe
-        raise UserError(
-            f"{path} is damaged or holds more than tensors, and nothing is unpickled here: where it was "
-            "written, save the weights alone with torch.save(model.state_dict(), path), or a dict of state dicts, "
-            "lists and numbers, and load that"
-        ) from None
 
 
 def _infer(weights: Mapping[str, Tensor], p: int, act: Literal["relu", "gelu"]) -> Transformer:

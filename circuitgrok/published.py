@@ -24,10 +24,10 @@ from circuitgrok import tree, writer
 from circuitgrok.config import TrainConfig, explain
 from circuitgrok.environment import environment
 from circuitgrok.errors import UserError
-from circuitgrok.files import sha256
+from circuitgrok.foreign import ConfigRecord, read_foreign
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
-from circuitgrok.lens import ConfigRecord, common_dtype, read_foreign
+from circuitgrok.lens import common_dtype
 from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError, load
 from circuitgrok.surroundings import in_plain_surroundings
@@ -122,7 +122,7 @@ def read_published(
     file = Path(path)
     if layout not in LAYOUTS:
         raise UserError(f"the layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
-    content = read_foreign(file)
+    content, digest = read_foreign(file)
     found, epochs, final = _state_dicts(content, file)
     settings = _settings(file, config, content, layout)
     notes: list[str] = []
@@ -144,7 +144,7 @@ def read_published(
         notes.append("the initial weights are not in the file: alpha, scheme and seed of the config say nothing")
     rebuilt = _config(network, networks, _optimizer(content, network.said, notes), given, notes)
     claims = _claims(content, max(networks), network.test_shift, notes)
-    source = {"file": file.name, "sha256": sha256(file.read_bytes()), "layout": layout}
+    source = {"file": file.name, "sha256": digest, "layout": layout}
     return _checked(Published(source, dict(sorted(networks.items())), rebuilt, claims, network.split, tuple(notes)))
 
 
