@@ -1,8 +1,12 @@
-"""Tests and doctests: one thread, shapes checked while they run, each doctest in a folder of its own."""
+"""Tests and doctests: shapes checked while they run, each doctest in a folder of its own, any order, one thread."""
 
+import os
 import random
+import tempfile
+from pathlib import Path
 
 import beartype._check.code.codemain as beartype_code
+import hypothesis.configuration
 import jaxtyping
 import pytest
 
@@ -29,7 +33,24 @@ _hook = jaxtyping.install_import_hook(CHECKED, "beartype.beartype")
 
 import torch  # noqa: E402 - after the hook
 
-torch.set_num_threads(1)
+if "OMP_NUM_THREADS" not in os.environ:  # as many as workers share the cores; who sets the variable means it
+    torch.set_num_threads(1)
+
+# Nothing is written into the checkout, which may be read-only: what hypothesis remembers lies elsewhere.
+hypothesis.configuration.set_hypothesis_home_dir(
+    Path(tempfile.gettempdir()) / f"hypothesis-{getattr(os, 'getuid', int)()}"
+)
+
+
+def pytest_addoption(parser):
+    """Any order."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in an order drawn by this seed")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The same order in every worker."""
+    if config.getoption("--shuffle") is not None:
+        random.Random(config.getoption("--shuffle")).shuffle(items)
 
 
 @pytest.fixture(autouse=True)

@@ -63,6 +63,7 @@ def test_margins_are_those_of_the_rounded_logits():
 
 
 @pytest.mark.parametrize(("dtype", "digits"), FORMATS)
+@pytest.mark.bits
 def test_a_run_has_the_same_bits_in_a_stack_as_alone_and_nothing_is_left_on_the_logits(dtype, digits):
     logits = (digits * noise(3, 20, 7)).float().requires_grad_()
     labels = logits.argmax(-1)

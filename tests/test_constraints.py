@@ -123,6 +123,7 @@ def of_run(tensors: Params, i: int) -> Params:
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.bits
 def test_runs_keep_their_bits_until_their_hold_begins(name):
     for at in walk(name, [0, 1, 2, 3, 4], torch.float32):
         for run in range(5):
@@ -136,6 +137,7 @@ def test_runs_keep_their_bits_until_their_hold_begins(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.bits
 def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(name):
     runs = [1, 2, 3]
     alone = [list(walk(name, [run], torch.float32)) for run in runs]
@@ -149,6 +151,7 @@ def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(name):
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.bits
 def test_a_walk_goes_on_from_the_saved_state_of_its_runs_with_the_same_bits(name):
     runs = [0, 1, 2, 3, 4]
     whole = list(walk(name, runs, torch.float32))
@@ -414,6 +417,7 @@ def test_along_the_ray_the_radius_moves_by_the_radial_part_of_the_step():
     torch.testing.assert_close(held.flat[0] / held.flat[0].norm(), u, rtol=0, atol=4 * EPS)
 
 
+@pytest.mark.bits
 def test_resuming_along_the_ray_gives_the_bits_of_an_unbroken_run(tmp_path):
     config = tiny(fixed_direction=True, direction_from_step=3, steps=16, checkpoint_every=4)
     [whole] = train([config], tmp_path / "whole", names=["run"])

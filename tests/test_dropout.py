@@ -135,6 +135,7 @@ def test_with_dropout_it_is_the_slow_twin_pair_by_pair(model, sites):
 
 
 @each_model
+@pytest.mark.bits
 def test_a_run_has_the_same_bits_in_a_stack_as_alone(model):
     params, drop = networks(model), dropout(RATES)
     together = noisy_logits(model, params, INPUTS, drop)

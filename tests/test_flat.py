@@ -39,7 +39,9 @@ def test_moving_the_vector_moves_the_declared_tensors_and_no_others():
     logits, at, like = logits_on(MODEL, params, inputs, ["mlp"])
     assert list(like) == [f"blocks.0.mlp.{x}" for x in ("W_in", "b_in", "W_out", "b_out")]
     moved = {name: value + (1.0 if name in like else 0.0) for name, value in params.items()}
-    torch.testing.assert_close(logits(at + 1), MODEL.logits(moved, inputs), rtol=0, atol=0)
+    expected = MODEL.logits(moved, inputs)
+    # The same network, its weights elsewhere in memory: some hundred roundings of sums of some dozen terms.
+    torch.testing.assert_close(logits(at + 1), expected, rtol=0, atol=1000 * EPS * expected.abs().max().item())
 
 
 def test_what_trains_is_declared_by_default_and_biases_that_do_not_train_are_left_out():

@@ -64,8 +64,9 @@ def transforms(kept: tuple[int, ...] = (0, 1, 2)) -> list[GradientTransform]:
 # --- Grokfast ---------------------------------------------------------------------------------------
 
 
-def test_grokfast_ema_has_the_bits_of_the_published_recursion():
+def test_grokfast_ema_is_the_published_recursion():
     """Each run's tensors by themselves, with Python numbers, the average begun as the first gradient."""
+    rounding = torch.finfo(torch.float32).eps
     amplitude, decay = [2.0, 0.5], [0.98, 0.7]
     transform = GrokfastEMA(torch.tensor(amplitude, dtype=torch.float64), torch.tensor(decay, dtype=torch.float64))
     state, averages = transform.start(drawn(0, runs=2)), {}
@@ -78,7 +79,9 @@ def test_grokfast_ema_has_the_bits_of_the_published_recursion():
                 averages[run, name] = past * decay[run] + given * (1 - decay[run])
         expected = [{n: v[i] + amplitude[i] * averages[i, n] for n, v in gradients.items()} for i in range(2)]
         state = transform(gradients, {}, state)
-        assert same(gradients, tree.stack(expected))
+        for name, value in tree.stack(expected).items():
+            # Four roundings a step, of numbers that are under 4 each and up to thrice that when they are added.
+            torch.testing.assert_close(gradients[name], value, rtol=0, atol=4 * (step + 1) * 12 * rounding)
 
 
 def test_a_constant_gradient_is_multiplied_by_one_plus_the_amplitude_from_the_first_step_on():
@@ -182,7 +185,9 @@ def test_global_is_the_projection_of_all_tensors_as_one():
     one = {"all": tree.ravel(gradients, axes=1)}
     OrthoGradPerTensor(torch.tensor([True, False, True]))(one, {"all": tree.ravel(weights, axes=1)}, {})
     OrthoGrad(torch.tensor([True, False, True]))(gradients, weights, {})
-    assert torch.equal(tree.ravel(gradients, axes=1), one["all"])
+    # A product of 23 numbers under 4 in another order, in float64, then one rounding to float32.
+    rounding = torch.finfo(torch.float32).eps
+    torch.testing.assert_close(tree.ravel(gradients, axes=1), one["all"], rtol=2 * rounding, atol=2 * rounding)
 
 
 def test_weights_that_are_zero_have_no_direction_and_leave_the_gradient_as_it_is():
@@ -208,6 +213,7 @@ def test_a_gradient_along_the_weights_becomes_zero_and_its_rounding_is_not_blown
 
 @pytest.mark.parametrize("kind", range(4))
 @pytest.mark.parametrize("run", [0, 1, 2])
+@pytest.mark.bits
 def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(kind, run):
     whole, _ = several(transforms()[kind], range(6))
     alone, _ = several(transforms((run,))[kind], range(6), kept=(run,))
@@ -215,6 +221,7 @@ def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(kind, run):
 
 
 @pytest.mark.parametrize("kind", range(4))
+@pytest.mark.bits
 def test_a_run_goes_on_in_another_stack_from_its_saved_state_with_the_same_bits(kind):
     whole, _ = several(transforms()[kind], range(7))
     _, state = several(transforms()[kind], range(4))

@@ -185,6 +185,7 @@ def test_intervention_leads_to_other_weights(config, alone, case):
 
 
 @every_case
+@pytest.mark.bits
 def test_intervention_in_a_stack_has_the_bits_that_it_has_alone_also_resumed_half_way(config, alone, case):
     """Its neighbours have other seeds, and are without it where a stack may differ in it."""
     first, without = config(**case.leaves), config(**case.beside)

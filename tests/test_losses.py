@@ -58,7 +58,8 @@ def test_the_training_loss_and_its_gradient_are_those_of_the_mean_cross_entropy(
 
     fast, fast_gradient = gradient(lambda leaf: training_loss(leaf, labels))
     plain, plain_gradient = gradient(lambda leaf: cross_entropy(leaf, labels).mean(-1))
-    assert torch.equal(fast, plain)
+    # a mean of 40 logarithms of sums of 7: fewer than 64 roundings, in float64
+    torch.testing.assert_close(fast.double(), plain.double(), rtol=64 * 2**-52, atol=0)
     # entries are at most 3 / 40; both are rounded once more to the logits' type
     torch.testing.assert_close(fast_gradient, plain_gradient, rtol=4 * rounding, atol=rounding)
 
@@ -92,6 +93,7 @@ def same_bits(one, other):
 
 @pytest.mark.parametrize("pairs", [40, 41, 173])  # numbers in all that fill vector registers, and that do not
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.bits
 def test_a_run_has_the_same_bits_in_a_stack_as_alone(loss, pairs):
     logits, labels = draws(torch.float32, 3.0, pairs)
     stacked, exact = trained(loss, logits, labels), loss.exact(logits, labels)
@@ -148,6 +150,7 @@ def test_smoothing_is_that_of_torch(share):
     torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), leaf)[0], rtol=0, atol=1e-16)
 
 
+@pytest.mark.bits
 def test_runs_smooth_by_their_own_share_and_none_is_todays_loss_bit_for_bit():
     logits, labels = draws(torch.float32, 30.0)
     plain = trained(CrossEntropy(), logits, labels)
@@ -174,6 +177,7 @@ def test_a_smoothed_loss_is_least_at_its_margin_and_its_exact_loss_is_not_smooth
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.bits
 def test_low_precision_is_the_cross_entropy_of_torch_bit_for_bit(dtype):
     logits, labels = draws(torch.float32, 3.0)
     values, gradient = trained(LowPrecisionCrossEntropy(dtype), logits, labels)

@@ -129,6 +129,7 @@ def test_noise_of_a_run_that_has_none_is_zero_and_draws_nothing():
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.bits
 def test_a_run_has_the_same_bits_in_a_stack_as_alone(kind):
     stacked = kind(STD, TANGENTIAL, weights(), streams(SEEDS, "walk"))
     for i in range(5):
@@ -195,7 +196,8 @@ def test_noise_of_the_gradient_is_added_to_it_in_place():
     GradientNoise(STD, ~TANGENTIAL)(gradients, w, streams(SEEDS, "gradient"))
     raw = gaussian(w, STD, streams(SEEDS, "gradient"))
     for name, value in gradients.items():
-        assert torch.equal(value[2], 1 + raw[name][2])
+        # a product and a sum, which a processor may round once or twice
+        torch.testing.assert_close(value[2], 1 + raw[name][2], rtol=4 * ROUNDING, atol=4 * ROUNDING)
 
 
 # Noise on labels
@@ -213,6 +215,7 @@ def test_labels_are_replaced_at_their_rate_by_any_class_alike():
             assert abs((row == label).double().mean() - expected) < 4 * error
 
 
+@pytest.mark.bits
 def test_labels_of_a_run_are_the_same_in_a_stack_as_alone_and_kept_without_noise():
     share, seeds = torch.tensor([0.5, 0.0, 0.2]), [0, 1, 2]
     labels = torch.randint(7, (3, 101), generator=generator(1))

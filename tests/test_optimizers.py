@@ -84,6 +84,7 @@ def walk(flat: Tensor, stepper: Stepper, steps: range, runs: list[int]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rule", REFERENCES)
+@pytest.mark.bits
 def test_every_rule_has_the_bits_of_its_library_on_one_tensor_for_each_run(rule, dtype):
     """The whole row as one tensor, so that no number lies in another place of a vector register."""
     runs = [0, 1, 2]
@@ -120,6 +121,7 @@ def test_every_rule_agrees_with_its_library_on_the_networks_own_tensors(rule):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.bits
 def test_muon_has_the_bits_of_torchs_on_linear_layers_and_of_adam_on_the_rest(dtype):
     """Layers as torch has them, `[out in]`, a head's each; which decides how far a matrix that is not square moves."""
     flat, stepper = fresh("muon", [0, 1], dtype)
@@ -182,6 +184,7 @@ def test_muon_steps_a_network_of_hidden_matrices_alone():
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.bits
 def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(rule):
     flat, stepper = fresh(rule, [0, 1, 2])
     walk(flat, stepper, range(5), [0, 1, 2])
@@ -202,6 +205,7 @@ def test_padding_stays_zero_and_every_number_before_it_moves(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.bits
 def test_a_state_put_back_in_another_stack_goes_on_with_the_same_bits(rule):
     flat, stepper = fresh(rule, [0, 1, 2])
     walk(flat, stepper, range(3), [0, 1, 2])

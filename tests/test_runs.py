@@ -40,6 +40,7 @@ from circuitgrok.weights import file_name, pack
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.bits
 def test_weights_come_back_bit_for_bit_with_dtype_and_order(tmp_path, precision):
     config = tiny(precision=precision, steps=1)
     [run] = train([config], tmp_path, names=["run"])
@@ -204,6 +205,7 @@ def test_run_killed_at_thirty_random_moments_ends_with_the_bits_of_the_unbroken_
     assert {"run/resume/step_000000160.safetensors", "run/step_000000160.safetensors"} <= set(killed)
 
 
+@pytest.mark.bits
 def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(workers, tmp_path):
     """Kills fall between the resume points of two runs of a stack, too."""
     configs = {"a": tiny(steps=60, eval_every=2), "b": tiny(steps=60, eval_every=2, fixed_norm=True, seed=1)}
@@ -272,6 +274,7 @@ def test_leftovers_of_killed_writers_are_cleared_by_the_next_start(finished, tmp
     assert files_of(run.path) == files_of(finished.path)
 
 
+@pytest.mark.bits
 def test_two_processes_give_the_same_bits(workers, finished, tmp_path):
     """R10, and the trainer's imports: a fresh process beside this one, and a forked one."""
     code = (
@@ -538,6 +541,7 @@ def assert_same_bits(run: Run, other: Run) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no digest", "missing", "link"])
+@pytest.mark.bits
 def test_damaged_newest_resume_point_falls_back_to_the_one_before(finished, tmp_path, damage):
     run = half_trained(tmp_path)
     newest_point = run.path / "resume" / file_name(16)
@@ -565,6 +569,7 @@ def test_damaged_newest_resume_point_falls_back_to_the_one_before(finished, tmp_
     assert_same_bits(run, finished)
 
 
+@pytest.mark.bits
 def test_without_any_resume_point_training_starts_again_with_the_same_bits(finished, tmp_path):
     run = half_trained(tmp_path)
     for file in (run.path / "resume").glob("*.safetensors"):
@@ -771,6 +776,7 @@ def test_other_environment_is_refused_with_the_difference_unless_allowed(finishe
     assert torch.equal(again.at(24)["embed.W_E"], finished.at(24)["embed.W_E"])  # the same machine in truth
 
 
+@pytest.mark.bits
 def test_run_resumes_the_same_whatever_was_trained_before_it_in_the_process(finished, tmp_path):
     run = half_trained(tmp_path)
     train([tiny(seed=9)], tmp_path, names=["other"])

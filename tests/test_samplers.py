@@ -234,10 +234,11 @@ def test_sghmc_tends_to_the_exact_variance_at_every_friction(friction):
 
 
 @pytest.mark.parametrize("geometry", [FLAT, Sphere()])
-def test_sghmc_without_memory_is_sgld_to_the_bit(geometry):
+def test_sghmc_without_memory_is_sgld(geometry):
     target, start = quadratic(2.0, noise(3, 5), localization=0.5), noise(3, 5, seed=1)
     one, other = (f(target, step_size=0.1, geometry=geometry) for f in (sgld, partial(sghmc, friction=1.0)))
-    assert torch.equal(draws(one, start, 20), draws(other, start, 20))
+    # Twenty steps that contract, of about ten roundings each, of numbers under 4.
+    torch.testing.assert_close(draws(one, start, 20), draws(other, start, 20), rtol=0, atol=20 * 10 * 4 * 2**-52)
 
 
 def test_each_coordinate_of_preconditioned_sgld_has_the_law_of_its_own_step_size():
@@ -355,7 +356,7 @@ def test_acceptance_of_mala_is_the_ratio_of_densities_and_proposals():
     assert (info.acceptance < 0.9).any() and (info.acceptance == 1).any()
     moved = (state["position"] == new).all(-1)
     assert torch.equal(state["position"], torch.where(moved[:, None], new, old))
-    torch.testing.assert_close(info.loss, target.loss(state["position"]).value, rtol=0, atol=0)
+    torch.testing.assert_close(info.loss, target.loss(state["position"]).value, rtol=1e-14, atol=0)
 
 
 @pytest.mark.parametrize("geometry", [FLAT, Sphere(), Orthogonal(noise(5, 3, seed=2))])
@@ -427,7 +428,7 @@ def test_samplers_without_an_acceptance_say_so():
         made, chains = SAMPLERS[name](target, step_size=0.01), [generator(i) for i in range(5)]
         state, info = made.step(made.init(noise(5, 3), chains), chains)
         assert info.acceptance.isnan().all() and info.energy_error.isnan().all()
-        torch.testing.assert_close(info.loss, quartic().loss(state["position"]).value, rtol=0, atol=0)
+        torch.testing.assert_close(info.loss, quartic().loss(state["position"]).value, rtol=1e-14, atol=0)
 
 
 # Curved and bounded ground
@@ -529,6 +530,7 @@ def pulled(centre, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dim", [1, 17, 1000])
 @pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.bits
 def test_a_chain_draws_the_same_bits_alone_and_in_a_stack(name, dim, dtype):
     centre, start = noise(4, dim).to(dtype), noise(4, dim, seed=1).to(dtype)
     geometries = [{}, {"geometry": Orthogonal(noise(4, dim, seed=2).to(dtype))}, {"geometry": Sphere()}]

@@ -19,6 +19,7 @@ def source(tmp_path):
     return train([tiny(precision="float64")], tmp_path, names=["source"])[0]
 
 
+@pytest.mark.bits
 def test_a_run_starts_from_a_checkpoint_of_another_run_bit_for_bit(source):
     weights = initial_weights(tiny(precision="float64", start=f"{source.path}@16"))
     assert all(torch.equal(weights[name], value) for name, value in source.at(16).items())

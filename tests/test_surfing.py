@@ -251,6 +251,7 @@ def test_the_torus_has_no_edge():
 # Records and streams
 
 
+@pytest.mark.bits
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     settings = dict(n_particles=50, noise=0.1, decay=0.1, momentum=0.5, steps=20)
     first, again, other = (surfed(seed, **settings).positions for seed in (0, 0, 1))

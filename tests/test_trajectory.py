@@ -102,7 +102,9 @@ def test_a_path_that_only_grows_has_no_components_of_its_direction():
     growing = torch.tensor([1.0, 2.0, 4.0])[:, None] * torch.tensor([3.0, 4.0])
     with pytest.raises(ValueError, match="no principal components"):
         direction_pca({"embed.W_E": growing}, some_steps(3))
-    assert trajectory_pca({"embed.W_E": growing}, some_steps(3))["global"].explained[0] == 1
+    explained = trajectory_pca({"embed.W_E": growing}, some_steps(3))["global"].explained
+    # Of three points, eigenvalues are known to 3 eps of the largest, and their sum too.
+    torch.testing.assert_close(explained, torch.tensor([1.0, 0.0]).double(), rtol=0, atol=16 * EPS)
 
 
 def test_a_role_that_is_zero_somewhere_has_no_direction_and_still_a_path():

@@ -105,6 +105,7 @@ def stepped(how, n: int = 4, **leaves: Any) -> tuple[Stack, list[dict[str, float
 
 
 @pytest.mark.parametrize("leaves", [{}, {"fixed_norm": True}, {"fixed_direction": True}, {"precision": "float32"}])
+@pytest.mark.bits
 def test_watching_changes_no_bit(leaves):
     watched, _, _ = stepped(watched_update, **leaves)
     plain, _, _ = stepped(update, **leaves)
