@@ -12,7 +12,7 @@ from circuitgrok.runs import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SETUP = "python3 -m venv .venv && .venv/bin/pip install -e"
+SETUP = "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e"
 
 
 def section(title: str) -> str:
