@@ -10,13 +10,13 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 
 import contextlib
 import math
+import os
 import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +31,12 @@ from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
 from circuitgrok.steps import evaluate, forward, update, watched_update
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.version import __version__
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
+
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -113,7 +117,7 @@ def train(
     with contextlib.ExitStack() as held, _threads(threads), _stop_signals() as stop:
         opened = []
         for config, label in zip(configs, labels, strict=True):
-            path = Path(out) / label
+            path = Path(os.path.expanduser(out)) / label
             held.enter_context(disk.locked(path))
             opened.append(disk.create(path, config, here, _start_facts(config)))
         pending = [run for run in opened if run.state not in ("finished", "diverged") or _cut_short(run)]
@@ -134,7 +138,7 @@ def environment(threads: int) -> dict[str, Any]:
         "device": "cpu",
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "circuitgrok": version("circuitgrok"),
+        "circuitgrok": __version__,
     }
 
 
@@ -329,10 +333,10 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where signals can be handled (the main thread)."""
+    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where they can be handled (the main thread)."""
     stop, previous = _Stop(), {}
     with contextlib.suppress(ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
             previous[number] = signal.signal(number, stop)
     try:
         yield stop
