@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
     from circuitgrok.training import train as train
+    from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
     "TrainConfig": "config",
     "Transformer": "models.transformer",
     "Run": "runs",
+    "__version__": "version",
     "load": "runs",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

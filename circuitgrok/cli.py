@@ -2,17 +2,19 @@
 
 Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
 what was got, what to type); 70 a fault of circuitgrok (a traceback, and what to report); 74 the disk is full
-or refuses; 75 stopped by a signal with everything saved: the same command goes on. What each command does is in
-`circuitgrok.commands`.
+or refuses; 75 stopped by a signal with everything saved: the same command goes on; 141 whoever read the output has
+gone, as `head` does; files were written before. What each command does is in `circuitgrok.commands`.
 """
 
 import errno
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from circuitgrok.commands import looking, training
-from circuitgrok.errors import UserError
+from circuitgrok.errors import UserError, nearest
+from circuitgrok.version import __version__
 
 HELP = """usage: circuitgrok COMMAND ...
 
@@ -37,8 +39,18 @@ DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point; exits with the code of the command."""
-    sys.exit(run(list(sys.argv[1:] if argv is None else argv)))
+    """Entry point; exits with the code of the command. What the output cannot encode is printed as `?`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    code = run(list(sys.argv[1:] if argv is None else argv))
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _unread()
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:
@@ -47,10 +59,10 @@ def run(argv: list[str]) -> int:
         print(HELP, end="")
         return 0 if argv else 2
     if argv[0] == "--version":
-        print(_version())
+        print(__version__)
         return 0
     if argv[0] not in COMMANDS:
-        return _refuse(f"unknown command {argv[0]!r}{_nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
+        return _refuse(f"unknown command {argv[0]!r}{nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
     try:
         return COMMANDS[argv[0]](argv[1:])
     except KeyboardInterrupt as stopped:
@@ -58,6 +70,8 @@ def run(argv: list[str]) -> int:
         return 75
     except UserError as error:
         return _refuse(str(error))
+    except BrokenPipeError:
+        return _unread()
     except OSError as error:
         if error.errno in PATHS or error.errno is None:
             return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -74,6 +88,17 @@ def run(argv: list[str]) -> int:
         return _fault(argv)
 
 
+def _unread() -> int:
+    """Say nothing more: nobody reads it, and the interpreter must not try again when it ends."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(devnull, stream.fileno())
+    return 141
+
+
 def _fault(argv: list[str]) -> int:
     """Show where an error that nobody foresaw came from, and what to report."""
     import platform
@@ -82,7 +107,7 @@ def _fault(argv: list[str]) -> int:
 
     traceback.print_exc()
     torch = sys.modules.get("torch")
-    versions = [f"circuitgrok {_version()}", f"Python {platform.python_version()}"]
+    versions = [f"circuitgrok {__version__}", f"Python {platform.python_version()}"]
     versions += [f"torch {torch.__version__}"] if torch else []
     print(
         f"circuitgrok: this is a fault of circuitgrok, not of what you typed. Report the lines above with "
@@ -92,22 +117,9 @@ def _fault(argv: list[str]) -> int:
     return 70
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("circuitgrok")
-
-
 def _refuse(message: str) -> int:
     print(f"circuitgrok: {message}", file=sys.stderr)
     return 2
-
-
-def _nearest(name: str, known: Any) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

@@ -7,7 +7,6 @@ are chosen by their kind, `config.with_(model="dense", depth=3)`; fields of equa
 what follows from the task (p, n_in, n_out) follows. The canonical JSON of a config gives the run's hash.
 """
 
-import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, get_args
@@ -16,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from circuitgrok.bounds import refuse_bombs
-from circuitgrok.errors import UserError
+from circuitgrok.errors import UserError, nearest
 from circuitgrok.files import canonical_json
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
@@ -128,11 +127,9 @@ class TrainConfig(Section):
         Raises:
             UserError: Unknown name; the message gives the nearest and lists all.
         """
-        from circuitgrok.presets import PRESETS
+        from circuitgrok.presets import leaves_of
 
-        if name not in PRESETS:
-            raise UserError(f"unknown preset {name!r}{_nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
-        return cls().with_(**PRESETS[name].leaves)
+        return cls().with_(**leaves_of(name))
 
     @property
     def transformer(self) -> Transformer:
@@ -276,7 +273,7 @@ def _switched(section: str, kind: Any, before: dict[str, Any]) -> dict[str, Any]
     """A section of another kind: fields of equal name keep their values, others are at their defaults."""
     kinds = KINDS[section]
     if kind not in kinds:
-        raise UserError(f"{section} must be one of {', '.join(kinds)}{_nearest(str(kind), kinds)}; got {kind!r}")
+        raise UserError(f"{section} must be one of {', '.join(kinds)}{nearest(str(kind), kinds)}; got {kind!r}")
     return {name: value for name, value in before.items() if name in kinds[kind].model_fields} | {"kind": kind}
 
 
@@ -307,12 +304,7 @@ def kinds_with(name: str) -> list[str]:
 def _unknown(name: str, paths: Mapping[str, Any]) -> str:
     if elsewhere := kinds_with(name):
         return f"field {name!r} belongs to {' and '.join(elsewhere)}, not to the kinds of task and model chosen here"
-    return f"unknown field {name!r}{_nearest(name, [*paths, *KINDS])}"
-
-
-def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown field {name!r}{nearest(name, [*paths, *KINDS])}"
 
 
 def explain(error: ValidationError) -> list[str]:
@@ -323,7 +315,7 @@ def explain(error: ValidationError) -> list[str]:
         names = [str(part) for part in fault["loc"] if part not in tags]
         rule = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown field {names[-1]!r}{_nearest(names[-1], LEAVES)}")
+            lines.append(f"unknown field {names[-1]!r}{nearest(names[-1], LEAVES)}")
         elif fault["type"] == "value_error":
             lines.append(rule)
         elif fault["type"] == "string_pattern_mismatch" and fault.get("ctx", {}).get("pattern") == CHECKPOINT:

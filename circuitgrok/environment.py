@@ -10,11 +10,12 @@ import platform
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from circuitgrok.version import __version__
 
 ARITHMETIC = 1  # counts the changes after which the same config gives other bits
 DECISIVE = (
@@ -71,7 +72,7 @@ def environment(threads: int) -> dict[str, Any]:
         "cpu": cpu(),
         "arithmetic": ARITHMETIC,
         "python": platform.python_version(),
-        "circuitgrok": version("circuitgrok"),
+        "circuitgrok": __version__,
     }
 
 

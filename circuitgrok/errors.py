@@ -4,6 +4,20 @@ The command line prints the message of a `UserError` as one line and exits 2; an
 traceback and exit 70. A message names the rule, what was got, and what to type next.
 """
 
+from collections.abc import Iterable
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest that is, if any is near.
+
+    >>> nearest("nand", ["nanda", "pizza"])
+    "; did you mean 'nanda'?"
+    """
+    import difflib
+
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
 
 class UserError(ValueError):
     """Input that this package refuses; the message says the rule, what was got, and what to do."""

@@ -1,13 +1,24 @@
 """The command line's flags: one for each field of a config, parsed into plain options, and back into values."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 from circuitgrok.errors import UserError
+from circuitgrok.fields import (
+    Leaf,
+    check_kind,
+    config_leaves,
+    description,
+    kinds_of,
+    kinds_with,
+    sampling_leaves,
+)
+from circuitgrok.presets import PRESETS
 
 if TYPE_CHECKING:
-    from circuitgrok.config import TrainConfig
     from circuitgrok.landscape.sampling import Sampling
 
+Flag = tuple[Any, Any, str]  # type, default, help
 REQUIRED = object()
 ALIASES = {"start": "--from"}
 TRAIN_FLAGS = {
@@ -44,61 +55,51 @@ def _option(argv: list[str], flag: str) -> str | None:
 
 def preset_names() -> str:
     """All presets, for a message."""
-    from circuitgrok.presets import PRESETS
-
     return ", ".join(PRESETS)
 
 
-def of_kinds(config: "TrainConfig", argv: list[str]) -> "TrainConfig":
-    """The config with the kinds of task and model that `--task` and `--model` name, before anything is parsed.
+def kinds_of_flags(preset: str, argv: list[str]) -> dict[str, str]:
+    """The kinds of task and model of a preset, or those that `--task` and `--model` name, before anything is parsed.
 
     Raises:
-        UserError: Unknown kind, or a flag that only other kinds have.
+        UserError: Unknown preset or kind, or a flag that only other kinds have.
     """
-    from circuitgrok.config import KINDS, kinds_with
-
-    chosen = {section: found for section in KINDS if (found := _option(argv, f"--{section}"))}
-    config = config.with_(**chosen)
-    known, here = config.leaves(), [getattr(config, section).kind for section in KINDS]
+    kinds = {section: _option(argv, f"--{section}") or kind for section, kind in kinds_of(preset).items()}
+    for section, kind in kinds.items():
+        check_kind(section, kind)
+    known = config_leaves(preset, kinds)
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         name = flag.removeprefix("--").replace("-", "_")
-        if name not in known and (kinds := kinds_with(name)):
-            raise UserError(
-                f"{flag} belongs to {' and '.join(kinds)}; got {' and '.join(here)}: see --task and --model"
-            )
-    return config
+        if name not in known and (others := kinds_with(name)):
+            got = " and ".join(kinds.values())
+            raise UserError(f"{flag} belongs to {' and '.join(others)}; got {got}: see --task and --model")
+    return kinds
 
 
-def field_flags(config: "TrainConfig", many: bool) -> dict[str, tuple[Any, Any, str]]:
+def field_flags(leaves: Mapping[str, Leaf], kinds: Mapping[str, str], many: bool) -> dict[str, Flag]:
     """A flag for each leaf field of a config: (type, default, help). Booleans are on or off."""
     import tyro
 
-    from circuitgrok.config import KINDS, leaf_fields
-
-    flags, defaults = {}, config.leaves()
-    for section, kinds in KINDS.items():
-        kind, text = Literal[tuple(kinds)], f"kind of {section}; its fields are the flags shown"  # pyright: ignore
-        flags[section] = (kind, getattr(config, section).kind, text)
-    for _, name, field in leaf_fields(config):
-        if many and isinstance(defaults[name], tuple):
+    flags: dict[str, Flag] = {}
+    for section, kind in kinds.items():
+        words = Literal[tuple(description()["sections"][section])]  # pyright: ignore
+        flags[section] = (words, kind, f"kind of {section}; its fields are the flags shown")
+    for name, leaf in leaves.items():
+        if many and leaf.type == "choices":
             continue
-        kind = Literal["on", "off"] if field.annotation is bool else field.annotation
-        value = _on_off(defaults[name])
-        text = field.description or name
-        flags[name] = (tuple[kind, ...], (), f"{text} (preset: {value})") if many else (kind, value, text)
+        kind = Literal["on", "off"] if leaf.type == "bool" else leaf.annotation
+        value = _on_off(leaf.default)
+        flags[name] = (tuple[kind, ...], (), f"{leaf.help} (preset: {value})") if many else (kind, value, leaf.help)
     for name in ALIASES.keys() & flags.keys():
         kind, value, text = flags[name]
         flags[name] = (Annotated[kind, tyro.conf.arg(aliases=[ALIASES[name]])], value, text)
     return flags
 
 
-def config_fields(config: "TrainConfig", options: Any) -> dict[str, Any]:
+def config_values(leaves: Mapping[str, Leaf], options: Any) -> dict[str, Any]:
     """The config's fields out of parsed options, with booleans again."""
-    from circuitgrok.config import leaf_fields
-
-    values = {name: getattr(options, name) for _, name, _ in leaf_fields(config) if hasattr(options, name)}
-    booleans = {name for _, name, field in leaf_fields(config) if field.annotation is bool}
-    for name in booleans & set(values):
+    values = {name: getattr(options, name) for name in leaves if hasattr(options, name)}
+    for name in [name for name in values if leaves[name].type == "bool"]:
         value = values[name]
         values[name] = tuple(v == "on" for v in value) if isinstance(value, tuple) else value == "on"
     return values
@@ -139,31 +140,40 @@ def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], a
 
 def sampling_flags() -> dict[str, tuple[Any, Any, str]]:
     """A flag for each number that llc is sampled with, none of them given by default."""
-    from circuitgrok.landscape.sampling import Sampling
-
     return {
-        name: (Optional[field.annotation], None, f"llc: {field.description}")  # noqa: UP045
-        for name, field in Sampling.model_fields.items()
+        name: (Optional[leaf.annotation], None, f"llc: {leaf.help}")  # noqa: UP045
+        for name, leaf in sampling_leaves().items()
     }
 
 
-def sampling_of(options: Any) -> "Sampling | None":
-    """The sampling that was asked for; None, if nothing was, leaves it to calibration."""
+def sampling_given(options: Any) -> dict[str, Any]:
+    """What was said of the sampling; nothing leaves it to calibration. Needs no torch.
+
+    Raises:
+        UserError: It is not for llc, or too little was said.
+    """
+    given = {name: getattr(options, name) for name in sampling_leaves() if getattr(options, name) is not None}
+    if given and "llc" not in options.measures:
+        raise UserError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
+    missing = {"step_size", "localization"} - set(given)
+    if given and missing:
+        flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
+        raise UserError(f"give {flags} too, or no sampling flag at all: then they are calibrated")
+    return given
+
+
+def sampling_of(given: Mapping[str, Any]) -> "Sampling":
+    """A sampling with these numbers.
+
+    Raises:
+        UserError: A number is out of its range; the message says the rule.
+    """
     from pydantic import ValidationError
 
     from circuitgrok.config import explain
     from circuitgrok.landscape.sampling import Sampling
 
-    given = {name: getattr(options, name) for name in Sampling.model_fields if getattr(options, name) is not None}
-    if not given:
-        return None
-    if "llc" not in options.measures:
-        raise UserError(f"--{next(iter(given)).replace('_', '-')} is for llc: add `--measures llc`")
     try:
         return Sampling(**given)
     except ValidationError as error:
-        missing = {"step_size", "localization"} - set(given)
-        if missing:
-            flags = " and ".join(f"--{name.replace('_', '-')}" for name in sorted(missing))
-            raise UserError(f"give {flags} too, or no sampling flag at all: then they are calibrated") from None
         raise UserError("; ".join(explain(error))) from None

@@ -5,6 +5,8 @@ Where a paper trained on minibatches, its preset trains on the full batch, as ev
 
 from typing import Any, NamedTuple
 
+from circuitgrok.errors import UserError, nearest
+
 
 class Preset(NamedTuple):
     """A named config.
@@ -211,3 +213,14 @@ PRESETS: dict[str, Preset] = {
         },
     ),
 }  # fmt: skip
+
+
+def leaves_of(name: str) -> dict[str, Any]:
+    """What a preset changes against the default config, by leaf.
+
+    Raises:
+        UserError: Unknown name; the message gives the nearest and lists all.
+    """
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}{nearest(name, PRESETS)}; there are {', '.join(PRESETS)}")
+    return PRESETS[name].leaves

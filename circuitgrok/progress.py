@@ -1,6 +1,7 @@
 """What a person sees while a stack trains: a live bar on a terminal, plain lines elsewhere."""
 
 import contextlib
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 from circuitgrok.runs import Run
 
 LINE_EVERY_S = 10.0
+LOADING = "loading torch…"
 
 
 class LiveProgress:
@@ -107,3 +109,14 @@ def ticks(what: str, of: str, quiet: bool = False) -> Iterator[Callable[[int, in
                 console.print(f"{what}: {total} {of}", highlight=False, soft_wrap=True)
 
         yield tick
+
+
+def load_torch(quiet: bool = False) -> None:
+    """Import torch, which takes seconds, and say so: the first sign of life; on a terminal it is wiped afterwards."""
+    said = not quiet and "torch" not in sys.modules
+    if said:
+        print(LOADING, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+    importlib.import_module("torch")
+
+    if said and sys.stderr.isatty():
+        print("\r" + " " * len(LOADING) + "\r", end="", file=sys.stderr, flush=True)

@@ -304,19 +304,19 @@ class Run:
 
 
 def load(path: str | os.PathLike[str]) -> Run:
-    """Open a run's folder.
+    """Open a run's folder; `~` is the home folder.
 
     Raises:
         RunError: The folder holds no run.
     """
-    run = Run(Path(path))
+    run = Run(Path(os.path.expanduser(path)))
     _ = run.manifest
     return run
 
 
 def runs_below(folder: str | os.PathLike[str]) -> list[Run]:
     """All runs in a folder and its subfolders, by path."""
-    root = Path(folder)
+    root = Path(os.path.expanduser(folder))
     if not root.is_dir():
         raise RunError(f"{root} is not a folder; runs are written to checkpoints/ unless --out says otherwise")
     return [Run(file.parent) for file in sorted(root.rglob("config.json"))]

@@ -10,6 +10,7 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 
 import contextlib
 import math
+import os
 import signal
 import sys
 import time
@@ -35,6 +36,9 @@ from circuitgrok.writer import Writer, add_event, create
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 FILES_PER_RUN = 6  # at most open at once for a run at work: lock, history, index, updates, one being written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
+
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -124,7 +128,7 @@ def train(
         facts = [_start_facts(config) for config in configs]  # what is refused here leaves no folder
         opened = []
         for config, label, start in zip(configs, labels, facts, strict=True):
-            path = Path(out) / label
+            path = Path(os.path.expanduser(out)) / label
             with locked(path):  # refuses at once what another process trains; held again when its turn comes
                 opened.append(create(path, config, here, start))
         begun = [run for run in opened if _unfinished(run)]
@@ -316,10 +320,10 @@ class _Stop:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where signals can be handled (the main thread)."""
+    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where they can be handled (the main thread)."""
     stop, previous = _Stop(), {}
     with contextlib.suppress(ValueError):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
             previous[number] = signal.signal(number, stop)
     try:
         yield stop

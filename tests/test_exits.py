@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny import copied, tiny
 
-from circuitgrok import cli, runs
+import circuitgrok
+from circuitgrok import runs
 from circuitgrok.cli import run as call
 from circuitgrok.runs import create, load
 from circuitgrok.training import environment
@@ -60,7 +61,11 @@ def test_a_fault_inside_ends_with_70_a_traceback_and_what_to_report(planted, fin
     assert out == "" and err.startswith("Traceback") and f"in {planted.__name__}" in err
     last = err.splitlines()[-1]
     assert last.startswith("circuitgrok: this is a fault of circuitgrok, not of what you typed.")
-    for told in (f"`circuitgrok runs {finished.path.parent}`", f"circuitgrok {cli._version()}", torch.__version__):
+    for told in (
+        f"`circuitgrok runs {finished.path.parent}`",
+        f"circuitgrok {circuitgrok.__version__}",
+        torch.__version__,
+    ):
         assert told in last
 
 

@@ -1,11 +1,15 @@
 """Commands that look into a run: measure, explore, doctor."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from circuitgrok.errors import UserError
-from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_of
+from circuitgrok.fields import description, sampling_leaves
+from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_given, sampling_of
+from circuitgrok.progress import load_torch, ticks
+from circuitgrok.runs import load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,14 +21,8 @@ if TYPE_CHECKING:
 def measure(argv: list[str]) -> int:
     """Measure every checkpoint of a run."""
     from circuitgrok.kept import vouch
-    from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES
-    from circuitgrok.measures.kinds import fitting
-    from circuitgrok.measures.table import check_groups, measure_run, names_of_groups, quick_groups
-    from circuitgrok.progress import ticks
-    from circuitgrok.runs import load
-    from circuitgrok.summary import SUMMARISED, summary_lines
 
-    names = names_of_groups()
+    names, rules = tuple(description()["groups"]), tuple(description()["rules"])
     options = parse(
         "circuitgrok measure",
         "Measure every checkpoint of a run; writes RUN/measures.parquet and prints a summary.",
@@ -36,7 +34,7 @@ def measure(argv: list[str]) -> int:
                 "groups of measures; by default all quick ones that make sense for the run",
             ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
-            "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
+            "rule": (Literal[rules], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
@@ -44,17 +42,23 @@ def measure(argv: list[str]) -> int:
         },
         argv,
     )
+    given, one = sampling_given(options), load(options.run)
+    load_torch(options.quiet)
     import torch
 
+    from circuitgrok.measures.kinds import fitting
+    from circuitgrok.measures.table import check_groups, measure_run, quick_groups
+    from circuitgrok.summary import SUMMARISED, summary_lines
+
     torch.set_num_threads(max(1, options.threads))
-    one, sampling = load(options.run), sampling_of(options)
+    sampling = sampling_of(given) if given else None
     chosen = options.measures or quick_groups(one.config)
     check_groups(chosen, one.config)
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
         table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
-    out = Path(options.out or one.path / "measures.parquet")
+    out = Path(os.path.expanduser(options.out) or one.path / "measures.parquet")
     table.to_parquet(out)
     vouch(out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
@@ -91,19 +95,13 @@ def _calibrated(one: "Run", quiet: bool) -> "Sampling":
 
 def explore(argv: list[str]) -> int:
     """Walk the loss basin from a checkpoint."""
-    from pydantic import ValidationError
-
-    from circuitgrok.config import explain
     from circuitgrok.kept import vouch
-    from circuitgrok.landscape.exploration import JITTER, explore_run
-    from circuitgrok.landscape.sampling import Sampling
-    from circuitgrok.progress import ticks
-    from circuitgrok.runs import load
 
     settings = {
-        name: (field.annotation, REQUIRED if field.is_required() else field.default, field.description or name)
-        for name, field in Sampling.model_fields.items()
+        name: (leaf.annotation, REQUIRED if leaf.required else leaf.default, leaf.help)
+        for name, leaf in sampling_leaves().items()
     }
+    jitter = description()["jitter"]
     settings["localization"] = (float, 0.0, "strength of a pull to the start, gamma")
     options = parse(
         "circuitgrok explore",
@@ -113,27 +111,31 @@ def explore(argv: list[str]) -> int:
             "start": (Annotated[str, positional()], REQUIRED, "RUN_FOLDER@STEP"),
             **settings,
             "prior": (float, 0.0, "precision of a Gaussian prior about 0; 0 is none"),
-            "jitter": (float, JITTER, "of hmc: share by which a trajectory may be shorter, drawn for each"),
+            "jitter": (
+                float,
+                jitter,
+                "of hmc: share by which a trajectory may be shorter, drawn for each",
+            ),
             "out": (str, "", "where to write the table; RUN/explored_STEP.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
         },
         argv,
     )
-    import torch
-
-    torch.set_num_threads(max(1, options.threads))
     folder, mark, number = options.start.rpartition("@")
     if not mark or not number.isdigit():
         raise UserError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
     one = load(folder)
-    try:
-        sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
-    except ValidationError as error:
-        raise UserError("; ".join(explain(error))) from None
+    load_torch(options.quiet)
+    import torch
+
+    from circuitgrok.landscape.exploration import explore_run
+
+    torch.set_num_threads(max(1, options.threads))
+    sampling = sampling_of({name: getattr(options, name) for name in settings})
     with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
-    out = Path(options.out or one.path / f"explored_{number}.parquet")
+    out = Path(os.path.expanduser(options.out) or one.path / f"explored_{number}.parquet")
     found.table.to_parquet(out)
     vouch(out)
     ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
@@ -153,7 +155,6 @@ def doctor(argv: list[str]) -> int:
     from circuitgrok.doctor import advice, examine
     from circuitgrok.errors import DamagedFile
     from circuitgrok.repair import repair
-    from circuitgrok.runs import Run, load
 
     options = parse(
         "circuitgrok doctor",
@@ -164,9 +165,11 @@ def doctor(argv: list[str]) -> int:
         },
         argv,
     )
+    from circuitgrok.runs import Run
+
     with suppress(DamagedFile):  # among the findings
         load(options.run)
-    one = Run(Path(options.run))
+    one = Run(Path(os.path.expanduser(options.run)))
     for line in repair(one) if options.repair else ():
         print(f"repair  {line}")
     findings = examine(one)

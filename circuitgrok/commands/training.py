@@ -1,21 +1,24 @@
 """Commands that bring runs about or list them: train, sweep, presets, import, runs."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
+from circuitgrok.fields import config_leaves, kinds_of
 from circuitgrok.flags import (
     REQUIRED,
     TRAIN_FLAGS,
-    config_fields,
+    config_values,
     field_flags,
-    of_kinds,
+    kinds_of_flags,
     parse,
     plain,
     positional,
     preset_and_rest,
     preset_option,
 )
+from circuitgrok.progress import load_torch
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,43 +28,50 @@ UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that
 
 def train(argv: list[str]) -> int:
     """Train one run; the same command again resumes it."""
-    from circuitgrok.config import KINDS, TrainConfig
-
     preset, rest = preset_and_rest(argv, "circuitgrok train")
-    named = TrainConfig.preset(preset)
-    base = of_kinds(named, rest)
+    kinds = kinds_of_flags(preset, rest)
+    leaves = config_leaves(preset, kinds)
     options = parse(
         f"circuitgrok train {preset}",
         f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
-        {**field_flags(base, many=False), **TRAIN_FLAGS},
+        {**field_flags(leaves, kinds, many=False), **TRAIN_FLAGS},
         rest,
     )
-    changed = {name: value for name, value in config_fields(base, options).items() if value != base.leaves()[name]}
-    config = base.with_(**changed)
-    kinds = [getattr(base, s).kind for s in KINDS if getattr(base, s).kind != getattr(named, s).kind]
-    varied = "".join([*(f"-{kind}" for kind in kinds), *(f"-{name}{plain(value)}" for name, value in changed.items())])
-    out = Path(options.out or f"checkpoints/{preset}{varied}")
+    changed = {name: value for name, value in config_values(leaves, options).items() if value != leaves[name].default}
+    others = {section: kind for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
+    load_torch(options.quiet)
+    from circuitgrok.config import TrainConfig
+
+    config = TrainConfig.preset(preset).with_(**others, **changed)
+    varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{plain(v)}" for name, v in changed.items())]
+    out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
     return _train_all({out.name: config}, out.parent, options, summaries=True)
 
 
 def sweep(argv: list[str]) -> int:
     """Train every combination of the values given."""
-    from circuitgrok.config import TrainConfig
-    from circuitgrok.sweep import grid
-
-    base = of_kinds(TrainConfig.preset(preset_option(argv)), argv)
+    preset = preset_option(argv)
+    kinds = kinds_of_flags(preset, argv)
+    leaves = config_leaves(preset, kinds)
     options = parse(
         "circuitgrok sweep",
         "Train every combination of the values given. Runs that are alike in shape train as one stack.",
         {
             "preset": (str, "quickstart", "preset to start from"),
-            **field_flags(base, many=True),
+            **field_flags(leaves, kinds, many=True),
             **TRAIN_FLAGS,
         },
         argv,
     )
-    configs = grid(base, {name: list(values) for name, values in config_fields(base, options).items() if values})
-    return _train_all(configs, Path(options.out or f"checkpoints/{options.preset}-sweep"), options, summaries=False)
+    load_torch(options.quiet)
+    from circuitgrok.config import TrainConfig
+    from circuitgrok.sweep import grid
+
+    others = {section: [kind] for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
+    values = {name: list(given) for name, given in config_values(leaves, options).items() if given}
+    configs = grid(TrainConfig.preset(preset), others | values)
+    out = Path(os.path.expanduser(options.out) or f"checkpoints/{options.preset}-sweep")
+    return _train_all(configs, out, options, summaries=False)
 
 
 def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
@@ -105,18 +115,17 @@ def _summarise(run: Any, quiet: bool) -> None:
         table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
-    print("\n".join(lines))
     write_atomically(saved, ("\n".join(lines) + "\n").encode())
+    print("\n".join(lines))
 
 
 def import_published(argv: list[str]) -> int:
     """Bring in a file of published networks as a run."""
     import tyro
 
-    from circuitgrok.config import leaf_fields
-
     layouts = Literal["nanda", "hooked-transformer", "pizza"]
-    unsaid: dict[str, Any] = {name: field for _, name, field in leaf_fields() if name in UNSAID}
+    leaves = config_leaves("nanda", kinds_of("nanda"))
+    unsaid = {name: leaf for name, leaf in leaves.items() if name in UNSAID}
     options = parse(
         "circuitgrok import",
         "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
@@ -132,15 +141,17 @@ def import_published(argv: list[str]) -> int:
             "out": (str, "checkpoints", "folder that gets the run's folder"),
             "name": (str, "", "name of the run's folder; the file's by default"),
             "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
-            **{name: (Optional[field.annotation], None, field.description) for name, field in unsaid.items()},  # noqa: UP045
+            **{name: (Optional[leaf.annotation], None, leaf.help) for name, leaf in unsaid.items()},  # noqa: UP045
         },
         argv,
     )
+    load_torch(quiet=False)
     from circuitgrok.published import read_published, report, write_run
 
     given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
-    published = read_published(options.file, options.layout, options.config or None, step=options.step, **given)
-    one = write_run(published, Path(options.out) / (options.name or Path(options.file).stem))
+    file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
+    published = read_published(file, options.layout, config or None, step=options.step, **given)
+    one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
     print("\n".join(report(published)))
     print(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
     return 0
@@ -216,5 +227,7 @@ def _show(table: "Table") -> None:
     """Print a table; in a file no line is ever folded."""
     from rich.console import Console
 
-    console = Console()
-    Console(width=None if console.is_terminal else 10_000).print(table)
+    console = Console(width=None if Console().is_terminal else 10_000)
+    with console.capture() as drawn:  # rich would end the process by itself, where the reader of a pipe has gone
+        console.print(table)
+    print(drawn.get(), end="")
