@@ -206,7 +206,7 @@ def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
 def test_slow_groups_are_measured_when_they_are_asked_for(finished, tmp_path):
     run, how = copied(finished, tmp_path), Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
     others = {"scores", "irreps"}  # groups of other tasks
-    assert set(names_of_groups()) - set(quick_groups(run.config)) == {"ablations", "hessian", "llc"} | others
+    assert set(names_of_groups()) - set(quick_groups(run.config)) == {"circles", "ablations", "hessian", "llc"} | others
     table = run.measure(["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
     assert table.index.tolist() == [8, 24]
     assert table["llc"].tolist() == llc_along(run, how, [8, 24])["llc"].tolist()

@@ -77,7 +77,7 @@ def measure_run(
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
     the run; `attrs` of the table records the set, the rule, the checkpoint, what the other rules say, whether the set
-    is sparse (`spectrum`), and which columns are nan all along and why (`undefined`). Subtraction, products and
+    is sparse (`spectrum`), and why columns are nan that depend on it (`undefined`). Subtraction, products and
     quotients are measured as the addition that they are (`tasks.operations`).
 
     Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
@@ -135,13 +135,14 @@ def measure_run(
 def _spectrum(
     key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.DataFrame"
 ) -> dict[str, int | str | dict[str, str]]:
-    """Whether the key frequencies are few enough to mean something, and which columns are nan all along for want of it.
+    """Whether the key frequencies are few enough to mean something, and why columns are nan where they are.
 
     `attrs["undefined"]` has the reasons by column.
     """
     reasons = why_undefined(key_freqs, unseen[hidden.pairs])
     status = "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM
-    undefined = {name: why for name, why in reasons.items() if name in table}
+    reasons |= {"is_pizza": "of a network that errs on some pair there is no telling"}
+    undefined = {name: why for name, why in reasons.items() if name in table and bool(table[name].isna().any())}
     return {"n_freqs": hidden.m // 2, "spectrum": status, "undefined": undefined}
 
 
