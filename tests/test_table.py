@@ -57,6 +57,8 @@ def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(fini
             assert row[f"excluded_loss[{k}]"] == pytest.approx(by_freq[i].item(), rel=1e-4, abs=1e-6)
             assert row[f"cosine_coefficient[{k}]"] == pytest.approx(coefficients[k - 1].item(), rel=1e-4, abs=1e-6)
         assert row["frac_explained"] == pytest.approx(circuits.frac_explained(logits, freqs).item(), rel=1e-4, abs=1e-6)
+        within = circuits.frac_explained_within_classes(logits, freqs).item()
+        assert row["frac_explained_within_classes"] == pytest.approx(within, rel=1e-4, abs=1e-6)
         scale = scores.logit_scale(logits)
         assert row["logit_scale"] == pytest.approx(scale.mean_abs.item(), rel=1e-4, abs=1e-6)
         assert row["logit_std"] == pytest.approx(scale.std.item(), rel=1e-4, abs=1e-6)

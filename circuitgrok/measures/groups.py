@@ -31,7 +31,7 @@ from circuitgrok.measures.activation_circuits import (
     restricted_losses,
 )
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
-from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
+from circuitgrok.measures.circuits import cosine_coefficients, frac_explained, frac_explained_within_classes
 from circuitgrok.measures.controls import control_losses, random_sets
 from circuitgrok.measures.logit_forms import accompanying_share, circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
@@ -85,6 +85,7 @@ def circuit_columns(at: Checkpoints) -> Columns:
     columns["restricted_loss_blank"] = restricted_loss_blank(at.logits, at.labels, at.key_freqs, unseen, everywhere)
     columns |= _random_controls(at, every, against)
     columns["frac_explained"] = frac_explained(at.logits, at.key_freqs)
+    columns["frac_explained_within_classes"] = frac_explained_within_classes(at.logits, at.key_freqs)
     alpha = cosine_coefficients(at.logits)
     return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
 
