@@ -130,7 +130,8 @@ def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
         f"  excluded     {end['excluded_loss[train]']:.2e} on train, {end['excluded_loss[all]']:.2e} on all pairs"
         "   (logit space, all key freqs at once)",
-        f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c)",
+        f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c), "
+        f"{end['frac_explained_within_classes']:.4f} of that about the mean of each class",
     ]
 
 

@@ -28,6 +28,7 @@ from circuitgrok.measures.circuits import (
     excluded_loss,
     excluded_loss_by_freq,
     frac_explained,
+    frac_explained_within_classes,
     restricted_logits,
     restricted_loss,
 )
@@ -240,8 +241,26 @@ def test_all_of_a_planted_circuit_is_explained_and_nothing_by_other_frequencies(
         assert frac_explained(moved, others).item() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(("p", "k"), [(7, 1), (8, 4), (9, 3), (13, 6)])
+def test_class_offsets_are_variance_about_the_overall_mean_and_none_about_the_mean_of_each_class(p, k):
+    """A wave of height 3 has 9 / 2 (9 for k = p / 2) of mean square, offsets have their own variance."""
+    offsets, keys = 2 * noise(p, seed=p) + 5, torch.tensor([k])
+    logits = planted_circuit(p, [k], scale=3.0)[0] + offsets
+    of_wave, of_offsets = 9.0 if 2 * k == p else 4.5, offsets.var(correction=0).item()
+    assert frac_explained(logits, keys).item() == pytest.approx(of_wave / (of_wave + of_offsets), rel=1e-12)
+    assert frac_explained_within_classes(logits, keys).item() == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize(("p", "freqs"), CASES)
+def test_variance_within_classes_is_one_minus_the_residual_of_a_fit_with_a_constant_for_each_class(p, freqs):
+    logits = noise(p * p, p) + planted_circuit(p, freqs, scale=1.0)[0] + 3 * noise(p, seed=1)
+    explained = frac_explained_within_classes(logits, torch.tensor(freqs)).item()
+    assert explained == pytest.approx(slow_frac_explained(logits - logits.mean(0), freqs), rel=1e-10)
+
+
 def test_logits_that_do_not_vary_have_no_variance_to_explain():
     assert frac_explained(torch.zeros(25, 5), torch.tensor([1])).isnan()
+    assert frac_explained_within_classes(noise(5).expand(25, 5), torch.tensor([1])).isnan()
 
 
 # Losses, counts, margins
@@ -308,7 +327,7 @@ def test_logit_scale_of_a_planted_circuit_is_the_mean_and_root_mean_square_of_it
 
 def measures(p):
     labels, where, freqs = other_labels(p), some_pairs(p), torch.tensor([1, p // 2])
-    of_freqs = (restricted_logits, excluded_logits, frac_explained)
+    of_freqs = (restricted_logits, excluded_logits, frac_explained, frac_explained_within_classes)
     of_pairs = (cross_entropy, accuracy, margin_summary)
     return [
         *(lambda logits, f=f: f(logits, labels, freqs, where) for f in LOSSES),

@@ -9,6 +9,7 @@ import torch
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
+from circuitgrok.measures.checkpoints import Checkpoints
 from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
 from circuitgrok.measures.clock_pizza import (
     LogitGradients,
@@ -21,8 +22,10 @@ from circuitgrok.measures.clock_pizza import (
     one_circle,
     sample_triples,
 )
-from circuitgrok.measures.logit_forms import circle_turns, logit_forms, wave_heights
+from circuitgrok.measures.groups import circle_columns
+from circuitgrok.measures.logit_forms import accompanying_share, circle_turns, logit_forms, wave_heights
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.tasks.modular import ModularAddition
 from circuitgrok.tree import stack, unstack
 
 MODULI = [5, 6, 7, 8, 9]
@@ -436,6 +439,56 @@ def test_a_circle_of_twice_the_frequency_accompanies_the_pizza_with_the_cosine_o
     torch.testing.assert_close(heights, 2 * wave(k, x, p), rtol=0, atol=1e-13)
     without = wave_heights(model.logits(one_circle(model, params, k), inputs), torch.tensor([k]))[0]
     torch.testing.assert_close(without, torch.zeros(p).double(), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("p", MODULI)
+def test_the_accompanying_form_agrees_with_dense_least_squares_turned_or_not(p):
+    logits, freqs, turns = noise(p * p, p, seed=p), all_freqs(p), noise(p // 2, seed=1)
+    a, b, _ = grid(p, 3)
+    for turned in (None, turns):
+        shares = accompanying_share(logits, freqs, turned)
+        for k, share in zip(freqs.tolist(), shares.tolist(), strict=True):
+            slices = wave(k, a - b, p, 0.0 if turned is None else -turned[k - 1].item() / 2)
+            assert share == pytest.approx(slow_fit(logits, [slices * clock(p, k)])[1], abs=1e-12)
+
+
+def planted_circles(p, k, turn):
+    """A network that adds the circles of a and b, b's turned, and reads them by the wave of k: own tokens, no noise.
+
+    Its circle of 2 k writes 2 cos(w_k (a - b) - turn / 2) cos(w_k (a + b - c)), which is no wave of any other circle.
+    """
+    model = Transformer(
+        p=p, n_heads=1, d_model=4, d_head=4, d_mlp=1, attention_rate=0, d_vocab_out="p", own_tokens=True
+    )
+    params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in model.shapes().items()}
+    x, quarter = torch.arange(p), -math.pi / 2
+    for first, of in ((0, 0.0), (p, turn)):
+        waves = [wave(2 * k, x, p, of + phase) for phase in (0, quarter)]
+        others = [wave(k, x, p, phase) for phase in (0, quarter)]  # a circle of k that nothing is read of
+        params["embed.W_E"][first : first + p] = torch.stack([*waves, *others], dim=1)
+    params["blocks.0.attn.W_V"][0] = params["blocks.0.attn.W_O"][0] = torch.eye(4)
+    params["unembed.W_U"][:2] = torch.stack([wave(k, x, p, turn / 2 + phase) for phase in (0, quarter)])
+    return model, params
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0])
+@pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (9, 4), (13, 2)])
+def test_columns_by_circle_tell_of_a_planted_network_what_accompanies_and_that_the_circle_itself_is_silent(p, k, turn):
+    model, params = planted_circles(p, k, turn)
+    stacked = {name: torch.stack([value, 2 * value]) for name, value in params.items()}
+    task = ModularAddition(p=p, frac_train=0.5).task()
+    columns = circle_columns(Checkpoints(stacked, model, task, torch.tensor([k])))
+    assert set(columns) == {f"circle_pizza[{k}]", f"circle_clock[{k}]", f"accompanying_pizza[{k}]"}
+    assert columns[f"accompanying_pizza[{k}]"].tolist() == pytest.approx([1, 1], abs=1e-12)
+    silent = columns[f"circle_pizza[{k}]"].nan_to_num()  # nothing but rounding, or nothing at all
+    assert columns[f"circle_pizza[{k}]"].isnan().all() or silent.max() < 1e-12
+
+
+def test_half_of_an_even_modulus_has_no_circle_of_twice_its_frequency():
+    model, params = planted_circles(8, 1, 0.0)
+    stacked = {name: value[None] for name, value in params.items()}
+    columns = circle_columns(Checkpoints(stacked, model, ModularAddition(p=8).task(), torch.tensor([2, 4])))
+    assert [name for name in columns if name.startswith("accompanying")] == ["accompanying_pizza[2]"]
 
 
 @pytest.mark.parametrize("own_tokens", [False, True])

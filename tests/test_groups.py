@@ -18,7 +18,7 @@ from circuitgrok.measures import (
 )
 from circuitgrok.measures import unseen as unseen_pairs
 from circuitgrok.measures.checkpoints import checkpoints_of
-from circuitgrok.measures.groups import N_CONTROLS, SEED, circuit_columns
+from circuitgrok.measures.groups import N_CONTROLS, SEED, circuit_columns, form_columns
 from circuitgrok.measures.logit_forms import logit_forms
 from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
@@ -64,6 +64,14 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
         assert row[name] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), name
 
 
+def test_whether_it_is_a_pizza_is_asked_only_of_a_network_that_makes_no_mistake(finished, measured):
+    solved = measured["accuracy[all]"] == 1
+    assert not solved.any() and measured["is_pizza"].isna().all()
+    at = checkpoints_of(finished.config, finished.stack(finished.steps[-1:]), torch.tensor([2]))
+    at.__dict__["logits"] = 9.0 * torch.nn.functional.one_hot(at.labels, 11).double()[None]  # the cached property
+    assert form_columns(at)["is_pizza"].tolist() == [0.0]
+
+
 def circuits_of(run, freqs):
     """The group's columns at the last checkpoint, for some key frequencies."""
     columns = circuit_columns(checkpoints_of(run.config, run.stack(run.steps[-1:]), torch.tensor(freqs)))
@@ -100,7 +108,8 @@ def test_table_says_whether_the_spectrum_is_sparse_and_what_is_undefined_for_wan
     keys = torch.tensor(measured.attrs["key_freqs"])
     unseen = finished.task.where("test_mirror_unseen")
     assert measured.attrs["spectrum"] == ("sparse" if len(keys) <= 2 else "no sparse spectrum")
-    assert measured.attrs["undefined"] == unseen_pairs.why_undefined(keys, unseen)
+    of_pizza = {"is_pizza": "of a network that errs on some pair there is no telling"}
+    assert measured.attrs["undefined"] == unseen_pairs.why_undefined(keys, unseen) | of_pizza
     assert finished.measure(["scale"], steps=[24]).attrs["undefined"] == {}
 
 
@@ -136,7 +145,7 @@ def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, o
         for name in table.columns.astype(str)
         if name.startswith(("restricted", "excluded", "frac_", "neuron", "distance"))
     ]
-    assert table[columns].drop(columns=list(table.attrs["undefined"])).notna().all().all()
+    assert table[[name for name in columns if name not in table.attrs["undefined"]]].notna().all().all()
 
 
 def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, finished, measured):

@@ -43,6 +43,8 @@ def test_needs_are_those_of_groups_and_every_network_has_a_name():
     [
         ("attention", tiny_kind("dense"), "needs heads: a dense network has none"),
         ("orbits", tiny_kind("embedding"), "needs heads: an MLP on embeddings has none"),
+        ("circles", tiny(operation="multiply"), "needs circles whose angles are added: a * b mod 11 has none"),
+        ("circles", tiny_kind("embedding"), "needs heads: an MLP on embeddings has none"),
         ("ablations", tiny_kind("quadratic"), "needs heads: a quadratic MLP has none"),
         ("attention", tiny_kind("composition"), "needs numbers modulo p: a b in S3 has none"),
         ("circuits", tiny_kind("parity"), "needs numbers modulo p: parity of 2 of 9 bits has none"),

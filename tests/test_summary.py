@@ -58,7 +58,8 @@ def test_numbers_of_the_summary_are_those_of_the_table(told):
     restricted = numbers(lines["restricted"].replace(_of_unseen(table), ""))
     assert restricted == [f"{end['restricted_loss[all]']:.2e}", f"{end['loss[all]']:.2e}", "11"]
     assert numbers(lines["excluded"]) == [f"{end[f'excluded_loss[{split}]']:.2e}" for split in ("train", "all")]
-    assert numbers(lines["explained"])[0] == f"{end['frac_explained']:.4f}"
+    explained = [end["frac_explained"], end["frac_explained_within_classes"]]
+    assert numbers(lines["explained"]) == [f"{share:.4f}" for share in explained]
     freqs, rule = lines["key freqs"].split("   ")
     assert freqs == ", ".join(map(str, table.attrs["key_freqs"]))
     assert rule.startswith("(rule wl_energy at step 24; but ")

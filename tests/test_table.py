@@ -57,6 +57,8 @@ def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(fini
             assert row[f"excluded_loss[{k}]"] == pytest.approx(by_freq[i].item(), rel=1e-4, abs=1e-6)
             assert row[f"cosine_coefficient[{k}]"] == pytest.approx(coefficients[k - 1].item(), rel=1e-4, abs=1e-6)
         assert row["frac_explained"] == pytest.approx(circuits.frac_explained(logits, freqs).item(), rel=1e-4, abs=1e-6)
+        within = circuits.frac_explained_within_classes(logits, freqs).item()
+        assert row["frac_explained_within_classes"] == pytest.approx(within, rel=1e-4, abs=1e-6)
         scale = scores.logit_scale(logits)
         assert row["logit_scale"] == pytest.approx(scale.mean_abs.item(), rel=1e-4, abs=1e-6)
         assert row["logit_std"] == pytest.approx(scale.std.item(), rel=1e-4, abs=1e-6)
@@ -206,7 +208,7 @@ def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
 def test_slow_groups_are_measured_when_they_are_asked_for(finished, tmp_path):
     run, how = copied(finished, tmp_path), Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
     others = {"scores", "irreps"}  # groups of other tasks
-    assert set(names_of_groups()) - set(quick_groups(run.config)) == {"ablations", "hessian", "llc"} | others
+    assert set(names_of_groups()) - set(quick_groups(run.config)) == {"circles", "ablations", "hessian", "llc"} | others
     table = run.measure(["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
     assert table.index.tolist() == [8, 24]
     assert table["llc"].tolist() == llc_along(run, how, [8, 24])["llc"].tolist()

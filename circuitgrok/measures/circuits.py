@@ -239,7 +239,8 @@ def frac_explained(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor
         key_freqs: Distinct integers in 1..p // 2.
 
     Returns:
-        0..1; the variance is about the overall mean, one number. nan if the logits do not vary at all.
+        0..1; the variance is about the overall mean, one number, so that class offsets count as unexplained. nan if
+        the logits do not vary at all.
 
     Raises:
         ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
@@ -252,12 +253,47 @@ def frac_explained(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor
 
     Source: Nanda et al. 2023, section 4.1.
     """
+    return _explained(logits, key_freqs) / squares_about_mean(logits)
+
+
+def frac_explained_within_classes(
+    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
+) -> Float[Tensor, "*stack"]:
+    """Share of the logits' variance about the mean of each class that sum_k alpha_k cos(w_k (a + b - c)) explains.
+
+    Offsets of classes, the same for every pair, are variance about the overall mean that no wave can explain: over the
+    pairs each wave has the mean 0 for every class. So this is `frac_explained` of logits with their class means taken
+    out, and no less than that of the logits as they are.
+
+    Args:
+        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        key_freqs: Distinct integers in 1..p // 2.
+
+    Returns:
+        0..1; nan if no class's logit varies over the pairs.
+
+    Raises:
+        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
+        >>> wave = 8**0.5 * torch.cos(2 * torch.pi * 3 / 7 * (a + b - c)).reshape(49, 7)  # of variance 4
+        >>> logits = wave + torch.arange(7)  # and offsets of variance 4
+        >>> [f(logits, torch.tensor([3])).round(decimals=4) for f in (frac_explained, frac_explained_within_classes)]
+        [tensor(0.5000, dtype=torch.float64), tensor(1., dtype=torch.float64)]
+
+    Source: ours; the paper does not say which mean it takes.
+    """
+    return _explained(logits, key_freqs) / squares_about_mean(logits, within_classes=True)
+
+
+def _explained(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack"]:
+    """Sum of squares of sum_k alpha_k cos(w_k (a + b - c)) over all triples."""
     alpha = cosine_coefficients(logits)
     p = logits.shape[-1]
     check_freqs(key_freqs, p)
     norms = p / fourier_basis(p)[1::2, 0].to(logits.device)  # of the cubes: p times that of cos(w_k t)
-    explained = (alpha * norms).square()[..., key_freqs.long() - 1].sum(-1)
-    return explained / squares_about_mean(logits)
+    return (alpha * norms).square()[..., key_freqs.long() - 1].sum(-1)
 
 
 def _restricted_table(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack p c"]:

@@ -264,7 +264,7 @@ def is_pizza(symmetricity: Float[Tensor, "*stack"], irrelevance: Float[Tensor, "
 
     Returns:
         Symmetricity above .98 and irrelevance below .6; False for nan. Of a network that fails on some pairs it
-        says nothing.
+        says nothing, and the table of measures has nan there.
 
     Example:
         >>> is_pizza(torch.tensor([0.9937, 0.3336]), torch.tensor([0.17, 0.85]))  # the authors' two examples

@@ -32,9 +32,9 @@ from circuitgrok.measures.activation_circuits import (
     restricted_losses,
 )
 from circuitgrok.measures.checkpoints import SPLITS, Checkpoints
-from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
+from circuitgrok.measures.circuits import cosine_coefficients, frac_explained, frac_explained_within_classes
 from circuitgrok.measures.controls import control_losses, random_sets
-from circuitgrok.measures.logit_forms import circle_turns, logit_forms
+from circuitgrok.measures.logit_forms import accompanying_share, circle_turns, logit_forms
 from circuitgrok.measures.opened import stacked
 from circuitgrok.measures.sum_waves import Rivals, rivals
 from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
@@ -87,6 +87,7 @@ def circuit_columns(at: Checkpoints) -> Columns:
     columns["restricted_loss_blank"] = restricted_loss_blank(at.logits, at.labels, at.key_freqs, unseen, everywhere)
     columns |= _random_controls(at, every, against)
     columns["frac_explained"] = frac_explained(at.logits, at.key_freqs)
+    columns["frac_explained_within_classes"] = frac_explained_within_classes(at.logits, at.key_freqs)
     alpha = cosine_coefficients(at.logits)
     return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
 
@@ -224,16 +225,46 @@ def form_columns(at: Checkpoints) -> Some:
     if model.own_tokens:
         turns = circle_turns(at.params["embed.W_E"], model.p, at.key_freqs)
     forms = logit_forms(at.logits, at.key_freqs, turns)
+    is_solved = (at.logits.argmax(-1) == at.labels).all(-1)
     columns: dict[str, Tensor | Undefined] = {
         "gradient_symmetricity": symmetry.mean,
         "gradient_symmetricity_se": symmetry.stderr,
         "distance_irrelevance": irrelevance,
         "circularity": _if_defined(lambda: clock_pizza.circularity(at.W_E, m)),
-        "is_pizza": clock_pizza.is_pizza(symmetry.mean, irrelevance).double(),
+        "is_pizza": clock_pizza.is_pizza(symmetry.mean, irrelevance).double().where(is_solved, torch.nan),
         "frac_pizza": forms.pizza.sum(-1),
         "frac_clock_and_pizza": forms.both.sum(-1),
     }
     return columns | {f"pizza_coefficient[{k}]": forms.beta[:, i] for i, k in enumerate(at.key_freqs.tolist())}
+
+
+def circle_columns(at: Checkpoints) -> Columns:
+    """Clock or pizza by circle: what each writes alone, and what the circle of twice its frequency writes beside it.
+
+    A forward over all pairs for each. In the whole network's logits circles even each other out.
+    """
+    p, columns = at.hidden.m, {}
+    for k in at.key_freqs.tolist():
+        key = torch.tensor([k])
+        logits, turns = _of_circle(at, k)
+        forms = logit_forms(logits, key, turns)
+        columns |= {f"circle_pizza[{k}]": forms.pizza[:, 0], f"circle_clock[{k}]": forms.clock[:, 0]}
+        if 2 * k == p:  # twice this frequency is a constant
+            continue
+        logits, turns = _of_circle(at, min(2 * k, p - 2 * k))
+        if turns is not None and 2 * k > p // 2:  # it is called p - 2 k, and runs backwards
+            turns = -turns
+        columns[f"accompanying_pizza[{k}]"] = accompanying_share(logits, key, turns)[:, 0]
+    return columns
+
+
+def _of_circle(at: Checkpoints, freq: int) -> tuple[Tensor, Tensor | None]:
+    """The logits with one circle left in the embedding; how far b's is turned, if b has its own."""
+    model = transformer_of(at.model)
+    with torch.no_grad():
+        logits = at.hidden.classed(model.logits(clock_pizza.one_circle(model, at.params, freq), at.inputs)).double()
+    turns = circle_turns(at.params["embed.W_E"], model.p, torch.tensor([freq])) if model.own_tokens else None
+    return logits, turns
 
 
 def ablation_columns(at: Checkpoints) -> Columns:
@@ -265,7 +296,7 @@ def _if_defined(compute: Callable[[], Tensor]) -> Tensor | Undefined:
         return reason
 
 
-SLOW = ("ablations", "hessian", "llc")  # groups that are measured only when they are asked for
+SLOW = ("circles", "ablations", "hessian", "llc")  # groups that are measured only when they are asked for
 GROUPS: Mapping[str, Callable[[Checkpoints], Some]] = {
     "fourier": fourier_columns,
     "circuits": circuit_columns,
@@ -276,6 +307,7 @@ GROUPS: Mapping[str, Callable[[Checkpoints], Some]] = {
     "neurons": neuron_columns,
     "attention": attention_columns,
     "forms": form_columns,
+    "circles": circle_columns,
     "scores": score_columns,
     "irreps": irrep_columns,
     "ablations": ablation_columns,

@@ -38,6 +38,12 @@ def numbers(config: TrainConfig) -> str | None:
     return f"needs a frequency: {task.formula} is addition modulo 2, which has none" if waveless else None
 
 
+def sums(config: TrainConfig) -> str | None:
+    """The sum of the two numbers, which circles in the embedding are added up for."""
+    operation = getattr(config.task, "operation", None)
+    return None if operation == "add" else f"needs circles whose angles are added: {config.task.formula} has none"
+
+
 def no_numbers(config: TrainConfig) -> str | None:
     """Anything else: pairs of numbers have a group that says more."""
     return "is for other tasks: circuits has these columns and more" if numbers(config) is None else None
@@ -76,6 +82,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "neurons": (numbers,),
     "attention": (heads, numbers),
     "forms": (heads, numbers),
+    "circles": (heads, numbers, sums),
     "scores": (no_numbers,),
     "irreps": (products,),
     "ablations": (heads, numbers, plain_logits),

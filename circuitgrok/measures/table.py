@@ -89,8 +89,8 @@ def measure_run(
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
     the run; `attrs` of the table records the set, the rule, the checkpoint, what the other rules say, and whether the
     set is sparse (`spectrum`). Subtraction, products and quotients are measured as the addition that they are
-    (`tasks.operations`). A column that has no value for this network or task, such as a mean over no pairs, is nan,
-    and `attrs["undefined"]` says why.
+    (`tasks.operations`). A column that has no value, for this network or task or at some checkpoints, such as a mean
+    over no pairs, is nan there, and `attrs["undefined"]` says why.
 
     Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
     `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
@@ -141,7 +141,7 @@ def measure_run(
     undefined |= _of_no_pairs(list(columns), task)
     if by_rule:
         hidden = as_addition(modular(task))
-        undefined |= _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), list(columns))
+        undefined |= _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), table)
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
             "key_freqs_rule": rule,
@@ -168,9 +168,11 @@ def _of_no_pairs(columns: Sequence[str], task: Drawn) -> dict[str, str]:
     return {name: f"no pair is in {split}" for split in empty for name in columns if name.endswith(f"[{split}]")}
 
 
-def _of_keys(key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, columns: Sequence[str]) -> dict[str, str]:
-    """Columns that these key frequencies leave without a value, and why."""
-    return {name: why for name, why in why_undefined(key_freqs, unseen[hidden.pairs]).items() if name in columns}
+def _of_keys(key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.DataFrame") -> dict[str, str]:
+    """Columns that these key frequencies, or errors of a network, leave without a value somewhere, and why."""
+    reasons = why_undefined(key_freqs, unseen[hidden.pairs])
+    reasons |= {"is_pizza": "of a network that errs on some pair there is no telling"}
+    return {name: why for name, why in reasons.items() if name in table and bool(table[name].isna().any())}
 
 
 def _with_llc(
