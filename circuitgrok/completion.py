@@ -99,7 +99,7 @@ def read_completion(path: Path, run: str, config: str) -> Completion | None:
         completion = Completion(**found)
         completion = completion._replace(records={name: Head(*head) for name, head in completion.records.items()})
     except (ValueError, TypeError, AttributeError) as error:
-        raise DamagedFile(f"{file} is damaged: it {error}") from None
+        raise DamagedFile(f"{file} is damaged, or config.json is of another run: it {error}") from None
     if completion.config != config:
         raise DamagedFile(f"{file} is damaged: it belongs to another config.json (or config.json was changed)")
     right = (

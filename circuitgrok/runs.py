@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.tree import Params
 
-# Names of files that only this package makes: what a folder without config.json may not hold, and whose temporaries
-# may be removed.
+# What a folder without config.json may not hold, and the files whose temporaries may be removed.
+FACTS = re.compile(r"step_\d{9}\.safetensors|complete\.json|(history|index|updates|events|saved_losses)\.jsonl")
 OWN = re.compile(
     r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
     r"|\.holder|summary\.txt|figure\.(png|svg)|measures\.parquet(\.sha256)?"
@@ -142,6 +142,12 @@ class Run:
         Raises:
             DamagedFile: A line is not what was written, or some are missing; the message names file and line.
         """
+        try:
+            yield from self._verified(name)
+        except DamagedFile as error:
+            raise DamagedFile(f"{error}; `circuitgrok doctor {self.path}` says what can be saved") from None
+
+    def _verified(self, name: str) -> Iterator[dict[str, Any]]:
         completion, lines = self.completion, Lines(self.path / name, self.first(name))
         said = completion.records.get(name) if completion else None
         check, before, ended = CHECKS[name], -1, False

@@ -12,7 +12,7 @@ from circuitgrok.files import SUBFOLDERS, canonical_json, drop_temporaries, sha2
 from circuitgrok.lines import Head, JsonLines, head_at
 from circuitgrok.manifest import CONFIG, write_manifest
 from circuitgrok.resume import CUT_BACK
-from circuitgrok.runs import OWN, Run, load
+from circuitgrok.runs import FACTS, OWN, Run, load
 from circuitgrok.sealed import seal_line
 from circuitgrok.weights import file_name, pack
 
@@ -33,7 +33,7 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
     """
     path.mkdir(parents=True, exist_ok=True)
     if not (path / CONFIG).exists() and not (path / CONFIG).is_symlink():
-        left = sorted(f.name for f in path.iterdir() if OWN.fullmatch(f.name) and f.name != ".holder")
+        left = sorted(f.name for f in path.iterdir() if FACTS.fullmatch(f.name))
         left += [f"{name}/" for name in SUBFOLDERS if (path / name).exists()]
         if left:
             raise RunError(

@@ -6,6 +6,7 @@ from tiny import tiny
 
 from circuitgrok.cli import run as command
 from circuitgrok.errors import DamagedFile
+from circuitgrok.kept import digest_file
 from circuitgrok.landscape import calibration as module
 from circuitgrok.landscape.calibration import calibrate, calibration_of, step_bias
 from circuitgrok.landscape.llc_along import llc_of
@@ -69,6 +70,9 @@ def test_a_calibration_is_made_once_and_then_kept(run, monkeypatch):
     with pytest.raises(DamagedFile, match="remove it to calibrate anew"):
         calibration_of(run)
     file.unlink()
+    with pytest.raises(DamagedFile, match="calibration.json is missing though calibration.json.sha256 is there"):
+        calibration_of(run)
+    digest_file(file).unlink()
 
 
 def test_the_command_calibrates_where_no_numbers_are_given_and_says_and_draws_why(run, capsys):

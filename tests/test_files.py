@@ -1,5 +1,6 @@
 """Files are whole or not there, and damage is found before use."""
 
+import hashlib
 import json
 import os
 import re
@@ -11,14 +12,18 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from circuitgrok.errors import DamagedFile
 from circuitgrok.files import (
+    LONGEST,
     canonical_json,
     drop_temporaries,
+    from_json,
+    open_plain,
     read_json,
     read_verified,
     sha256,
     write_atomically,
 )
-from circuitgrok.lines import JsonLines, json_lines
+from circuitgrok.lines import JsonLines, Lines, json_lines
+from circuitgrok.sealed import first_seal
 
 # The folder is shared by the examples of one test, and every example writes its file anew.
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]
@@ -233,3 +238,161 @@ def test_file_shorter_than_what_had_been_written_is_refused_and_left_alone(tmp_p
     with pytest.raises(DamagedFile, match=f"is {len(content)} bytes long, but {len(content) + 1} had been written"):
         JsonLines(file, len(content) + 1)
     assert file.read_bytes() == content
+
+
+# --- one door ---------------------------------------------------------------------------------------
+
+
+def not_plain(folder: Path) -> dict[str, Path]:
+    """Whatever is no plain file, by name, each beside a file that must not change."""
+    (folder / "theirs").write_bytes(WRITTEN)
+    (folder / "resume-of-others").mkdir()
+    (folder / "resume-of-others" / "a").write_bytes(WRITTEN)
+    (folder / "link").symlink_to(folder / "theirs")
+    (folder / "dangling").symlink_to(folder / "nowhere")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    for name in ("resume", "moments", "llc"):
+        (folder / name).symlink_to(folder / "resume-of-others")
+    names = ("link", "dangling", "folder", "pipe", "resume/a", "moments/a", "llc/a")
+    return {name: folder / name for name in names}
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_nothing_but_a_plain_file_is_read_written_or_appended_to(tmp_path, monkeypatch, windows):
+    """Where the system has no O_NOFOLLOW and no O_NONBLOCK, links and folders are refused by their looks."""
+    paths = not_plain(tmp_path)
+    if windows:
+        monkeypatch.delattr(os, "O_NOFOLLOW")
+        paths.pop("pipe")  # a pipe in a folder is Unix's own
+    for name, path in paths.items():
+        for mode in ("rb", "wb", "ab"):
+            with pytest.raises(DamagedFile, match=r"plain (files|folders) inside"):
+                open_plain(path, mode)
+        with pytest.raises(DamagedFile, match=r"plain (files|folders) inside"):
+            JsonLines(path)
+        if "/" in name:
+            with pytest.raises(DamagedFile, match="plain folders inside"):
+                write_atomically(path, b"ours")
+    assert (tmp_path / "theirs").read_bytes() == WRITTEN == (tmp_path / "resume-of-others" / "a").read_bytes()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_writing_over_a_link_replaces_the_link_and_not_what_it_points_to(tmp_path):
+    path = not_plain(tmp_path)["link"]
+    write_atomically(path, b"ours")
+    assert path.read_bytes() == b"ours" and not path.is_symlink()
+    assert (tmp_path / "theirs").read_bytes() == WRITTEN
+
+
+def test_folders_that_cannot_be_opened_are_not_flushed(tmp_path, monkeypatch):
+    opened, opening = [], os.open
+
+    def as_on_windows(path, flags, *mode):
+        opened.append(Path(path))
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, flags & ~os.O_CLOEXEC, *mode)
+
+    for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK"):
+        monkeypatch.delattr(os, name)
+    monkeypatch.setattr(os, "open", as_on_windows)
+    write_atomically(tmp_path / "a", b"content")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_bytes() == b"content" and tmp_path not in opened
+
+
+@pytest.mark.parametrize("content", [b"[" * 10**5, b'{"a":' * 10**5, b"[" * 33 + b"]" * 33])
+def test_json_that_nests_too_deep_is_refused_without_following_it(content):
+    with pytest.raises(ValueError, match="nested deeper than 32"):
+        from_json(content)
+
+
+def test_json_as_deep_as_allowed_and_brackets_in_strings_are_read(tmp_path):
+    assert from_json(b"[" * 32 + b"]" * 32) != []
+    assert from_json(b'{"[[[' + b"[" * 100 + b'\\"[":1}') == {"[[[" + "[" * 100 + '"[': 1}
+    assert from_json(b"[" + b"[1]," * 99 + b"[1]]") == [[1]] * 100
+
+
+@pytest.mark.parametrize("content", [b"NaN", b'{"a":-Infinity}', b"[Infinity]", b"9" * 5000, b"\xff\xfe[\x00]\x00"])
+def test_json_with_what_json_does_not_know_is_refused(content):
+    with pytest.raises(ValueError):
+        from_json(content)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n"])
+def test_line_beyond_the_bound_is_refused_and_never_held(tmp_path, tail):
+    file = written_lines(tmp_path)
+    with open(file, "ab") as lines:
+        lines.write(b'{"a":"' + b"x" * LONGEST + b'"}' + tail)
+    with pytest.raises(DamagedFile, match=rf"line {len(RECORDS) + 1} longer than {LONGEST} bytes"):
+        list(json_lines(file))
+    with pytest.raises(DamagedFile, match=f"larger than {LONGEST} bytes"):
+        read_json(file)
+
+
+# --- seals ------------------------------------------------------------------------------------------
+
+FIRST = first_seal("run", "history.jsonl")
+
+
+def sealed_lines(folder: Path) -> Path:
+    lines = JsonLines(folder / "history.jsonl", 0, FIRST)
+    for record in RECORDS:
+        lines.append(record)
+    return folder / "history.jsonl"
+
+
+def test_sealed_lines_are_json_with_one_more_entry_and_each_hangs_on_those_before(tmp_path):
+    before, seals = FIRST, []
+    for line, record in zip(sealed_lines(tmp_path).read_text().splitlines(), RECORDS, strict=True):
+        found = json.loads(line)
+        before = hashlib.sha256((before + canonical_json(record)[:-1] + ",").encode()).hexdigest()[:32]
+        assert found == record | {"seal": before}
+        seals.append(before)
+    lines = Lines(tmp_path / "history.jsonl", FIRST)
+    assert list(lines) == RECORDS and lines.head == (len(RECORDS), lines.path.stat().st_size, seals[-1])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=SHARED_FOLDER, derandomize=True)
+@given(data=st.data())
+def test_no_mutation_of_sealed_lines_gives_other_records(tmp_path, data):
+    """What is read of a mutated file is the beginning of what was written, or nothing."""
+    content = sealed_lines(tmp_path).read_bytes()
+    at, lines = data.draw(st.integers(0, len(content) - 1)), content.splitlines(keepends=True)
+    i, j = (data.draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+    swapped = [*lines]
+    swapped[i], swapped[j] = lines[j], lines[i]
+    changed = {
+        "flip": content[:at] + bytes([content[at] ^ 1 << data.draw(st.integers(0, 7))]) + content[at + 1 :],
+        "insert": content[:at] + data.draw(st.binary(min_size=1, max_size=3)) + content[at:],
+        "cut": content[:at],
+        "swap": b"".join(swapped),
+        "double": b"".join([*lines[:i], lines[i], *lines[i:]]),
+        "lose": b"".join([*lines[:i], *lines[i + 1 :]]),
+    }[data.draw(st.sampled_from(["flip", "insert", "cut", "swap", "double", "lose"]))]
+    assume(changed != content)
+    (tmp_path / "history.jsonl").write_bytes(changed)
+    read, lines_read = [], Lines(tmp_path / "history.jsonl", FIRST)
+    try:
+        for record in lines_read:
+            read.append(record)
+    except DamagedFile as error:
+        assert f"history.jsonl is damaged: line {len(read) + 1} " in str(error)
+    else:
+        assert lines_read.head.lines < len(RECORDS)  # the end was cut, or made a half line
+    assert read == RECORDS[: len(read)]
+
+
+def test_lines_go_on_from_the_seal_before_and_not_from_another_files(tmp_path):
+    file = sealed_lines(tmp_path)
+    half = file.read_bytes()[:-3]
+    file.write_bytes(half)
+    lines = JsonLines(file, None, FIRST)
+    lines.append({"step": 99})
+    assert list(Lines(file, FIRST)) == [*RECORDS[:-1], {"step": 99}]
+    for other in (first_seal("run", "index.jsonl"), first_seal("other", "history.jsonl")):
+        with pytest.raises(DamagedFile, match="line 1 does not fit its seal"):
+            JsonLines(file, None, other)
+    with pytest.raises(DamagedFile, match="line 1 has a seal, in a file without seals"):
+        list(Lines(file))

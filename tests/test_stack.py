@@ -4,14 +4,17 @@ import shutil
 
 import pytest
 import torch
-from tiny import tiny
+from tiny import rewritten, tiny
 
 import circuitgrok.stack
 from circuitgrok import tree
+from circuitgrok.files import sha256
+from circuitgrok.lines import json_lines
 from circuitgrok.runs import RunError
 from circuitgrok.stack import initial_weights, new_stack, state_of, subset
 from circuitgrok.steps import forward, update
 from circuitgrok.training import train
+from circuitgrok.weights import file_name, pack
 
 
 @pytest.fixture
@@ -43,11 +46,12 @@ def test_training_on_from_a_checkpoint_forgets_the_optimizer_and_records_where_i
 def test_a_source_that_changed_since_is_refused(source, tmp_path):
     config = tiny(precision="float64", start=f"{source.path}@16", steps=8)
     train([config], tmp_path / "on", names=["on"])
-    index = source.path / "index.jsonl"
     other = train([tiny(precision="float64", seed=5)], tmp_path / "other", names=["run"])[0]
-    for name in ("index.jsonl", "step_000000016.safetensors"):
-        (source.path / name).write_bytes((other.path / name).read_bytes())
-    assert index.exists()
+    content = pack(other.at(16), {"step": 16, "config": source.config.hash})
+    entries = [entry for entry in json_lines(source.path / "index.jsonl") if entry["step"] != 16]
+    entries.append({"step": 16, "file": file_name(16), "sha256": sha256(content)})
+    (source.path / file_name(16)).write_bytes(content)
+    rewritten(source, "index.jsonl", sorted(entries, key=lambda entry: entry["step"]))
     with pytest.raises(RunError, match="started from a checkpoint that is another by now"):
         train([config], tmp_path / "on", names=["on"])
 

@@ -3,14 +3,12 @@
 import re
 
 import pytest
-from tiny import copied, tiny
+from tiny import copied, rewritten, tiny
 from tiny_kinds import LEAVES, tiny_kind
 
 from circuitgrok.config import TrainConfig, leaf_fields
-from circuitgrok.files import canonical_json
 from circuitgrok.measures.crossings import events
 from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM
-from circuitgrok.runs import load
 from circuitgrok.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
 from circuitgrok.training import train
 
@@ -95,8 +93,7 @@ def planted(finished, folder, train_acc, test_acc):
         {"step": 2 * i, "train_acc": a, "test_acc": b, "train_loss": 0.5, "test_loss": 2.0, "norm": 3.0}
         for i, (a, b) in enumerate(zip(train_acc, test_acc, strict=True))
     ]
-    (run.path / "history.jsonl").write_text("".join(canonical_json(r) + "\n" for r in records))
-    return load(run.path)
+    return rewritten(run, "history.jsonl", records)
 
 
 def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finished, tmp_path, told):
@@ -145,10 +142,10 @@ def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
 
 def test_row_of_a_run_that_has_not_begun_or_has_diverged_says_so(finished, tmp_path):
     run = copied(finished, tmp_path)
-    (run.path / "history.jsonl").write_text("")
-    assert run_row(run)[3:] == ("new", "0/24", "–", "–", "–", "–", "–")
-    (run.path / "history.jsonl").write_text('{"diverged":"train_loss is nan","step":3}\n')
-    assert run_row(run).state == "diverged"
+    diverged = rewritten(run, "history.jsonl", [{"diverged": "train_loss is nan", "step": 3}], outcome="diverged")
+    assert run_row(diverged).state == "diverged"
+    new = rewritten(run, "history.jsonl", [], outcome=None)
+    assert run_row(new)[3:] == ("new", "0/24", "–", "–", "–", "–", "–")
 
 
 OTHERS = [name for name in LEAVES if name != "digits"]
