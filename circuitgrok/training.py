@@ -116,6 +116,8 @@ def train(
         ...     run.state, run.steps
         ('finished', [0, 1, 2, 3])
     """
+    if isinstance(configs, TrainConfig):
+        raise UserError("train takes a list of configs, one for each run; got a single config: train([config])")
     labels = list(names) if names is not None else [config.name for config in configs]
     if len(set(labels)) != len(labels) or len(labels) != len(configs):
         raise UserError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")

@@ -146,7 +146,7 @@ def test_a_planted_quadratic_network_is_all_circuit():
     """Its neurons are (cos x + cos y)^2: a variance of 1 in products of the frequency k, 1/4 in waves of 2 k."""
     at, p = planted(), 11
     columns = {
-        column: value.item()
+        column: torch.as_tensor(value).item()
         for group in ("circuits", "scale", "neurons")
         for column, value in GROUPS[group](at).items()
     }
@@ -216,7 +216,7 @@ def test_a_planted_table_of_S3_has_the_irreps_of_the_right_answer():
     }  # fmt: skip
     one, none = {name: value[None] for name, value in params.items()}, torch.empty(0, dtype=torch.long)
     at = Checkpoints(one, model, task, none, group=named_group("S3"))
-    columns = {column: value.item() for column, value in GROUPS["irreps"](at).items()}
+    columns = {column: torch.as_tensor(value).item() for column, value in GROUPS["irreps"](at).items()}
     shares = {"irrep_share[3]": 0.0, "irrep_share[2+1]": 0.8, "irrep_share[1+1+1]": 0.2}  # d^2 of |G| - 1
     likeness = {f"trace_similarity{name[11:]}": share**0.5 for name, share in shares.items()}
     assert columns == pytest.approx(shares | likeness, abs=1e-12)
@@ -240,7 +240,9 @@ def test_losses_are_of_the_logits_that_the_loss_saw(tmp_path):
     for group in groups:
         for column, values in GROUPS[group](at).items():
             if not column.startswith(("efficiency", "low_ipr")):
-                np.testing.assert_allclose(measured[column], values, rtol=1e-4, atol=1e-6, err_msg=column)
+                np.testing.assert_allclose(
+                    measured[column], torch.as_tensor(values), rtol=1e-4, atol=1e-6, err_msg=column
+                )
 
 
 def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(runs, tables, monkeypatch):

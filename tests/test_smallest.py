@@ -6,8 +6,9 @@ import pytest
 from tiny import tiny
 
 from circuitgrok.cli import run as call
-from circuitgrok.errors import Undefined
+from circuitgrok.errors import Undefined, UserError
 from circuitgrok.figures import run_figure, save
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures import clock_pizza
 from circuitgrok.measures.kinds import why_not
 from circuitgrok.measures.table import names_of_groups, quick_groups
@@ -81,3 +82,16 @@ def test_command_prints_what_is_undefined_and_why(tmp_path, capsys):
 def test_an_undefined_number_is_a_value_error_that_names_its_reason(finished):
     with pytest.raises(Undefined, match="11 centred rows of width 8 have 8 components; asked for 9"):
         clock_pizza._principal(finished.at(0)["embed.W_E"][:11], 9)
+
+
+def test_one_training_pair_has_no_temperature_of_its_own(tmp_path):
+    [run] = train([tiny(frac_train=0.01)], tmp_path)
+    how = Sampling(step_size=1e-5, localization=100.0, n_draws=8, n_burnin=2, n_chains=2)
+    with pytest.raises(UserError, match="n / ln n is no temperature for 1 training example: give nbeta"):
+        run.measure("llc", 24, how)
+    assert run.measure("llc", 24, how.model_copy(update={"nbeta": 1.0}))["llc"].notna().all()
+
+
+def test_a_config_alone_is_refused_with_what_to_type(tmp_path):
+    with pytest.raises(UserError, match=r"train\(\[config\]\)"):
+        train(tiny(), tmp_path)  # pyright: ignore[reportArgumentType]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry, Orthogonal, Sphere
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.mala import mala
@@ -65,10 +66,17 @@ class Sampling(BaseModel):
     def inverse_temperature(self, n_examples: int) -> float:
         """nbeta: the one given, or n / ln n, n the number of training examples.
 
+        Raises:
+            UserError: None is given, and there is one example.
+
         >>> round(Sampling(step_size=1e-4, localization=1.0).inverse_temperature(1000), 1)
         144.8
         """
-        return n_examples / math.log(n_examples) if self.nbeta is None else self.nbeta
+        if self.nbeta is not None:
+            return self.nbeta
+        if n_examples < 2:
+            raise UserError(f"n / ln n is no temperature for {n_examples} training example: give nbeta")
+        return n_examples / math.log(n_examples)
 
     def stability_bound(self, curvature: float, nbeta: float) -> float:
         """Step size from which a chain runs away in a quadratic of that curvature.
