@@ -137,13 +137,14 @@ def _spectrum(
 ) -> dict[str, int | str | dict[str, str]]:
     """Whether the key frequencies are few enough to mean something, and why columns are nan where they are.
 
-    `attrs["undefined"]` has the reasons by column.
+    `attrs["undefined"]` has the reasons by column, if there are any.
     """
     reasons = why_undefined(key_freqs, unseen[hidden.pairs])
     status = "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM
     reasons |= {"is_pizza": "of a network that errs on some pair there is no telling"}
     undefined = {name: why for name, why in reasons.items() if name in table and bool(table[name].isna().any())}
-    return {"n_freqs": hidden.m // 2, "spectrum": status, "undefined": undefined}
+    undefined |= table.attrs.get("undefined", {})
+    return {"n_freqs": hidden.m // 2, "spectrum": status} | ({"undefined": undefined} if undefined else {})
 
 
 def _with_llc(
