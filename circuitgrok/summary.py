@@ -149,7 +149,7 @@ def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
 
 def _of_unseen(table: "pd.DataFrame") -> str:
     """Restricted loss from unseen pairs, or why there is none."""
-    loss, why = table["restricted_loss_unseen"].iloc[-1], table.attrs["undefined"].get("restricted_loss_unseen")
+    loss, why = table["restricted_loss_unseen"].iloc[-1], table.attrs.get("undefined", {}).get("restricted_loss_unseen")
     return f"{loss:.2e} from unseen pairs alone" if why is None else f"undefined from unseen pairs alone ({why})"
 
 
