@@ -8,7 +8,17 @@ import torch
 from oracles import generator, noise
 
 from circuitgrok.landscape.hessian import dense_hessian
-from circuitgrok.landscape.lanczos import Density, count_below, lanczos, spectral_density, spectral_sum, trace
+from circuitgrok.landscape.lanczos import (
+    Density,
+    count_below,
+    lanczos,
+    probe_error,
+    random_probes,
+    spectral_density,
+    spectral_sum,
+    trace,
+)
+from circuitgrok.landscape.positive_part import bounds, positive, positive_sum, shares
 from circuitgrok.landscape.spectra import (
     effective_dimension,
     effective_dimension_slq,
@@ -43,6 +53,11 @@ def density_of(spectrum, n_steps=80, n_probes=20, seed=0):
     return spectral_density(
         diagonal(spectrum), len(spectrum), n_steps=n_steps, n_probes=n_probes, generator=generator(seed)
     )
+
+
+@cache
+def found_of(spectrum, n_steps=80, n_probes=20, seed=0):
+    return lanczos(diagonal(spectrum), random_probes(n_probes, len(spectrum), generator(seed)), n_steps)
 
 
 # Exact spectra
@@ -173,37 +188,85 @@ def test_the_trace_lies_within_four_standard_errors_and_they_are_the_ones_of_the
     assert stderr.item() == pytest.approx((variance / 400).sqrt().item(), rel=4 / math.sqrt(800))
 
 
-@pytest.mark.parametrize("spectrum", [UNIFORM, LOG_UNIFORM])
-def test_effective_dimension_by_quadrature_lies_within_its_own_error_bars(spectrum):
-    exact, found = effective_dimension(spectrum, Z), effective_dimension_slq(density_of(spectrum), Z)
-    # The quadrature of one probe errs by about exp(-4 * 80 sqrt(1e-3)) = 4e-5 of it, at the smallest z.
-    assert ((found.curve.value - exact.curve).abs() < 4 * found.curve.stderr + 1e-4 * exact.curve).all()
-    # Rounding makes nodes of -1e-17 or so of the smallest.
-    assert found.negative_mass.value < 1e-12 * found.curve.value.max()
-
-
-def test_with_zeros_between_both_signs_the_bounds_hold_the_effective_dimension_where_error_bars_do_not():
-    exact, found = effective_dimension(BOTH_SIGNS, Z), effective_dimension_slq(density_of(BOTH_SIGNS), Z)
-    value, stderr, lower, upper = found.curve
-    assert (lower - 4 * stderr < exact.curve).all() and (exact.curve < upper + 4 * stderr).all()
-    assert abs(value[0] - exact.curve[0]) > 4 * stderr[0]  # the smallest z is finer than the nodes
+@pytest.mark.parametrize("n_steps", [2, 12, 40, 80])
+@pytest.mark.parametrize("spectrum", [UNIFORM, LOG_UNIFORM, BOTH_SIGNS])
+def test_effective_dimension_by_quadrature_lies_within_four_stated_errors_at_any_number_of_nodes(spectrum, n_steps):
+    exact = effective_dimension(spectrum, Z)
+    found = effective_dimension_slq(found_of(spectrum, n_steps), Z)
+    assert ((found.curve.value - exact.curve).abs() < 4 * found.curve.error).all()
+    assert (found.curve.lower <= found.curve.value).all() and (found.curve.value <= found.curve.upper).all()
     mass = found.negative_mass
-    assert abs(mass.value - exact.negative_mass) < 4 * mass.stderr + 0.01 * exact.negative_mass
+    assert abs(mass.value - exact.negative_mass) < 4 * mass.error + 1e-12
     count = found.n_negative
-    assert count.lower - 4 * count.stderr < exact.n_negative < count.upper + 4 * count.stderr
+    assert count.lower - 4 * count.stderr <= exact.n_negative <= count.upper + 4 * count.stderr
+
+
+@pytest.mark.parametrize("n_steps", [2, 3, 4, 15, 60])
+@pytest.mark.parametrize(
+    "spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS, -BOTH_SIGNS, BOTH_SIGNS - 2, UNIFORM - 0.5]
+)
+def test_what_each_probe_really_sees_lies_between_its_bounds_and_they_close_in(spectrum, n_steps):
+    """No statistics: v^T f(H) v of every probe itself, also where all or none of the spectrum is positive."""
+    probes = random_probes(20, len(spectrum), generator(0)).square()
+
+    def f(x):
+        return torch.cat([shares(Z)(x), positive(x)])
+
+    lower, upper = bounds(found_of(spectrum, n_steps), f)
+    own = (probes * f(spectrum)[:, None]).sum(-1)
+    rounding = 1e-10  # of weights with sum 1 on numbers up to 2
+    assert (lower <= own + rounding).all() and (own <= upper + rounding).all()
+    wider = bounds(found_of(spectrum, max(2, n_steps // 2)), f)
+    assert (wider[0] <= lower + rounding).all()
+    assert (upper <= wider[1] + 0.02 * (wider[1] - wider[0]) + rounding).all()  # its summit is searched to a per cent
+
+
+def test_the_bounds_are_reached_by_spectra_of_the_same_moments():
+    """A lump at 0 between two others: three eigenvalues, of which Q_0 with three nodes is the very spectrum."""
+    lumps = torch.cat([torch.full((20,), -1.0), torch.zeros(50), torch.full((30,), 2.0)]).double()
+    lower, upper = bounds(found_of(lumps, 3, 5), shares(Z))
+    own = (random_probes(5, 100, generator(0)).square() * shares(Z)(lumps)[:, None]).sum(-1)
+    torch.testing.assert_close(lower, own, rtol=1e-9, atol=0)
+    # to the same moments up to x^4 there is a spectrum with none at 0
+    assert (upper > own * (1 + 1e-3)).all()
+
+
+def test_a_krylov_space_that_ends_early_leaves_nothing_open():
+    lumps = torch.cat([torch.full((20,), -1.0), torch.zeros(50), torch.full((30,), 2.0)]).double()
+    lower, upper = bounds(found_of(lumps, 7, 5), shares(Z))
+    own = (random_probes(5, 100, generator(0)).square() * shares(Z)(lumps)[:, None]).sum(-1)
+    torch.testing.assert_close(lower, own, rtol=1e-9, atol=0)
+    torch.testing.assert_close(upper, own, rtol=1e-9, atol=0)
+
+
+def test_the_error_of_theory_is_the_spread_of_many_probes():
+    found = density_of(UNIFORM[::10], n_steps=40, n_probes=400)
+    _, spread = spectral_sum(found, shares(Z))
+    # a standard deviation from 400 draws errs by 1 / sqrt(800) of itself
+    torch.testing.assert_close(probe_error(found, shares(Z)), spread, rtol=4 / math.sqrt(800), atol=0)
+
+
+def test_steps_end_where_they_are_enough_and_are_those_that_would_have_been_taken():
+    start = random_probes(2, len(UNIFORM), generator(0))
+    whole = lanczos(diagonal(UNIFORM), start, 9)
+    cut = lanczos(diagonal(UNIFORM), start, 9, lambda found: found.diagonal.shape[1] == 4)
+    assert cut.basis.shape == (2, 4, 3000) and torch.equal(cut.basis, whole.basis[:, :4])
+    assert torch.equal(cut.diagonal, whole.diagonal[:, :4])
+    assert torch.equal(cut.off_diagonal, whole.off_diagonal[:, :3])
+
+
+def test_bounds_of_a_single_step_are_refused():
+    with pytest.raises(ValueError, match="2 steps of Lanczos or more; got 1"):
+        positive_sum(found_of(UNIFORM, 1, 2), positive)
 
 
 @pytest.mark.parametrize("spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS])
 @pytest.mark.parametrize("n_steps", [4, 15, 80])
-def test_the_bounds_of_a_probe_hold_what_this_probe_really_sees(spectrum, n_steps):
-    """No statistics: v^T f(H) v of the probes themselves lies within the bounds of their quadratures."""
+def test_the_bounds_of_a_count_hold_what_the_probes_really_see(spectrum, n_steps):
+    """No statistics: what the probes themselves have below a threshold."""
     probes = torch.randn(20, len(spectrum), generator=generator(0), dtype=torch.float64)
     probes = len(spectrum) * probes.square() / probes.square().sum(-1, keepdim=True)
     density = density_of(spectrum, n_steps=n_steps)
-    positive = spectrum.clamp(min=0)
-    own = torch.stack([(probes * (positive / (positive + z))).sum(-1).mean() for z in Z])
-    _, _, lower, upper = effective_dimension_slq(density, Z).curve
-    assert (lower - 1e-9 <= own).all() and (own <= upper + 1e-9).all()
     for threshold in (-0.2, -0.02, 0.005, 0.1, 2.0):
         own = (probes * (spectrum < threshold)).sum(-1).mean()
         found = count_below(density, threshold)
@@ -217,7 +280,7 @@ def test_effective_dimension_by_quadrature_is_right_to_two_percent_down_to_a_tho
     0.72 is the standard deviation of x / (x + z) over its mean at z = 1, where it is largest: var / mean^2 tends to
     1/3 for x itself, and the probes' mean is what both sides share.
     """
-    found = effective_dimension_slq(density_of(UNIFORM), Z).curve.value
+    found = effective_dimension_slq(found_of(UNIFORM), Z).curve.value
     torch.testing.assert_close(found, effective_dimension(UNIFORM, Z).curve, rtol=0.02, atol=0)
 
 

@@ -9,7 +9,8 @@ In floating point the basis loses its orthogonality as soon as an eigenvalue has
 
 There are two errors. That of the probes has a standard error, sqrt(2 / (probes * dim)) at most of the root mean square
 of f times dim. That of the quadrature has none; for x / (x + z) and no negative eigenvalue it falls with n_steps as
-exp(-4 n_steps sqrt(z / largest)). For functions with steps or kinks it is bounded exactly instead: see `step_sum`.
+exp(-4 n_steps sqrt(z / largest)). For functions with a step or a kink it is bounded exactly instead: `step_sum` here,
+and `circuitgrok.landscape.positive_part`.
 
 Source: Golub and Meurant 2010, Matrices, Moments and Quadrature; Ubaru, Chen and Saad 2017.
 """
@@ -79,13 +80,19 @@ class Tridiagonal(NamedTuple):
         return torch.diag_embed(self.diagonal) + torch.diag_embed(beside, 1) + torch.diag_embed(beside, -1)
 
 
-def lanczos(operator: Operator, starts: Float[Tensor, "probe dim"], n_steps: int) -> Tridiagonal:
+def lanczos(
+    operator: Operator,
+    starts: Float[Tensor, "probe dim"],
+    n_steps: int,
+    enough: Callable[[Tridiagonal], bool] | None = None,
+) -> Tridiagonal:
     """Lanczos with full reorthogonalisation, side by side from several start vectors.
 
     Args:
         operator: Symmetric; one call a step, with all probes at once.
         starts: Any length but zero, in float64.
-        n_steps: At least 1. More than dim adds nothing.
+        n_steps: At least 1, and at most these. More than dim adds nothing.
+        enough: Asked after each step; steps end where it says so.
 
     Returns:
         T, and its basis: `probe * n_steps * dim` numbers of memory.
@@ -107,17 +114,30 @@ def lanczos(operator: Operator, starts: Float[Tensor, "probe dim"], n_steps: int
     for step in range(n_steps):
         product = operator(basis[:, step])
         alphas[:, step] = (product * basis[:, step]).sum(-1)
-        if step + 1 == n_steps:
-            break
+        so_far = Tridiagonal(alphas[:, : step + 1], betas[:, :step], basis[:, : step + 1])
+        if step + 1 == n_steps or (enough is not None and enough(so_far)):
+            return so_far
         scale = scale.maximum(product.norm(dim=-1))
-        so_far, rest = basis[:, : step + 1], product.unsqueeze(-1)
+        rest = product.unsqueeze(-1)
         for _ in range(2):
-            rest = rest - so_far.mT @ (so_far @ rest)
+            rest = rest - so_far.basis.mT @ (so_far.basis @ rest)
         beta = rest.squeeze(-1).norm(dim=-1)
         goes_on = beta > starts.shape[1] * torch.finfo(starts.dtype).eps * scale
         betas[:, step] = torch.where(goes_on, beta, 0.0)
         basis[:, step + 1] = torch.where(goes_on, 1 / beta, 0.0)[:, None] * rest.squeeze(-1)
-    return Tridiagonal(alphas, betas[:, :-1], basis)
+    raise AssertionError("the last step returns")
+
+
+def density(found: Tridiagonal) -> Density:
+    """The Gauss quadrature of each start vector, its weights in numbers of eigenvalues.
+
+    Example:
+        >>> spectrum = torch.tensor([1.0, 3.0], dtype=torch.float64)
+        >>> density(lanczos(lambda rows: rows * spectrum, torch.ones(1, 2).double(), 2)).weights.round(decimals=9)
+        tensor([[1., 1.]], dtype=torch.float64)
+    """
+    nodes, vectors = torch.linalg.eigh(found.matrix)
+    return Density(nodes, found.basis.shape[-1] * vectors[:, 0].square())
 
 
 def spectral_density(
@@ -141,9 +161,7 @@ def spectral_density(
         >>> nodes[:, -1].round(decimals=9), weights[:, -1]  # one eigenvalue, five times; nodes at 0 weigh nothing
         (tensor([3., 3.], dtype=torch.float64), tensor([5., 5.], dtype=torch.float64))
     """
-    probes = _probes(n_probes, dim, generator)
-    nodes, vectors = torch.linalg.eigh(lanczos(operator, probes, min(n_steps, dim)).matrix)
-    return Density(nodes, dim * vectors[:, 0].square())
+    return density(lanczos(operator, random_probes(n_probes, dim, generator), min(n_steps, dim)))
 
 
 def spectral_sum(density: Density, f: Callable[[Tensor], Float[Tensor, "*of probe node"]]) -> Estimate:
@@ -185,7 +203,7 @@ def trace(operator: Operator, dim: int, *, n_probes: int, generator: torch.Gener
 
     Source: Hutchinson 1990; Girard 1989, there for the sphere.
     """
-    probes = _probes(n_probes, dim, generator)
+    probes = random_probes(n_probes, dim, generator)
     return over_probes(dim * (probes * operator(probes)).sum(-1))
 
 
@@ -237,7 +255,40 @@ def over_probes(values: Float[Tensor, "*of probe"]) -> Estimate:
     return Estimate(values.mean(-1), values.std(-1) / values.shape[-1] ** 0.5)
 
 
-def _probes(n_probes: int, dim: int, generator: torch.Generator) -> Float[Tensor, "probe dim"]:
+def probe_error(density: Density, f: Callable[[Tensor], Float[Tensor, "*of probe node"]]) -> Float[Tensor, "*of"]:
+    """Standard error of a sum over all eigenvalues that is a mean over probes, from theory and not from their spread.
+
+    A probe uniform on the sphere gives tr f(H) with variance 2 dim / (dim + 2) (tr f(H)^2 - (tr f(H))^2 / dim), and
+    both traces are known far better than the spread of a few probes is.
+
+    Args:
+        density: From `spectral_density`.
+        f: As for `spectral_sum`.
+
+    Example:
+        >>> both = Density(torch.tensor([[0.0, 2.0]] * 8), torch.tensor([[1.0, 1.0]] * 8))
+        >>> probe_error(both, lambda nodes: nodes)  # variance 2 * 2 / 4 * (4 - 4 / 2) for a probe
+        tensor(0.5000)
+
+    Source: Girard 1989, for the sphere.
+    """
+    values = f(density.nodes)
+    dim = density.weights.sum(-1).mean()
+    first, second = ((density.weights * part).sum(-1).mean(-1) for part in (values, values.square()))
+    variance = 2 * dim / (dim + 2) * (second - first.square() / dim).clamp(min=0.0)
+    return (variance / len(density.nodes)).sqrt()
+
+
+def random_probes(n_probes: int, dim: int, generator: torch.Generator) -> Float[Tensor, "probe dim"]:
+    """Unit vectors uniform on the sphere, float64.
+
+    Raises:
+        ValueError: Fewer than 2.
+
+    Example:
+        >>> random_probes(2, 3, torch.Generator().manual_seed(0)).norm(dim=1).round(decimals=9)
+        tensor([1., 1.], dtype=torch.float64)
+    """
     if n_probes < 2:
         raise ValueError(f"n_probes must be at least 2, so that there is an error; got {n_probes}")
     draws = torch.randn(n_probes, dim, generator=generator, dtype=torch.float64)

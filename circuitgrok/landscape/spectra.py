@@ -6,9 +6,9 @@ N_eff counts the directions that are stiffer than z, softly: it falls from the r
 and scaling H and z together changes nothing. In a quadratic well, a sampler at inverse temperature nbeta with pull
 gamma to its centre has a learning coefficient of exactly N_eff(gamma / nbeta) / 2.
 
-Each number comes twice: exactly from given eigenvalues, and as an estimate with its error from a `Density` of
-`circuitgrok.landscape.lanczos`. A negative eigenvalue has no place in N_eff (at -z the term is infinite): only the
-positive part of the spectrum enters, and the number and mass of the negative ones stand beside it.
+Each number comes twice: exactly from given eigenvalues, and as an estimate with its error from what
+`circuitgrok.landscape.lanczos` tells. A negative eigenvalue has no place in N_eff (at -z the term is infinite): only
+the positive part of the spectrum enters, and the number and mass of the negative ones stand beside it.
 
 No spectrum settles the learning coefficient: at a minimum rank / 2 <= lambda <= dim / 2, and x^4 has rank 0 but
 lambda 1/4.
@@ -22,7 +22,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitgrok.landscape.lanczos import Bounded, Density, Estimate, count_below, over_probes, spectral_sum, step_sum
+from circuitgrok.landscape.lanczos import (
+    Bounded,
+    Density,
+    Estimate,
+    Tridiagonal,
+    count_below,
+    density,
+    over_probes,
+    spectral_sum,
+)
+from circuitgrok.landscape.positive_part import PositiveSum, positive, positive_sum, shares
 
 
 class EffectiveDimension(NamedTuple):
@@ -43,14 +53,14 @@ class EffectiveDimensionEstimate(NamedTuple):
     """The same from quadrature.
 
     Attributes:
-        curve: N_eff for each z, with its standard error and the bounds of the quadrature.
-        n_negative: Number of eigenvalues below 0, likewise.
-        negative_mass: Sum of their absolute values, with the error of the probes alone.
+        curve: N_eff for each z, with an error that holds the probes' part and the quadrature's, and its bounds.
+        n_negative: Number of eigenvalues below 0, with the error of the probes beside the bounds of the quadrature.
+        negative_mass: Sum of their absolute values, as the curve.
     """
 
-    curve: Bounded
+    curve: PositiveSum
     n_negative: Bounded
-    negative_mass: Estimate
+    negative_mass: PositiveSum
 
 
 def effective_dimension(eigenvalues: Float[Tensor, " eig"], z: Float[Tensor, " z"]) -> EffectiveDimension:
@@ -72,32 +82,31 @@ def effective_dimension(eigenvalues: Float[Tensor, " eig"], z: Float[Tensor, " z
     Source: Maddox et al. 2020 (arXiv:2003.02139), section 3.
     """
     negative = eigenvalues.clamp(max=0.0)
-    curve = _shares(eigenvalues, z).sum(-1)
+    curve = shares(z)(eigenvalues).sum(-1)
     return EffectiveDimension(curve, (negative < 0).sum(), -negative.sum())
 
 
-def effective_dimension_slq(density: Density, z: Float[Tensor, " z"]) -> EffectiveDimensionEstimate:
-    """Effective dimension by quadrature, with standard errors over the probes and bounds of the quadrature.
-
-    Without negative eigenvalues (a Gauss-Newton matrix) the standard error says it all: x / (x + z) is smooth there. A
-    Hessian with both signs has its many zeros between, at the kink of the positive part. Nodes miss them by a little,
-    and for z below that little the value can be off by many standard errors; the bounds show it.
+def effective_dimension_slq(found: Tridiagonal, z: Float[Tensor, " z"]) -> EffectiveDimensionEstimate:
+    """Effective dimension by quadrature, with an error that holds what the probes and what the quadrature leave open.
 
     Args:
-        density: With n_steps of several sqrt(largest / z) for the smallest z.
+        found: From `lanczos` at random probes.
         z: Positive, in units of the eigenvalues.
 
     Raises:
-        ValueError: A z is not positive.
+        ValueError: A z is not positive, or there are fewer than 2 steps.
 
     Example:
-        >>> density = Density(torch.tensor([[0.0, 1.0]] * 2), torch.tensor([[7.0, 3.0], [6.0, 4.0]]))
-        >>> curve = effective_dimension_slq(density, torch.tensor([1.0, 3.0])).curve
-        >>> curve.value, curve.stderr
-        (tensor([1.7500, 0.8750]), tensor([0.2500, 0.1250]))
+        >>> from circuitgrok.landscape.lanczos import lanczos, random_probes
+        >>> probes = random_probes(2, 5, torch.Generator().manual_seed(0))
+        >>> found = lanczos(lambda rows: 3 * rows, probes, 2)  # one eigenvalue, five times
+        >>> effective_dimension_slq(found, torch.tensor([1.0, 3.0])).curve.value
+        tensor([3.7500, 2.5000], dtype=torch.float64)
     """
-    curve = step_sum(density, lambda nodes: _shares(nodes, z))
-    return EffectiveDimensionEstimate(curve, count_below(density, 0.0), spectral_sum(density, _negative))
+    curve = positive_sum(found, shares(z))
+    mirrored = found._replace(diagonal=-found.diagonal)  # the same probes in -H
+    mass = PositiveSum(*(part[0] for part in positive_sum(mirrored, positive)))
+    return EffectiveDimensionEstimate(curve, count_below(density(found), 0.0), mass)
 
 
 class Inertia(NamedTuple):
@@ -233,17 +242,6 @@ def participation_ratio_slq(density: Density) -> Estimate:
     left_out = ((first.sum() - first) / (n - 1)).square() / ((second.sum() - second) / (n - 1))
     stderr = ((n - 1) * (left_out - left_out.mean()).square().mean()).sqrt()
     return Estimate(first.mean().square() / second.mean(), stderr)
-
-
-def _shares(eigenvalues: Float[Tensor, "*of_these"], z: Float[Tensor, " z"]) -> Float[Tensor, "..."]:
-    if not bool((z > 0).all()):
-        raise ValueError(f"z must be positive; got {z.tolist()}: the limit z -> 0 is the rank, see inertia")
-    positive = eigenvalues.clamp(min=0.0)
-    return positive / (positive + z.to(positive).reshape(-1, *[1] * positive.ndim))
-
-
-def _negative(nodes: Tensor) -> Tensor:
-    return -nodes.clamp(max=0.0)
 
 
 def _check_threshold(threshold: float) -> None:

@@ -150,7 +150,8 @@ def measure_run(
             "n_freqs": hidden.m // 2,
             "spectrum": "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM,
         }
-    table.attrs["undefined"] = undefined
+    if undefined:
+        table.attrs["undefined"] = undefined
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 
 
