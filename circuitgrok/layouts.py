@@ -19,12 +19,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.lens import common_dtype, from_hooked_transformer, mismatches
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.split_search import SEEDS
+from circuitgrok.tasks.splits import ORDERS, share_of
 from circuitgrok.tree import Params
 
-Knowledge = Literal["rebuilt", "assumed", "unknown"]
+Knowledge = Literal["in the file", "given", "assumed", "unknown"]
 
 
 class Network(NamedTuple):
@@ -35,7 +37,7 @@ class Network(NamedTuple):
         convert: A state dict as our `Params`.
         said: Fields of our config that the settings say.
         preset: The preset whose fields stand in for what nothing says.
-        split: What is known of the split.
+        split: Where the split comes from, if anything tells; unknown: from a list that no rule draws.
         test_shift: Updates between the epoch of a test loss and the weights that it was taken of.
         untrained_at: Step of weights whose biases have never moved, where that is a sign of it.
     """
@@ -64,9 +66,8 @@ def _nanda(
         said["operation"] = _operation(
             settings["fn_name"], {"add": "add", "subtract": "subtract", "x2xyy2": "quadratic"}
         )
-    rebuilt = {"data_seed", "frac_train"} <= {*said, *given}
     convert = _reader_of_transposed(model, columns=n_tokens)
-    return Network(model, convert, said, "nanda", "rebuilt" if rebuilt else "assumed")
+    return Network(model, convert, said, "nanda", _told({"data_seed", "frac_train"}, said, given))
 
 
 def _pizza(
@@ -74,14 +75,14 @@ def _pizza(
 ) -> Network:
     absent = [name for name in ("C", "attn_coeff") if name not in settings]
     if absent:
-        raise ValueError(
+        raise UserError(
             f"pizza settings must say C and attn_coeff, which leave no trace in the weights; {', '.join(absent)} "
             "not found: give the config_<id>.json that was published with the file by --config"
         )
     n_tokens = _sizes(weights, "pizza")["token"]
     p, twice, equals = (_whole(settings, name) for name in ("C", "diff_vocab", "eqn_sign"))
     if n_tokens != p * (1 + twice) + equals:
-        raise ValueError(
+        raise UserError(
             f"a pizza network with C {p}, diff_vocab {twice}, eqn_sign {equals} has {p * (1 + twice) + equals} tokens; "
             f"found {n_tokens}: is the config that of another file?"
         )
@@ -108,23 +109,21 @@ def _pizza(
         notes.append(
             f"with eqn_sign every pair stood {p} times in the data, so that training saw practically all pairs"
         )
-    known = {"data_seed", "frac_train", "split"} <= {*said, *given}
-    if not known:
-        notes.append(
-            "the split was drawn without a seed and cannot be rebuilt: train and test columns are of a stand-in"
-        )
+    split = _told({"data_seed", "frac_train", "split"}, said, given)
+    if split == "assumed":
+        notes.append("the split was drawn without a seed and cannot be rebuilt")
     convert = _reader_of_transposed(model, columns=n_tokens)
-    return Network(model, convert, said, "nanda", "rebuilt" if known else "unknown", untrained_at=0)
+    return Network(model, convert, said, "nanda", split, untrained_at=0)
 
 
 def _hooked(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], content: Any, given: Mapping[str, Any], notes: list[str]
 ) -> Network:
     if "embed.W_E" not in weights or weights["embed.W_E"].ndim != 2:
-        raise ValueError(f"hooked-transformer: expected embed.W_E with 2 axes; {listed(weights)}")
+        raise UserError(f"hooked-transformer: expected embed.W_E with 2 axes; {listed(weights)}")
     p = weights["embed.W_E"].shape[0] - 1
     if settings.get("normalization_type") not in (None, "LN"):
-        raise ValueError(f"normalization_type must be None or 'LN'; got {settings['normalization_type']!r}")
+        raise UserError(f"normalization_type must be None or 'LN'; got {settings['normalization_type']!r}")
     act = given.get("act", _act(settings.get("act_fn", "relu")))
     if not {"act", "act_fn"} & {*given, *settings}:
         notes.append("act: the weights do not show it, relu is assumed; --act says another")
@@ -133,7 +132,7 @@ def _hooked(
     def convert(found: Mapping[str, Tensor]) -> Params:
         params, _ = from_hooked_transformer(found, p, act)
         if wrong := mismatches(params, model.shapes()):
-            raise ValueError(f"the networks of one file must be of one shape: {wrong}")
+            raise UserError(f"the networks of one file must be of one shape: {wrong}")
         return params
 
     said, split = _split_of(content, p, given, notes)
@@ -143,19 +142,30 @@ def _hooked(
 LAYOUTS: dict[str, Callable[..., Network]] = {"nanda": _nanda, "pizza": _pizza, "hooked-transformer": _hooked}
 
 
+def _told(needed: set[str], said: Mapping[str, Any], given: Mapping[str, Any]) -> Knowledge:
+    """Whether the fields that make a split were given, or stand in the file's settings."""
+    if not needed <= {*said, *given}:
+        return "assumed"
+    return "given" if needed & set(given) else "in the file"
+
+
 def _split_of(content: Any, p: int, given: Mapping[str, Any], notes: list[str]) -> tuple[dict[str, Any], Knowledge]:
     """The split by rule and seed, if the file lists its training pairs by their place in the row-major list."""
     listed = content.get("train_indices")
     if listed is None:
-        return {}, "rebuilt" if {"frac_train", "data_seed", "split"} <= set(given) else "assumed"
-    train = torch.as_tensor(listed).flatten().tolist()
-    share = next(frac for d in range(1, 17) if int((frac := round((len(train) + 0.5) / p**2, d)) * p**2) == len(train))
-    base = TrainConfig.preset("tl-demo").with_(p=p)
-    for rule, seed in (("randperm", 598), ("nanda", 0), (given.get("split", "nanda"), given.get("data_seed", 0))):
-        said = {"frac_train": share, "split": rule, "data_seed": seed}
-        if set(train) == set(base.with_(**said).task.task().is_train.nonzero().flatten().tolist()):
-            return said, "rebuilt"
-    notes.append("the training pairs are listed, but no known rule draws them: train and test are of a stand-in")
+        return {}, _told({"frac_train", "data_seed", "split"}, {}, given)
+    try:
+        train = set(torch.as_tensor(listed).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError("train_indices must be numbers of pairs; found something else") from None
+    if not train <= set(range(p**2)) or not 0 < len(train) < p**2:
+        raise UserError(f"train_indices must be some of the {p**2} pairs, and not all; found {len(train)}")
+    share = share_of(len(train), p**2)
+    for rule, order in ORDERS.items():
+        for seed in dict.fromkeys([given.get("data_seed", 0), *SEEDS]):
+            if train == set(order(p**2, seed)[: len(train)].tolist()):
+                return {"frac_train": share, "split": rule, "data_seed": seed}, "in the file"
+    notes.append("the training pairs are listed, but no rule known here draws them")
     return {"frac_train": share}, "unknown"
 
 
@@ -172,7 +182,7 @@ def _sizes(weights: Mapping[str, Tensor], layout: str) -> dict[str, int]:
     wrong = [n for n, names in axes.items() if n not in weights or weights[n].ndim != len(names)]
     if wrong:
         expected = ", ".join(f"{name} [{' '.join(axes[name])}]" for name in wrong)
-        raise ValueError(f"not the {layout} layout: expected {expected}; {listed(weights)}")
+        raise UserError(f"not the {layout} layout: expected {expected}; {listed(weights)}")
     return {axis: n for name, names in axes.items() for axis, n in zip(names, weights[name].shape, strict=True)}
 
 
@@ -205,7 +215,7 @@ def _reader_of_transposed(model: Transformer, columns: int) -> Callable[[Mapping
         weights = {name: value for name, value in found.items() if not name.endswith(".attn.mask")}
         wrong = mismatches(weights, expected)
         if wrong:
-            raise ValueError(f"weights do not fit the transposed layout of {len(found)} tensors: {wrong}")
+            raise UserError(f"weights do not fit the transposed layout of {len(found)} tensors: {wrong}")
         params = {}
         for name, shape in model.shapes().items():
             value, tensor = weights.get(name), name.rsplit(".", 1)[-1]
@@ -228,25 +238,25 @@ def _reader_of_transposed(model: Transformer, columns: int) -> Callable[[Mapping
 
 def listed(weights: Mapping[str, Any]) -> str:
     """The names and shapes in a dict that was found, for a message."""
-    found = [f"{k} {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in weights.items()]
+    found = [f"{k!s:.80} {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in weights.items()]
     return f"found {', '.join(found[:24]) or 'nothing'}" + (f" and {len(found) - 24} more" if found[24:] else "")
 
 
 def _act(name: Any) -> str:
     known = {"relu": "relu", "gelu": "gelu"}
     if str(name).lower() not in known:
-        raise ValueError(f"the activation function must be one of {', '.join(known)}; the settings say {name!r}")
+        raise UserError(f"the activation function must be one of {', '.join(known)}; the settings say {name!r}")
     return known[str(name).lower()]
 
 
 def _operation(name: Any, known: Mapping[str, str]) -> str:
     if name not in known:
-        raise ValueError(f"the task must be one of {', '.join(known)} to be rebuilt; the settings say {name!r}")
+        raise UserError(f"the task must be one of {', '.join(known)} to be rebuilt; the settings say {name!r}")
     return known[name]
 
 
 def _whole(settings: Mapping[str, Any], name: str) -> int:
     value = settings.get(name, 0)
     if not isinstance(value, int) or value < 0:
-        raise ValueError(f"{name} must be a whole number; the settings say {value!r}")
+        raise UserError(f"{name} must be a whole number; the settings say {value!r}")
     return int(value)

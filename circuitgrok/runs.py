@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from circuitgrok.tree import Params
 
 FORMAT = 1
+SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
+UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
 
 
 class RunError(UserError):
@@ -110,6 +112,12 @@ class Run:
         return self.config.task.task()
 
     @property
+    def split_is_known(self) -> bool:
+        """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
+        imported = self.manifest["environment"].get("imported") or {}
+        return imported.get("split") not in UNKNOWN_SPLITS
+
+    @property
     def index(self) -> dict[int, str]:
         """The digest of each checkpoint, by step, in order."""
         found = {}
@@ -127,13 +135,17 @@ class Run:
 
     @property
     def history(self) -> "pd.DataFrame":
-        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm."""
+        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm.
+
+        Losses and accuracies by side are nan where the split is not known.
+        """
         import pandas as pd
 
         rows = [line for line in json_lines(self.path / "history.jsonl") if "diverged" not in line]
         if not rows:
             raise RunError(f"{self.path} has no history yet; train it with the command that made it")
-        return pd.DataFrame(rows).set_index("step")
+        history = pd.DataFrame(rows).set_index("step")
+        return history if self.split_is_known else history.assign(**dict.fromkeys(SIDED, math.nan))
 
     @property
     def updates(self) -> "pd.DataFrame":

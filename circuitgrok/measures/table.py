@@ -5,12 +5,15 @@ of measures that was asked for. A group is a function of such a stack that gives
 measure means adding a column to a group, or a group to `GROUPS`. Which groups make sense for which run is in `kinds`.
 """
 
+import math
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.measures.checkpoints import check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
 from circuitgrok.measures.kinds import fitting, why_not
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from circuitgrok.runs import Run
 
 Tick = Callable[[int, int], None]
+# Columns that would be others with another split; all of the groups hessian and llc would.
+_BY_SPLIT = re.compile(r".*(\[|, )(train|test)\w*\]$|excluded_loss(_random(_sd)?|\[\d+\])$|(efficiency|label_fit)\[.*")
+_OF_TRAINING = ("hessian", "llc")
 _NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
 
 
@@ -88,6 +94,8 @@ def measure_run(
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
+    Where the split of an imported run is not known, columns that depend on it are nan, and `attrs` says so.
+
     Raises:
         ValueError: An unknown group or rule, or a group that makes no sense for this run.
         RunError: A step without a checkpoint.
@@ -98,6 +106,12 @@ def measure_run(
     chosen = list(quick_groups(config) if names is None else names)
     check_groups(chosen, config)
     check_rule(rule)
+    blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
+    if blind:
+        raise UserError(
+            f"{', '.join(blind)} needs the training set, and the split of {run.name} is a stand-in: import the file "
+            "again with --data-seed, --frac-train and --split, or measure other groups"
+        )
     at = sorted(set(run.steps if steps is None else steps))
     by_rule = key_frequencies_by_rule(run.at(run.steps[-1]), model, task) if why_not("circuits", config) is None else {}
     key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
@@ -117,7 +131,12 @@ def measure_run(
     table.index.name = "step"
     if "updates" in chosen:
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
-    table.attrs = {"run": run.name, "config": config.hash}
+    attrs: dict[Any, Any] = {"run": run.name, "config": config.hash}
+    if not run.split_is_known:
+        sided = [name for name in map(str, table) if _BY_SPLIT.fullmatch(name)]
+        table = table.assign(**dict.fromkeys(sided, math.nan))
+        attrs["nan"] = {"columns": sided, "reason": "the split is a stand-in, not the one trained on"}
+    table.attrs = attrs
     if by_rule:
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
