@@ -19,13 +19,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from circuitgrok.config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.lens import common_dtype, from_hooked_transformer, mismatches
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.split_search import SEEDS
+from circuitgrok.tasks.splits import ORDERS, share_of
 from circuitgrok.tree import Params
 
-Knowledge = Literal["rebuilt", "assumed", "unknown"]
+Knowledge = Literal["in the file", "given", "assumed", "unknown"]
 
 
 class Network(NamedTuple):
@@ -36,7 +37,7 @@ class Network(NamedTuple):
         convert: A state dict as our `Params`.
         said: Fields of our config that the settings say.
         preset: The preset whose fields stand in for what nothing says.
-        split: What is known of the split.
+        split: Where the split comes from, if anything tells; unknown: from a list that no rule draws.
         test_shift: Updates between the epoch of a test loss and the weights that it was taken of.
         untrained_at: Step of weights whose biases have never moved, where that is a sign of it.
     """
@@ -65,9 +66,8 @@ def _nanda(
         said["operation"] = _operation(
             settings["fn_name"], {"add": "add", "subtract": "subtract", "x2xyy2": "quadratic"}
         )
-    rebuilt = {"data_seed", "frac_train"} <= {*said, *given}
     convert = _reader_of_transposed(model, columns=n_tokens)
-    return Network(model, convert, said, "nanda", "rebuilt" if rebuilt else "assumed")
+    return Network(model, convert, said, "nanda", _told({"data_seed", "frac_train"}, said, given))
 
 
 def _pizza(
@@ -109,13 +109,11 @@ def _pizza(
         notes.append(
             f"with eqn_sign every pair stood {p} times in the data, so that training saw practically all pairs"
         )
-    known = {"data_seed", "frac_train", "split"} <= {*said, *given}
-    if not known:
-        notes.append(
-            "the split was drawn without a seed and cannot be rebuilt: train and test columns are of a stand-in"
-        )
+    split = _told({"data_seed", "frac_train", "split"}, said, given)
+    if split == "assumed":
+        notes.append("the split was drawn without a seed and cannot be rebuilt")
     convert = _reader_of_transposed(model, columns=n_tokens)
-    return Network(model, convert, said, "nanda", "rebuilt" if known else "unknown", untrained_at=0)
+    return Network(model, convert, said, "nanda", split, untrained_at=0)
 
 
 def _hooked(
@@ -144,19 +142,30 @@ def _hooked(
 LAYOUTS: dict[str, Callable[..., Network]] = {"nanda": _nanda, "pizza": _pizza, "hooked-transformer": _hooked}
 
 
+def _told(needed: set[str], said: Mapping[str, Any], given: Mapping[str, Any]) -> Knowledge:
+    """Whether the fields that make a split were given, or stand in the file's settings."""
+    if not needed <= {*said, *given}:
+        return "assumed"
+    return "given" if needed & set(given) else "in the file"
+
+
 def _split_of(content: Any, p: int, given: Mapping[str, Any], notes: list[str]) -> tuple[dict[str, Any], Knowledge]:
     """The split by rule and seed, if the file lists its training pairs by their place in the row-major list."""
     listed = content.get("train_indices")
     if listed is None:
-        return {}, "rebuilt" if {"frac_train", "data_seed", "split"} <= set(given) else "assumed"
-    train = torch.as_tensor(listed).flatten().tolist()
-    share = next(frac for d in range(1, 17) if int((frac := round((len(train) + 0.5) / p**2, d)) * p**2) == len(train))
-    base = TrainConfig.preset("tl-demo").with_(p=p)
-    for rule, seed in (("randperm", 598), ("nanda", 0), (given.get("split", "nanda"), given.get("data_seed", 0))):
-        said = {"frac_train": share, "split": rule, "data_seed": seed}
-        if set(train) == set(base.with_(**said).task.task().is_train.nonzero().flatten().tolist()):
-            return said, "rebuilt"
-    notes.append("the training pairs are listed, but no known rule draws them: train and test are of a stand-in")
+        return {}, _told({"frac_train", "data_seed", "split"}, {}, given)
+    try:
+        train = set(torch.as_tensor(listed).flatten().tolist())
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError("train_indices must be numbers of pairs; found something else") from None
+    if not train <= set(range(p**2)) or not 0 < len(train) < p**2:
+        raise UserError(f"train_indices must be some of the {p**2} pairs, and not all; found {len(train)}")
+    share = share_of(len(train), p**2)
+    for rule, order in ORDERS.items():
+        for seed in dict.fromkeys([given.get("data_seed", 0), *SEEDS]):
+            if train == set(order(p**2, seed)[: len(train)].tolist()):
+                return {"frac_train": share, "split": rule, "data_seed": seed}, "in the file"
+    notes.append("the training pairs are listed, but no rule known here draws them")
     return {"frac_train": share}, "unknown"
 
 
@@ -229,7 +238,7 @@ def _reader_of_transposed(model: Transformer, columns: int) -> Callable[[Mapping
 
 def listed(weights: Mapping[str, Any]) -> str:
     """The names and shapes in a dict that was found, for a message."""
-    found = [f"{k} {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in weights.items()]
+    found = [f"{k!s:.80} {list(v.shape) if isinstance(v, Tensor) else type(v).__name__}" for k, v in weights.items()]
     return f"found {', '.join(found[:24]) or 'nothing'}" + (f" and {len(found) - 24} more" if found[24:] else "")
 
 

@@ -1,14 +1,14 @@
 """Networks that other people published, as runs: their weights, task and split, and what their file claims.
 
 A file is read in one of the layouts of `circuitgrok.layouts`. A square matrix loads either way round, and a wrong
-seed gives a wrong split, so every network is run forward on the split that was rebuilt, and what comes out stands
-beside what the file claims: far apart, the file is refused.
+seed gives a wrong split, so the networks are run here and their losses compared with those that the file claims
+(`circuitgrok.claims`). The split is the one in the file, else the one given, else one that is searched for and has the
+claimed losses (`circuitgrok.split_search`), else a stand-in, of which nothing is said by side: only on all pairs.
 
 Steps count updates. An epoch e was saved after its update, so its weights have e + 1 behind them; a training loss
 was taken before its update, so that of epoch e belongs to step e.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,24 +21,26 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from circuitgrok import tree, writer
+from circuitgrok.claims import Claims, before_update, claims_of, slices
 from circuitgrok.config import TrainConfig, explain
+from circuitgrok.contents import final_step, optimizer_of, settings_of, state_dicts
 from circuitgrok.environment import environment
 from circuitgrok.errors import UserError
-from circuitgrok.foreign import ConfigRecord, read_foreign
-from circuitgrok.interventions.losses import accuracy, cross_entropy
-from circuitgrok.layouts import LAYOUTS, Knowledge, Network, listed
+from circuitgrok.foreign import read_foreign
+from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.layouts import LAYOUTS, Network
 from circuitgrok.lens import common_dtype
 from circuitgrok.locking import locked
-from circuitgrok.runs import Run, RunError, load
+from circuitgrok.runs import SIDED, Run, RunError, load
+from circuitgrok.split_search import STAND_IN, settled
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.tree import Params, is_bias
+from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Claims = dict[int, dict[str, float]]  # step -> train_loss, test_loss
 TOLD = ("frac_train", "data_seed", "split", "operation", "lr", "beta1", "beta2", "eps", "warmup", "weight_decay")
-_SERIES = ("state_dicts", "model_checkpoints", "checkpoints")
+_SPLIT_FIELDS = ("frac_train", "data_seed", "split")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Published:
         networks: Weights, by the number of updates behind them, in order.
         config: Rebuilds model, task and split, and states the optimizer's settings as far as they are known.
         claims: Losses that the file claims, by step: `train_loss`, `test_loss`, in nats, over its own classes.
-        split: Whether the config's split is the one trained on: rebuilt by rule, assumed, or unknown.
+        split: Where the config's split comes from: `in the file`, `given`, `found: frac .9 seed 0` or `stand-in`.
         notes: What was assumed, contradicted, left out or cannot be known, a sentence each.
     """
 
@@ -58,28 +60,45 @@ class Published:
     networks: dict[int, Params]
     config: TrainConfig
     claims: Claims
-    split: Knowledge
+    split: str
     notes: tuple[str, ...]
 
-    @cached_property
+    @property
     def history(self) -> list[dict[str, float]]:
-        """The networks, evaluated here on the config's split: one record each, as in a run's history."""
-        model, task = self.config.transformer, self.config.task.task()
+        """The networks, evaluated here: one record each, as in a run's history; nan by side of a stand-in."""
+        blank = dict.fromkeys(SIDED, math.nan) if self.split == STAND_IN else {}
+        return [record | blank for record in self.evaluated]
+
+    @cached_property
+    def evaluated(self) -> list[dict[str, float]]:
+        """The networks, evaluated on the config's split, whatever it is."""
+        task = self.config.task.task()
+        sides = {"train": task.is_train, "test": ~task.is_train}
         records = []
         for step, params in self.networks.items():
-            with torch.no_grad():
-                logits = model.logits(params, task.inputs)
+            losses, right = self._evaluated(params)
             record: dict[str, float] = {"step": step, "norm": tree.norm(params).item()}
-            for side, where in (("train", task.is_train), ("test", ~task.is_train)):
-                record[f"{side}_loss"] = cross_entropy(logits[where], task.labels[where]).mean().item()
-                record[f"{side}_acc"] = accuracy(logits[where], task.labels[where]).item()
+            for side, where in sides.items():
+                record[f"{side}_loss"] = losses[where].mean().item()
+                record[f"{side}_acc"] = right[where].double().mean().item()
             records.append(record)
         return records
 
+    def _evaluated(self, params: Params) -> tuple[Tensor, Tensor]:
+        """Loss of each pair, and whether it is answered right, a few rows at a time."""
+        model, task = self.config.transformer, self.config.task.task()
+        losses, right = [], []
+        for inputs, labels in slices(model, task.inputs, task.labels):
+            with torch.no_grad():
+                logits = model.logits(params, inputs)
+            losses.append(cross_entropy(logits, labels))
+            right.append(logits.argmax(-1) == labels)
+        return torch.cat(losses), torch.cat(right)
+
     def on_all(self, score: Literal["loss", "acc"]) -> float:
         """Loss or accuracy of the last network on all pairs, whatever the split."""
+        last = self.evaluated[-1]
         n, n_train = self.config.task.n_pairs, self.config.task.n_train
-        last = self.history[-1]
         return (last[f"train_{score}"] * n_train + last[f"test_{score}"] * (n - n_train)) / n
 
     def claimed(self, column: str, step: int) -> tuple[int, float] | None:
@@ -117,14 +136,14 @@ def read_published(
         ...     torch.save(model.init(torch.Generator().manual_seed(0)), f"{folder}/old.pth")
         ...     published = read_published(f"{folder}/old.pth", "hooked-transformer", step=0)
         >>> list(published.networks), published.config.transformer.p, published.split
-        ([0], 5, 'assumed')
+        ([0], 5, 'stand-in')
     """
     file = Path(path)
     if layout not in LAYOUTS:
         raise UserError(f"the layout must be one of {', '.join(LAYOUTS)}; got {layout!r}")
     content, digest = read_foreign(file)
-    found, epochs, final = _state_dicts(content, file)
-    settings = _settings(file, config, content, layout)
+    found, epochs, final = state_dicts(content, file)
+    settings = settings_of(file, config, content, layout)
     notes: list[str] = []
     try:
         network = LAYOUTS[layout](found[-1], settings, content, given, notes)
@@ -134,7 +153,7 @@ def read_published(
     networks = dict(zip([epoch + 1 for epoch in epochs], converted, strict=False))
     again = final and any(_equal(converted[-1], params) for params in networks.values())
     if final and not again:
-        last = _final_step(content, settings, step, converted[-1], network, notes)
+        last = final_step(content, settings, step, converted[-1], network, notes)
         if last in networks:
             raise UserError(f"{file} holds two different networks for step {last}: give the last one's by --step")
         networks[last] = converted[-1]
@@ -142,10 +161,35 @@ def read_published(
         raise UserError(f"{file} says the steps of its {len(networks)} networks itself; --step is for a file of one")
     if 0 not in networks:
         notes.append("the initial weights are not in the file: alpha, scheme and seed of the config say nothing")
-    rebuilt = _config(network, networks, _optimizer(content, network.said, notes), given, notes)
-    claims = _claims(content, max(networks), network.test_shift, notes)
+    networks = dict(sorted(networks.items()))
+    _check_weights(networks)
+    told = "listed" if network.split == "in the file" and "train_indices" in content else network.split
+    if told == "listed" and any(name in given and given[name] != network.said[name] for name in _SPLIT_FIELDS):
+        notes.append("the file lists its training pairs, and the split given is another: the file's is used")
+        given = {name: value for name, value in given.items() if name not in _SPLIT_FIELDS}
+    rebuilt = _config(network, networks, optimizer_of(content, network.said, notes), given, notes)
+    claims = claims_of(content, max(networks), network.test_shift, notes)
+    undone = before_update(found[-1], content.get("optimizer")) if final else None
+    before = None if undone is None else network.convert(undone)
+    rebuilt, split = settled(file.name, rebuilt, told, claims, networks, before, notes)
     source = {"file": file.name, "sha256": digest, "layout": layout}
-    return _checked(Published(source, dict(sorted(networks.items())), rebuilt, claims, network.split, tuple(notes)))
+    return _noted_guess(Published(source, networks, rebuilt, claims, split, tuple(notes)))
+
+
+def _check_weights(networks: Mapping[int, Params]) -> None:
+    for step, params in networks.items():
+        for name, value in params.items():
+            if not bool(value.isfinite().all()):
+                raise UserError(f"{name} must be finite; the network of step {step} holds nan or inf there")
+
+
+def _noted_guess(published: Published) -> Published:
+    """The same; a network that only guesses gets a note."""
+    p = published.config.modular.p
+    if published.on_all("acc") <= 2 / p:
+        note = f"no better than guessing ({published.on_all('acc'):.4f} of the pairs right): untrained, or misread"
+        return replace(published, notes=(*published.notes, note))
+    return published
 
 
 def _equal(one: Params, other: Params) -> bool:
@@ -207,7 +251,7 @@ def write_run(published: Published, path: str | Path) -> Run:
         writer.reopen(run)
         index = [writer.write_checkpoint(run, step, params) for step, params in published.networks.items()]
         claims = [{"step": step, **claim} for step, claim in sorted(published.claims.items())]
-        for name, records in (("index", index), ("history", published.history), ("saved_losses", claims)):
+        for name, records in (("index", index), ("history", published.evaluated), ("saved_losses", claims)):
             writer.write_records(run, f"{name}.jsonl", records)
         writer.complete(run, "imported", max(published.networks), {}, {})
     return run
@@ -231,7 +275,7 @@ def report(published: Published) -> list[str]:
         f"step {step}; p = {config.modular.p}, {config.transformer.n_layers} layers, norm {last['norm']:.2f}",
         f"  accuracy     {published.on_all('acc'):.4f} of all {config.task.n_pairs} pairs here",
     ]
-    if published.split == "unknown":
+    if published.split == STAND_IN:
         return [*lines, f"  loss         {published.on_all('loss'):.2e} on all pairs here", *_noted(published)]
     for side in ("train", "test"):
         claim = published.claimed(f"{side}_loss", step)
@@ -244,145 +288,3 @@ def report(published: Published) -> list[str]:
 
 def _noted(published: Published) -> list[str]:
     return [f"  {'split':12s} {published.split}", *(f"  {'note':12s} {note}" for note in published.notes)]
-
-
-def _checked(published: Published) -> Published:
-    """The same, if the last network has the losses that its file claims; one that only guesses gets a note."""
-    p, last = published.config.modular.p, published.history[-1]
-    for column in ("train_loss", "test_loss") if published.split != "unknown" else ():
-        claim = published.claimed(column, int(last["step"]))
-        # Half the loss of guessing: one update moves a loss by far less, a matrix the wrong way round by more.
-        if claim and abs(claim[1] - last[column]) > math.log(p) / 2:
-            raise UserError(
-                f"{published.source['file']} claims {column} {claim[1]:.3g} at step {claim[0]}, but the weights have "
-                f"{last[column]:.3g} at step {int(last['step'])}: a matrix is the wrong way round for "
-                f"{published.source['layout']!r}, or the split ({published.split}) or the task is another; "
-                f"--data-seed, --frac-train, --split and --operation say which"
-            )
-    if published.on_all("acc") <= 2 / p:
-        note = f"no better than guessing ({published.on_all('acc'):.4f} of the pairs right): untrained, or misread"
-        return replace(published, notes=(*published.notes, note))
-    return published
-
-
-def _state_dicts(content: Any, file: Path) -> tuple[list[Mapping[str, Tensor]], list[int], bool]:
-    """The state dicts of a file, the epochs of those that have one, and whether there is one after them."""
-    if isinstance(content, list | tuple) or (
-        isinstance(content, Mapping) and "losses" in content and "model" not in content
-    ):
-        raise UserError(f"{file} holds loss curves and no weights; the networks are in other files of that release")
-    if not isinstance(content, Mapping):
-        raise UserError(f"{file} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
-    series = next((list(content[k]) for k in _SERIES if isinstance(content.get(k), list | tuple) and content[k]), [])
-    epochs = next((content[key] for key in ("checkpoint_epochs", "epochs") if key in content), [])
-    epochs = [int(epoch) for epoch in epochs] if series else []
-    if len(series) != len(epochs):
-        raise UserError(f"{file} holds {len(series)} networks but {len(epochs)} of their epochs (checkpoint_epochs)")
-    single = next((content[k] for k in ("model", "state_dict") if isinstance(content.get(k), Mapping)), None)
-    if single is None and not series:
-        single = content
-    every = series if single is None else [*series, single]
-    for weights in every:
-        tensors = isinstance(weights, Mapping) and all(isinstance(value, Tensor) for value in weights.values())
-        if not tensors or not weights:
-            what = listed(weights) if isinstance(weights, Mapping) else f"found a {type(weights).__name__}"
-            raise UserError(f"{file} holds no state dict of named tensors, at its top or under model; {what}")
-    return every, epochs, single is not None
-
-
-def _settings(file: Path, config: str | Path | None, content: Any, layout: str) -> Mapping[str, Any]:
-    """The settings of the published run: a JSON file's, or those that stand in the file."""
-    beside = file.with_name(file.stem.replace("model_", "config_", 1) + ".json")
-    if config is None and layout == "pizza" and file.stem.startswith("model_") and beside.exists():
-        config = beside
-    inside = content.get("config", {})
-    settings = vars(inside) if isinstance(inside, ConfigRecord) else inside
-    if config is not None:
-        try:
-            settings = json.loads(Path(config).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{config} is not JSON: {error}") from None
-    if not isinstance(settings, Mapping):
-        raise UserError(f"settings must be a JSON object or a dict; got a {type(settings).__name__}")
-    return settings
-
-
-def _optimizer(content: Mapping[str, Any], said: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
-    """What the saved optimizer says of itself; it, not the settings, made the weights."""
-    groups = (content.get("optimizer") or {}).get("param_groups") or []
-    if not groups:
-        return {}
-    first = groups[0]
-    found = {name: first[name] for name in ("lr", "weight_decay", "eps") if name in first}
-    if "initial_lr" in first:  # a schedule has moved `lr`
-        found["lr"] = first["initial_lr"]
-    found |= dict(zip(("beta1", "beta2"), first.get("betas", ()), strict=False))
-    for name in sorted(set(found) & set(said)):
-        if found[name] != said[name]:
-            notes.append(f"{name}: the settings say {said[name]}, the saved optimizer {found[name]}, which is believed")
-    if any(group.get(key) != first.get(key) for group in groups for key in ("lr", "weight_decay", "betas", "eps")):
-        notes.append(f"the optimizer has {len(groups)} groups of parameters that differ; the config states the first")
-    return found
-
-
-def _final_step(
-    content: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    step: int | None,
-    params: Params,
-    network: Network,
-    notes: list[str],
-) -> int:
-    """Updates behind the network that stands alone, or last, in a file."""
-    if network.untrained_at is not None and not any(value.any() for name, value in params.items() if is_bias(name)):
-        notes.append("all biases are exactly 0: an untrained snapshot")
-        return network.untrained_at if step is None else step
-    moments = (content.get("optimizer") or {}).get("state") or {}
-    counts = {int(state["step"]) for state in moments.values() if "step" in state}
-    known = [
-        step,
-        max(counts, default=None),
-        (content.get("scheduler") or {}).get("last_epoch"),
-        len(content.get("train_losses") or []) or None,
-        content["epoch"] + 1 if isinstance(content.get("epoch"), int) else None,
-        settings.get("epoch", settings.get("num_epochs")),
-    ]
-    for found in known:
-        if isinstance(found, int) and found >= 0:
-            return found
-    raise UserError("nothing says how many updates are behind these weights: give --step (0 for initial weights)")
-
-
-def _claims(content: Mapping[str, Any], last: int, test_shift: int, notes: list[str]) -> Claims:
-    """Losses that a file claims, by the step of the weights that they were taken of."""
-    train, test = (_numbers(content.get(name)) for name in ("train_losses", "test_losses"))
-    strides = {
-        math.ceil(len(train) / stride): stride for stride in (10, 1)
-    }  # Nanda's code took every tenth for a while
-    stride = strides.get(len(test), 0)
-    if test and not stride:
-        notes.append(f"{len(test)} test losses beside {len(train)} training losses: their steps are unknown, left out")
-    claims: Claims = {}
-    for i, loss in enumerate(train):
-        claims.setdefault(i, {})["train_loss"] = loss
-    for i, loss in enumerate(test if stride else []):
-        claims.setdefault(i * stride + test_shift, {})["test_loss"] = loss
-    for name in ("train_loss", "test_loss"):
-        for loss in _numbers([content[name]] if name in content and last else None):
-            claims.setdefault(last - 1, {}).setdefault(name, loss)
-    return {
-        step: finite
-        for step, claim in claims.items()
-        if (finite := {k: v for k, v in claim.items() if math.isfinite(v)})
-    }
-
-
-def _numbers(values: Any) -> list[float]:
-    if values is None:
-        return []
-    if isinstance(values, Tensor):
-        values = values.flatten().tolist()
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise UserError("saved losses must be numbers; found something else among them") from None

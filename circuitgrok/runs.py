@@ -16,6 +16,7 @@ Files are whole or not there, every load verifies its digest or its seals, nothi
 have records without seals and no complete.json: they are read as they stand.
 """
 
+import math
 import os
 import re
 import time
@@ -51,6 +52,8 @@ OWN = re.compile(
 )
 _ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
 _SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
+SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
+UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,12 @@ class Run:
             completion.check(self.path, name, lines.head, lines.half)
 
     @property
+    def split_is_known(self) -> bool:
+        """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
+        imported = self.manifest["environment"].get("imported") or {}
+        return imported.get("split") not in UNKNOWN_SPLITS
+
+    @property
     def index(self) -> dict[int, str]:
         """The digest of each checkpoint, by step, in order."""
         return dict(self._index())
@@ -202,13 +211,17 @@ class Run:
 
     @property
     def history(self) -> "pd.DataFrame":
-        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm."""
+        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm.
+
+        Losses and accuracies by side are nan where the split is not known.
+        """
         import pandas as pd
 
         rows = [line for line in self.records("history.jsonl") if "diverged" not in line]
         if not rows:
             raise RunError(f"{self.path} has no history yet; train it with the command that made it")
-        return pd.DataFrame(rows).set_index("step")
+        history = pd.DataFrame(rows).set_index("step")
+        return history if self.split_is_known else history.assign(**dict.fromkeys(SIDED, math.nan))
 
     @property
     def updates(self) -> "pd.DataFrame":

@@ -85,9 +85,9 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
-            for name, event in events(history).items()
+            for name, event in (events(history) if run.split_is_known else {}).items()
         ),
-        *([f"  phases       {_phases(table)}"] if "excluded_loss[train]" in table else []),
+        *([f"  phases       {_phases(table)}"] if run.split_is_known and "excluded_loss[train]" in table else []),
         f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {norms.idxmax()}), "
         f"end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
@@ -95,6 +95,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"  accuracy     train {history['train_acc'].iloc[-1]:.4f}, test {history['test_acc'].iloc[-1]:.4f}",
         f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}"
         + (f"   ({loss})" if loss != "cross_entropy" else ""),
+        *([] if run.split_is_known else ["  split        not known: numbers by train and test are nan"]),
         *_slingshot_lines(run),
         *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
         *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
@@ -218,8 +219,8 @@ def run_row(run: Run) -> RunRow:
         state=run.state,
         steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
         **when,
-        train_acc=f"{last['train_acc']:.4f}" if last else "–",
-        test_acc=f"{last['test_acc']:.4f}" if last else "–",
+        train_acc=f"{last['train_acc']:.4f}" if last and run.split_is_known else "–",
+        test_acc=f"{last['test_acc']:.4f}" if last and run.split_is_known else "–",
         interventions=interventions(config) or "–",
     )
 

@@ -40,7 +40,16 @@ FLOORS: list[dict[str, list[str]]] = [
     {"loop": ["training.py", "steps.py", "stack.py", "assembly.py"]},
     {
         "figures": ["figures.py"],
-        "lens": ["lens.py", "foreign.py", "declared.py", "layouts.py", "published.py"],
+        "lens": [
+            "lens.py",
+            "declared.py",
+            "foreign.py",
+            "layouts.py",
+            "contents.py",
+            "claims.py",
+            "split_search.py",
+            "published.py",
+        ],
         "sweep": ["sweep.py"],
         "doctor": ["doctor.py", "repair.py"],
     },

@@ -16,6 +16,7 @@ from tiny import files_of
 from torch import Tensor
 
 from circuitgrok.config import TrainConfig
+from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.lines import json_lines
 from circuitgrok.models.transformer import Transformer
@@ -186,7 +187,7 @@ def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     torch.testing.assert_close(
         ours, theirs[:, : model.n_classes], rtol=0, atol=1e-11
     )  # values of 10 to 100, two layers
-    assert step == 90 and model.n_classes in (P, P + 1) and published.split == "unknown"
+    assert step == 90 and model.n_classes in (P, P + 1) and published.split == "stand-in"
 
 
 @pytest.mark.parametrize("act", ["relu", "gelu"])
@@ -214,7 +215,7 @@ def test_history_is_the_loss_of_a_plain_loop_over_the_rebuilt_split(tmp_path):
     [record] = published.history
     assert record["train_loss"] == pytest.approx(math.fsum(losses[:cut]) / cut, abs=1e-12)
     assert record["test_loss"] == pytest.approx(math.fsum(losses[cut:]) / (P * P - cut), abs=1e-12)
-    assert published.split == "rebuilt"
+    assert published.split == "in the file"
 
 
 # --- steps, claims, settings ------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def test_saved_losses_belong_to_the_weights_before_the_update(tmp_path):
     assert [step for step, claim in claims.items() if "train_loss" in claim] == list(range(41))
     assert [step for step, claim in claims.items() if "test_loss" in claim] == [0, 10, 20, 30, 40]
     assert claims[40]["train_loss"] == train[40]  # the list says the same as the single number, and more
-    single = read_published(nanda_file(tmp_path, train_loss=here["train_loss"], test_loss=math.nan), "nanda")
+    single = read_published(nanda_file(tmp_path, train_loss=here["train_loss"]), "nanda")
     assert single.claims == {40: {"train_loss": here["train_loss"]}}
     assert single.claimed("train_loss", 41) == (40, here["train_loss"]) and single.claimed("test_loss", 41) is None
     odd = read_published(nanda_file(tmp_path, train_losses=train, test_losses=test[:3]), "nanda")
@@ -267,7 +268,7 @@ def test_fields_that_are_missing_are_named(tmp_path):
     assert (
         "data_seed 0" in note and "frac_train 0.3" in note and "weight_decay 1.0" in note and "lr" not in note.split()
     )
-    assert published.split == "assumed" and published.config.optimizer.lr == 1e-2
+    assert published.split == "stand-in" and published.config.optimizer.lr == 1e-2
 
 
 def test_what_is_given_wins_and_is_noted_where_the_file_says_otherwise(tmp_path):
@@ -313,10 +314,10 @@ def demo(**changed: Any) -> dict[str, Any]:
     train, test = order[: int(0.3 * P * P)], order[int(0.3 * P * P) :]
     losses: dict[str, list[float]] = {"train_losses": [], "test_losses": []}
     inputs = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
-    for params in networks:  # as if each had stood for ten epochs
+    for k, params in enumerate(networks):  # as if each had stood for ten epochs; a training loss is before its update
         full = {**{name: torch.zeros(shape) for name, shape in model.shapes().items()}, **params}
         each = cross_entropy(model.logits(full, inputs), inputs[:, :2].sum(1) % P)
-        losses["train_losses"] += [each[train].mean().item()] * 10
+        losses["train_losses"] += [each[train].mean().item()] * (11 if k == 0 else 9 if k == 2 else 10)
         losses["test_losses"] += [each[test].mean().item()] * 10
     return {
         "model": networks[-1], "checkpoints": networks, "checkpoint_epochs": [9, 19, 29], **losses,
@@ -332,7 +333,7 @@ def test_every_network_of_the_demo_file_stands_at_its_step(tmp_path):
     for step, saved in zip((10, 20, 30), content["checkpoints"], strict=True):
         assert all(torch.equal(published.networks[step][name], value) for name, value in saved.items())
     task = published.config.modular
-    assert (published.split, task.split, task.data_seed, task.frac_train) == ("rebuilt", "randperm", 598, 0.3)
+    assert (published.split, task.split, task.data_seed, task.frac_train) == ("in the file", "randperm", 598, 0.3)
     assert sorted(published.claims) == list(range(31))
     assert set(published.claims[0]) == {"train_loss"} and set(published.claims[30]) == {"test_loss"}
     for record in published.history:  # float32 logits in another order of sums
@@ -340,13 +341,28 @@ def test_every_network_of_the_demo_file_stands_at_its_step(tmp_path):
         assert published.claimed("test_loss", at) == (at, pytest.approx(record["test_loss"], rel=1e-5))
 
 
-def test_split_that_no_rule_draws_is_said_to_be_unknown(tmp_path):
+def test_split_that_no_rule_draws_is_a_stand_in(tmp_path):
     torch.save(demo(train_indices=torch.arange(14)), tmp_path / "demo.pth")
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
-    assert published.split == "unknown" and published.config.task.n_train == 14
-    assert any("no known rule draws them" in note for note in published.notes)
+    assert published.split == "stand-in" and published.config.task.n_train == 14
+    assert any("no rule known here draws them" in note for note in published.notes)
+
+
+def test_split_of_the_demo_file_is_found_by_its_losses_if_it_lists_none(tmp_path):
     torch.save(demo(train_indices=None), tmp_path / "demo.pth")
-    assert read_published(tmp_path / "demo.pth", "hooked-transformer").split == "assumed"
+    published = read_published(tmp_path / "demo.pth", "hooked-transformer")
+    assert published.split == "found: frac 0.3 seed 598 randperm"
+    given = {"data_seed": 5, "frac_train": 0.3, "split": "randperm"}
+    with pytest.raises(UserError, match="is not the one trained on: .*; the losses are those of frac 0.3 seed 598"):
+        read_published(tmp_path / "demo.pth", "hooked-transformer", **given)
+    listed = read_published(save_demo(tmp_path), "hooked-transformer", **given)
+    assert listed.split == "in the file" and listed.config.modular.data_seed == 598
+    assert any("lists its training pairs, and the split given is another" in note for note in listed.notes)
+
+
+def save_demo(folder: Path) -> Path:
+    torch.save(demo(), folder / "demo.pth")
+    return folder / "demo.pth"
 
 
 def test_config_object_of_transformer_lens_is_read_as_a_record_and_its_class_never_imported(tmp_path, monkeypatch):
@@ -412,10 +428,12 @@ def test_square_matrix_the_wrong_way_round_is_refused(learned, tmp_path):
 
 
 def test_wrong_seed_is_refused_by_the_losses_on_its_split(learned, tmp_path):
-    file = released(learned, tmp_path, config={"p": 5, "frac_train": 0.6})
-    with pytest.raises(ValueError, match=r"the split \(assumed\) or the task is another; --data-seed"):
-        read_published(file, "nanda")
-    assert read_published(file, "nanda", data_seed=1).split == "rebuilt"
+    file = released(learned, tmp_path)
+    with pytest.raises(ValueError, match="the split given is not the one trained on: .* but the weights have"):
+        read_published(file, "nanda", data_seed=2)
+    unsaid = released(learned, tmp_path, config={"p": 5, "frac_train": 0.6})
+    assert read_published(unsaid, "nanda", data_seed=1).split == "given"
+    assert read_published(unsaid, "nanda").split == "stand-in"  # an update away, no curve, no optimizer
 
 
 # --- as a run ---------------------------------------------------------------------------------------
@@ -490,6 +508,12 @@ REFUSED = {
     "no seed": ("nanda", lambda: with_settings(seed=-1), "data_seed: must be greater than or equal to 0"),
     "squares": ("nanda", lambda: with_settings(fn_name="rand"), "one of add, subtract, x2xyy2 to be rebuilt; .*'rand'"),
     "tanh": ("nanda", lambda: with_settings(act_type="Tanh"), "one of relu, gelu; the settings say 'Tanh'"),
+    "nan": ("nanda", lambda: with_settings() | {"test_loss": math.nan}, r"test_loss\[0\] must be .*; got nan"),
+    "nan in a curve": ("nanda", lambda: with_settings() | {"train_losses": [1.0, math.inf]}, r"train_losses\[1\] mu"),
+    "nan in settings": ("nanda", lambda: with_settings(lr=math.nan), "config.lr must be a finite number; got nan"),
+    "nan in an optimizer": ("nanda", lambda: with_settings() | {"optimizer": moments(eps=math.inf)}, r"\[0\].eps mus"),
+    "nan in weights": ("nanda", lambda: {"model": {**without(""), "unembed.W_U": torch.full((8, 8), math.nan).double()},
+                                         "epoch": 3}, "unembed.W_U must be finite; the network of step 4 holds nan"),
     "words": ("nanda", lambda: with_settings() | {"train_losses": ["low"]}, "saved losses must be numbers"),
     "LNPre": ("hooked-transformer", lambda: demo(config={"normalization_type": "LNPre"}), "None or 'LN'; got 'LNPre'"),
     "epochs": ("hooked-transformer", lambda: demo(checkpoint_epochs=[9]), "3 networks but 1 of their epochs"),

@@ -6,6 +6,7 @@ measure means adding a column to a group, or a group to `GROUPS`. Which groups m
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
     from circuitgrok.runs import Run
 
 Tick = Callable[[int, int], None]
+# Columns that would be others with another split; all of the groups hessian and llc would.
+_BY_SPLIT = re.compile(
+    r".*(\[|, )(train|test)\w*\]$|excluded_loss(_random(_sd)?|\[\d+\])$|(efficiency|label_fit)\[.*"
+    r"|restricted_loss_(unseen|blank).*"
+)
+_OF_TRAINING = ("hessian", "llc")
 _NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
 
 
@@ -104,6 +111,8 @@ def measure_run(
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         tick: Called with (checkpoints done, all) as the work goes on.
 
+    Where the split of an imported run is not known, columns that depend on it are nan, as `attrs["undefined"]` says.
+
     Raises:
         UserError: An unknown group or rule, or a group that makes no sense for this run.
         RunError: A step without a checkpoint, or a run without any.
@@ -114,6 +123,12 @@ def measure_run(
     chosen = quick_groups(config) if names is None else (names,) if isinstance(names, str) else tuple(names)
     check_groups(chosen, config)
     check_rule(rule)
+    blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
+    if blind:
+        raise UserError(
+            f"{', '.join(blind)} needs the training set, and the split of {run.name} is a stand-in: import the file "
+            "again with --data-seed, --frac-train and --split, or measure other groups"
+        )
     saved = run.saved_steps()
     at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
     by_rule = key_frequencies_by_rule(run.at(saved[-1]), model, task) if why_not("circuits", config) is None else {}
@@ -139,9 +154,13 @@ def measure_run(
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
     table.attrs = {"run": run.name, "config": config.hash}
     undefined |= _of_no_pairs(list(columns), task)
+    if not run.split_is_known:
+        sided = [name for name in map(str, table) if _BY_SPLIT.fullmatch(name)]
+        table[sided] = math.nan
+        undefined |= dict.fromkeys(sided, "the split is a stand-in, not the one trained on")
     if by_rule:
         hidden = as_addition(modular(task))
-        undefined |= _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), table)
+        undefined = _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), table) | undefined
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
             "key_freqs_rule": rule,

@@ -32,14 +32,12 @@ def nanda_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pa
     Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code: `random.seed(seed)`, shuffle the
     row-major list of pairs.
     """
-    order = list(range(n_pairs))
-    random.Random(seed).shuffle(order)
-    return _mask(torch.tensor(order), frac_train)
+    return _mask(_shuffled(n_pairs, seed), frac_train)
 
 
 def randperm_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
     """Training mask of the TransformerLens grokking demo: torch's randperm, the first int(f n)."""
-    return _mask(torch.randperm(n_pairs, generator=torch.Generator().manual_seed(seed)), frac_train)
+    return _mask(_permuted(n_pairs, seed), frac_train)
 
 
 def mirror_free_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
@@ -67,6 +65,16 @@ def mirror_free_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor
     return is_train
 
 
+def _shuffled(n_pairs: int, seed: int) -> Int[Tensor, " pair"]:
+    order = list(range(n_pairs))
+    random.Random(seed).shuffle(order)
+    return torch.tensor(order)
+
+
+def _permuted(n_pairs: int, seed: int) -> Int[Tensor, " pair"]:
+    return torch.randperm(n_pairs, generator=torch.Generator().manual_seed(seed))
+
+
 def _mask(order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair"]:
     is_train = torch.zeros(len(order), dtype=torch.bool)
     is_train[order[: int(frac_train * len(order))]] = True
@@ -78,6 +86,20 @@ SPLITS: dict[SplitRule, Callable[[int, float, int], Tensor]] = {
     "randperm": randperm_split,
     "mirror_free": mirror_free_split,
 }
+
+# The order of all pairs whose beginning is trained on, for the rules that have one.
+ORDERS: dict[SplitRule, Callable[[int, int], Tensor]] = {"nanda": _shuffled, "randperm": _permuted}
+
+
+def share_of(n_train: int, n_pairs: int) -> float:
+    """The shortest share f with int(f n_pairs) = n_train.
+
+    Example:
+        >>> share_of(3830, 113**2)
+        0.3
+    """
+    near = ((n_train + 0.5) / n_pairs, n_train / n_pairs)
+    return next(f for d in range(1, 17) for x in near if int((f := round(x, d)) * n_pairs) == n_train)
 
 
 def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
