@@ -11,7 +11,6 @@ is, and what an update does, is in `circuitgrok.stack`; what is written, in `cir
 import contextlib
 import math
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from circuitgrok import resume, tree
 from circuitgrok.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.environment import differences, environment
-from circuitgrok.errors import UserError
+from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
@@ -35,10 +34,6 @@ from circuitgrok.writer import Writer, add_event, create
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 FILES_PER_RUN = 6  # at most open at once for a run at work: lock, history, index, updates, one being written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop; the state is saved and the same command goes on."""
 
 
 class Progress(Protocol):
@@ -310,7 +305,7 @@ class _Stop:
 
     def __call__(self, number: int, _: Any) -> None:
         if self.asked:
-            sys.exit("stopped at once, at the second signal; the last resume point holds")
+            raise KeyboardInterrupt("stopped at once, at the second signal; the last resume point holds")
         self.asked, self.signal = True, signal.Signals(number).name
 
 

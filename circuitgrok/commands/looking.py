@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from circuitgrok.errors import UserError
 from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_of
+from circuitgrok.outputs import check_folder, table_path, write_table
+from circuitgrok.text import show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 def measure(argv: list[str]) -> int:
     """Measure every checkpoint of a run."""
-    from circuitgrok.kept import vouch
     from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES
     from circuitgrok.measures.kinds import fitting
     from circuitgrok.measures.table import check_groups, measure_run, names_of_groups, quick_groups
@@ -37,7 +38,7 @@ def measure(argv: list[str]) -> int:
             ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[tuple(KEY_FREQUENCY_RULES)], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
-            "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
+            "out": (str, "", "where to write the table, .parquet or .csv; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
             **sampling_flags(),
@@ -50,18 +51,19 @@ def measure(argv: list[str]) -> int:
     one, sampling = load(options.run), sampling_of(options)
     chosen = options.measures or quick_groups(one.config)
     check_groups(chosen, one.config)
+    out = table_path(options.out, one.path / "measures.parquet")
+    if "llc" in chosen:
+        check_folder(one.path)  # estimates are kept in the run
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
         table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
-    out = Path(options.out or one.path / "measures.parquet")
-    table.to_parquet(out)
-    vouch(out)
+    write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
-        print("\n".join(summary_lines(one, table)))
+        show(*summary_lines(one, table))
     for reason, names in _undefined(table).items():
-        print(f"  undefined    {names}: {reason}")
-    print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
+        show(f"  undefined    {names}: {reason}")
+    show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
 
 
@@ -80,12 +82,12 @@ def _calibrated(one: "Run", quiet: bool) -> "Sampling":
 
     def tick(localization: float) -> None:
         if not quiet:
-            print(f"calibrating: localization {localization:g} tried", file=sys.stderr)
+            show(f"calibrating: localization {localization:g} tried", file=sys.stderr)
 
     found = calibration_of(one, tick)
     figure = figures.calibration_figure(found.table, found.sampling.localization)
     paths = figures.save(figure, one.path / "llc" / "calibration")
-    print("\n".join([f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation)]))
+    show(f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation))
     return found.sampling
 
 
@@ -94,7 +96,6 @@ def explore(argv: list[str]) -> int:
     from pydantic import ValidationError
 
     from circuitgrok.config import explain
-    from circuitgrok.kept import vouch
     from circuitgrok.landscape.exploration import JITTER, explore_run
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.progress import ticks
@@ -114,7 +115,7 @@ def explore(argv: list[str]) -> int:
             **settings,
             "prior": (float, 0.0, "precision of a Gaussian prior about 0; 0 is none"),
             "jitter": (float, JITTER, "of hmc: share by which a trajectory may be shorter, drawn for each"),
-            "out": (str, "", "where to write the table; RUN/explored_STEP.parquet by default"),
+            "out": (str, "", "where to write the table, .parquet or .csv; RUN/explored_STEP.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
         },
@@ -131,18 +132,17 @@ def explore(argv: list[str]) -> int:
         sampling = Sampling(**{name: getattr(options, name) for name in Sampling.model_fields})
     except ValidationError as error:
         raise UserError("; ".join(explain(error))) from None
+    out = table_path(options.out, one.path / f"explored_{number}.parquet")
     with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
-    out = Path(options.out or one.path / f"explored_{number}.parquet")
-    found.table.to_parquet(out)
-    vouch(out)
+    write_table(found.table, out)
     ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
     for name, column in ends.items():
-        print(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
+        show(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
     if found.table["acceptance"].notna().any():
         accepted, error = found.table["acceptance"].mean(), found.table["delta_H"].abs().median()
-        print(f"  acceptance   {accepted:.3f}, median |delta_H| {error:.3g}")
-    print(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
+        show(f"  acceptance   {accepted:.3f}, median |delta_H| {error:.3g}")
+    show(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
     return 0
 
 
@@ -168,12 +168,12 @@ def doctor(argv: list[str]) -> int:
         load(options.run)
     one = Run(Path(options.run))
     for line in repair(one) if options.repair else ():
-        print(f"repair  {line}")
+        show(f"repair  {line}")
     findings = examine(one)
     for finding in findings:
         if not finding.good or not finding.file.startswith("step_"):
-            print(f"{'ok     ' if finding.good else 'DAMAGED'} {finding.file}: {finding.note}")
+            show(f"{'ok     ' if finding.good else 'DAMAGED'} {finding.file}: {finding.note}")
     good = sum(f.good and f.file.startswith("step_") for f in findings)
-    print(f"{'ok     '} {good} checkpoints verified by their SHA-256")
-    print(advice(one, findings))
+    show(f"{'ok     '} {good} checkpoints verified by their SHA-256")
+    show(advice(one, findings))
     return 0 if all(f.good for f in findings) else 1

@@ -1,5 +1,6 @@
 """Commands that bring runs about or list them: train, sweep, presets, import, runs."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
@@ -9,13 +10,14 @@ from circuitgrok.flags import (
     TRAIN_FLAGS,
     config_fields,
     field_flags,
+    in_name,
     of_kinds,
     parse,
-    plain,
     positional,
     preset_and_rest,
     preset_option,
 )
+from circuitgrok.text import plain, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +41,9 @@ def train(argv: list[str]) -> int:
     changed = {name: value for name, value in config_fields(base, options).items() if value != base.leaves()[name]}
     config = base.with_(**changed)
     kinds = [getattr(base, s).kind for s in KINDS if getattr(base, s).kind != getattr(named, s).kind]
-    varied = "".join([*(f"-{kind}" for kind in kinds), *(f"-{name}{plain(value)}" for name, value in changed.items())])
+    varied = "".join(
+        [*(f"-{kind}" for kind in kinds), *(f"-{name}{in_name(value)}" for name, value in changed.items())]
+    )
     out = Path(options.out or f"checkpoints/{preset}{varied}")
     return _train_all({out.name: config}, out.parent, options, summaries=True)
 
@@ -95,18 +99,18 @@ def _summarise(run: Any, quiet: bool) -> None:
 
     saved = run.path / "summary.txt"
     if saved.exists():
-        print(saved.read_text(encoding="utf-8"), end="")
-        print(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
+        show(*saved.read_text(encoding="utf-8", errors="replace").splitlines())
+        show(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
         return
     if not run.steps:
-        print(f"{run.path}: {run.state}, no checkpoint to measure")
+        show(f"{run.path}: {run.state}, no checkpoint to measure")
         return
     with ticks("measuring", "checkpoints", quiet) as tick:
         table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
-    print("\n".join(lines))
-    write_atomically(saved, ("\n".join(lines) + "\n").encode())
+    show(*lines)
+    write_atomically(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
 
 
 def import_published(argv: list[str]) -> int:
@@ -141,8 +145,8 @@ def import_published(argv: list[str]) -> int:
     given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
     published = read_published(options.file, options.layout, options.config or None, step=options.step, **given)
     one = write_run(published, Path(options.out) / (options.name or Path(options.file).stem))
-    print("\n".join(report(published)))
-    print(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
+    show(*report(published))
+    show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
     return 0
 
 
@@ -160,7 +164,7 @@ def presets(argv: list[str]) -> int:
     for name, preset in PRESETS.items():
         table.add_row(name, _duration(preset.minutes), preset.line)
     _show(table)
-    print(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
     return 0
 
 
@@ -184,7 +188,7 @@ def runs(argv: list[str]) -> int:
     )
     found = runs_below(options.folder)
     if not found:
-        print(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
+        show(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
         return 0
     _print_runs(found)
     return 0
@@ -192,24 +196,31 @@ def runs(argv: list[str]) -> int:
 
 def _print_runs(runs: Sequence[Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    from circuitgrok.errors import DamagedFile
-    from circuitgrok.runs import RunError
-    from circuitgrok.summary import RunRow, run_row
+    from circuitgrok.summary import RunRow
 
     table = Table(box=None, header_style="bold")
     for column in RunRow._fields:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
-    unreadable = []
     for one in runs:
-        try:
-            table.add_row(*run_row(one))
-        except (DamagedFile, RunError, KeyError) as error:
-            unreadable.append(f"{one.path} is unreadable: {error}; `circuitgrok doctor {one.path}` says more")
-    if table.row_count:
-        _show(table)
-    for line in unreadable:
-        print(line)
+        table.add_row(*(Text(plain(cell)) for cell in _row(one)))
+    _show(table)
+
+
+def _row(one: Any) -> tuple[str, ...]:
+    """A run's line of the table; one that cannot be read, for whatever reason, says so in its own line."""
+    from circuitgrok.errors import UserError
+    from circuitgrok.summary import RunRow, run_row
+
+    try:
+        return run_row(one)
+    except Exception as error:  # a stranger's folder may hold anything: no single run ends the table
+        said = str(error) if isinstance(error, UserError | OSError) else repr(error)
+        said = said.replace(f"{one.path}{os.sep}", "")
+        note = f"{said[:300]}; `circuitgrok doctor {one.path}` says more"
+        cells = dict.fromkeys(RunRow._fields, "–")
+        return RunRow(**cells | {"name": str(one.path), "state": "unreadable", "interventions": note})
 
 
 def _show(table: "Table") -> None:
