@@ -2,8 +2,9 @@
 
 Exit codes: 0 done; 1 a run diverged, or the doctor found damage; 2 bad input (one line says the rule,
 what was got, what to type); 70 a fault of circuitgrok (a traceback, and what to report); 74 the disk is full
-or refuses; 75 stopped by a signal with everything saved: the same command goes on; 141 whoever read the output has
-gone, as `head` does; files were written before. What each command does is in `circuitgrok.commands`.
+or refuses; 75 stopped by a signal with everything saved: the same command goes on;
+130 stopped at once (by a second signal, or outside training): what was saved last holds; 141 whoever read the output
+has gone, as `head` does; files were written before. What each command does is in `circuitgrok.commands`.
 """
 
 import errno
@@ -13,7 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from circuitgrok.commands import looking, training
-from circuitgrok.errors import UserError, nearest
+from circuitgrok.errors import Interrupted, UserError, nearest
+from circuitgrok.text import show
 from circuitgrok.version import __version__
 
 HELP = """usage: circuitgrok COMMAND ...
@@ -36,6 +38,11 @@ fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fi
 """
 PATHS = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
 DISK = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO}
+WHAT_NOW = {
+    errno.EROFS: "the disk is read-only: choose another --out",
+    errno.EIO: "the disk fails: choose another --out, on another disk",
+    errno.EFBIG: "the file is larger than this disk or `ulimit -f` allows",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,15 +66,15 @@ def run(argv: list[str]) -> int:
         print(HELP, end="")
         return 0 if argv else 2
     if argv[0] == "--version":
-        print(__version__)
+        show(__version__)
         return 0
     if argv[0] not in COMMANDS:
         return _refuse(f"unknown command {argv[0]!r}{nearest(argv[0], COMMANDS)}; there are {', '.join(COMMANDS)}")
     try:
         return COMMANDS[argv[0]](argv[1:])
     except KeyboardInterrupt as stopped:
-        print(f"circuitgrok: {stopped or 'stopped'}", file=sys.stderr)
-        return 75
+        show(f"circuitgrok: {stopped or 'stopped'}", file=sys.stderr)
+        return 75 if isinstance(stopped, Interrupted) else 130
     except UserError as error:
         return _refuse(str(error))
     except BrokenPipeError:
@@ -78,9 +85,9 @@ def run(argv: list[str]) -> int:
         if error.errno not in DISK:
             return _fault(argv)
         place = f" at {error.filename}" if error.filename else ""
-        print(
-            f"circuitgrok: cannot write{place}: {error.strerror}; what was saved before is whole: "
-            f"make room, then the same command goes on",
+        advice = WHAT_NOW.get(error.errno, "make room, then the same command goes on")
+        show(
+            f"circuitgrok: cannot write{place}: {error.strerror}; what was saved before is whole: {advice}",
             file=sys.stderr,
         )
         return 74
@@ -109,7 +116,7 @@ def _fault(argv: list[str]) -> int:
     torch = sys.modules.get("torch")
     versions = [f"circuitgrok {__version__}", f"Python {platform.python_version()}"]
     versions += [f"torch {torch.__version__}"] if torch else []
-    print(
+    show(
         f"circuitgrok: this is a fault of circuitgrok, not of what you typed. Report the lines above with "
         f"`circuitgrok {shlex.join(argv)}`, {', '.join(versions)}, {platform.platform()}",
         file=sys.stderr,
@@ -118,7 +125,7 @@ def _fault(argv: list[str]) -> int:
 
 
 def _refuse(message: str) -> int:
-    print(f"circuitgrok: {message}", file=sys.stderr)
+    show(f"circuitgrok: {message}", file=sys.stderr)
     return 2
 
 

@@ -31,6 +31,10 @@ class RunError(UserError):
     """A folder is not the run that was asked for; the message says why and what to do."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop; the state is saved and the same command goes on."""
+
+
 class Undefined(ValueError):
     """A number that does not exist for this network or task, such as a fifth component of four; the message says why.
 

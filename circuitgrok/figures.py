@@ -4,10 +4,13 @@ Colours are Okabe and Ito's (told apart by colour-blind readers), lines differ i
 units. `save` writes PNG and SVG, the same bytes for the same figure. Nothing is ever shown on a screen.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.files import write_atomically
+from circuitgrok.text import in_figure
 from circuitgrok.tree import ROLES
 
 if TYPE_CHECKING:
@@ -59,14 +62,16 @@ def sheet(rows: int, columns: int, size: tuple[float, float], **subplots: Any) -
 
 
 def save(figure: "Figure", stem: str | Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg; their paths."""
+    """Write `stem`.png and `stem`.svg, each whole or not at all; their paths."""
     import matplotlib
 
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None})
+    for path, unsaid in zip(paths, ("Software", "Date"), strict=True):
+        drawn = io.BytesIO()
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(drawn, format=path.suffix[1:], metadata={unsaid: None})
+        write_atomically(path, drawn.getvalue())
     return paths
 
 
@@ -214,8 +219,9 @@ def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
             draw_roles(axes[1, 1], table)
             step_axis(axes[1, 1], last)
         network = "" if config.model.kind == "transformer" else f" ({config.model.kind})"
+        name = in_figure(run.name, longest=40)
         figure.suptitle(
-            f"{run.name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
+            f"{name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
             f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
             f"weight decay {config.optimizer.weight_decay:g}",
             fontsize=10,

@@ -109,7 +109,7 @@ def _on_off(value: Any) -> Any:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-def plain(value: Any) -> str:
+def in_name(value: Any) -> str:
     """A field's value as part of a folder's name."""
     text = "_".join(map(str, value)) if isinstance(value, tuple) else str(_on_off(value))
     return text.replace("/", "_")

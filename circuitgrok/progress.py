@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, TextIO
 
 from circuitgrok.runs import Run
+from circuitgrok.text import plain
 
 LINE_EVERY_S = 10.0
 LOADING = "loading torch…"
@@ -31,18 +32,18 @@ class LiveProgress:
 
     def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
         """Open the bar of a stack."""
-        self._label = runs[0].name if len(runs) == 1 else f"{len(runs)} runs as one stack"
+        self._label = plain(runs[0].name, longest=60) if len(runs) == 1 else f"{len(runs)} runs as one stack"
         self._total, self._started_at, self._started = steps, start, time.monotonic()
         self._last_line, self._text = 0.0, ""
         if self._console.is_terminal:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.completed}/{task.total}"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[now]}"),
+                TextColumn("{task.fields[now]}", markup=False),
                 console=self._console,
                 refresh_per_second=4,
             )
@@ -63,11 +64,11 @@ class LiveProgress:
             left = (now - self._started) / done * (self._total - step) if done else None
             eta = f", {left:.0f} s left" if left is not None else ""
             line = f"{self._label}: step {step}/{self._total}{eta}  {self._text}"
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Print a line above whatever is drawn."""
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self._console.print(plain(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def end(self) -> None:
         """Close the bar."""

@@ -16,6 +16,7 @@ Files are whole or not there, every load verifies its digest or its seals, nothi
 have records without seals and no complete.json: they are read as they stand.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -334,11 +335,19 @@ def load(path: str | os.PathLike[str]) -> Run:
 
 
 def runs_below(folder: str | os.PathLike[str]) -> list[Run]:
-    """All runs in a folder and its subfolders, by path."""
+    """All runs in a folder and its subfolders, by path; no link is followed, and no run is looked into for others."""
     root = Path(os.path.expanduser(folder))
     if not root.is_dir():
         raise RunError(f"{root} is not a folder; runs are written to checkpoints/ unless --out says otherwise")
-    return [Run(file.parent) for file in sorted(root.rglob("config.json"))]
+    found, ahead = [], [root]
+    while ahead:
+        folder = ahead.pop()
+        if os.path.lexists(folder / "config.json"):
+            found.append(Run(folder))  # thousands of checkpoints may lie beside it
+            continue
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            ahead += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(found, key=lambda run: run.path)
 
 
 def _identity(file: Path) -> tuple[int, int, int]:

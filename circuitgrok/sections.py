@@ -279,6 +279,11 @@ class CheckpointSteps(Set[int]):
         self._linear = linear
         self._others = frozenset(step for step in others if step not in linear)
 
+    @classmethod
+    def _from_iterable(cls, it: Iterable[Any]) -> frozenset[Any]:
+        """Unions and differences are plain sets."""
+        return frozenset(it)
+
     def __contains__(self, step: object) -> bool:
         return step in self._linear or step in self._others
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from circuitgrok.glance import turning_points
 from circuitgrok.measures.crossings import (
     ACCURACY_RULES,
     HOLD,
@@ -201,26 +202,26 @@ class RunRow(NamedTuple):
 
 
 def run_row(run: Run) -> RunRow:
-    """A run at a glance; reads config and history only, needs no torch."""
+    """A run at a glance; reads config and history only, verifies no seal of it (the doctor does), needs no torch."""
     config, start = run.manifest["config"], run.manifest["start"]
-    lines = [line for line in run.records("history.jsonl") if "diverged" not in line]
-    steps = [line["step"] for line in lines]
+    lines = turning_points(run.path / "history.jsonl")
+    steps = [line.step for line in lines]
     when = {"memorised": "–", "grokked": "–"}
     if lines:
         for name, (column, level) in ACCURACY_RULES.items():
-            values = [line[column] for line in lines]
+            values = [getattr(line, column) for line in lines]
             when[name] = str(crossing(steps, values, level)).removeprefix("step ") + _mark(steps, values, level)
-    last: dict[str, Any] = lines[-1] if lines else {}
+    last = lines[-1] if lines else None
     network = config["model"].get("kind", USUAL[1])
     return RunRow(
         name=str(run.path),
         task=_task(config["task"]) + ("" if network == USUAL[1] else f", {network}"),
         alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}",
         state=run.state,
-        steps=f"{last.get('step', 0)}/{config['schedule']['steps']}",
+        steps=f"{last.step if last else 0}/{config['schedule']['steps']}",
         **when,
-        train_acc=f"{last['train_acc']:.4f}" if last and run.split_is_known else "–",
-        test_acc=f"{last['test_acc']:.4f}" if last and run.split_is_known else "–",
+        train_acc=f"{last.train_acc:.4f}" if last and run.split_is_known else "–",
+        test_acc=f"{last.test_acc:.4f}" if last and run.split_is_known else "–",
         interventions=interventions(config) or "–",
     )
 

@@ -12,7 +12,6 @@ import contextlib
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from circuitgrok import resume, tree
 from circuitgrok.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config import Schedule, TrainConfig
 from circuitgrok.environment import differences, environment
-from circuitgrok.errors import UserError
+from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.locking import locked
 from circuitgrok.runs import Run, RunError
 from circuitgrok.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
@@ -39,10 +38,6 @@ FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 
 
 STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
-
-
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop; the state is saved and the same command goes on."""
 
 
 class Progress(Protocol):
@@ -316,7 +311,7 @@ class _Stop:
 
     def __call__(self, number: int, _: Any) -> None:
         if self.asked:
-            sys.exit("stopped at once, at the second signal; the last resume point holds")
+            raise KeyboardInterrupt("stopped at once, at the second signal; the last resume point holds")
         self.asked, self.signal = True, signal.Signals(number).name
 
 

@@ -214,16 +214,18 @@ def write(
     table: "pd.DataFrame",
     figure: "Figure",
 ) -> None:
-    """Write table.csv, figure.png, figure.svg and verdict.md of an analysis."""
+    """Write table.csv, figure.png, figure.svg and verdict.md of an analysis, each whole or not at all."""
     from circuitgrok.figures import save
+    from circuitgrok.files import write_atomically
 
     folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "table.csv", index=False, float_format="%.10g", lineterminator="\n")
+    text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    write_atomically(folder / "table.csv", text.encode("utf-8", errors="backslashreplace"))
     save(figure, folder / "figure")
     lines = [f"# {question}", ""]
     lines += [f"* **{claim.decision}**: {claim.text} Measured: {claim.measured}." for claim in claims]
     lines += ["", *[f"{note}\n" for note in notes], f"Made by `{_command()}` at commit {commit()}."]
-    (folder / "verdict.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomically(folder / "verdict.md", ("\n".join(lines) + "\n").encode("utf-8", errors="backslashreplace"))
 
 
 def commit() -> str:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from circuitgrok.errors import UserError
 from circuitgrok.fields import description, sampling_leaves
 from circuitgrok.flags import REQUIRED, parse, positional, sampling_flags, sampling_given, sampling_of
+from circuitgrok.outputs import check_folder, table_path, write_table
 from circuitgrok.progress import load_torch, ticks
 from circuitgrok.runs import load
+from circuitgrok.text import show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 def measure(argv: list[str]) -> int:
     """Measure every checkpoint of a run."""
-    from circuitgrok.kept import vouch
-
     names, rules = tuple(description()["groups"]), tuple(description()["rules"])
     options = parse(
         "circuitgrok measure",
@@ -35,7 +35,7 @@ def measure(argv: list[str]) -> int:
             ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[rules], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
-            "out": (str, "", "where to write the table; RUN/measures.parquet by default"),
+            "out": (str, "", "where to write the table, .parquet or .csv; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
             **sampling_flags(),
@@ -54,18 +54,19 @@ def measure(argv: list[str]) -> int:
     sampling = sampling_of(given) if given else None
     chosen = options.measures or quick_groups(one.config)
     check_groups(chosen, one.config)
+    out = table_path(options.out, one.path / "measures.parquet")
+    if "llc" in chosen:
+        check_folder(one.path)  # estimates are kept in the run
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
         table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
-    out = Path(os.path.expanduser(options.out) or one.path / "measures.parquet")
-    table.to_parquet(out)
-    vouch(out)
+    write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
-        print("\n".join(summary_lines(one, table)))
+        show(*summary_lines(one, table))
     for reason, names in _undefined(table).items():
-        print(f"  undefined    {names}: {reason}")
-    print(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
+        show(f"  undefined    {names}: {reason}")
+    show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
     return 0
 
 
@@ -84,19 +85,17 @@ def _calibrated(one: "Run", quiet: bool) -> "Sampling":
 
     def tick(localization: float) -> None:
         if not quiet:
-            print(f"calibrating: localization {localization:g} tried", file=sys.stderr)
+            show(f"calibrating: localization {localization:g} tried", file=sys.stderr)
 
     found = calibration_of(one, tick)
     figure = figures.calibration_figure(found.table, found.sampling.localization)
     paths = figures.save(figure, one.path / "llc" / "calibration")
-    print("\n".join([f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation)]))
+    show(f"llc is sampled as calibrated ({paths[0]}):", *(f"  {line}" for line in found.explanation))
     return found.sampling
 
 
 def explore(argv: list[str]) -> int:
     """Walk the loss basin from a checkpoint."""
-    from circuitgrok.kept import vouch
-
     settings = {
         name: (leaf.annotation, REQUIRED if leaf.required else leaf.default, leaf.help)
         for name, leaf in sampling_leaves().items()
@@ -111,12 +110,8 @@ def explore(argv: list[str]) -> int:
             "start": (Annotated[str, positional()], REQUIRED, "RUN_FOLDER@STEP"),
             **settings,
             "prior": (float, 0.0, "precision of a Gaussian prior about 0; 0 is none"),
-            "jitter": (
-                float,
-                jitter,
-                "of hmc: share by which a trajectory may be shorter, drawn for each",
-            ),
-            "out": (str, "", "where to write the table; RUN/explored_STEP.parquet by default"),
+            "jitter": (float, jitter, "of hmc: share by which a trajectory may be shorter, drawn for each"),
+            "out": (str, "", "where to write the table, .parquet or .csv; RUN/explored_STEP.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
         },
@@ -133,18 +128,17 @@ def explore(argv: list[str]) -> int:
 
     torch.set_num_threads(max(1, options.threads))
     sampling = sampling_of({name: getattr(options, name) for name in settings})
+    out = table_path(options.out, one.path / f"explored_{number}.parquet")
     with ticks("exploring", "draws", options.quiet) as tick:
         found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
-    out = Path(os.path.expanduser(options.out) or one.path / f"explored_{number}.parquet")
-    found.table.to_parquet(out)
-    vouch(out)
+    write_table(found.table, out)
     ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
     for name, column in ends.items():
-        print(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
+        show(f"  {name:12s} {column.iloc[0]:.4g} → {column.iloc[-1]:.4g}   (medians of {sampling.n_chains} chains)")
     if found.table["acceptance"].notna().any():
         accepted, error = found.table["acceptance"].mean(), found.table["delta_H"].abs().median()
-        print(f"  acceptance   {accepted:.3f}, median |delta_H| {error:.3g}")
-    print(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
+        show(f"  acceptance   {accepted:.3f}, median |delta_H| {error:.3g}")
+    show(f"{sampling.n_draws} draws of {sampling.sampler} → {out}")
     return 0
 
 
@@ -171,12 +165,12 @@ def doctor(argv: list[str]) -> int:
         load(options.run)
     one = Run(Path(os.path.expanduser(options.run)))
     for line in repair(one) if options.repair else ():
-        print(f"repair  {line}")
+        show(f"repair  {line}")
     findings = examine(one)
     for finding in findings:
         if not finding.good or not finding.file.startswith("step_"):
-            print(f"{'ok     ' if finding.good else 'DAMAGED'} {finding.file}: {finding.note}")
+            show(f"{'ok     ' if finding.good else 'DAMAGED'} {finding.file}: {finding.note}")
     good = sum(f.good and f.file.startswith("step_") for f in findings)
-    print(f"{'ok     '} {good} checkpoints verified by their SHA-256")
-    print(advice(one, findings))
+    show(f"{'ok     '} {good} checkpoints verified by their SHA-256")
+    show(advice(one, findings))
     return 0 if all(f.good for f in findings) else 1

@@ -11,14 +11,15 @@ from circuitgrok.flags import (
     TRAIN_FLAGS,
     config_values,
     field_flags,
+    in_name,
     kinds_of_flags,
     parse,
-    plain,
     positional,
     preset_and_rest,
     preset_option,
 )
 from circuitgrok.progress import load_torch
+from circuitgrok.text import plain, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def train(argv: list[str]) -> int:
     from circuitgrok.config import TrainConfig
 
     config = TrainConfig.preset(preset).with_(**others, **changed)
-    varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{plain(v)}" for name, v in changed.items())]
+    varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
     out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
     return _train_all({out.name: config}, out.parent, options, summaries=True)
 
@@ -105,18 +106,18 @@ def _summarise(run: Any, quiet: bool) -> None:
 
     saved = run.path / "summary.txt"
     if saved.exists():
-        print(saved.read_text(encoding="utf-8"), end="")
-        print(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
+        show(*saved.read_text(encoding="utf-8", errors="replace").splitlines())
+        show(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
         return
     if not run.steps:
-        print(f"{run.path}: {run.state}, no checkpoint to measure")
+        show(f"{run.path}: {run.state}, no checkpoint to measure")
         return
     with ticks("measuring", "checkpoints", quiet) as tick:
         table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
-    write_atomically(saved, ("\n".join(lines) + "\n").encode())
-    print("\n".join(lines))
+    write_atomically(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
+    show(*lines)
 
 
 def import_published(argv: list[str]) -> int:
@@ -152,8 +153,8 @@ def import_published(argv: list[str]) -> int:
     file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
     published = read_published(file, options.layout, config or None, step=options.step, **given)
     one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
-    print("\n".join(report(published)))
-    print(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
+    show(*report(published))
+    show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
     return 0
 
 
@@ -171,7 +172,7 @@ def presets(argv: list[str]) -> int:
     for name, preset in PRESETS.items():
         table.add_row(name, _duration(preset.minutes), preset.line)
     _show(table)
-    print(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
     return 0
 
 
@@ -195,7 +196,7 @@ def runs(argv: list[str]) -> int:
     )
     found = runs_below(options.folder)
     if not found:
-        print(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
+        show(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
         return 0
     _print_runs(found)
     return 0
@@ -203,24 +204,31 @@ def runs(argv: list[str]) -> int:
 
 def _print_runs(runs: Sequence[Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    from circuitgrok.errors import DamagedFile
-    from circuitgrok.runs import RunError
-    from circuitgrok.summary import RunRow, run_row
+    from circuitgrok.summary import RunRow
 
     table = Table(box=None, header_style="bold")
     for column in RunRow._fields:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
-    unreadable = []
     for one in runs:
-        try:
-            table.add_row(*run_row(one))
-        except (DamagedFile, RunError, KeyError) as error:
-            unreadable.append(f"{one.path} is unreadable: {error}; `circuitgrok doctor {one.path}` says more")
-    if table.row_count:
-        _show(table)
-    for line in unreadable:
-        print(line)
+        table.add_row(*(Text(plain(cell)) for cell in _row(one)))
+    _show(table)
+
+
+def _row(one: Any) -> tuple[str, ...]:
+    """A run's line of the table; one that cannot be read, for whatever reason, says so in its own line."""
+    from circuitgrok.errors import UserError
+    from circuitgrok.summary import RunRow, run_row
+
+    try:
+        return run_row(one)
+    except Exception as error:  # a stranger's folder may hold anything: no single run ends the table
+        said = str(error) if isinstance(error, UserError | OSError) else repr(error)
+        said = said.replace(f"{one.path}{os.sep}", "")
+        note = f"{said[:300]}; `circuitgrok doctor {one.path}` says more"
+        cells = dict.fromkeys(RunRow._fields, "–")
+        return RunRow(**cells | {"name": str(one.path), "state": "unreadable", "interventions": note})
 
 
 def _show(table: "Table") -> None:
