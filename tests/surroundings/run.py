@@ -14,6 +14,7 @@ import contextlib
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,23 +108,22 @@ def command_of(at: Surroundings, given: list[str], all_tests: bool) -> list[str]
     return [sys.executable, "-m", "pytest", "--tb=short", "-rfE", *at.arguments, *chosen, *given]
 
 
-def tried(name: str, given: list[str], all_tests: bool) -> int:
-    """Run the tests in these surroundings, print what came of it; pytest's exit code."""
+def tried(name: str, given: list[str], all_tests: bool) -> int | None:
+    """Run the tests in these surroundings, print what came of it; pytest's exit code, none if it was skipped."""
     at, begun = TABLE[name], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="surroundings-", ignore_cleanup_errors=True) as scratch:
         try:
-            preload = {"LD_PRELOAD": preloaded(Path(scratch))} if at.preload else {}
+            differs = at.environment | ({"LD_PRELOAD": preloaded(Path(scratch))} if at.preload else {})
             with checkout(at, Path(scratch)) as (folder, before):
                 command = command_of(at, given, all_tests)
-                said = " ".join([*(f"{key}={value}" for key, value in at.environment.items()), *command[1:]])
+                said = shlex.join([*(f"{key}={value}" for key, value in differs.items()), "python", *command[1:]])
                 print(f"{name}: {at.what}\n    {said}", flush=True)
-                environment = {**os.environ, **at.environment, **preload, "PYTHONPATH": str(folder)}
-                done = subprocess.run(
-                    [*before, *command], cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8"
-                )
+                environment = {**os.environ, **differs, "PYTHONPATH": str(folder)}
+                said_by = {"capture_output": True, "text": True, "encoding": "utf-8", "errors": "replace"}
+                done = subprocess.run([*before, *command], cwd=folder, env=environment, **said_by)
         except Skipped as why:
             print(f"{name}: skipped: {why}", flush=True)
-            return 0
+            return None
     counts = {what: int(n) for n, what in re.findall(r"(\d+) (passed|failed|error)", done.stdout[-300:])}
     for line in done.stdout.splitlines():
         if line.startswith(("FAILED", "ERROR")):
@@ -146,10 +146,8 @@ def main() -> int:
     parser.add_argument("given", nargs="*", help="arguments for pytest instead, after --")
     options = parser.parse_args()
     codes = {name: tried(name, options.given, options.all_tests) for name in options.only}
-    bad = [name for name, code in codes.items() if code]
-    print(
-        f"{len(codes) - len(bad)} of {len(codes)} surroundings are green" + (f"; not {', '.join(bad)}" if bad else "")
-    )
+    bad, green = [name for name, code in codes.items() if code], [name for name, code in codes.items() if code == 0]
+    print(f"{len(green)} of {len(codes)} surroundings are green" + (f"; not {', '.join(bad)}" if bad else ""))
     return bool(bad)
 
 
