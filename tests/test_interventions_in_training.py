@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 import torch
-from tiny import files_of, tiny
+from tiny import bits_of, tiny
 
 from circuitgrok import tree
 from circuitgrok.config import TrainConfig, leaf_fields
@@ -224,7 +224,7 @@ def test_what_interventions_remember_survives_on_the_disk(config, tmp_path, leav
     resumed = train(configs, tmp_path / "broken", names=names)
     for run, other in zip(unbroken, resumed, strict=True):
         drop_resume(other, [STOPPED])
-        assert files_of(run.path) == files_of(other.path)
+        assert bits_of(run.path) == bits_of(other.path)
 
 
 # --- what it promises -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tiny import bits_of, copied, files_of, flip, rewritten, tiny
 import circuitgrok.training
 from circuitgrok import resume, runs
 from circuitgrok.cli import run as command
+from circuitgrok.completion import Completion
 from circuitgrok.doctor import examine
 from circuitgrok.errors import DamagedFile
 from circuitgrok.kept import Estimates
@@ -50,6 +51,12 @@ def stopped(folder: Path, at: int, **leaves) -> Run:
 
 def happened(run: Run) -> list[tuple[str, int]]:
     return [(event["event"], event["step"]) for event in run.events]
+
+
+def completion_of(run: Run) -> Completion:
+    found = run.completion
+    assert found is not None
+    return found
 
 
 # --- complete.json comes last -----------------------------------------------------------------------
@@ -229,13 +236,13 @@ def test_events_tell_how_a_run_came_to_its_end(tmp_path, monkeypatch):
     [run] = train([tiny()], tmp_path, names=["run"], allow_inexact=True)
     assert happened(run) == [("begun", 0), ("stopped", 5), ("environment", 5), ("resumed", 5), ("finished", 24)]
     assert run.events[1]["signal"] == "SIGTERM" and run.events[2]["differences"] == ["isa 'AVX2' then, 'AVX512' now"]
-    assert run.completion.records["events.jsonl"].lines == 5
+    assert completion_of(run).records["events.jsonl"].lines == 5
 
 
 def test_diverged_run_is_complete_as_such(tmp_path):
     [run] = train([tiny(lr=1e6, steps=10**4, checkpoint_every=10**4)], tmp_path, names=["run"])
-    assert run.state == "diverged" and run.completion.resume == {}
-    assert happened(run) == [("begun", 0), ("diverged", run.completion.step)]
+    assert run.state == "diverged" and completion_of(run).resume == {}
+    assert happened(run) == [("begun", 0), ("diverged", completion_of(run).step)]
     assert all(finding.good for finding in examine(run))
 
 
@@ -379,7 +386,7 @@ def test_events_and_resume_points_that_do_not_verify_are_cut_and_removed(finishe
     assert "events.jsonl: 1 events kept" in said and f"resume/{file_name(24)}: removed" in said
     run = load(run.path)
     assert run.state == "finished" and [event["event"] for event in run.events] == ["begun", "repaired"]
-    assert run.completion.resume == {}
+    assert completion_of(run).resume == {}
 
 
 def test_weights_that_are_damaged_cannot_be_rebuilt_and_the_doctor_says_so(finished, tmp_path, capsys):
