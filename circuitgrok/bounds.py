@@ -63,7 +63,7 @@ def size_of(config: "TrainConfig") -> Size:
         >>> from circuitgrok.config import TrainConfig
         >>> size = size_of(TrainConfig())
         >>> size.pairs, size.weights, size.checkpoints
-        (12769, 226930, 231)
+        (12769, 227442, 237)
     """
     shapes, schedule = config.model.shapes(), config.schedule
     weights = sum(math.prod(shape) for shape in shapes.values())

@@ -44,8 +44,7 @@ def check_folder(folder: Path) -> None:
 def write_table(table: "pd.DataFrame", path: Path) -> None:
     """Write a table in the format that its name says, and its digest beside it."""
     if path.suffix.lower() == ".csv":
-        text = table.to_csv(index=table.index.name is not None, lineterminator="\n")
-        content = text.encode("utf-8", errors="backslashreplace")
+        content = table.to_csv(index=table.index.name is not None, lineterminator="\n").encode()
     else:
         content = table.to_parquet(None)
     write_vouched(path, content)

@@ -33,7 +33,7 @@ from circuitgrok.weights import file_name
 from circuitgrok.writer import Writer, add_event, create
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
-FILES_PER_RUN = 6  # at most open at once for a run at work: lock, history, index, updates, one being written
+FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 
 

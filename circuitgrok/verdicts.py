@@ -220,7 +220,7 @@ def write(
 
     folder.mkdir(parents=True, exist_ok=True)
     text = table.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    write_atomically(folder / "table.csv", text.encode("utf-8", errors="backslashreplace"))
+    write_atomically(folder / "table.csv", text.encode())
     save(figure, folder / "figure")
     lines = [f"# {question}", ""]
     lines += [f"* **{claim.decision}**: {claim.text} Measured: {claim.measured}." for claim in claims]
