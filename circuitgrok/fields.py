@@ -81,9 +81,8 @@ def description() -> dict[str, Any]:
 
 def kinds_of(preset: str) -> dict[str, str]:
     """The kinds of task and model of a preset."""
-    return {
-        section: leaves_of(preset).get(section, next(iter(description()["sections"][section]))) for section in KINDS
-    }
+    given, sections = leaves_of(preset), description()["sections"]
+    return {section: str(given.get(section, next(iter(sections[section])))) for section in KINDS}
 
 
 def check_kind(section: str, kind: str) -> None:
