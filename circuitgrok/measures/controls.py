@@ -1,8 +1,8 @@
 """Controls: random sets of frequencies of the same size, and how far a key set depends on the rule that found it.
 
 A loss restricted to five frequencies says something about these five only beside the loss restricted to five others.
-Whether it says anything of pairs that were not trained on is another question, with a control of its own that exists
-for key sets of every size (`unseen.restricted_loss_blank`); past half of all frequencies there are no five others.
+Whether it says anything of pairs that were not trained on is another question, with a control of its own for key sets
+of every size (`unseen.restricted_loss_blank`); past half of all frequencies there are not as many others.
 Random sets are drawn once, from a stored seed, and kept along the run like the key set. Their losses are cheap:
 what a set keeps is a table [p c], and what it takes out is a matrix product with what `sum_waves.rivals` holds.
 
