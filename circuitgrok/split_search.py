@@ -118,7 +118,9 @@ def _shares(evidence: Sequence[Evidence], first: Candidate, n_pairs: int) -> lis
         train, test = by_column["train_loss"].claimed, by_column["test_loss"].claimed
         every = evidence[-1].losses.mean().item()
         n = n_pairs * (every - test) / (train - test) if train != test else 0.0
-        if 0.5 < n < n_pairs - 0.5:
+        unsure = max(one.tolerance() for one in evidence) * 3 * max(train, test) / max(abs(train - test), 1e-300)
+        # Only where the claims tell the number of pairs from its neighbours, which would be matches beside it.
+        if 0.5 < n < n_pairs - 0.5 and unsure * n_pairs < 0.5:
             shares.append(share_of(round(n), n_pairs))
     of_size = {int(share * n_pairs): share for share in reversed(shares)}  # the first of those that are one size
     return [share for share in dict.fromkeys(shares) if share in of_size.values() and 0 < share * n_pairs - 1]

@@ -172,6 +172,10 @@ def test_vague_losses_find_nothing_and_sharp_ones_do():
     match = search(evidence(losses, TRUTH, 1e-9), first, [1.0])
     assert match is not None and match.candidate == TRUTH and match.gap < 1e-12 < match.nearest
     assert search(evidence(losses, TRUTH, 1e-9)[:1], first) is None  # one side alone
+    memorised = torch.where(TRUTH.mask(121), losses * 1e-6, losses)
+    near = [one._replace(claimed=one.claimed * 1.0005) for one in evidence(memorised, TRUTH, 1e-3)]
+    match = search(near, first, [1.0])  # sides so unlike that a thousandth is enough
+    assert match is not None and match.candidate == TRUTH
 
 
 def test_mean_over_all_pairs_lies_between_the_sides():
