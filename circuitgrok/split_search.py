@@ -28,6 +28,7 @@ SEEDS = (*range(300), 598, 999, 1234, 2023, 31415)  # 598: the grokking demo's
 SHARES = (*(k / 20 for k in range(1, 20)), 1 / 3, 2 / 3)
 WINDOWS = (37, 100, 300, 1000)  # in tolerances
 CHANCE = 0.01
+_NUMBERS = 2**22  # losses that are summed at once
 _MANY = 50  # matches that are looked at; more than one split among them is no match
 
 
@@ -89,7 +90,11 @@ def search(evidence: Sequence[Evidence], first: Candidate, products: Sequence[fl
     sizes = torch.tensor([int(share * n_pairs) for share in shares])
     table = torch.stack([one.losses for one in evidence])
     orders = list(_orders(n_pairs, first))
-    gaps = torch.stack([_gaps(evidence, table[:, order].cumsum(-1), sizes) for _, _, order in orders])
+    rows = max(1, _NUMBERS // table.numel())
+    gaps = torch.cat([
+        _gaps(evidence, table, torch.stack([order for _, _, order in orders[i : i + rows]]), sizes)
+        for i in range(0, len(orders), rows)
+    ])  # fmt: skip
     for allowed in products:
         # In tolerances, the worst claim of each candidate.
         far = (gaps / torch.tensor([one.tolerance(allowed) for one in evidence], dtype=torch.float64)).amax(-1)
@@ -113,7 +118,9 @@ def _shares(evidence: Sequence[Evidence], first: Candidate, n_pairs: int) -> lis
         train, test = by_column["train_loss"].claimed, by_column["test_loss"].claimed
         every = evidence[-1].losses.mean().item()
         n = n_pairs * (every - test) / (train - test) if train != test else 0.0
-        if 0.5 < n < n_pairs - 0.5:
+        unsure = max(one.tolerance() for one in evidence) * 3 * max(train, test) / max(abs(train - test), 1e-300)
+        # Only where the claims tell the number of pairs from its neighbours, which would be matches beside it.
+        if 0.5 < n < n_pairs - 0.5 and unsure * n_pairs < 0.5:
             shares.append(share_of(round(n), n_pairs))
     of_size = {int(share * n_pairs): share for share in reversed(shares)}  # the first of those that are one size
     return [share for share in dict.fromkeys(shares) if share in of_size.values() and 0 < share * n_pairs - 1]
@@ -126,15 +133,15 @@ def _orders(n_pairs: int, first: Candidate) -> Iterator[tuple[SplitRule, int, Te
             yield rule, seed, ORDERS[rule](n_pairs, seed)
 
 
-def _gaps(evidence: Sequence[Evidence], sums: Tensor, sizes: Tensor) -> Tensor:
-    """Relative differences from each claim, `[share claim]`, for one order of the pairs."""
-    train = sums[:, sizes - 1]
-    here = torch.stack([
-        train[i] / sizes if one.column == "train_loss" else (sums[i, -1] - train[i]) / (sums.shape[1] - sizes)
-        for i, one in enumerate(evidence)
-    ])  # fmt: skip
-    claimed = torch.tensor([one.claimed for one in evidence], dtype=torch.float64)[:, None]
-    return ((here - claimed).abs() / torch.maximum(here.abs(), claimed.abs()).clamp(min=1e-300)).T
+def _gaps(evidence: Sequence[Evidence], table: Tensor, orders: Tensor, sizes: Tensor) -> Tensor:
+    """Relative differences from each claim, `[order share claim]`."""
+    sums = table[:, orders].cumsum(-1)  # [claim order pair]
+    first, every = sums[..., sizes - 1], sums[..., -1:]
+    is_train = torch.tensor([one.column == "train_loss" for one in evidence])[:, None, None]
+    here = torch.where(is_train, first / sizes, (every - first) / (table.shape[1] - sizes))
+    claimed = torch.tensor([one.claimed for one in evidence], dtype=torch.float64)[:, None, None]
+    gaps = (here - claimed).abs() / torch.maximum(here.abs(), claimed.abs()).clamp(min=1e-300)
+    return gaps.permute(1, 2, 0)
 
 
 def contradictions(evidence: Sequence[Evidence], is_train: Tensor, products: float = FLOAT32) -> list[str]:
@@ -205,7 +212,7 @@ def settled(
     first = Candidate(modular.split, modular.data_seed, modular.frac_train)
     found = None if never or told in ("listed", "unknown") else search(evidence, first)
     if known and not (found and found.products == FLOAT32) and not contradictions(evidence, task.is_train, TF32):
-        notes.extend(f"{one}; products in TF32 would explain it" for one in wrong)
+        notes.extend(f"contradicts the file: {one}; products in TF32 would explain it" for one in wrong)
         return config, "given" if told == "given" else "in the file"
     if told == "given":
         advice = f"the losses are those of {found.candidate.label}" if found else "no split known here has these losses"

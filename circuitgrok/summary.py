@@ -93,10 +93,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
         f"arc {end['arc_length']:.1f}",
-        f"  accuracy     train {history['train_acc'].iloc[-1]:.4f}, test {history['test_acc'].iloc[-1]:.4f}",
-        f"  loss         train {history['train_loss'].iloc[-1]:.2e}, test {history['test_loss'].iloc[-1]:.2e}"
-        + (f"   ({loss})" if loss != "cross_entropy" else ""),
-        *([] if run.split_is_known else ["  split        not known: numbers by train and test are nan"]),
+        *(_sides(history, loss) if run.split_is_known else ["  split        not known: no numbers by train and test"]),
         *_slingshot_lines(run),
         *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
         *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
@@ -106,6 +103,16 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
 def _since(later: Afterwards | None) -> str:
     """What is to be said of an event that did not last at every evaluation after it."""
     return f"; {later}" if later is not None and later.n_below else ""
+
+
+def _sides(history: "pd.DataFrame", loss: str) -> list[str]:
+    """Accuracy and loss at the end, on both sides of the split."""
+    end = history.iloc[-1]
+    return [
+        f"  accuracy     train {end['train_acc']:.4f}, test {end['test_acc']:.4f}",
+        f"  loss         train {end['train_loss']:.2e}, test {end['test_loss']:.2e}"
+        + (f"   ({loss})" if loss != "cross_entropy" else ""),
+    ]
 
 
 def _slingshot_lines(run: Run) -> list[str]:
