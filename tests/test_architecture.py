@@ -35,7 +35,12 @@ FLOORS: list[dict[str, list[str]]] = [
     },
     {"runs": ["runs.py", "resume.py"], "measures": ["measures/", "polar/", "landscape/"]},
     {"loop": ["training.py", "steps.py", "stack.py", "assembly.py"]},
-    {"figures": ["figures.py"], "lens": ["lens.py", "layouts.py", "published.py"], "sweep": ["sweep.py"]},
+    {
+        "machine": ["machine.py"],
+        "figures": ["figures.py"],
+        "lens": ["lens.py", "layouts.py", "published.py"],
+        "sweep": ["sweep.py"],
+    },
     {
         "faces": ["__init__.py", "__main__.py", "cli.py", "commands/", "flags.py", "progress.py", "summary.py"],
         "verdicts": ["verdicts.py"],
