@@ -140,9 +140,22 @@ def doctor(argv: list[str]) -> int:
     options = parse(
         "circuitgrok doctor",
         "Verify every file of a run, and say what can still be used.",
-        {"run": (Annotated[str, positional()], REQUIRED, "the run's folder")},
+        {
+            "run": (Annotated[str, positional()], "", "the run's folder"),
+            "machine": (
+                bool,
+                False,
+                "instead of a run, tell whether runs have the same bits in a stack as alone, here",
+            ),
+        },
         argv,
     )
+    if options.machine:
+        from circuitgrok.machine import report
+
+        lines, good = report()
+        print("\n".join(lines))
+        return 0 if good else 1
     with suppress(DamagedFile):  # among the findings
         load(options.run)
     one = Run(Path(options.run))
