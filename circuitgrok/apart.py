@@ -16,6 +16,7 @@ along an axis, which are taken run by run.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -53,8 +54,8 @@ def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     >>> one.stride(), three.stride()
     ((35, 7, 1), (48, 7, 1))
     """
-    within = tuple(math.prod(shape[axis + 1 :]) for axis in range(1, len(shape)))
-    return _laid_out(shape, within, dtype or like.dtype, like.device)
+    dtype = dtype or like.dtype
+    return torch.empty_strided(shape, _strides(shape, dtype.itemsize), dtype=dtype, device=like.device)
 
 
 def placed(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
@@ -64,19 +65,24 @@ def placed(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
     >>> placed(apart) is apart, placed(dense) is dense, placed(dense[:1]).data_ptr() == dense.data_ptr()
     (True, False, True)
     """
-    if len(x) == 1 or x.stride(0) * x.element_size() % LINE == 0:
+    if x.shape[0] == 1 or x.stride(0) * x.itemsize % LINE == 0:
         return x
     x = x if all(x.stride()[1:]) else x.contiguous()
-    return _laid_out(x.shape, x.stride()[1:], x.dtype, x.device).copy_(x)
+    first = _gapped(1 + sum((size - 1) * x.stride(i) for i, size in enumerate(x.shape[1:], 1)), x.itemsize)
+    return torch.empty_strided(x.shape, (first, *x.stride()[1:]), dtype=x.dtype, device=x.device).copy_(x)
 
 
-def _laid_out(shape: tuple[int, ...], within: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory for runs that lie apart, each with these strides within it."""
-    line = LINE // dtype.itemsize
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(shape[1:], within, strict=True))
-    apart = (extent // line + 1) * line  # never without a gap
-    first = apart if shape[0] > 1 else math.prod(shape[1:])
-    return torch.empty_strided(shape, (first, *within), dtype=dtype, device=device)
+@lru_cache
+def _strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Of a room."""
+    first, *within = (math.prod(shape[axis:]) for axis in range(1, len(shape) + 1))
+    return first if shape[0] == 1 else _gapped(first, itemsize), *within
+
+
+def _gapped(extent: int, itemsize: int) -> int:
+    """The numbers from one run to the next, if each takes so many: whole lines, and never without a gap."""
+    line = LINE // itemsize
+    return (extent // line + 1) * line
 
 
 # --- operations -------------------------------------------------------------------------------------
@@ -89,7 +95,7 @@ def product(a: Float[Tensor, "*run n k"], b: Float[Tensor, "*run k m"]) -> Float
     >>> torch.equal(product(a, b), a @ b)
     True
     """
-    if a.ndim == 2 or len(a) == 1:
+    if a.ndim == 2 or a.shape[0] == 1:
         return a @ b
     return _Product.apply(a, b)  # pyright: ignore
 
@@ -98,7 +104,7 @@ def affine(
     x: Float[Tensor, "*run row k"], weight: Float[Tensor, "*run k width"], bias: Float[Tensor, "*run width"]
 ) -> Float[Tensor, "*run row width"]:
     """x W + b, of each run as of the run alone. In a stack it may be differentiated once."""
-    if weight.ndim == 2 or len(weight) == 1:
+    if weight.ndim == 2 or weight.shape[0] == 1:
         return plain_affine(x, weight, bias)
     return _Affine.apply(x, weight, bias)  # pyright: ignore
 
@@ -110,7 +116,7 @@ def exp(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
     tensor([[1., 1., 1.],
             [1., 1., 1.]])
     """
-    return x.exp() if len(x) == 1 else _Exp.apply(x)  # pyright: ignore
+    return x.exp() if x.shape[0] == 1 else _Exp.apply(x)  # pyright: ignore
 
 
 def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
@@ -119,7 +125,7 @@ def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[
     >>> each(torch.atan2, torch.zeros(3), torch.ones(3))
     tensor([0., 0., 0.])
     """
-    if tensors[0].ndim == 0 or len(tensors[0]) == 1:
+    if tensors[0].ndim == 0 or tensors[0].shape[0] == 1:
         return f(*tensors)
     return torch.cat([f(*(x.clone() for x in run)) for run in zip(*(x.split(1) for x in tensors), strict=True)])
 
@@ -134,8 +140,8 @@ def plain_affine(
 
 
 def bmm(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two stacks into a room, with no derivative."""
-    return torch.bmm(placed(a), placed(b), out=room(a, len(a), a.shape[1], b.shape[2]))
+    """The product of two stacks that are placed, into a room; not to be differentiated."""
+    return torch.bmm(a, b, out=room(a, a.shape[0], a.shape[1], b.shape[2]))
 
 
 class _Product(torch.autograd.Function):
@@ -172,18 +178,10 @@ def _slopes(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
     return bmm(grad, b.mT) if by_a else None, bmm(a.mT, grad) if by_b else None
 
 
-def _elementwise(f: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """f(*tensors, out) of one run after the other, each the call that is made for the run alone."""
-    out = room(tensors[0], *tensors[0].shape)
-    for run in zip(*(x.split(1) for x in (*map(placed, tensors), out)), strict=True):
-        f(*run)
-    return out
-
-
 class _Exp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
-        value = _elementwise(lambda x, out: torch.exp(x, out=out), x)
+        value = torch.exp(placed(x), out=room(x, *x.shape))
         ctx.save_for_backward(value)
         return value
 
@@ -196,36 +194,42 @@ class _Exp(torch.autograd.Function):
 class _Gelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
+        x, value = placed(x), room(x, *x.shape)
+        for run in zip(x.split(1), value.split(1), strict=True):
+            torch.ops.aten.gelu.out(run[0], out=run[1])  # of one piece: torch does others by another kernel
         ctx.save_for_backward(x)
-        return _elementwise(lambda x, out: torch.ops.aten.gelu.out(x, out=out), x)
+        return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        slope = torch.ops.aten.gelu_backward.grad_input
-        return _elementwise(lambda grad, x, out: slope(grad, x, grad_input=out), grad, *ctx.saved_tensors)
+        [x] = ctx.saved_tensors
+        slope = room(x, *x.shape)
+        for run in zip(placed(grad).split(1), x.split(1), slope.split(1), strict=True):
+            torch.ops.aten.gelu_backward.grad_input(run[0], run[1], grad_input=run[2])
+        return slope
 
 
 class _Tanh(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
-        value = _elementwise(lambda x, out: torch.tanh(x, out=out), x)
+        value = torch.tanh(placed(x), out=room(x, *x.shape))
         ctx.save_for_backward(value)
         return value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        slope = torch.ops.aten.tanh_backward.grad_input
-        return _elementwise(lambda grad, y, out: slope(grad, y, grad_input=out), grad, *ctx.saved_tensors)
+        [value] = ctx.saved_tensors
+        return torch.ops.aten.tanh_backward.grad_input(grad, value, grad_input=room(value, *value.shape))
 
 
 def _gelu(x: Tensor) -> Tensor:
-    return torch.nn.functional.gelu(x) if len(x) == 1 else _Gelu.apply(x)  # pyright: ignore
+    return torch.nn.functional.gelu(x) if x.shape[0] == 1 else _Gelu.apply(x)  # pyright: ignore
 
 
 def _tanh(x: Tensor) -> Tensor:
-    return torch.tanh(x) if len(x) == 1 else _Tanh.apply(x)  # pyright: ignore
+    return torch.tanh(x) if x.shape[0] == 1 else _Tanh.apply(x)  # pyright: ignore
 
 
 ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}

@@ -57,6 +57,7 @@ FLOORS: list[dict[str, list[str]]] = [
         ],
         "sweep": ["sweep.py"],
         "doctor": ["doctor.py", "repair.py"],
+        "machine": ["machine.py"],
     },
     {
         "faces": [

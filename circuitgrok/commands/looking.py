@@ -154,11 +154,16 @@ def doctor(argv: list[str]) -> int:
         "circuitgrok doctor",
         "Verify every file of a run, and say what can still be used.",
         {
-            "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
+            "run": (Annotated[str, positional()], "", "the run's folder"),
             "repair": (bool, False, "rebuild what the other files prove, remove what does not verify"),
+            "machine": (bool, False, "instead of a run: do runs have the same bits in a stack as alone, here?"),
         },
         argv,
     )
+    if options.machine:
+        return _examine_machine()
+    if not options.run:
+        raise UserError("name the run's folder, or give --machine to examine this machine")
     from circuitgrok.runs import Run
 
     with suppress(DamagedFile):  # among the findings
@@ -174,3 +179,12 @@ def doctor(argv: list[str]) -> int:
     show(f"{'ok     '} {good} checkpoints verified by their SHA-256")
     show(advice(one, findings))
     return 0 if all(f.good for f in findings) else 1
+
+
+def _examine_machine() -> int:
+    load_torch(quiet=False)
+    from circuitgrok.machine import report
+
+    lines, good = report()
+    show(*lines)
+    return 0 if good else 1

@@ -108,7 +108,10 @@ class _TrainingLoss(torch.autograd.Function):
         slope = apart.exp(log_probs)
         torch.threshold_(slope, 1e12 * torch.finfo(ctx.dtype).tiny, 0.0)
         slope.scatter_add_(-1, index, slope.new_full((1, 1, 1), -1.0).expand(index.shape))
-        return slope.mul_((grad / index.shape[1])[:, None, None]).to(ctx.dtype), None
+        slope.mul_((grad / index.shape[1])[:, None, None])
+        return slope if slope.dtype == ctx.dtype else apart.room(slope, *slope.shape, dtype=ctx.dtype).copy_(
+            slope
+        ), None
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,9 @@ class _WeightedValues(torch.autograd.Function):
             torch.mul(split, a.unsqueeze(-1), out=scratch)
             table.index_add_(0, token, scratch.view(stack * pairs, -1))
             grad_v.append(table.view(stack, n_rows, -1))
-        by_head = bmm(a2.mT, grad).view(stack, heads, heads, d_head)  # the diagonal pairs each head with itself
+        by_head = bmm(placed(a2.mT), placed(grad)).view(
+            stack, heads, heads, d_head
+        )  # the diagonal pairs each head with itself
         grad_v.append(by_head.diagonal(dim1=1, dim2=2).mT.reshape(stack, 1, -1))
         return None, None, *grad_a, *grad_v
 

@@ -24,8 +24,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from not_intel import not_intel
+
 ROOT = Path(__file__).resolve().parents[2]
-SOURCE = Path(__file__).with_name("not_intel.c")
 
 
 class Skipped(Exception):
@@ -66,11 +67,9 @@ TABLE = {
 
 def preloaded(scratch: Path) -> str:
     """The library made of not_intel.c."""
-    compiler = shutil.which("cc")
-    if compiler is None or not sys.platform.startswith("linux"):
-        raise Skipped("needs Linux and a C compiler named cc")
-    library = scratch / "not_intel.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    library = not_intel(scratch)
+    if library is None:
+        raise Skipped("needs Linux, a C compiler, and a torch with Intel's BLAS")
     return str(library)
 
 
