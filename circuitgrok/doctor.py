@@ -11,6 +11,7 @@ from circuitgrok.files import SUBFOLDERS
 from circuitgrok.kept import Estimates, read_vouched
 from circuitgrok.landscape.llc_along import kept_estimates
 from circuitgrok.lines import last_record
+from circuitgrok.locking import holder
 from circuitgrok.resume import check_records, read_resume, resume_points, resume_steps
 from circuitgrok.runs import Run
 from circuitgrok.weights import file_name
@@ -60,7 +61,7 @@ def _complete(run: Run) -> Iterator[Finding]:
         completion = run.completion
         if completion:
             return f"{run.state} at step {completion.step}"
-        if at_its_end(run):
+        if at_its_end(run) and not holder(run.path):
             raise DamagedFile(
                 f"missing, though the history has come to its end: the same command completes the run, or `circuitgrok "
                 f"doctor {run.path} --repair` if all else is good"
