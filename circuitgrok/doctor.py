@@ -114,9 +114,11 @@ def _measured(run: Run) -> Iterator[Finding]:
     """Tables and the llc's files: whatever has a digest or a head beside it, or should have."""
     for folder in (run.path, run.path / "llc"):
         names = {file.name for file in folder.glob("*")} if not folder.is_symlink() else set()
-        kept = {name.removesuffix(".sha256") for name in names if re.fullmatch(r".+\.(parquet|json|csv)\.sha256", name)}
+        kept = {
+            name.removesuffix(".sha256") for name in names if re.fullmatch(r".+\.(parquet|json|csv|txt)\.sha256", name)
+        }
         if run.sealed:
-            kept |= {name for name in names if name.endswith(".parquet") or name == "calibration.json"}
+            kept |= {name for name in names if name.endswith(".parquet") or name in ("calibration.json", "summary.txt")}
         for name in sorted(kept):
             file = folder / name
             yield _look(_short(run, file), lambda file=file: f"{len(read_vouched(file))} bytes")

@@ -87,15 +87,16 @@ def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool
 def _summarise(run: Any, quiet: bool) -> None:
     """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
     from circuitgrok.figures import run_figure, save
-    from circuitgrok.files import write_atomically
+    from circuitgrok.kept import kept_text, write_vouched
     from circuitgrok.measures.kinds import fitting
     from circuitgrok.measures.table import measure_run
     from circuitgrok.progress import ticks
     from circuitgrok.summary import SUMMARISED, summary_lines
 
     saved = run.path / "summary.txt"
-    if saved.exists():
-        print(saved.read_text(encoding="utf-8"), end="")
+    text = kept_text(saved, run.sealed)
+    if text:
+        print(text, end="")
         print(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
         return
     if not run.steps:
@@ -106,7 +107,7 @@ def _summarise(run: Any, quiet: bool) -> None:
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
     print("\n".join(lines))
-    write_atomically(saved, ("\n".join(lines) + "\n").encode())
+    write_vouched(saved, ("\n".join(lines) + "\n").encode())
 
 
 def import_published(argv: list[str]) -> int:
