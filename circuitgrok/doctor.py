@@ -11,6 +11,7 @@ from circuitgrok.files import SUBFOLDERS
 from circuitgrok.kept import Estimates, read_vouched
 from circuitgrok.landscape.llc_along import kept_estimates
 from circuitgrok.lines import last_record
+from circuitgrok.locking import holder
 from circuitgrok.resume import check_records, read_resume, resume_points, resume_steps
 from circuitgrok.runs import Run
 from circuitgrok.weights import file_name
@@ -60,7 +61,7 @@ def _complete(run: Run) -> Iterator[Finding]:
         completion = run.completion
         if completion:
             return f"{run.state} at step {completion.step}"
-        if at_its_end(run):
+        if at_its_end(run) and not holder(run.path):
             raise DamagedFile(
                 f"missing, though the history has come to its end: the same command completes the run, or `circuitgrok "
                 f"doctor {run.path} --repair` if all else is good"
@@ -113,9 +114,11 @@ def _measured(run: Run) -> Iterator[Finding]:
     """Tables and the llc's files: whatever has a digest or a head beside it, or should have."""
     for folder in (run.path, run.path / "llc"):
         names = {file.name for file in folder.glob("*")} if not folder.is_symlink() else set()
-        kept = {name.removesuffix(".sha256") for name in names if re.fullmatch(r".+\.(parquet|json|csv)\.sha256", name)}
+        kept = {
+            name.removesuffix(".sha256") for name in names if re.fullmatch(r".+\.(parquet|json|csv|txt)\.sha256", name)
+        }
         if run.sealed:
-            kept |= {name for name in names if name.endswith(".parquet") or name == "calibration.json"}
+            kept |= {name for name in names if name.endswith(".parquet") or name in ("calibration.json", "summary.txt")}
         for name in sorted(kept):
             file = folder / name
             yield _look(_short(run, file), lambda file=file: f"{len(read_vouched(file))} bytes")

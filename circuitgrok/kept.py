@@ -68,6 +68,21 @@ def read_vouched(path: Path, again: str = "measure again") -> bytes:
         raise DamagedFile(f"{said}; {again}") from None
 
 
+def kept_text(path: Path, sealed: bool) -> str:
+    """A text that was kept, "" if it must be written again: there is none, or it is not what was written.
+
+    Args:
+        path: The file.
+        sealed: False for runs of the format without seals, whose texts may lack their digest.
+    """
+    try:
+        if sealed or digest_file(path).exists():
+            return read_vouched(path).decode("utf-8")
+        return read_plain(path).decode("utf-8")
+    except (FileNotFoundError, DamagedFile, UnicodeDecodeError):
+        return ""
+
+
 def read_table(path: Path) -> "pd.DataFrame":
     """A table of measures that has its digest beside it, verified.
 

@@ -188,7 +188,7 @@ def _measured(run: Run) -> Iterator[str]:
         if file.suffix == ".jsonl" and file.parent.name == "llc":
             count = Estimates(file, run.manifest["hash"]).mend()
             yield f"{finding.file}: {count} estimates kept; measuring again makes the others"
-        elif file.suffix in (".parquet", ".csv") or finding.file == "llc/calibration.json":
+        elif file.suffix in (".parquet", ".csv", ".txt") or finding.file == "llc/calibration.json":
             file.unlink(missing_ok=True)
             digest_file(file).unlink(missing_ok=True)
             yield f"{finding.file}: removed, it does not verify; measuring again makes it"

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 FACTS = re.compile(r"step_\d{9}\.safetensors|complete\.json|(history|index|updates|events|saved_losses)\.jsonl")
 OWN = re.compile(
     r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
-    r"|\.holder|summary\.txt|figure\.(png|svg)|measures\.parquet(\.sha256)?"
+    r"|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
 )
 _ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
 _SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick

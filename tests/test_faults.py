@@ -17,4 +17,4 @@ def test_every_corruption_is_found_by_the_doctor_and_by_the_reader(tmp_path, cou
     assert len(found) == count
     assert [one for one in found if one[1] != (True, True, "")] == []
     kinds, groups = Counter(one.kind for one, _ in found), Counter(group(one.file) for one, _ in found)
-    assert set(kinds) == set(KINDS) and len(groups) == 17
+    assert set(kinds) == set(KINDS) and len(groups) == 19

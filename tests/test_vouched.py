@@ -15,7 +15,7 @@ from circuitgrok.cli import run as command
 from circuitgrok.completion import Completion
 from circuitgrok.doctor import examine
 from circuitgrok.errors import DamagedFile
-from circuitgrok.kept import Estimates
+from circuitgrok.kept import Estimates, digest_file, kept_text, write_vouched
 from circuitgrok.landscape.llc_along import llc_along, settings_hash
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.lines import Lines
@@ -395,3 +395,18 @@ def test_weights_that_are_damaged_cannot_be_rebuilt_and_the_doctor_says_so(finis
     assert command(["doctor", str(run.path), "--repair"]) == 1
     assert f"{file_name(8)}: cannot be rebuilt" in capsys.readouterr().out
     assert len(load(run.path).steps) == len(finished.steps)
+
+
+@pytest.mark.parametrize("damage", ["flip", "no digest"])
+def test_summary_that_does_not_verify_is_written_again_and_an_old_one_is_printed(tmp_path, damage):
+    saved = tmp_path / "summary.txt"
+    assert kept_text(saved, sealed=True) == ""
+    write_vouched(saved, b"grokked at 100\n")
+    assert kept_text(saved, sealed=True) == "grokked at 100\n"
+    if damage == "flip":
+        flip(saved, 12)
+        assert kept_text(saved, sealed=False) == ""
+    else:
+        digest_file(saved).unlink()
+        assert kept_text(saved, sealed=False) == "grokked at 100\n"
+    assert kept_text(saved, sealed=True) == ""

@@ -98,15 +98,16 @@ def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool
 def _summarise(run: Any, quiet: bool) -> None:
     """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
     from circuitgrok.figures import run_figure, save
-    from circuitgrok.files import write_atomically
+    from circuitgrok.kept import kept_text, write_vouched
     from circuitgrok.measures.kinds import fitting
     from circuitgrok.measures.table import measure_run
     from circuitgrok.progress import ticks
     from circuitgrok.summary import SUMMARISED, summary_lines
 
     saved = run.path / "summary.txt"
-    if saved.exists():
-        show(*saved.read_text(encoding="utf-8", errors="replace").splitlines())
+    text = kept_text(saved, run.sealed)
+    if text:
+        show(*text.splitlines())
         show(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
         return
     if not run.steps:
@@ -116,7 +117,7 @@ def _summarise(run: Any, quiet: bool) -> None:
         table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
-    write_atomically(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
+    write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
     show(*lines)
 
 

@@ -25,7 +25,7 @@ from tiny import tiny
 from circuitgrok.doctor import examine
 from circuitgrok.errors import UserError
 from circuitgrok.files import canonical_json
-from circuitgrok.kept import read_table, vouch, write_vouched
+from circuitgrok.kept import read_table, read_vouched, vouch, write_vouched
 from circuitgrok.landscape.calibration import calibration_of
 from circuitgrok.landscape.llc_along import llc_along
 from circuitgrok.landscape.sampling import Sampling
@@ -63,6 +63,7 @@ def made(folder: Path, seed: int) -> Run:
     write_vouched(run.path / "llc" / "calibration.json", canonical_json(note).encode())
     run.measure(["polar"]).to_parquet(run.path / "measures.parquet")
     vouch(run.path / "measures.parquet")
+    write_vouched(run.path / "summary.txt", f"seed {seed}\nlearned\n".encode())
     return run
 
 
@@ -81,13 +82,14 @@ def group(name: str) -> str:
 
 
 def corruptions(files: dict[str, bytes], others: dict[str, bytes], seed: int) -> Iterator[Corruption]:
-    """Random corruptions without end, of each kind of file as many as of any other."""
+    """Random corruptions without end, every kind of file and of corruption in turn."""
     dice = random.Random(seed)
     groups: dict[str, list[str]] = {}
     for name in files:
         groups.setdefault(group(name), []).append(name)
-    while True:
-        name, kind = dice.choice(groups[dice.choice(sorted(groups))]), dice.choice(KINDS)
+    turns = zip(itertools.cycle(sorted(groups)), itertools.cycle(KINDS), strict=False)  # 19 and 8: every pair comes
+    for of_kind, kind in turns:
+        name = dice.choice(groups[of_kind])
         changed = _changed(files[name], others.get(name), kind, dice)
         if changed != files[name]:
             yield Corruption(name, kind, changed)
@@ -136,6 +138,7 @@ def readers(run: Run, name: str) -> list[Callable[[], Any]]:
         "index.jsonl": lambda: run.index,
         "updates.jsonl": lambda: run.updates,
         "events.jsonl": lambda: run.events,
+        "summary.txt": lambda: read_vouched(run.path / "summary.txt"),
         "measures.parquet": lambda: read_table(run.path / "measures.parquet"),
         "llc/calibration.json": lambda: calibration_of(run),
     }
