@@ -9,6 +9,7 @@ says that the run is not finished. Any other exception is a fault of its own.
 """
 
 import argparse
+import itertools
 import random
 import re
 import sys
