@@ -19,10 +19,10 @@ import torch
 import circuitgrok as cg
 from circuitgrok import verdicts
 from circuitgrok.presets import MACHINE, PRESETS
-from circuitgrok.runs import create, write_checkpoint
 from circuitgrok.stack import new_stack
 from circuitgrok.steps import evaluate, forward, update, watched_update
 from circuitgrok.training import environment
+from circuitgrok.writer import create, write_checkpoint
 
 SMALL = ("quickstart", "omnigrok-teacher", "parity")
 WARM_UP = 3  # calls that are not counted
