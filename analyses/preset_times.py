@@ -19,10 +19,10 @@ import torch
 import circuitgrok as cg
 from circuitgrok import verdicts
 from circuitgrok.presets import MACHINE, PRESETS
-from circuitgrok.runs import create, write_checkpoint
 from circuitgrok.stack import new_stack
 from circuitgrok.steps import evaluate, forward, update, watched_update
 from circuitgrok.training import environment
+from circuitgrok.writer import create, write_checkpoint
 
 SMALL = ("quickstart", "omnigrok-teacher", "parity")
 WARM_UP = 3  # calls that are not counted
@@ -47,7 +47,8 @@ def measured(name: str, rounds: int, folder: Path) -> dict[str, Any]:
     except ValueError as missing:
         print(f"{name}: left out, {missing}")
         return line
-    run, weights = create(folder / name, config, environment(1), {}), {k: v[0] for k, v in stack.weights.items()}
+    start = {"norm": 0.0, "split_hash": config.task.task().split_hash}
+    run, weights = create(folder / name, config, environment(1), start), {k: v[0] for k, v in stack.weights.items()}
 
     def plain(step: int) -> None:
         update(stack, forward(stack, step), step)

@@ -1,14 +1,9 @@
 """No corruption of a finished run goes unseen, by the doctor or by whoever reads the file."""
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "faults"))
-
-from corrupt import KINDS, attack, group
+from faults.corrupt import KINDS, attack, group
 
 
 @pytest.mark.parametrize("count", [60, pytest.param(1000, marks=pytest.mark.slow)])

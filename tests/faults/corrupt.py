@@ -190,10 +190,7 @@ def attack(folder: Path, count: int, seed: int) -> list[tuple[Corruption, Outcom
     files, others = files_with_facts(run), files_with_facts(other)
     assert all(finding.good for finding in examine(run))
     stream = corruptions(files, others, seed)
-    found = [
-        (next_one, tried(run, next_one, files[next_one.file]))
-        for _, next_one in zip(range(count), stream, strict=False)
-    ]
+    found = [(one, tried(run, one, files[one.file])) for one in itertools.islice(stream, count)]
     assert files_with_facts(run) == files and all(finding.good for finding in examine(run))
     return found
 
