@@ -88,7 +88,7 @@ def llc_along(
 
     Returns:
         Columns `llc`, and `llc_` with the fields of `LLC`: mcse, r_hat, ess_bulk, ess_tail, drift, n_burnin,
-        init_loss, mean_loss, acceptance, curvature, slope_shift, status, faults.
+        init_loss, mean_loss, acceptance, curvature, spread, spread_se, slope_shift, status, faults.
 
     Raises:
         ValueError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
@@ -100,7 +100,8 @@ def llc_along(
     _check_loss(run.config)
     at, index = sorted(set(run.steps if steps is None else steps)), run.index
     file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
-    known = {line["step"]: line for line in (json_lines(file) if file.exists() else ())}
+    # a line of before there was a spread has not passed what `diagnostics_passed` says: it is measured anew
+    known = {line["step"]: line for line in (json_lines(file) if file.exists() else ()) if line.keys() >= {*COLUMNS}}
     done = {step: known[step] for step in at if step in known and known[step]["sha256"] == index.get(step)}
     left = [step for step in at if step not in done]
     if left:
