@@ -140,7 +140,7 @@ def claims(found: pd.DataFrame, table: pd.DataFrame, sampling: Sampling, nbeta: 
         share = share_interval(fired, len(rows))
         text = f"share of controls with an alarm {share} ({fired} of {len(rows)})"
         made.append(Claim(f"{label} gives no alarm in most runs that do not grok.", text, below(share, 0.5)))
-    ends = table[(table["arm"] == "groks") & (table["llc_status"] == "ok")].groupby("run").last()
+    ends = table[(table["arm"] == "groks") & (table["llc_status"] == "diagnostics_passed")].groupby("run").last()
     ratios = (ends["llc"] / (ends["effective_dimension[1]"] / 2)).map(math.log)
     if len(ratios) > 1:
         ratio = mean_interval(ratios.tolist())
@@ -169,7 +169,8 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     for ax, (column, label, scale) in zip(axes.flat, panels, strict=True):
         for arm, colour in ARMS.items():
             rows = table[
-                (table["arm"] == arm) & ((column != "llc") | table["llc_status"].isin(["ok", "not_converged"]))
+                (table["arm"] == arm)
+                & ((column != "llc") | table["llc_status"].isin(["diagnostics_passed", "not_converged"]))
             ]
             if scale == "log":
                 rows = rows[rows[column] > 0]
@@ -239,7 +240,8 @@ def main() -> None:
         f"Calibrated on the first run: {'; '.join(why)}.",
         "Status of the estimates: "
         + ", ".join(f"{arm} {status}: {count}" for (arm, status), count in statuses.items())
-        + ". Alarms use all that did not diverge, claims on λ̂ against curvature only those that are ok.",
+        + ". Alarms use all that did not diverge, claims on λ̂ against curvature only those that passed their "
+        "diagnostics.",
         "Alarms: " + "; ".join(f"{row.run} {row.indicator} {row.alarm:g}" for row in found.itertuples()) + ".",
         "Grokked in the control arms: "
         + ", ".join(sorted(found.loc[(found["arm"] != "groks") & found["grokked"].notna(), "run"].unique()) or ["none"])

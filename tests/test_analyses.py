@@ -68,7 +68,7 @@ def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
     run_quick("llc_along_training", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert set(table["arm"]) == {"groks", "no decay", "few pairs"}
-    assert table["llc_status"].isin(["ok", "not_converged", "not_a_critical_point", "diverged"]).all()
+    assert table["llc_status"].isin(["diagnostics_passed", "not_converged", "not_a_critical_point", "diverged"]).all()
     assert table["effective_dimension[1]"].notna().all() and table["norm_min"].le(table["norm"]).all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
     assert "Status of the estimates" in verdict and "Sampling, the same at every checkpoint" in verdict

@@ -135,7 +135,7 @@ def test_the_tail_sample_size_of_ar1_chains_is_the_closed_form(stationary):
 
 def test_stationary_chains_are_ok(stationary):
     diagnosis = stationary[-1]
-    assert [status(diagnosis.at(i)) for i in range(REPEATS)] == ["ok"] * REPEATS
+    assert [status(diagnosis.at(i)) for i in range(REPEATS)] == ["diagnostics_passed"] * REPEATS
     assert diagnosis.n_burnin.tolist() == [0] * REPEATS and diagnosis.n_draws.tolist() == [DRAWS] * REPEATS
 
 
@@ -253,7 +253,7 @@ def test_bad_chains_are_flagged_for_their_own_reason_and_no_other(fault):
 
 
 def test_good_chains_have_no_fault():
-    assert faults(uncut(GOOD)) == [] and status(diagnose(GOOD)) == "ok"
+    assert faults(uncut(GOOD)) == [] and status(diagnose(GOOD)) == "diagnostics_passed"
 
 
 GROSS = {
@@ -288,7 +288,7 @@ def test_copies_of_one_chain_are_flagged_though_they_agree():
 def test_a_transient_that_was_left_in_is_flagged_though_r_hat_and_ess_pass():
     traces = autoregressive(4, 1000, rho=0.5) + 20 * torch.exp(-torch.arange(1000) / 20.0)
     assert [found[:5] for found in faults(uncut(traces))] == ["drift"]
-    assert status(diagnose(traces)) == "ok"
+    assert status(diagnose(traces)) == "diagnostics_passed"
 
 
 def test_one_chain_alone_is_never_ok():

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 CHAINS_AT_ONCE = 32  # more in one stack go no faster, and a finished checkpoint is kept the later
 COLUMNS = {"llc" if field == "llc" else f"llc_{field}": field for field in LLC._fields if field != "traces"}
 TEXTS = ("llc_status", "llc_faults")
+LATER = ("llc_spread", "llc_spread_se")  # lines that were kept before these were taken have them not
 
 Tick = Callable[[int, int], None]
 
@@ -94,7 +95,7 @@ def llc_along(
 
     Returns:
         Columns `llc`, and `llc_` with the fields of `LLC`: mcse, r_hat, ess_bulk, ess_tail, drift, n_burnin,
-        init_loss, mean_loss, acceptance, curvature, slope_shift, status, faults.
+        init_loss, mean_loss, acceptance, curvature, spread, spread_se, slope_shift, status, faults.
 
     Raises:
         UserError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
@@ -107,7 +108,8 @@ def llc_along(
     at, index = sorted(set(run.steps if steps is None else steps)), run.index
     file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
     kept = Estimates(file, run.manifest["hash"], run.sealed)
-    known = {line["step"]: line for line in kept_estimates(kept)}
+    # a line of before there was a spread has not passed what `diagnostics_passed` says: it is measured anew
+    known = {line["step"]: line for line in kept_estimates(kept) if line.keys() >= {*COLUMNS}}
     done = {step: known[step] for step in at if step in known and known[step]["sha256"] == index.get(step)}
     left = [step for step in at if step not in done]
     if left:
@@ -136,7 +138,8 @@ def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
     """
     for line in kept:
         texts = all(isinstance(line.get(name), str) for name in (*TEXTS, "sha256"))
-        numbers = all(line.get(name, "") is None or is_number(line.get(name)) for name in COLUMNS if name not in TEXTS)
+        asked = [name for name in COLUMNS if name not in TEXTS and (name in line or name not in LATER)]
+        numbers = all(line.get(name, "") is None or is_number(line.get(name)) for name in asked)
         if not texts or not numbers or not is_step(line.get("step")):
             raise DamagedFile(
                 f"{kept.path} is damaged: the line of step {str(line.get('step'))[:20]} does not hold "

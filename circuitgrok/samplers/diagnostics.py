@@ -24,7 +24,7 @@ DRIFT_MOST = 4.0  # standard errors
 DRAWS_LEAST = 20  # the first fifth of them must have the 4 draws that halves of chains need
 FIRST, LAST = 0.2, 0.5  # shares of the draws whose means are compared; Geweke takes 0.1 and 0.5
 
-Status = Literal["ok", "not_converged", "diverged"]
+Status = Literal["diagnostics_passed", "not_converged", "diverged"]
 
 
 class Diagnosis(NamedTuple):
@@ -98,7 +98,7 @@ def diagnose(traces: Float[Tensor, "*stack chain draw"], *, n_burnin: Int[Tensor
         >>> noise = torch.randn(4, 1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         >>> diagnosis = diagnose(noise)
         >>> status(diagnosis), round(diagnosis.r_hat.item(), 2), round(diagnosis.mcse.item() * 4000**0.5, 1)
-        ('ok', 1.0, 1.0)
+        ('diagnostics_passed', 1.0, 1.0)
 
     Source: Vehtari et al. 2021, sections 3 and 4; Geweke 1992.
     """
@@ -166,13 +166,13 @@ def faults(diagnosis: Diagnosis) -> list[str]:
 
 
 def status(diagnosis: Diagnosis) -> Status:
-    """Whether an estimate may be used: "diverged", "not_converged" if there are other faults, or "ok".
+    """What the faults amount to: "diverged", "not_converged" if there are others, or "diagnostics_passed".
 
     Raises:
         ValueError: The diagnosis is of more than one entry.
     """
     found = faults(diagnosis)
-    return "ok" if not found else "diverged" if diagnosis.n_diverged > 0 else "not_converged"
+    return "diagnostics_passed" if not found else "diverged" if diagnosis.n_diverged > 0 else "not_converged"
 
 
 def _statistics(kept: Float[Tensor, "entry chain draw"]) -> Float[Tensor, "entry 5"]:

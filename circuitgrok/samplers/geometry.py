@@ -27,6 +27,10 @@ class Geometry(Protocol):
         """Where the geodesic with this tangential velocity is after unit time, and the velocity there."""
         ...
 
+    def freedom(self, position: Vectors) -> Float[Tensor, " chain"]:
+        """Number of directions in which a chain may move along straight lines; nan if there are none such."""
+        ...
+
 
 @dataclass(frozen=True)
 class Flat:
@@ -39,6 +43,10 @@ class Flat:
     def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
         """A straight line."""
         return position + velocity, velocity
+
+    def freedom(self, position: Vectors) -> Float[Tensor, " chain"]:
+        """All of them."""
+        return torch.full_like(position[:, 0], position.shape[1], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,10 @@ class Orthogonal:
         """A straight line in the hyperplane."""
         return position + velocity, velocity
 
+    def freedom(self, position: Vectors) -> Float[Tensor, " chain"]:
+        """All but the normal."""
+        return position.shape[1] - (self.normal.norm(dim=-1) > 0).double()
+
 
 @dataclass(frozen=True)
 class Sphere:
@@ -86,6 +98,10 @@ class Sphere:
         carried = speed * (angle.cos() * unit - angle.sin() / radius * position)
         moved = moved * (radius / moved.norm(dim=-1, keepdim=True))
         return moved, self.tangent(moved, carried)
+
+    def freedom(self, position: Vectors) -> Float[Tensor, " chain"]:
+        """None: great circles are not straight."""
+        return torch.full_like(position[:, 0], torch.nan, dtype=torch.float64)
 
 
 FLAT = Flat()

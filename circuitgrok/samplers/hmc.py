@@ -24,6 +24,7 @@ from torch import Tensor
 from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.sgld import check_step_size
+from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
@@ -101,7 +102,10 @@ def hmc(
         state = _chosen(_uniform(acceptance, generators) < acceptance, proposal, state)
         return state, Info(state["loss"], acceptance, error)
 
-    return Sampler(init, step)
+    def spread_of(state: State) -> Tensor:
+        return spread(target, geometry, state["position"], state["force"])
+
+    return Sampler(init, step, spread_of)
 
 
 def _chosen(accepted: Tensor, proposal: State, state: State) -> State:

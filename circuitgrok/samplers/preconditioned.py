@@ -24,6 +24,7 @@ from torch import Tensor
 
 from circuitgrok.samplers.geometry import FLAT, Flat, Geometry
 from circuitgrok.samplers.sgld import check_step_size
+from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
 
 
@@ -85,4 +86,8 @@ def preconditioned_sgld(
         untested = torch.full_like(loss.value, torch.nan)
         return state, Info(loss.value, untested, untested)
 
-    return Sampler(init, step)
+    def spread_of(state: State) -> Tensor:
+        kick = step_size / 4 / (stability + state["mean_square"].sqrt())
+        return spread(target, geometry, state["position"], state["force"], kick=kick)
+
+    return Sampler(init, step, spread_of)

@@ -44,6 +44,7 @@ class Draws(NamedTuple):
     acceptance: Float[Tensor, "draw chain"]  # mean over the steps that led to the draw; nan if there was no test
     energy_error: Float[Tensor, "draw chain"]  # of the last of these steps; nan if there was no test
     observed: Float[Tensor, "draw chain k"] | None  # what `observe` answered, if it was asked
+    spread: Float[Tensor, "draw chain"]  # share of directions that the chain has spread along; nan if not known
 
 
 def start(sampler: Sampler, position: Float[Tensor, "chain dim"], seeds: Sequence[int]) -> Chains:
@@ -162,7 +163,9 @@ def sample(
         )
     generators = [generator.clone_state() for generator in chains.generators]
     state, stopped_at = chains.state, chains.stopped_at
-    loss, acceptance, energy_error = state["position"].new_zeros(3, n_draws, len(generators), dtype=torch.float64)
+    shape = n_draws, len(generators)
+    loss, acceptance, energy_error = state["position"].new_zeros(3, *shape, dtype=torch.float64)
+    spread = torch.full_like(loss, torch.nan)
     observed: list[Tensor] = []
     total = n_burnin + n_draws * n_thin
     for step in range(total):
@@ -172,12 +175,14 @@ def sample(
             acceptance[draw].add_(info.acceptance, alpha=1 / n_thin)
         if draw >= 0 and of_draw == n_thin - 1:
             loss[draw], energy_error[draw] = info.loss, info.energy_error
+            if sampler.spread:
+                spread[draw] = torch.where(stopped_at < 0, sampler.spread(state), torch.nan)
             if observe:
                 answer = observe(state["position"]).double()
                 observed.append(torch.where(_beside(stopped_at < 0, answer), answer, torch.nan))
         if tick:
             tick(step + 1, total, info.loss.nanmean().item())
-    draws = Draws(loss, acceptance, energy_error, torch.stack(observed) if observed else None)
+    draws = Draws(loss, acceptance, energy_error, torch.stack(observed) if observed else None, spread)
     return Chains(state, generators, chains.steps + total, stopped_at), draws
 
 

@@ -28,6 +28,7 @@ from torch import Tensor
 
 from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.sgld import check_step_size
+from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
 
 
@@ -72,4 +73,8 @@ def sghmc(target: Target, *, step_size: float, friction: float, geometry: Geomet
         untested = torch.full_like(loss.value, torch.nan)
         return state, Info(loss.value, untested, untested)
 
-    return Sampler(init, step)
+    def spread_of(state: State) -> Tensor:
+        kick, carried = step_size / (4 * friction), (1 - friction) / friction * state["velocity"]
+        return spread(target, geometry, state["position"], state["force"], kick=kick, carried=carried)
+
+    return Sampler(init, step, spread_of)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.samplers.geometry import FLAT, Geometry
+from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
@@ -63,7 +64,10 @@ def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
         error = moved["energy"] - state["energy"] + kinetic / (2 * step_size)
         return moved, Info(loss, error.clamp(min=0).neg().exp(), error)
 
-    return Sampler(init, step)
+    def spread_of(state: State) -> Tensor:
+        return spread(target, geometry, state["position"], state["force"], kick=step_size / 4)
+
+    return Sampler(init, step, spread_of)
 
 
 def check_step_size(step_size: float) -> None:

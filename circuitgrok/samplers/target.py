@@ -44,6 +44,7 @@ class Sampler(NamedTuple):
 
     init: Callable[[Float[Tensor, "chain dim"], Generators], State]
     step: Callable[[State, Generators], tuple[State, Info]]
+    spread: Callable[[State], Float[Tensor, " chain"]] | None = None  # of a state: `circuitgrok.samplers.spread`
 
 
 @dataclass(frozen=True)
