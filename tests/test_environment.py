@@ -73,3 +73,12 @@ def test_processor_is_the_one_that_the_system_names(monkeypatch):
     cpu.cache_clear()
     assert cpu() == "arm"
     cpu.cache_clear()
+
+
+@pytest.mark.parametrize(("maker", "count"), [("GenuineIntel", 1), ("AuthenticAMD", 2), ("", 2)])
+def test_arithmetic_changed_where_bits_depended_on_a_matrixs_place(monkeypatch, maker, count):
+    monkeypatch.setattr("circuitgrok.environment.cpu", lambda: f"{maker}, a model")
+    here = environment(1)
+    assert here["arithmetic"] == count
+    old = {key: value for key, value in here.items() if key not in ("arithmetic", "cpu")}
+    assert differences(old, here) == ([] if count == 1 else ["arithmetic 1 then, 2 now"])

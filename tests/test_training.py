@@ -33,15 +33,15 @@ class Watched(Silent):
 
 
 def trained(folder: Path, **leaves: Any) -> Run:
-    return train([tiny(**leaves)], folder, names=["run"])[0]
+    return train([tiny(**leaves)], folder, names=["run"], save_every_s=math.inf)[0]
 
 
 def files_alone_and_together(folder: Path, configs: dict[str, TrainConfig]) -> tuple[dict, dict]:
     """Every file of every run, trained one after the other and as one stack."""
     for name, config in configs.items():
-        train([config], folder / "alone", names=[name])
+        train([config], folder / "alone", names=[name], save_every_s=math.inf)
     watched = Watched()
-    train(list(configs.values()), folder / "together", names=list(configs), progress=watched)
+    train(list(configs.values()), folder / "together", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [list(configs)]
     return files_of(folder / "alone"), files_of(folder / "together")
 
@@ -99,10 +99,10 @@ def test_configs_of_different_shape_train_apart_and_come_back_in_order(tmp_path)
 @pytest.mark.bits
 def test_large_stacks_are_split_and_keep_their_bits(tmp_path, monkeypatch):
     configs = {f"{seed}": tiny(seed=seed) for seed in range(3)}
-    train(list(configs.values()), tmp_path / "whole", names=list(configs))
+    train(list(configs.values()), tmp_path / "whole", names=list(configs), save_every_s=math.inf)
     monkeypatch.setattr(circuitgrok.training, "STACK_NUMBERS", 2 * 11**2 * 16)
     watched = Watched()
-    train(list(configs.values()), tmp_path / "split", names=list(configs), progress=watched)
+    train(list(configs.values()), tmp_path / "split", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [["0", "1"], ["2"]]
     assert files_of(tmp_path / "whole") == files_of(tmp_path / "split")
 
@@ -440,9 +440,9 @@ def with_nan(kind: str, run: int, at_call: int) -> Any:
 def test_nan_ends_its_run_within_a_step_and_leaves_its_neighbours_their_bits(tmp_path, monkeypatch, kind, at):
     """At 13 nothing is due: the neighbours' histories must not tell that something happened."""
     configs = {"a": tiny(), "ill": tiny(seed=1), "c": tiny(alpha=0.7, fixed_norm=True, norm_from_step=3)}
-    train([configs["a"], configs["c"]], tmp_path / "healthy", names=["a", "c"])
+    train([configs["a"], configs["c"]], tmp_path / "healthy", names=["a", "c"], save_every_s=math.inf)
     monkeypatch.setattr(circuitgrok.training, "forward", with_nan(kind, run=1, at_call=at))
-    runs = train(list(configs.values()), tmp_path / "mixed", names=list(configs))
+    runs = train(list(configs.values()), tmp_path / "mixed", names=list(configs), save_every_s=math.inf)
     assert [run.state for run in runs] == ["finished", "diverged", "finished"]
     mixed = files_of(tmp_path / "mixed")
     assert {name: content for name, content in mixed.items() if not name.startswith("ill/")} == files_of(
