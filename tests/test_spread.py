@@ -44,7 +44,7 @@ def how(**given):
         {"sampler": "sghmc", "friction": 0.6, "step_size": 2 / STIFFEST},
         {"sampler": "preconditioned_sgld", "stability": 2.0, "step_size": 0.05, "n_burnin": 200},
         {"sampler": "mala"},
-        {"sampler": "hmc", "n_leapfrog": 4},
+        {"sampler": "hmc", "n_leapfrog": 2},  # four would turn a curvature of 30 by pi
     ],
     ids=lambda given: given.get("sampler"),
 )
@@ -70,7 +70,7 @@ def test_chains_that_start_have_spread_as_far_as_the_formula_of_a_quadratic_says
 def test_minibatches_leave_the_identity_exact():
     def noisy(w, generators):
         jitter = torch.stack([torch.randn(20, generator=g, dtype=torch.float64) for g in generators])
-        return Loss(bowl(w).value, bowl(w).gradient + 0.5 * jitter)  # hot: they double the noise of a step
+        return Loss(bowl(w).value, bowl(w).gradient + 0.2 * jitter)  # hot: half as much noise again
 
     sampling = how(sampler="sgld", n_draws=400, n_burnin=100, n_thin=3, localization=5.0)
     found = estimate_llc(bowl, torch.zeros(1, 20).double(), 100, sampling, batch_loss=noisy)
