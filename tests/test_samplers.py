@@ -293,6 +293,9 @@ class Recorder:
         self.position, self.carried = self.geometry.move(position, velocity)
         return self.position, self.carried
 
+    def freedom(self, position):
+        return self.geometry.freedom(position)
+
     @property
     def velocity(self):
         """At the end of a trajectory: what was carried along the last move, after the last kick."""
