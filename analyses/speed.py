@@ -24,7 +24,8 @@ from typing import Any
 import torch
 
 import circuitgrok as cg
-from circuitgrok import runs, verdicts
+from circuitgrok import verdicts, writer
+from circuitgrok.environment import environment
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.lens import to_bridge
@@ -36,7 +37,7 @@ from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target
 from circuitgrok.stack import Stack, initial_weights, new_stack
 from circuitgrok.steps import evaluate, forward, update, watched_update
-from circuitgrok.training import environment
+from circuitgrok.training import start_facts
 from circuitgrok.tree import Params
 
 LOSSES_COMPARED = 20
@@ -144,9 +145,9 @@ def write_share(config: cg.TrainConfig, step_ms: float, watched_ms: float, round
     """Share of a run's time that its scheduled checkpoints take: to write them, to take the step behind them apart."""
     weights = initial_weights(config)
     with tempfile.TemporaryDirectory() as folder:
-        run = runs.create(Path(folder) / "run", config, {}, {})
+        run = writer.create(Path(folder) / "run", config, environment(1), start_facts(config))
         steps = iter(range(10**6))
-        ms = interleaved({"write": lambda: runs.write_checkpoint(run, next(steps), weights)}, rounds)["write"]
+        ms = interleaved({"write": lambda: writer.write_checkpoint(run, next(steps), weights)}, rounds)["write"]
     count = len(config.schedule.checkpoint_steps())
     watch_ms, whole = watched_ms - step_ms, step_ms * config.schedule.steps
     return {

@@ -122,7 +122,7 @@ def train(
     for config in configs:
         refuse_what_does_not_fit(config)
     with _threads(threads), _stop_signals() as stop:
-        facts = [_start_facts(config) for config in configs]  # what is refused here leaves no folder
+        facts = [start_facts(config) for config in configs]  # what is refused here leaves no folder
         opened = []
         for config, label, start in zip(configs, labels, facts, strict=True):
             path = Path(os.path.expanduser(out)) / label
@@ -150,7 +150,7 @@ def _unfinished(run: Run) -> bool:
     return run.state not in ("finished", "diverged") or _cut_short(run)
 
 
-def _start_facts(config: TrainConfig) -> dict[str, Any]:
+def start_facts(config: TrainConfig) -> dict[str, Any]:
     """The absolute norms behind alpha, and the split.
 
     Raises:

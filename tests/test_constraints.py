@@ -437,6 +437,9 @@ class StopsAt:
     def begin(self, runs, start, steps) -> None:
         """Nothing to show."""
 
+    def note(self, text) -> None:
+        """Nothing to show."""
+
     def at(self, step, records) -> None:
         if step == self.step:
             import os

@@ -8,8 +8,9 @@ from tiny import copied, tiny
 import circuitgrok
 from circuitgrok import runs
 from circuitgrok.cli import run as call
-from circuitgrok.runs import create, load
-from circuitgrok.training import environment
+from circuitgrok.runs import load
+from circuitgrok.training import environment, start_facts
+from circuitgrok.writer import create
 
 AT = ("--step-size", "1e-4", "--localization", "100", "--n-draws", "8")
 # What only shows once the run is there: words after RUN, and what is said.
@@ -72,7 +73,7 @@ def test_a_fault_inside_ends_with_70_a_traceback_and_what_to_report(planted, fin
 def test_a_run_that_has_not_begun_says_so(tmp_path, capsys):
     """Killed between config.json and the first checkpoint."""
     config = tiny()
-    one = create(tmp_path / "new", config, environment(1), {"norm": 1.0, "digest": None})
+    one = create(tmp_path / "new", config, environment(1), start_facts(config))
     said = f"{one.path} has no checkpoint yet; train it with the command that made it"
     for argv in (["measure", str(one.path)], ["explore", f"{one.path}@0", *AT]):
         assert call([*argv, "--quiet"]) == 2

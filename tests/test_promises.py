@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from tiny import tiny
 
 import circuitgrok as cg
-from circuitgrok.runs import create, write_checkpoint
+from circuitgrok.environment import environment
 from circuitgrok.stack import initial_weights, new_stack
 from circuitgrok.steps import forward, update
+from circuitgrok.training import start_facts
+from circuitgrok.writer import create, write_checkpoint
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED_SHAPE = {"p": 113, "d_model": 128, "n_heads": 4, "d_head": 32, "d_mlp": 512, "n_layers": 1}
@@ -76,7 +78,11 @@ def test_r17_checkpoints_cost_little_of_a_step_at_the_published_size(tmp_path):
     """Median of a write over median of a step, taken in turn."""
     config = cg.TrainConfig.preset("nanda").with_(warmup=0)
     assert {name: getattr(config.model, name) for name in PUBLISHED_SHAPE} == PUBLISHED_SHAPE
-    stack, weights, run = new_stack([config]), initial_weights(config), create(tmp_path / "run", config, {}, {})
+    stack, weights, run = (
+        new_stack([config]),
+        initial_weights(config),
+        create(tmp_path / "run", config, environment(1), start_facts(config)),
+    )
     steps, writes = [], []
     for step in range(30):
         begin = time.perf_counter()

@@ -93,6 +93,7 @@ def test_some_runs_of_a_stack_go_on_with_their_bits_and_no_file_is_read_again(so
         here, there = state_of(kept, i), state_of(alone, i)
         assert here.keys() == there.keys() and len(here) > 5
         assert all(torch.equal(value, there[name]) for name, value in here.items())
+    assert kept.decay_target is not None and alone.decay_target is not None
     assert torch.equal(kept.decay_target, alone.decay_target) and kept.clock == alone.clock > 0
 
 
