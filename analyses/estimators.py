@@ -252,7 +252,7 @@ def _told(rows: pd.DataFrame, off: "pd.Series[bool]", where: str, bound: str) ->
     ]
     return Claim(
         f"{where} the status tells: no estimate that passed its diagnostics is off by more than {bound}.",
-        f"{len(wrong)} of {(rows['status'] == 'ok').sum()} are{': ' * bool(cases)}{', '.join(cases)}",
+        f"{len(wrong)} of {(rows['status'] == 'diagnostics_passed').sum()} are{': ' * bool(cases)}{', '.join(cases)}",
         "holds" if wrong.empty else "fails",
     )
 

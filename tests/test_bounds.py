@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from tiny import TINY, tiny, tiny_flags
+from tiny import TINY, copied, resealed_config, tiny, tiny_flags
 
 import circuitgrok.bounds
 from circuitgrok.bounds import (
@@ -25,6 +25,7 @@ from circuitgrok.bounds import (
 from circuitgrok.cli import run as call
 from circuitgrok.config import KINDS, Schedule, TrainConfig, leaf_fields
 from circuitgrok.errors import DamagedFile, UserError
+from circuitgrok.files import canonical_json
 from circuitgrok.presets import PRESETS
 from circuitgrok.runs import Run
 from circuitgrok.training import train
@@ -143,13 +144,17 @@ def test_the_largest_number_allowed_ends_a_run_as_diverged_or_finished_or_is_ref
 
 
 def test_a_config_on_disk_is_bounded_as_one_that_is_typed(finished, tmp_path):
-    manifest = json.loads((finished.path / "config.json").read_text())
     for section, name, value in (("task", "p", 10**9), ("schedule", "steps", 10**11), ("model", "d_mlp", 10**15)):
-        changed = json.loads(json.dumps(manifest))
-        changed["config"][section][name] = value
-        (tmp_path / "config.json").write_text(json.dumps(changed))
+        one = copied(finished, tmp_path / name)
+
+        def changed(text: str, section=section, name=name, value=value) -> str:
+            manifest = json.loads(text)
+            manifest["config"][section][name] = value
+            return canonical_json(manifest)
+
+        resealed_config(one, changed)
         with pytest.raises(DamagedFile, match=name):
-            _ = Run(tmp_path).config
+            _ = Run(one.path).config
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -358,7 +358,7 @@ def test_measure_takes_groups_steps_rule_and_place(finished, tmp_path, capsys):
     [(["--steps", "7"], "no checkpoint at step 7; the nearest are [8, 5"), (["--measures", "polr"], "polar")],
 )
 def test_measure_refuses_what_is_not_there(finished, tmp_path, capsys, argv, said):
-    assert call("measure", str(finished.path), *argv, "--out", str(tmp_path / "x")) == 2
+    assert call("measure", str(finished.path), *argv, "--out", str(tmp_path / "x.csv")) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

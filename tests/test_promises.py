@@ -32,7 +32,7 @@ def digest(run: cg.Run) -> str:
     return hashlib.sha256((run.path / f"step_{run.steps[-1]:09d}.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_r10_two_hundred_steps_twice_and_in_a_stack_of_four_have_one_digest(tmp_path, precision):
     configs = [tiny(steps=200, seed=seed, precision=precision) for seed in range(4)]
     once, again = (cg.train([configs[2]], tmp_path / name, names=["run"])[0] for name in ("once", "again"))
@@ -105,6 +105,7 @@ def test_r20_importing_the_trainer_brings_no_heavy_guest():
     assert {"transformer_lens", "transformers", "matplotlib", "sklearn", "pandas"} & set(said.split()) == set()
 
 
+@pytest.mark.slow
 def test_r20_training_measuring_and_looking_open_no_socket(tmp_path):
     code = (
         "import sys\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import files_of, tiny
+from tiny import copied, files_of, tiny
 
 from circuitgrok.figures import run_figure
 from circuitgrok.landscape.calibration import step_bias
@@ -163,44 +163,50 @@ def as_bytes(value: object) -> object:
 
 
 @pytest.fixture(scope="module")
-def plain(finished) -> dict[str, object]:
+def own(finished, tmp_path_factory) -> Run:
+    """A run of this file's own, for some entry points write into it."""
+    return copied(finished, tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, object]:
     """What each entry point gives in a plain process."""
     return {}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_entry_points_give_the_same_bits_and_leave_the_setting(entry, setting, finished, plain):
+def test_entry_points_give_the_same_bits_and_leave_the_setting(entry, setting, own, plain):
     if entry not in plain:
-        plain[entry] = as_bytes(ENTRIES[entry](finished))
+        plain[entry] = as_bytes(ENTRIES[entry](own))
     with SETTINGS[setting]():
         before = state()
-        found = ENTRIES[entry](finished)
+        found = ENTRIES[entry](own)
         assert state() == before
     assert as_bytes(found) == plain[entry]
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_a_refusal_leaves_the_setting_too(setting, finished):
+def test_a_refusal_leaves_the_setting_too(setting, own):
     with SETTINGS[setting]():
         before = state()
         with pytest.raises(ValueError, match="unknown measures"):
-            finished.measure("polr")
+            own.measure("polr")
         with pytest.raises(ValueError, match="every run needs a name"):
             train([tiny()], names=["one", "two"])
         assert state() == before
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
-def test_threads_are_the_callers_afterwards(entry, finished):
+def test_threads_are_the_callers_afterwards(entry, own):
     with for_all(torch.get_num_threads, torch.set_num_threads, 2):
-        ENTRIES[entry](finished)
+        ENTRIES[entry](own)
         assert torch.get_num_threads() == 2
 
 
-def test_weights_that_were_read_in_inference_mode_can_be_trained_on(finished):
+def test_weights_that_were_read_in_inference_mode_can_be_trained_on(own):
     with torch.inference_mode():
-        read, made = finished.at(0), torch.ones(2)
+        read, made = own.at(0), torch.ones(2)
     assert not any(value.is_inference() for value in read.values()) and made.is_inference()
 
     @in_plain_surroundings

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 import circuitgrok.training
 from circuitgrok import tree
+from circuitgrok.bounds import size_of
 from circuitgrok.config import TrainConfig
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.lines import json_lines
@@ -100,7 +101,8 @@ def test_configs_of_different_shape_train_apart_and_come_back_in_order(tmp_path)
 def test_large_stacks_are_split_and_keep_their_bits(tmp_path, monkeypatch):
     configs = {f"{seed}": tiny(seed=seed) for seed in range(3)}
     train(list(configs.values()), tmp_path / "whole", names=list(configs), save_every_s=math.inf)
-    monkeypatch.setattr(circuitgrok.training, "STACK_NUMBERS", 2 * 11**2 * 16)
+    size = size_of(configs["0"])
+    monkeypatch.setattr(circuitgrok.training, "STACK_NUMBERS", 2 * max(size.neurons, size.state))
     watched = Watched()
     train(list(configs.values()), tmp_path / "split", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [["0", "1"], ["2"]]

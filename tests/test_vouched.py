@@ -232,7 +232,7 @@ def test_events_tell_how_a_run_came_to_its_end(tmp_path, monkeypatch):
 
     with pytest.raises(Interrupted):
         train([tiny()], tmp_path, names=["run"], progress=Asking())
-    monkeypatch.setattr(circuitgrok.training, "_differences", lambda run, here: ["isa 'AVX2' then, 'AVX512' now"])
+    monkeypatch.setattr(circuitgrok.training, "differences", lambda there, here: ["isa 'AVX2' then, 'AVX512' now"])
     [run] = train([tiny()], tmp_path, names=["run"], allow_inexact=True)
     assert happened(run) == [("begun", 0), ("stopped", 5), ("environment", 5), ("resumed", 5), ("finished", 24)]
     assert run.events[1]["signal"] == "SIGTERM" and run.events[2]["differences"] == ["isa 'AVX2' then, 'AVX512' now"]

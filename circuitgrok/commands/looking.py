@@ -144,12 +144,6 @@ def explore(argv: list[str]) -> int:
 
 def doctor(argv: list[str]) -> int:
     """Verify every file of a run."""
-    from contextlib import suppress
-
-    from circuitgrok.doctor import advice, examine
-    from circuitgrok.errors import DamagedFile
-    from circuitgrok.repair import repair
-
     options = parse(
         "circuitgrok doctor",
         "Verify every file of a run, and say what can still be used.",
@@ -164,6 +158,11 @@ def doctor(argv: list[str]) -> int:
         return _examine_machine()
     if not options.run:
         raise UserError("name the run's folder, or give --machine to examine this machine")
+    from contextlib import suppress
+
+    from circuitgrok.doctor import advice, examine
+    from circuitgrok.errors import DamagedFile
+    from circuitgrok.repair import repair
     from circuitgrok.runs import Run
 
     with suppress(DamagedFile):  # among the findings
