@@ -74,6 +74,7 @@ def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
     assert "Status of the estimates" in verdict and "Sampling, the same at every checkpoint" in verdict
 
 
+@pytest.mark.slow
 def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_exact(tmp_path):
     run_quick("radial_or_angular", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -97,6 +98,7 @@ def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_ord
     assert "Half-way in units of T_grok" in verdict and "Phases by memorisation" in verdict
 
 
+@pytest.mark.slow
 def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_path):
     run_quick("does_the_sphere_prevent_memorising", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -107,6 +109,7 @@ def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_pa
     assert "Not fitted to 0.95" in verdict and "Not generalised" in verdict
 
 
+@pytest.mark.slow
 def test_rescaling_symmetry_inflates_without_changing_what_is_computed(tmp_path):
     run_quick("rescaling_symmetry", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -119,6 +122,7 @@ def test_rescaling_symmetry_inflates_without_changing_what_is_computed(tmp_path)
     assert "**holds**: The same function can be written at 1.5 times the norm" in verdict
 
 
+@pytest.mark.slow
 def test_regularizers_tries_every_setting_and_picks_the_one_with_which_most_runs_grok(tmp_path, monkeypatch):
     run_quick("regularizers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv", keep_default_na=False, na_values={"grokked_by": [""]})
@@ -134,6 +138,7 @@ def test_regularizers_tries_every_setting_and_picks_the_one_with_which_most_runs
     assert module.best_settings(table, 1000)["gradient noise"] == "1e-3"
 
 
+@pytest.mark.slow
 def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     run_quick("large_norm_generalisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -219,6 +224,7 @@ def test_estimators_compares_five_samplers_on_potentials_and_networks(tmp_path):
     assert decisions == 9 + 2 * judged.any()
 
 
+@pytest.mark.slow
 def test_alpha_by_train_size_holds_the_norm_and_decides_eight_claims(tmp_path):
     run_quick("alpha_by_train_size", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -325,6 +331,7 @@ def test_planted_delays_and_temperatures_are_recovered_and_all_censored_is_undec
     assert {claim.decision for claim in nothing} == {"undecided"}
 
 
+@pytest.mark.slow
 def test_slingshots_counts_them_in_every_arm_and_decides(tmp_path):
     run_quick("slingshots", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -348,6 +355,7 @@ def test_a_slingshots_gain_is_test_accuracy_after_it_less_that_before(monkeypatc
     assert pd.isna(change(history, []))
 
 
+@pytest.mark.slow
 def test_depth_and_width_compares_networks_of_as_many_weights(tmp_path):
     run_quick("depth_and_width", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -370,6 +378,7 @@ def test_a_censored_time_decides_only_what_its_bound_decides(monkeypatch):
     assert sooner("", never, slow, 500).decision == "undecided"  # 500 of 900 steps say nothing about later
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_from_top_to_bottom(notebook):
     import nbformat
@@ -387,6 +396,7 @@ def test_no_committed_notebook_has_outputs(notebook):
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+@pytest.mark.slow
 def test_random_motion_moves_every_arm_from_one_start_holds_the_twins_and_decides_sixteen_claims(tmp_path):
     run_quick("random_motion", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

@@ -199,6 +199,7 @@ print((peak() - before) / size_of(config).least_bytes)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [{}, {"model": "quadratic_mlp", "n_neurons": 3000}])
 def test_least_memory_of_a_step_is_within_a_small_factor_of_the_measured_peak(leaves):
     """Seven configs gave .84 to 2.7: what is refused would not have fitted, or hardly."""

@@ -25,6 +25,7 @@ def short_ladder(monkeypatch):
     monkeypatch.setattr(module, "LADDER", (3e3, 1e3, 300.0))
 
 
+@pytest.mark.slow
 def test_the_lowest_good_rung_is_taken_and_the_reasons_are_given(run):
     tried = []
     found = calibrate(run, tick=tried.append)

@@ -32,7 +32,9 @@ def test_training_needs_no_signal_that_windows_has_not(tmp_path, monkeypatch):
     assert run.state == "finished" and signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+@pytest.mark.parametrize(
+    "encoding", ["cp1252", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ascii", "utf-8"))]
+)
 def test_output_that_cannot_be_encoded_is_printed_with_question_marks_after_the_files(encoding, tmp_path):
     done = command("train", "nanda", *tiny_flags(), "--out", str(tmp_path / "run"), PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr.decode()

@@ -35,7 +35,7 @@ def how(**given):
     return Sampling(**{"step_size": 1 / STIFFEST, "localization": GAMMA, "nbeta": 50.0, "n_chains": 8} | given)
 
 
-@pytest.mark.parametrize("loss", [bowl, quartic])
+@pytest.mark.parametrize("loss", [bowl, pytest.param(quartic, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "given",
     [
@@ -43,8 +43,10 @@ def how(**given):
         {"sampler": "sghmc", "friction": 0.3, "step_size": 3 / STIFFEST},
         {"sampler": "sghmc", "friction": 0.6, "step_size": 2 / STIFFEST},
         {"sampler": "preconditioned_sgld", "stability": 2.0, "step_size": 0.05, "n_burnin": 200},
-        {"sampler": "mala"},
-        {"sampler": "hmc", "n_leapfrog": 2},  # four would turn a curvature of 30 by pi
+        pytest.param({"sampler": "mala"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"sampler": "hmc", "n_leapfrog": 2}, marks=pytest.mark.slow
+        ),  # four would turn a curvature of 30 by pi
     ],
     ids=lambda given: given.get("sampler"),
 )

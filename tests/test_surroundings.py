@@ -151,6 +151,16 @@ ENTRIES = {
 }  # fmt: skip
 
 
+# All entries under what breaks most, one entry under everything; the rest of the table is slow.
+QUICK = [(entry, setting) for entry in ENTRIES for setting in ("inference mode", "bfloat16")]
+QUICK += [("trained", setting) for setting in SETTINGS]
+PAIRS = [
+    pytest.param(entry, setting, marks=() if (entry, setting) in QUICK else pytest.mark.slow)
+    for entry in ENTRIES
+    for setting in SETTINGS
+]
+
+
 def as_bytes(value: object) -> object:
     """For comparison by bits: nan is nan, and tensors are what they hold."""
     if isinstance(value, torch.Tensor):
@@ -174,8 +184,7 @@ def plain() -> dict[str, object]:
     return {}
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize(("entry", "setting"), PAIRS)
 def test_entry_points_give_the_same_bits_and_leave_the_setting(entry, setting, own, plain):
     if entry not in plain:
         plain[entry] = as_bytes(ENTRIES[entry](own))
