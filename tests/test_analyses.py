@@ -33,6 +33,7 @@ def run_quick(name: str, out: Path) -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
 
 
+@pytest.mark.slow
 def test_alpha_on_the_sphere_writes_table_figure_and_verdict(tmp_path):
     command = [sys.executable, *quick("alpha_on_the_sphere", tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)

@@ -43,12 +43,14 @@ def test_the_lowest_good_rung_is_taken_and_the_reasons_are_given(run):
     assert (table["step_size"] * table["localization"] <= module.PULL * (1 + 1e-12)).all()
 
 
+@pytest.mark.slow
 def test_no_good_rung_is_an_error_that_says_why(run, monkeypatch):
     monkeypatch.setattr(module, "LADDER", (3e3, 1e3))
     with pytest.raises(ValueError, match="in 10 draws no localization of .* gives chains to be believed .*draws"):
         calibrate(run, n_draws=10)
 
 
+@pytest.mark.slow
 def test_the_bias_of_a_step_is_twice_what_half_the_step_takes_away(run):
     how = Sampling(step_size=2e-4, localization=1000.0, n_draws=40)
     table = step_bias(run, how, run.steps[-2:])

@@ -44,6 +44,7 @@ def test_output_that_cannot_be_encoded_is_printed_with_question_marks_after_the_
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "run").iterdir()}
 
 
+@pytest.mark.slow
 def test_first_sign_of_life_comes_before_torch_and_not_where_quiet_is_asked(tmp_path):
     flags = ["train", "nanda", *tiny_flags(steps=1), "--out", str(tmp_path / "run")]
     said = command(*flags).stderr.decode().splitlines()
@@ -85,6 +86,7 @@ def test_tilde_is_the_home_folder_everywhere(finished, tmp_path, monkeypatch, ca
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.slow
 def test_a_clone_on_the_path_needs_no_installation(tmp_path):
     """The package alone in a folder, with no metadata of an installed one to be found."""
     shutil.copytree(PACKAGE, tmp_path / "circuitgrok", ignore=shutil.ignore_patterns("__pycache__"))
