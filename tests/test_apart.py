@@ -62,6 +62,7 @@ def runs_of(case: str, n: int) -> list[TrainConfig]:
 # --- while training ---------------------------------------------------------------------------------
 
 
+@pytest.mark.bits
 @every_case
 def test_every_run_begins_where_it_would_alone_in_every_product_and_function(case):
     together, alone = calls_of(runs_of(case, RUNS)), calls_of(runs_of(case, 1))
@@ -70,6 +71,7 @@ def test_every_run_begins_where_it_would_alone_in_every_product_and_function(cas
     assert ours and ours == theirs
 
 
+@pytest.mark.bits
 @every_case
 def test_run_of_a_stack_has_the_bits_of_the_run_alone(case):
     """Of so many runs that numbers of one per run fill a register, and leave a rest."""

@@ -83,7 +83,6 @@ def test_a_head_that_is_not_there_is_refused(pattern):
         chosen_pieces(MODEL, pattern)
 
 
-@pytest.mark.bits
 def test_a_chain_has_the_same_bits_alone_and_in_a_stack_that_is_cut_into_parts(monkeypatch):
     together = loss_of(n=5)
     whole = together(together.start)

@@ -106,7 +106,6 @@ def test_only_the_chosen_tensors_move():
         assert torch.equal(value, WEIGHTS[name].expand_as(value)) != of_head
 
 
-@pytest.mark.bits
 def test_a_chain_has_the_same_bits_beside_others_and_chains_differ():
     two, four = (explore(WEIGHTS, MODEL, TASK, sampling(n_chains=n)) for n in (2, 4))
     assert two.table.equals(four.table[four.table["chain"] < 2])

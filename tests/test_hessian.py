@@ -191,7 +191,6 @@ def test_tiny_smallest_eigenvalues_beside_many_zeros_are_found():
     assert found.residuals.max() < 2e-8
 
 
-@pytest.mark.bits
 def test_the_same_generator_gives_the_same_bits_and_too_many_eigenvalues_are_refused():
     matrix = symmetric(30)
     one, two = (

@@ -160,7 +160,6 @@ def test_chains_that_are_too_short_are_said_not_to_have_converged():
     assert found.status == ["not_converged"] and found.faults[0]
 
 
-@pytest.mark.bits
 def test_a_point_has_the_same_bits_whatever_is_estimated_beside_it():
     points = 0.1 * noise(3, 40)
     given = how(n_draws=50)

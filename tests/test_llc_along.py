@@ -40,7 +40,6 @@ def test_one_row_per_checkpoint_with_the_estimate_and_what_judges_it(run):
     assert set(table.columns) == {"llc"} | {f"llc_{name}" for name in estimate._fields if name not in ("llc", "traces")}
 
 
-@pytest.mark.bits
 def test_an_interrupted_measurement_goes_on_and_ends_as_if_it_had_not_been(run, finished, tmp_path, monkeypatch):
     whole = llc_along(copied(finished, tmp_path / "other"), HOW)
     monkeypatch.setattr(module, "CHAINS_AT_ONCE", 8)  # two checkpoints at once

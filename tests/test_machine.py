@@ -14,6 +14,7 @@ from circuitgrok.commands.looking import doctor
 from circuitgrok.environment import DECISIVE, environment
 
 
+@pytest.mark.bits
 def test_promise_holds_here_and_the_facts_are_told(capsys):
     before = torch.get_num_threads()
     assert doctor(["--machine"]) == 0

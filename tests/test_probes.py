@@ -94,7 +94,6 @@ def test_areas_are_those_of_counting_couples():
     assert probe.stderr == pytest.approx(abs(expected[0] - expected[1]) / 2, abs=1e-12)
 
 
-@pytest.mark.bits
 def test_the_same_seed_gives_the_same_answer():
     is_train, features = members(11), noise(121, 3)
     one, again, other = (membership_probe(features, is_train, seed=s, n_permutations=2) for s in (0, 0, 1))

@@ -205,7 +205,6 @@ def test_run_killed_at_thirty_random_moments_ends_with_the_bits_of_the_unbroken_
     assert {"run/resume/step_000000160.safetensors", "run/step_000000160.safetensors"} <= set(killed)
 
 
-@pytest.mark.bits
 def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(workers, tmp_path):
     """Kills fall between the resume points of two runs of a stack, too."""
     configs = {"a": tiny(steps=60, eval_every=2), "b": tiny(steps=60, eval_every=2, fixed_norm=True, seed=1)}
@@ -274,7 +273,6 @@ def test_leftovers_of_killed_writers_are_cleared_by_the_next_start(finished, tmp
     assert files_of(run.path) == files_of(finished.path)
 
 
-@pytest.mark.bits
 def test_two_processes_give_the_same_bits(workers, finished, tmp_path):
     """R10, and the trainer's imports: a fresh process beside this one, and a forked one."""
     code = (

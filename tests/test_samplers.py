@@ -533,7 +533,6 @@ def pulled(centre, dtype):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dim", [1, 17, 1000])
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.bits
 def test_a_chain_draws_the_same_bits_alone_and_in_a_stack(name, dim, dtype):
     centre, start = noise(4, dim).to(dtype), noise(4, dim, seed=1).to(dtype)
     geometries = [{}, {"geometry": Orthogonal(noise(4, dim, seed=2).to(dtype))}, {"geometry": Sphere()}]

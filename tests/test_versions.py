@@ -60,7 +60,7 @@ def test_bits_are_marked_where_runs_train_sample_and_resume():
         if isinstance(node, ast.FunctionDef)
         and "pytest.mark.bits" in {ast.unparse(decorator) for decorator in node.decorator_list}
     }
-    assert {"test_training", "test_runs", "test_mlp", "test_optimizers", "test_samplers", "test_llc"} <= marked
+    assert {"test_training", "test_runs", "test_mlp", "test_optimizers", "test_sample", "test_apart"} <= marked
 
 
 def test_surroundings_that_are_unknown_are_refused_with_those_there_are():
