@@ -67,6 +67,17 @@ class Lines:
                 yield text
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        for record in self.parsed():
+            if self.first is None and "seal" in record:
+                raise self.damaged("has a seal, in a file without seals")
+            yield record
+
+    def parsed(self) -> Iterator[dict[str, Any]]:
+        """Each line of `raw` as the record that it must be.
+
+        Raises:
+            DamagedFile: As `raw`, or a line is not a JSON object.
+        """
         for text in self.raw():
             try:
                 record = from_json(text)
@@ -74,8 +85,6 @@ class Lines:
                 raise self.damaged("is not JSON") from None
             if not isinstance(record, dict):
                 raise self.damaged("is not a record")
-            if self.first is None and "seal" in record:
-                raise self.damaged("has a seal, in a file without seals")
             yield record
 
     def damaged(self, what: str, line: int | None = None) -> DamagedFile:
@@ -89,14 +98,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DamagedFile: A line before the last does not parse.
     """
-    lines = Lines(path)
-    for text in lines.raw():
-        try:
-            record = from_json(text)
-        except ValueError:
-            raise lines.damaged("is not JSON") from None
-        if not isinstance(record, dict):
-            raise lines.damaged("is not a record")
+    for record in Lines(path).parsed():
         record.pop("seal", None)
         yield record
 
