@@ -18,6 +18,7 @@ import torch
 
 import circuitgrok as cg
 from circuitgrok import verdicts
+from circuitgrok.files import write_atomically
 from circuitgrok.presets import MACHINE, PRESETS
 from circuitgrok.stack import new_stack
 from circuitgrok.steps import evaluate, forward, update, watched_update
@@ -71,7 +72,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = pd.DataFrame([measured(name, rounds, Path(folder)) for name in names])
     given.out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(given.out / "table.csv", index=False, float_format="%.4g", lineterminator="\n")
+    text = table.to_csv(index=False, float_format="%.4g", lineterminator="\n")
+    write_atomically(given.out / "table.csv", text.encode())
     print(f"minutes on {MACHINE}:")
     print(table[["preset", "minutes"]].to_string(index=False, float_format="%.2g"))
 

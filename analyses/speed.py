@@ -26,6 +26,7 @@ import torch
 import circuitgrok as cg
 from circuitgrok import verdicts, writer
 from circuitgrok.environment import environment
+from circuitgrok.files import write_atomically
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.lens import to_bridge
@@ -306,7 +307,7 @@ def main() -> None:
         "commit": verdicts.commit(),
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "speed.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_atomically(given.out / "speed.json", (json.dumps(result, indent=1) + "\n").encode())
     print("\n".join(f"{value:10.2f} ms  {name}" for name, value in ms.items()))
     print(json.dumps({k: v for k, v in result.items() if k != "median_ms_per_step"}, indent=1))
 

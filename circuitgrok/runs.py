@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitgrok.completion import Completion, read_completion
-from circuitgrok.errors import DamagedFile, RunError
+from circuitgrok.errors import DamagedFile, RunError, UserError
 from circuitgrok.files import read_verified
 from circuitgrok.lines import Lines, last_record
 from circuitgrok.locking import holder
@@ -173,6 +173,18 @@ class Run:
         """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
         imported = self.manifest["environment"].get("imported") or {}
         return imported.get("split") not in UNKNOWN_SPLITS
+
+    def require_split(self, what: str) -> None:
+        """Refuse what needs the training set, where that is not known.
+
+        Raises:
+            UserError: The split is a stand-in; the message begins with `what`.
+        """
+        if not self.split_is_known:
+            raise UserError(
+                f"{what} needs the training set, and the split of {self.name} is a stand-in: import the file "
+                "again with --data-seed, --frac-train and --split, or measure other groups"
+            )
 
     @property
     def index(self) -> dict[int, str]:

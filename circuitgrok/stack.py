@@ -8,6 +8,7 @@ no arithmetic (`circuitgrok.apart`): at one thread a run has the same bits in a 
 What a config varies comes as small objects (`circuitgrok.assembly`), and a step (`circuitgrok.steps`) asks each.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def source_digest(start: str) -> str:
 
 def _source(start: str) -> tuple[Run, int]:
     folder, step = start.rsplit("@", 1)
-    return Run(Path(folder)), int(step)
+    return Run(Path(os.path.expanduser(folder))), int(step)
 
 
 def new_stack(configs: Sequence[TrainConfig]) -> Stack:

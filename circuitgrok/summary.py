@@ -1,5 +1,6 @@
 """A run in words: the summary after training, the table of runs, the doctor's findings."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,14 +132,14 @@ def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     """How much of the network is a circuit for addition."""
     end, freqs = table.iloc[-1], ", ".join(map(str, table.attrs["key_freqs"]))
     kind = "" if run.config.objective.loss == "cross_entropy" else ", cross-entropy"
+    train = f"{end['excluded_loss[train]']:.2e} on train, " if run.split_is_known else ""
     return [
         f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
         f"{_other_rules(table)})",
         *_spectrum_lines(table),
         f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs, {_of_unseen(table)}; "
         f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
-        f"  excluded     {end['excluded_loss[train]']:.2e} on train, {end['excluded_loss[all]']:.2e} on all pairs"
-        "   (logit space, all key freqs at once)",
+        f"  excluded     {train}{end['excluded_loss[all]']:.2e} on all pairs   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c), "
         f"{end['frac_explained_within_classes']:.4f} of that about the mean of each class",
     ]
@@ -150,9 +151,10 @@ def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
     if about["spectrum"] == "sparse":
         return []
     key = f"{len(about['key_freqs'])} of {about['n_freqs']} frequencies are key"
+    blanked = "" if math.isnan(blank) else f", and is {blank:.2e} with unseen pairs blanked"
     return [
-        f"  NOTE         {about['spectrum']}: {key}; restricted loss then averages over what was learnt by heart, and "
-        f"is {blank:.2e} with unseen pairs blanked"
+        f"  NOTE         {about['spectrum']}: {key}; restricted loss then averages over what was learnt by heart"
+        f"{blanked}"
     ]
 
 

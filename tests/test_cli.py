@@ -180,6 +180,14 @@ def test_from_is_another_name_of_start(finished, tmp_path):
     assert configs[0] == configs[1] and configs[0].init.start == f"{finished.path}@5"
 
 
+def test_from_takes_a_home_folder(finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(finished.path.parent))
+    start = f"~/{finished.path.name}@5"
+    assert call("train", "nanda", "--from", start, "--out", str(tmp_path / "run"), *tiny_flags()) == 0
+    one = load(tmp_path / "run")
+    assert one.at(0)["embed.W_E"].equal(finished.at(5)["embed.W_E"])
+
+
 def test_folder_that_cannot_be_made_is_refused_with_2_and_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("here already")
     for place in ("file", "file/below"):
@@ -270,6 +278,15 @@ def test_sweep_trains_the_grid_and_tells_alpha_with_base_init_and_norm(tmp_path,
     assert call(*argv) == 0  # and again: all are finished
     assert call("runs", str(tmp_path)) == 0
     assert out.splitlines()[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flag", ["--alpha", "--weight-decay", "--from"])
+def test_sweep_over_a_flag_without_values_is_refused_with_2(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call("sweep", "--preset", "nanda", flag, "--seed", "0", "1") == 2
+    out, err = capsys.readouterr()
+    said = {"--from": "--start"}.get(flag, flag)
+    assert out == "" and f"{said} needs values" in err and list(tmp_path.iterdir()) == []
 
 
 def test_table_of_runs_goes_on_past_what_it_cannot_read(finished, tmp_path, capsys):

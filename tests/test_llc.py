@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 from oracles import noise
+from pydantic import ValidationError
 
+from circuitgrok.bounds import NUMBER
 from circuitgrok.landscape.llc import estimate_llc, wbic
-from circuitgrok.landscape.sampling import Sampling
+from circuitgrok.landscape.sampling import MANY, Sampling
 from circuitgrok.samplers.target import Loss
 
 NBETA, GAMMA, STEP = 50.0, 20.0, 5e-3
@@ -133,6 +135,23 @@ def test_scale_invariance_leaves_nothing_to_the_radius_and_a_radial_well_adds_on
         estimate = found[key]
         wide = 4 * estimate.mcse.item() + (0.04 if key == ("angular", "free") else 0.01)  # r itself is loose there
         assert abs(estimate.llc.item() - exact * 4000 / 4004) < wide, key
+
+
+@pytest.mark.parametrize("name", ["step_size", "localization", "nbeta", "stability"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2 * NUMBER])
+def test_numbers_that_are_not_finite_or_beyond_any_use_are_refused(name, value):
+    with pytest.raises(ValidationError, match=name):
+        Sampling(**{"step_size": 1e-4, "localization": 1.0, name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({name: MANY + 1}, name) for name in ("n_chains", "n_draws", "n_thin", "n_leapfrog")]
+    + [({"n_chains": 1001, "n_draws": 10**5}, "n_chains times n_draws")],
+)
+def test_counts_that_no_machine_holds_are_refused_before_memory_is_taken(given, said):
+    with pytest.raises(ValidationError, match=said):
+        Sampling(step_size=1e-4, localization=1.0, **given)
 
 
 def test_a_step_at_the_stability_bound_is_refused_with_the_bound():

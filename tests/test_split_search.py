@@ -17,6 +17,9 @@ from circuitgrok.claims import Evidence, before_update, evidence_of, pair_losses
 from circuitgrok.errors import UserError
 from circuitgrok.files import canonical_json
 from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.landscape.exploration import explore_run
+from circuitgrok.landscape.llc_along import llc_along, sharpness_along
+from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.published import Published, read_published, report, write_run
 from circuitgrok.runs import load
@@ -248,6 +251,14 @@ def test_history_summary_and_costly_groups_of_a_stand_in(tmp_path):
     assert "split        not known" in text and "grokked" not in text and "memorised" not in text
     with pytest.raises(UserError, match="hessian needs the training set, and the split of run is a stand-in"):
         run.measure(["hessian"])
+    how, at = Sampling(step_size=1e-4, localization=1e3, n_draws=8), run.steps[0]
+    with pytest.raises(UserError, match="llc needs the training set"):
+        llc_along(run, how)
+    with pytest.raises(UserError, match="llc needs the training set"):
+        sharpness_along(run, how, [at])
+    with pytest.raises(UserError, match="explore needs the training set"):
+        explore_run(run, at, how)
+    assert "excluded " in text and " on train," not in text and "nan" not in text.split()
     assert any("on all pairs here" in line for line in report(stand_in(tmp_path, 0)))
     assert run_row(run).test_acc == "–"
 

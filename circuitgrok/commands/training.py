@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
+from circuitgrok.errors import UserError
 from circuitgrok.fields import config_leaves, kinds_of
 from circuitgrok.flags import (
+    ALIASES,
     REQUIRED,
     TRAIN_FLAGS,
     config_values,
@@ -69,7 +71,13 @@ def sweep(argv: list[str]) -> int:
     from circuitgrok.sweep import grid
 
     others = {section: [kind] for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
-    values = {name: list(given) for name, given in config_values(leaves, options).items() if given}
+    given = config_values(leaves, options)
+    words = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    if empty := [
+        name for name, taken in given.items() if not taken and words & {name, ALIASES.get(name, name).strip("-")}
+    ]:
+        raise UserError(f"--{empty[0].replace('_', '-')} needs values, such as those of `circuitgrok sweep --help`")
+    values = {name: list(taken) for name, taken in given.items() if taken}
     configs = grid(TrainConfig.preset(preset), others | values)
     out = Path(os.path.expanduser(options.out) or f"checkpoints/{options.preset}-sweep")
     return _train_all(configs, out, options, summaries=False)

@@ -190,10 +190,11 @@ def explore_run(
 
     Raises:
         RunError: No checkpoint at that step.
-        UserError: As for `explore`; or the run's loss is not the mean cross-entropy.
+        UserError: As for `explore`; or the run's loss is not the mean cross-entropy, or its split is a stand-in.
     """
     if reason := why_not("llc", run.config):
         raise UserError(f"the posterior that is explored {reason}")
+    run.require_split("explore")
     model = run.config.model
     return explore(run.at(step), model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)
 

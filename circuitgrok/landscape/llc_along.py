@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from circuitgrok.config import AnyModel, TrainConfig
+from circuitgrok.config import AnyModel
 from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.files import canonical_json
 from circuitgrok.kept import Estimates
@@ -99,12 +99,12 @@ def llc_along(
 
     Raises:
         UserError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
-            run minimised something else than a mean cross-entropy.
+            run minimised something else than a mean cross-entropy, or its split is a stand-in.
         RunError: A step without a checkpoint.
     """
     import pandas as pd
 
-    _check_loss(run.config)
+    _check(run)
     at, index = sorted(set(run.steps if steps is None else steps)), run.index
     file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
     kept = Estimates(file, run.manifest["hash"], run.sealed)
@@ -151,7 +151,7 @@ def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
 @in_plain_surroundings
 def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
     """Top curvature of the sampled loss at each checkpoint, `[step]`: the `curvature` of their estimates."""
-    _check_loss(run.config)
+    _check(run)
     found = []
     for i in range(0, len(steps), CHAINS_AT_ONCE):
         weights = run.stack(list(steps[i : i + CHAINS_AT_ONCE]))
@@ -162,10 +162,11 @@ def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Ten
     return torch.cat(found)
 
 
-def _check_loss(config: TrainConfig) -> None:
-    """Refuses runs whose loss is not the one that is sampled."""
-    if (reason := why_not("llc", config)) is not None:
+def _check(run: "Run") -> None:
+    """Refuses runs whose loss is not the one that is sampled, and a split that is not known."""
+    if (reason := why_not("llc", run.config)) is not None:
         raise UserError(f"llc {reason}")
+    run.require_split("llc")
 
 
 def settings_hash(sampling: Sampling) -> str:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from circuitgrok.bounds import NUMBER
 from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry, Orthogonal, Sphere
 from circuitgrok.samplers.hmc import hmc
@@ -19,6 +20,8 @@ from circuitgrok.samplers.target import Sampler, Target
 
 SamplerName = Literal["sgld", "preconditioned_sgld", "sghmc", "mala", "hmc"]
 GeometryName = Literal["free", "sphere", "no_radial", "no_gradient"]
+MANY = 10**6  # of anything that is counted
+DRAWS = 10**8  # of all chains of a point: 0.8 GB of losses
 
 
 class Sampling(BaseModel):
@@ -29,18 +32,22 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    step_size: float = Field(gt=0, allow_inf_nan=False, description="variance of the noise of a step, epsilon")
-    localization: float = Field(ge=0, allow_inf_nan=False, description="strength of the pull to the point, gamma")
-    nbeta: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="by default n / ln n")
+    step_size: float = Field(gt=0, le=NUMBER, description="variance of the noise of a step, epsilon")
+    localization: float = Field(ge=0, le=NUMBER, description="strength of the pull to the point, gamma")
+    nbeta: float | None = Field(default=None, gt=0, le=NUMBER, description="by default n / ln n")
     sampler: SamplerName = Field(default="sghmc", description="which chain")
     friction: float = Field(default=0.2, gt=0, le=1, description="of sghmc; 1 is sgld")
-    stability: float = Field(default=1.0, gt=0, description="of preconditioned_sgld: step_size over its largest step")
-    n_leapfrog: int = Field(default=10, ge=1, description="of hmc: gradients in one draw; see hmc on half turns")
+    stability: float = Field(
+        default=1.0, gt=0, le=NUMBER, description="of preconditioned_sgld: step_size over its largest step"
+    )
+    n_leapfrog: int = Field(
+        default=10, ge=1, le=MANY, description="of hmc: gradients in one draw; see hmc on half turns"
+    )
     geometry: GeometryName = Field(default="free", description="where chains may move")
-    n_chains: int = Field(default=4, ge=2, description="independent chains at each point")
-    n_draws: int = Field(default=200, ge=8, description="draws of each chain, burn-in included")
+    n_chains: int = Field(default=4, ge=2, le=MANY, description="independent chains at each point")
+    n_draws: int = Field(default=200, ge=8, le=MANY, description="draws of each chain, burn-in included")
     n_burnin: int | None = Field(default=None, ge=0, description="draws thrown away; by default found from the draws")
-    n_thin: int = Field(default=1, ge=1, description="sampler steps in one draw")
+    n_thin: int = Field(default=1, ge=1, le=MANY, description="sampler steps in one draw")
     batch_size: int | None = Field(default=None, ge=1, description="pairs in a gradient; by default all")
     parameters: str = Field(
         default="*",
@@ -51,6 +58,11 @@ class Sampling(BaseModel):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> "Sampling":
+        if self.n_chains * self.n_draws > DRAWS:
+            raise ValueError(
+                f"n_chains times n_draws must be at most {DRAWS:,}, 0.8 GB of losses; got {self.n_chains} times "
+                f"{self.n_draws}"
+            )
         if self.n_burnin is not None and self.n_burnin >= self.n_draws:
             raise ValueError(
                 f"n_burnin must be below n_draws, which counts the burn-in; got {self.n_burnin} of {self.n_draws}"

@@ -125,10 +125,7 @@ def measure_run(
     check_rule(rule)
     blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
     if blind:
-        raise UserError(
-            f"{', '.join(blind)} needs the training set, and the split of {run.name} is a stand-in: import the file "
-            "again with --data-seed, --frac-train and --split, or measure other groups"
-        )
+        run.require_split(", ".join(blind))
     saved = run.saved_steps()
     at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
     by_rule = key_frequencies_by_rule(run.at(saved[-1]), model, task) if why_not("circuits", config) is None else {}
