@@ -16,12 +16,7 @@ from circuitgrok.config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.interventions import constraints as norms
 from circuitgrok.interventions import gradients, noise, optimizers
-from circuitgrok.interventions.losses import (
-    LOSSES,
-    Loss,
-    LowPrecisionCrossEntropy,
-    SmoothedCrossEntropy,
-)
+from circuitgrok.interventions.losses import LOSSES, Loss, LowPrecisionCrossEntropy, SmoothedCrossEntropy
 from circuitgrok.interventions.penalties import PENALTIES, Anchor
 from circuitgrok.interventions.spheres import Spheres
 from circuitgrok.models.dropout import Dropout

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json, from_json, open_plain, read_plain, write_atomically
+from circuitgrok.files import open_plain, read_plain, write_atomically
 from circuitgrok.lines import Head
 from circuitgrok.records import is_digest, is_step
 from circuitgrok.sealed import first_seal, open_line, seal_line

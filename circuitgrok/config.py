@@ -15,11 +15,11 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from circuitgrok.bounds import refuse_bombs
+from circuitgrok.canonical import canonical_json
 from circuitgrok.errors import UserError, nearest
-from circuitgrok.files import canonical_json
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
-from circuitgrok.models.embedding_mlp import EmbeddingMLP
+from circuitgrok.models.kinds import AnyModel, transformer_of
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.sections import (
@@ -46,7 +46,6 @@ from circuitgrok.tasks.parity import SparseParity
 from circuitgrok.tasks.teacher_student import TeacherStudent
 
 AnyTask = ModularAddition | Composition | SparseParity | TeacherStudent | Digits | Mnist
-AnyModel = Transformer | EmbeddingMLP | QuadraticMLP | DenseMLP
 
 
 class TrainConfig(Section):
@@ -225,17 +224,6 @@ class TrainConfig(Section):
         clock = self.init.start.rsplit("@", 1)[1] if self.init.start and self.init.start_moments else None
         task = [self.task.kind, self.task.n_train, self.task.n_pairs, getattr(self.task, "tolerance", None)]
         return canonical_json([content, task, clock])
-
-
-def transformer_of(model: AnyModel) -> Transformer:
-    """The model, if it is a transformer.
-
-    Raises:
-        UserError: It is none.
-    """
-    if not isinstance(model, Transformer):
-        raise UserError(f"this needs a transformer, with heads and a residual stream; the network is a {model.kind}")
-    return model
 
 
 KINDS: dict[str, dict[str, Any]] = {

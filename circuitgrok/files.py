@@ -1,4 +1,4 @@
-"""Files that are whole or not there: one door for reading and writing, atomic writes, digests, JSON.
+"""Files that are whole or not there: one door for reading and writing, and atomic writes.
 
 Everything inside a run is opened here: plain files only, no link is followed, no pipe waited for, and nothing is read
 beyond a bound. A file is written under a temporary name, flushed to the disk and renamed; then the folder is flushed.
@@ -7,20 +7,17 @@ What is killed half-way leaves the old file, or none. Knows nothing of networks.
 
 import contextlib
 import errno
-import hashlib
-import json
 import os
 import re
 import stat
 from pathlib import Path
 from typing import IO, Any
 
+from circuitgrok.canonical import from_json, sha256
 from circuitgrok.errors import DamagedFile
 
 LONGEST = 1 << 20  # bytes of a line, and of a JSON file
-DEEPEST = 32  # lists and objects inside one another
 SUBFOLDERS = ("resume", "moments", "llc")  # of a run: they must be real folders
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?$)|[\[\]{}]', re.DOTALL)
 
 
 def open_plain(path: Path, mode: str = "rb") -> IO[bytes]:
@@ -101,15 +98,6 @@ def drop_temporaries(folder: Path, own: re.Pattern[str]) -> None:
             left.unlink(missing_ok=True)
 
 
-def sha256(content: bytes) -> str:
-    """Hexadecimal SHA-256.
-
-    >>> sha256(b"")[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(content).hexdigest()
-
-
 def read_verified(path: Path, digest: str, at_most: int) -> bytes:
     """The bytes of a plain file inside its folder, if their SHA-256 is `digest`.
 
@@ -126,38 +114,6 @@ def read_verified(path: Path, digest: str, at_most: int) -> bytes:
             f"{path} is damaged: expected SHA-256 {digest[:12]}…, found {found[:12]}… ({len(content)} bytes)"
         )
     return content
-
-
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values, equal text.
-
-    >>> canonical_json({"b": 1, "a": [1.5]})
-    '{"a":[1.5],"b":1}'
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def from_json(content: bytes) -> Any:
-    """The value that JSON text says, UTF-8, at most `DEEPEST` deep, its numbers finite.
-
-    Raises:
-        ValueError: It is no such text.
-
-    Example:
-        >>> from_json(b'{"step": 3}')
-        {'step': 3}
-    """
-    if content.count(b"{") + content.count(b"[") > DEEPEST:
-        depth = 0
-        for token in _TOKEN.finditer(content):
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
-            if depth > DEEPEST:
-                raise ValueError(f"nested deeper than {DEEPEST}")
-    return json.loads(content.decode("utf-8"), parse_constant=_no_number)
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def read_json(path: Path) -> Any:

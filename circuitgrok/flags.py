@@ -4,15 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 from circuitgrok.errors import UserError
-from circuitgrok.fields import (
-    Leaf,
-    check_kind,
-    config_leaves,
-    description,
-    kinds_of,
-    kinds_with,
-    sampling_leaves,
-)
+from circuitgrok.fields import Leaf, check_kind, config_leaves, description, kinds_of, kinds_with, sampling_leaves
 from circuitgrok.presets import PRESETS
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
+from circuitgrok.canonical import from_json
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import LONGEST, from_json, open_plain
+from circuitgrok.files import LONGEST, open_plain
 from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD
 from circuitgrok.records import evaluation
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.canonical import canonical_json, from_json, sha256
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json, from_json, read_plain, read_verified, sha256, write_atomically
+from circuitgrok.files import read_plain, read_verified, write_atomically
 from circuitgrok.lines import Head, JsonLines, Lines
 from circuitgrok.records import is_digest
 from circuitgrok.sealed import first_seal, open_line, seal_line

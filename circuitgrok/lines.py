@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import LONGEST, canonical_json, from_json, open_plain
+from circuitgrok.files import LONGEST, open_plain
 from circuitgrok.sealed import open_line, seal_line
 
 

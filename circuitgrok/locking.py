@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.errors import DamagedFile, RunError
-from circuitgrok.files import canonical_json, open_plain, read_json, write_atomically
+from circuitgrok.files import open_plain, read_json, write_atomically
 
 
 class LockedRun(RunError):

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile, RunError
-from circuitgrok.files import canonical_json, from_json, read_plain, write_atomically
+from circuitgrok.files import read_plain, write_atomically
 from circuitgrok.records import manifest
 from circuitgrok.sealed import first_seal, open_line, seal_line
 

@@ -9,10 +9,11 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.completion import NAME, Completion
 from circuitgrok.doctor import at_its_end, examine
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json, read_plain, sha256, write_atomically
+from circuitgrok.files import read_plain, write_atomically
 from circuitgrok.kept import Estimates, digest_file
 from circuitgrok.lines import JsonLines, Lines, head_at
 from circuitgrok.locking import locked

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.canonical import sha256
 from circuitgrok.errors import DamagedFile, RunError
-from circuitgrok.files import read_plain, read_verified, sha256, write_atomically
+from circuitgrok.files import read_plain, read_verified, write_atomically
 from circuitgrok.lines import head_at
 from circuitgrok.records import is_digest
 from circuitgrok.runs import Run

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json, from_json
 from circuitgrok.records import resume_note
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.completion import NAME, Completion
 from circuitgrok.errors import RunError
-from circuitgrok.files import SUBFOLDERS, canonical_json, drop_temporaries, sha256, write_atomically
+from circuitgrok.files import SUBFOLDERS, drop_temporaries, write_atomically
 from circuitgrok.lines import Head, JsonLines, head_at
 from circuitgrok.manifest import CONFIG, write_manifest
 from circuitgrok.resume import CUT_BACK

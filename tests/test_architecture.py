@@ -17,6 +17,7 @@ FLOORS: list[dict[str, list[str]]] = [
     {
         "text": ["text.py"],
         "errors": ["errors.py"],
+        "canonical": ["canonical.py"],
         "surroundings": ["surroundings.py"],
         "version": ["version.py"],
     },

@@ -13,19 +13,11 @@ import pytest
 from tiny import TINY, copied, resealed_config, tiny, tiny_flags
 
 import circuitgrok.bounds
-from circuitgrok.bounds import (
-    ACTIVATIONS,
-    CHECKPOINTS,
-    NUMBER,
-    PAIRS,
-    memory,
-    open_files,
-    size_of,
-)
+from circuitgrok.bounds import ACTIVATIONS, CHECKPOINTS, NUMBER, PAIRS, memory, open_files, size_of
+from circuitgrok.canonical import canonical_json
 from circuitgrok.cli import run as call
 from circuitgrok.config import KINDS, Schedule, TrainConfig, leaf_fields
 from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.files import canonical_json
 from circuitgrok.presets import PRESETS
 from circuitgrok.runs import Run
 from circuitgrok.training import train

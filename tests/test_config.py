@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 from tiny import tiny
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.config import KINDS, LEAVES, TrainConfig, explain, leaf_fields
-from circuitgrok.files import canonical_json
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.presets import PRESETS

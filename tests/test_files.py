@@ -10,18 +10,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
+from circuitgrok.canonical import canonical_json, from_json, sha256
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import (
-    LONGEST,
-    canonical_json,
-    drop_temporaries,
-    from_json,
-    open_plain,
-    read_json,
-    read_verified,
-    sha256,
-    write_atomically,
-)
+from circuitgrok.files import LONGEST, drop_temporaries, open_plain, read_json, read_verified, write_atomically
 from circuitgrok.lines import JsonLines, Lines, json_lines
 from circuitgrok.sealed import first_seal
 

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import save_file
 
 from circuitgrok import foreign
+from circuitgrok.canonical import sha256
 from circuitgrok.errors import UserError
-from circuitgrok.files import sha256
 from circuitgrok.foreign import ConfigRecord, check_finite, read_foreign, read_settings
 
 # --- what torch.save writes ---------------------------------------------------------------------------

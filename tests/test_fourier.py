@@ -30,12 +30,7 @@ from circuitgrok.measures.fourier import (
     neuron_logit_spectrum,
     sum_table,
 )
-from circuitgrok.measures.key_freqs import (
-    embed_energy,
-    logit_energy,
-    neuron_argmax,
-    wl_energy,
-)
+from circuitgrok.measures.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
 from circuitgrok.measures.tuning import neuron_frequencies
 
 EPS = torch.finfo(torch.float64).eps

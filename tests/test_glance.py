@@ -8,9 +8,9 @@ import time
 import pytest
 from tiny import copied
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.cli import run as call
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json
 from circuitgrok.glance import turning_points
 from circuitgrok.measures.crossings import ACCURACY_RULES, afterwards, crossing
 from circuitgrok.runs import RunError, runs_below

@@ -7,14 +7,7 @@ import torch
 from oracles import generator
 
 from circuitgrok import tree
-from circuitgrok.interventions.noise import (
-    GradientNoise,
-    LabelNoise,
-    WalkNoise,
-    WeightNoise,
-    gaussian,
-    streams,
-)
+from circuitgrok.interventions.noise import GradientNoise, LabelNoise, WalkNoise, WeightNoise, gaussian, streams
 
 STD = torch.tensor([0.1, 0.0, 0.3, 0.0, 0.1])
 TANGENTIAL = torch.tensor([False, False, True, True, True])

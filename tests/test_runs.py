@@ -25,10 +25,10 @@ from workers import Ended
 
 import circuitgrok as cg
 from circuitgrok import resume
+from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.cli import run as command
 from circuitgrok.config import TrainConfig
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import canonical_json, sha256
 from circuitgrok.lines import json_lines
 from circuitgrok.locking import LockedRun, holder, locked
 from circuitgrok.runs import Run, RunError, load, runs_below

@@ -13,9 +13,9 @@ from test_published import NANDA, SIZES, P, as_nanda, without_unsaved_biases
 from tiny import resealed_config
 from torch import Tensor
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.claims import Evidence, before_update, evidence_of, pair_losses
 from circuitgrok.errors import UserError
-from circuitgrok.files import canonical_json
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape.exploration import explore_run
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along

@@ -8,7 +8,7 @@ from tiny import rewritten, tiny
 
 import circuitgrok.stack
 from circuitgrok import tree
-from circuitgrok.files import sha256
+from circuitgrok.canonical import sha256
 from circuitgrok.lines import json_lines
 from circuitgrok.runs import RunError
 from circuitgrok.stack import initial_weights, new_stack, state_of, subset

@@ -7,13 +7,13 @@ import pytest
 import torch
 from tiny import copied, logits_at, tiny
 
-from circuitgrok.config import transformer_of
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.llc_along import llc_along
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores, table
 from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
 from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.polar import orbits
 from circuitgrok.polar.path import polar_path
 from circuitgrok.runs import RunError

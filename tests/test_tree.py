@@ -8,19 +8,7 @@ import torch
 from hypothesis import given, settings
 
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.tree import (
-    Params,
-    combine,
-    dot,
-    is_bias,
-    norm,
-    ravel,
-    role,
-    select,
-    stack,
-    unravel,
-    unstack,
-)
+from circuitgrok.tree import Params, combine, dot, is_bias, norm, ravel, role, select, stack, unravel, unstack
 
 SHAPES = {"embed.W_E": (4, 3), "blocks.0.attn.W_Q": (2, 3, 2), "unembed.b_U": (5,), "scalar": ()}
 TOTAL = 12 + 12 + 5 + 1

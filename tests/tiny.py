@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.completion import NAME
-from circuitgrok.config import TrainConfig, transformer_of
-from circuitgrok.files import canonical_json
+from circuitgrok.config import TrainConfig
 from circuitgrok.lines import json_lines
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.runs import Run, load
 from circuitgrok.sealed import first_seal, seal_line
 from circuitgrok.writer import complete, write_records

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.files import canonical_json, from_json, read_json
+from circuitgrok.files import read_json
 from circuitgrok.kept import digest_file, read_vouched, write_vouched
 from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import SamplerName, Sampling

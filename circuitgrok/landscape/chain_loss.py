@@ -15,13 +15,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitgrok import tree
-from circuitgrok.config import AnyModel
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
-from circuitgrok.measures.kinds import NETWORKS, Drawn, check_classes
 from circuitgrok.models.fused import Workspace
+from circuitgrok.models.kinds import NETWORKS, AnyModel
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.target import Generators, Loss
+from circuitgrok.tasks.kinds import Drawn, check_classes
 from circuitgrok.tree import ROLES, Params
 
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache

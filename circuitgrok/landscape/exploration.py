@@ -27,14 +27,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok import tree
-from circuitgrok.config import AnyModel
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import refuse_unstable
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
-from circuitgrok.measures.kinds import Drawn, why_not
+from circuitgrok.measures.kinds import why_not
+from circuitgrok.models.kinds import AnyModel
 from circuitgrok.polar.path import angle
 from circuitgrok.polar.profiles import Measure
 from circuitgrok.samplers.diagnostics import diagnose, faults
@@ -43,6 +43,7 @@ from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.sample import Chains, Draws, sample, start
 from circuitgrok.samplers.target import Loss, Sampler, Target, squared_norm
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.tasks.kinds import Drawn
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:

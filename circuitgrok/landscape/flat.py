@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from circuitgrok.config import AnyModel
 from circuitgrok.errors import UserError
-from circuitgrok.measures.kinds import Drawn, check_classes
+from circuitgrok.models.kinds import AnyModel
+from circuitgrok.tasks.kinds import Drawn, check_classes
 from circuitgrok.tree import Params, ravel, role, unravel
 
 Loss = Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]]

@@ -26,13 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.config import AnyModel
 from circuitgrok.landscape.flat import loss_on
 from circuitgrok.landscape.hessian import Operator, as_matrix, hessian_operator
 from circuitgrok.landscape.lanczos import Tridiagonal, density, lanczos, probe_error, random_probes
 from circuitgrok.landscape.positive_part import PositiveSum, positive, positive_sum, shares
-from circuitgrok.measures.kinds import Drawn
+from circuitgrok.models.kinds import AnyModel
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.tasks.kinds import Drawn
 from circuitgrok.tree import Params, unstack
 
 DENSE_MOST = 3000  # weights of which all eigenvalues take seconds and 0.2 GB

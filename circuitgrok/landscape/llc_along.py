@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from circuitgrok.config import AnyModel
+from circuitgrok.canonical import canonical_json
 from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.files import canonical_json
 from circuitgrok.kept import Estimates
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.measures.kinds import Drawn, why_not
+from circuitgrok.measures.kinds import why_not
+from circuitgrok.models.kinds import AnyModel
 from circuitgrok.records import is_number, is_step
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.tasks.kinds import Drawn
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:

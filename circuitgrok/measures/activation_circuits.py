@@ -28,14 +28,7 @@ from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures.fourier import fourier_basis, grid_side, sum_table
-from circuitgrok.measures.sum_waves import (
-    Rivals,
-    losses_of_sums,
-    losses_without,
-    sum_logits,
-    wave_rows,
-    wave_tables,
-)
+from circuitgrok.measures.sum_waves import Rivals, losses_of_sums, losses_without, sum_logits, wave_rows, wave_tables
 
 
 class Circuit(NamedTuple):

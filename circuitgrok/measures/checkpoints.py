@@ -16,18 +16,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.config import AnyModel, TrainConfig, transformer_of
+from circuitgrok.config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
 from circuitgrok.measures import key_freqs
-from circuitgrok.measures.kinds import Drawn, modular
 from circuitgrok.measures.last_layer import LastLayer, last_layer
 from circuitgrok.measures.opened import Opened, opened_network
 from circuitgrok.measures.tuning import NeuronSpectrum, neuron_spectrum
+from circuitgrok.models.kinds import AnyModel, transformer_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import NormParts, orbit_minimal_norm
 from circuitgrok.tasks.composition import Composition, named_group
 from circuitgrok.tasks.finite_groups import Group
+from circuitgrok.tasks.kinds import Drawn, modular
 from circuitgrok.tasks.operations import Relabelled, as_addition
 from circuitgrok.tasks.teacher_student import TeacherStudent
 from circuitgrok.tree import Params, unstack

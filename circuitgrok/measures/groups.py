@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from circuitgrok.config import transformer_of
 from circuitgrok.errors import Undefined
 from circuitgrok.interventions.losses import accuracy, cross_entropy, within
 from circuitgrok.landscape.hessian_along import spectrum_columns
@@ -39,6 +38,7 @@ from circuitgrok.measures.opened import stacked
 from circuitgrok.measures.sum_waves import Rivals, rivals
 from circuitgrok.measures.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
 from circuitgrok.measures.unseen import is_sparse, restricted_loss_blank, restricted_loss_unseen
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.columns import orbit_columns
 

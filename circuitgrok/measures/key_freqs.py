@@ -12,13 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.errors import UserError
-from circuitgrok.measures.fourier import (
-    by_frequency,
-    logit_spectrum,
-    neuron_logit_spectrum,
-    numbers,
-    row_norms,
-)
+from circuitgrok.measures.fourier import by_frequency, logit_spectrum, neuron_logit_spectrum, numbers, row_norms
 from circuitgrok.measures.tuning import neuron_frequencies
 
 

@@ -7,21 +7,12 @@ said in `NEEDS` can be measured on every run.
 from collections.abc import Callable, Iterable
 
 from circuitgrok.config import TrainConfig
-from circuitgrok.errors import UserError
+from circuitgrok.models.kinds import NETWORKS
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
-from circuitgrok.tasks.examples import Examples
-from circuitgrok.tasks.modular import ModularAddition, Task
+from circuitgrok.tasks.modular import ModularAddition
 
 Need = Callable[[TrainConfig], str | None]
-Drawn = Task | Examples  # a task's pairs with their labels and their split
-
-NETWORKS = {
-    "transformer": "a transformer",
-    "embedding_mlp": "an MLP on embeddings",
-    "quadratic_mlp": "a quadratic MLP",
-    "dense": "a dense network",
-}
 
 
 def heads(config: TrainConfig) -> str | None:
@@ -104,24 +95,3 @@ def why_not(name: str, config: TrainConfig) -> str | None:
 def fitting(names: Iterable[str], config: TrainConfig) -> list[str]:
     """Those of some groups that make sense for runs of a config."""
     return [name for name in names if why_not(name, config) is None]
-
-
-def check_classes(task: Drawn) -> None:
-    """Refuses a task whose answers are real numbers.
-
-    Raises:
-        UserError: They are.
-    """
-    if task.labels.is_floating_point():
-        raise UserError("a cross-entropy needs classes; the answers of this task are real numbers")
-
-
-def modular(task: Drawn) -> Task:
-    """The task, if its inputs are the pairs of numbers modulo p.
-
-    Raises:
-        UserError: They are not.
-    """
-    if not isinstance(task, Task):
-        raise UserError("this is for tasks on all pairs of numbers modulo p; got examples without such numbers")
-    return task

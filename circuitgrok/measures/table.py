@@ -15,18 +15,13 @@ from torch import Tensor
 
 from circuitgrok.config import TrainConfig
 from circuitgrok.errors import Undefined, UserError
-from circuitgrok.measures.checkpoints import (
-    SPLITS,
-    Checkpoints,
-    check_rule,
-    checkpoints_of,
-    key_frequencies_by_rule,
-)
+from circuitgrok.measures.checkpoints import SPLITS, Checkpoints, check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.measures.groups import GROUPS, SLOW
-from circuitgrok.measures.kinds import Drawn, fitting, modular, why_not
+from circuitgrok.measures.kinds import fitting, why_not
 from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
 from circuitgrok.polar.columns import polar_columns
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.tasks.kinds import Drawn, modular
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import Relabelled, as_addition
 

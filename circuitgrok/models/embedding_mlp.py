@@ -18,16 +18,7 @@ from torch import Tensor
 
 from circuitgrok.apart import APART, Arithmetic
 from circuitgrok.models.fused import Rows
-from circuitgrok.models.mlp import (
-    PairMLP,
-    check_scheme,
-    dropped,
-    gaussian,
-    layer_shapes,
-    pair_sums,
-    readout,
-    scaled,
-)
+from circuitgrok.models.mlp import PairMLP, check_scheme, dropped, gaussian, layer_shapes, pair_sums, readout, scaled
 from circuitgrok.tree import Params, Role, is_bias, role
 
 if TYPE_CHECKING:

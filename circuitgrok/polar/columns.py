@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from circuitgrok.config import AnyModel, transformer_of
 from circuitgrok.measures.checkpoints import Checkpoints
+from circuitgrok.models.kinds import AnyModel, transformer_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import part_norms, path_norm
 from circuitgrok.polar.parts import part_paths

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tiny import tiny
 
+from circuitgrok.canonical import canonical_json
 from circuitgrok.doctor import examine
 from circuitgrok.errors import UserError
-from circuitgrok.files import canonical_json
 from circuitgrok.kept import read_table, read_vouched, vouch, write_vouched
 from circuitgrok.landscape.calibration import calibration_of
 from circuitgrok.landscape.llc_along import llc_along
