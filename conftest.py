@@ -20,7 +20,7 @@ CHECKED = [  # of the models those with shapes in their types: the hook has its 
     "circuitgrok.models.mlp",
     "circuitgrok.models.dense",
     "circuitgrok.models.embedding_mlp",
-    "circuitgrok.models.analytic",
+    "circuitgrok.exact.analytic",
     "circuitgrok.tasks",
     "circuitgrok.interventions",
     "circuitgrok.samplers",

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, below, mean_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, below, mean_interval
+from circuitgrok.training.progress import LiveProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

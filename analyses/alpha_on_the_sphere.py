@@ -13,11 +13,12 @@ import math
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, below, mean_interval, share_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, below, mean_interval, share_interval
+from circuitgrok.training.progress import LiveProgress
 
 QUESTION = "When the norm is held at α‖θ₀‖, how do train and test accuracy depend on α, and does the delay vanish?"
 ARMS = {"free": figures.BLUE, "sphere": figures.RED}

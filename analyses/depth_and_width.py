@@ -15,11 +15,12 @@ from itertools import product
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, delay_ratio, mean_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, delay_ratio, mean_interval
+from circuitgrok.training.progress import LiveProgress
 
 QUESTION = "Do deep and skinny networks grok sooner than shallow and wide ones, or without weight decay?"
 FRAC_TRAIN = 0.6

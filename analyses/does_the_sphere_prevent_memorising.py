@@ -14,11 +14,12 @@ import math
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, crossing, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, below, mean_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, crossing, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, below, mean_interval
+from circuitgrok.training.progress import LiveProgress
 
 QUESTION = "Does holding the norm prevent memorising circuits, or do generalising circuits outrun them?"
 ARMS = {"task": figures.BLUE, "random labels": figures.RED, "held after memorising": figures.GREEN}
@@ -45,7 +46,7 @@ def configs(alphas: list[float], later: list[float], seeds: list[int], steps: in
 
 
 def _initial_norm(config: cg.TrainConfig) -> float:
-    from circuitgrok.stack import initial_weights
+    from circuitgrok.training.stack import initial_weights
     from circuitgrok.tree import norm
 
     return norm(initial_weights(config)).item()

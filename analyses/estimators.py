@@ -22,14 +22,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from circuitgrok import figures, verdicts
-from circuitgrok.deep_linear import DeepLinear
+from circuitgrok import figures
+from circuitgrok.exact.deep_linear import DeepLinear
+from circuitgrok.exact.potentials import POTENTIALS, Potential, localized_llc
 from circuitgrok.landscape.curvature import StackLoss
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import SamplerName, Sampling
-from circuitgrok.potentials import POTENTIALS, Potential, localized_llc
 from circuitgrok.samplers.target import Loss
-from circuitgrok.verdicts import Claim, Interval, above, mean_interval
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, mean_interval
 
 QUESTION = "How accurate is each sampler's learning coefficient, at what cost, where the answer is known?"
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)

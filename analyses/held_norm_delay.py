@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, Event, crossing, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, Event, crossing, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, mean_interval, within
+from circuitgrok.training.progress import LiveProgress
 from circuitgrok.tree import Params, norm
-from circuitgrok.verdicts import Claim, Interval, above, mean_interval, within
 
 QUESTION = "Does the delay to grokking grow with the norm that is held, and is it the norm or the logit scale?"
 GROKKED = 0.9  # test accuracy, the rule of the delay law

@@ -23,16 +23,17 @@ import torch
 from torch import Tensor
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
+from circuitgrok import figures
 from circuitgrok.landscape.flat import logits_on, loss_on
 from circuitgrok.landscape.hessian import extreme_eigenpairs, hessian_operator
 from circuitgrok.landscape.stiffness import LogitShares, chance_shares, stiffness_map
-from circuitgrok.measures.checkpoints import key_frequencies
-from circuitgrok.measures.crossings import events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, mean_interval
+from circuitgrok.table.checkpoints import key_frequencies
+from circuitgrok.training.progress import LiveProgress
 from circuitgrok.tree import ROLES
-from circuitgrok.verdicts import Claim, above, mean_interval
 
 QUESTION = "Can circuits be found from the loss landscape: do its stiffest directions belong to the key frequencies?"
 ARMS = {"grokking": figures.BLUE, "control": figures.RED}

@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, within
 from circuitgrok.tasks.teacher_student import TeacherStudent
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, within
+from circuitgrok.training.progress import LiveProgress
 
 QUESTION = "Is a small norm what generalises, or is that a property of the task?"
 TOLERANCE = 0.01  # of the labels' mean square: an answer of a student counts as right

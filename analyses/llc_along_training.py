@@ -18,13 +18,14 @@ from pathlib import Path
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.landscape.calibration import calibrate
+from circuitgrok import figures
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.measures.crossings import events
-from circuitgrok.progress import LiveProgress, ticks
-from circuitgrok.verdicts import Claim, above, below, mean_interval, share_interval
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, below, mean_interval, share_interval
+from circuitgrok.table.calibration import calibrate
+from circuitgrok.training.progress import LiveProgress, ticks
 
 QUESTION = "Along training, which moves first: learning coefficient, effective dimension, circuit, or norm?"
 ARMS = {"groks": figures.BLUE, "no decay": figures.ORANGE, "few pairs": figures.GREY}

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, crossing, events
-from circuitgrok.measures.phases import PHASES, Phase, boundaries, phases
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, above, mean_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, crossing, events
+from circuitgrok.measures.learning.phases import PHASES, Phase, boundaries, phases
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, above, mean_interval
+from circuitgrok.training.progress import LiveProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -251,7 +252,7 @@ def main() -> None:
         f"held at {HOLD + 1} checkpoints in a row. Checkpoints every {base.schedule.checkpoint_every} steps and where "
         "the test loss moves. Phases by "
         + "; ".join(f"{name}: {start or 'start'} to {end}" for name, (start, end) in PHASES.items())
-        + f" (measures/phases.py). Key frequencies by wl_energy at the last checkpoint. Figure: seed {solved[0]}.",
+        + f" (learning/phases.py). Key frequencies by wl_energy at the last checkpoint. Figure: seed {solved[0]}.",
     ]
     figure = draw(runs[seeds.index(solved[0])], tables[solved[0]], found[solved[0]])
     made = claims(ways, grokked, found, list(tables.values()), memorised)

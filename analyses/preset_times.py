@@ -1,7 +1,7 @@
 """How long does a run of each preset take, from the median time of its steps?
 
 A step, an evaluation and a checkpoint (written, and the step that leaves it taken apart) are timed one by one, on
-one thread; a run takes as many of each as its schedule says. The minutes are to be copied to `circuitgrok.presets`.
+one thread; a run takes as many of each as its schedule says. The minutes are to be copied to `config.presets`.
 
     python analyses/preset_times.py            # every preset: minutes, on a machine that does nothing else
     python analyses/preset_times.py --quick    # three small ones: seconds
@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 
 import circuitgrok as cg
-from circuitgrok import verdicts
-from circuitgrok.files import write_atomically
-from circuitgrok.presets import MACHINE, PRESETS
-from circuitgrok.stack import new_stack
-from circuitgrok.steps import evaluate, forward, update, watched_update
-from circuitgrok.training import environment
-from circuitgrok.writer import create, write_checkpoint
+from circuitgrok.config.presets import MACHINE, PRESETS
+from circuitgrok.store.files import write_atomically
+from circuitgrok.store.writer import create, write_checkpoint
+from circuitgrok.study import verdicts
+from circuitgrok.training.loop import environment
+from circuitgrok.training.stack import new_stack
+from circuitgrok.training.step import evaluate, forward, update, watched_update
 
 SMALL = ("quickstart", "omnigrok-teacher", "parity")
 WARM_UP = 3  # calls that are not counted

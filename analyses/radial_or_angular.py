@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 import circuitgrok as cg
-from circuitgrok import figures, tree, verdicts
+from circuitgrok import figures, tree
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.checkpoints import key_frequencies
-from circuitgrok.measures.crossings import HOLD, events
+from circuitgrok.measures.learning.crossings import HOLD, events
 from circuitgrok.polar.path import polar_path
 from circuitgrok.polar.profiles import Measure, circuit_scores, radial_profile
 from circuitgrok.polar.transplants import by_part, by_tensor, globally, swap_matrix, variance_shares
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, share_interval
+from circuitgrok.table.checkpoints import key_frequencies
 from circuitgrok.tasks.modular import Task
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, share_interval
+from circuitgrok.training.progress import LiveProgress
 
 FRAC_TRAIN = 0.6  # of quickstart's pairs, with which five of six seeds grok within the budget
 SEEDS = [0, 1, 2, 3, 4, 5]

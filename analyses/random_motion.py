@@ -19,16 +19,18 @@ import pandas as pd
 import torch
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
+from circuitgrok import figures
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
-from circuitgrok.landscape.exploration import Equipartition, equipartition, explore_run
+from circuitgrok.landscape.exploration import Equipartition, equipartition
 from circuitgrok.landscape.sampling import GeometryName, SamplerName, Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import angle
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Decision, Interval, above, below, mean_interval, within
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Decision, Interval, above, below, mean_interval, within
+from circuitgrok.table.explore import explore_run
+from circuitgrok.training.progress import LiveProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

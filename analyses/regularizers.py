@@ -15,12 +15,13 @@ from typing import Any
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, delay_ratio, mean_interval, share_interval
+from circuitgrok.training.progress import LiveProgress
 from circuitgrok.tree import ROLES
-from circuitgrok.verdicts import Claim, delay_ratio, mean_interval, share_interval
 
 QUESTION = "Which regularizers make a network grok, and when?"
 FRAC_TRAIN = 0.6  # of quickstart's pairs, with which the reference groks well before the end

@@ -20,14 +20,15 @@ import torch
 from torch import Tensor
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
+from circuitgrok import figures
+from circuitgrok.foreign.published import Published, write_run
+from circuitgrok.measures.learning.crossings import HOLD, events
 from circuitgrok.polar.orbits import balancedness, inflate, orbit_minimal_norm, part_norms
-from circuitgrok.progress import LiveProgress
-from circuitgrok.published import Published, write_run
-from circuitgrok.runs import Run
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, within
+from circuitgrok.training.progress import LiveProgress
 from circuitgrok.tree import Params, norm
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, within
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

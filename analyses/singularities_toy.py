@@ -12,9 +12,10 @@ number, so the whole time course is shown.
 import pandas as pd
 import torch
 
-from circuitgrok import figures, verdicts
-from circuitgrok.surfing import occupancy, surf
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, within
+from circuitgrok import figures
+from circuitgrok.exact.surfing import occupancy, surf
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, within
 
 QUESTION = "Do regularization and noise drive SGD to a singularity, and is that an equilibrium or a transit effect?"
 LR, HALF_WIDTH, NEAR = 0.1, 2.0, 0.25

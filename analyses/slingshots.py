@@ -18,12 +18,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, verdicts
-from circuitgrok.measures.crossings import HOLD, events
-from circuitgrok.measures.slingshots import CALM, MEMORISED, MIN_DECADES, RISE_WITHIN, Slingshot, slingshots, summary
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run
-from circuitgrok.verdicts import Claim, Interval, above, below, mean_interval, share_interval
+from circuitgrok import figures
+from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.measures.learning.slingshots import (
+    CALM,
+    MEMORISED,
+    MIN_DECADES,
+    RISE_WITHIN,
+    Slingshot,
+    slingshots,
+    summary,
+)
+from circuitgrok.store.run import Run
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, share_interval
+from circuitgrok.training.progress import LiveProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -24,21 +24,22 @@ from typing import Any
 import torch
 
 import circuitgrok as cg
-from circuitgrok import verdicts, writer
-from circuitgrok.environment import environment
-from circuitgrok.files import write_atomically
+from circuitgrok.foreign.lens import to_bridge
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.lens import to_bridge
-from circuitgrok.measures.checkpoints import Checkpoints
-from circuitgrok.measures.groups import GROUPS
-from circuitgrok.measures.table import quick_groups
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target
-from circuitgrok.stack import Stack, initial_weights, new_stack
-from circuitgrok.steps import evaluate, forward, update, watched_update
-from circuitgrok.training import start_facts
+from circuitgrok.store import writer
+from circuitgrok.store.environment import environment
+from circuitgrok.store.files import write_atomically
+from circuitgrok.study import verdicts
+from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.groups import GROUPS
+from circuitgrok.table.measure import quick_groups
+from circuitgrok.training.loop import start_facts
+from circuitgrok.training.stack import Stack, initial_weights, new_stack
+from circuitgrok.training.step import evaluate, forward, update, watched_update
 from circuitgrok.tree import Params
 
 LOSSES_COMPARED = 20

@@ -6,50 +6,41 @@ Names are loaded when they are first used, so that importing the package costs n
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from circuitgrok.rooms import doors
+
 if TYPE_CHECKING:
-    from circuitgrok.config import TrainConfig as TrainConfig
+    from circuitgrok.config.train_config import TrainConfig as TrainConfig
     from circuitgrok.models.transformer import Transformer as Transformer
-    from circuitgrok.runs import Run as Run
-    from circuitgrok.runs import load as load
+    from circuitgrok.store.run import Run as Run
+    from circuitgrok.store.run import load as load
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
-    from circuitgrok.training import train as train
+    from circuitgrok.training.loop import train as train
     from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
-    "TrainConfig": "config",
+    "TrainConfig": "config.train_config",
     "Transformer": "models.transformer",
-    "Run": "runs",
+    "Run": "store.run",
     "__version__": "version",
-    "load": "runs",
+    "load": "store.run",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
-    "train": "training",
+    "train": "training.loop",
 }
-_MODULES = {
-    "config",
-    "figures",
-    "landscape",
-    "lens",
-    "measures",
-    "polar",
-    "presets",
-    "published",
-    "runs",
-    "sweep",
-    "tree",
-}
+_DOORS = {"lens": "foreign.lens"}  # modules that are called by a shorter name
+_inside, _names = doors(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(f"circuitgrok.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _MODULES:
-        return import_module(f"circuitgrok.{name}")
-    raise AttributeError(f"circuitgrok has no {name!r}; it has {', '.join(sorted({*_HOMES, *_MODULES}))}")
+    if name in _DOORS:
+        return import_module(f"circuitgrok.{_DOORS[name]}")
+    if name not in _HOMES:
+        return _inside(name)
+    value = getattr(import_module(f"circuitgrok.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*_HOMES, *_MODULES})
+    return sorted({*_HOMES, *_DOORS, *_names()})

@@ -1,5 +1,5 @@
 """`python -m circuitgrok` is the command line."""
 
-from circuitgrok.cli import main
+from circuitgrok.faces.cli import main
 
 main()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from circuitgrok.files import write_atomically
+from circuitgrok.store.files import write_atomically
 from circuitgrok.text import in_figure
 from circuitgrok.tree import ROLES
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from circuitgrok.runs import Run
+    from circuitgrok.store.run import Run
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777",

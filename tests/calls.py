@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from circuitgrok.config import TrainConfig
-from circuitgrok.stack import new_stack
-from circuitgrok.steps import evaluate, forward, update, watched_update
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.training.stack import new_stack
+from circuitgrok.training.step import evaluate, forward, update, watched_update
 
 LINE = 64
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot", "linalg_svd", "_linalg_svd"}

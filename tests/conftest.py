@@ -4,8 +4,8 @@ import pytest
 from tiny import tiny
 from workers import Workers
 
-from circuitgrok.runs import Run
-from circuitgrok.training import train
+from circuitgrok.store.run import Run
+from circuitgrok.training.loop import train
 
 
 @pytest.fixture(scope="session")

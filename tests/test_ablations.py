@@ -19,8 +19,8 @@ from oracles import (
 )
 from torch import Tensor
 
-from circuitgrok.lens import to_bridge
-from circuitgrok.measures.ablations import (
+from circuitgrok.foreign.lens import to_bridge
+from circuitgrok.measures.circuits.ablations import (
     ablation_scores,
     ablations,
     clusters_as_polynomials,
@@ -35,8 +35,8 @@ from circuitgrok.measures.ablations import (
     without_skip,
     without_sum_waves,
 )
-from circuitgrok.measures.neurons import polynomial_neurons
-from circuitgrok.measures.opened import Opened, along, opened_network
+from circuitgrok.measures.parts.neurons import polynomial_neurons
+from circuitgrok.measures.parts.opened import Opened, along, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
 from circuitgrok.tree import Params, combine, stack

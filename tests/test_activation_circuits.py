@@ -21,7 +21,7 @@ from oracles import (
 )
 
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.activation_circuits import (
+from circuitgrok.measures.circuits.activation_circuits import (
     Circuit,
     block_part,
     broad_part,
@@ -33,7 +33,7 @@ from circuitgrok.measures.activation_circuits import (
     product_waves,
     restricted_losses,
 )
-from circuitgrok.measures.sum_waves import rivals
+from circuitgrok.measures.spectra.sum_waves import rivals
 
 CASES = [(5, [1]), (7, [1, 3]), (8, [1, 4]), (8, [4]), (9, [1, 2, 3, 4]), (13, [2, 6])]
 SINE = -math.pi / 2

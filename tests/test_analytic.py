@@ -7,7 +7,7 @@ import torch
 from oracles import generator, grid, labels_of, noise, slow_margins, wave
 from torch import Tensor
 
-from circuitgrok.models.analytic import gromov_network, l23_norm, max_margin, max_margin_network, normalized_margin
+from circuitgrok.exact.analytic import gromov_network, l23_norm, max_margin, max_margin_network, normalized_margin
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.tree import Params, combine, stack
 

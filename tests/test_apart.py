@@ -16,7 +16,7 @@ from tiny import tiny
 from tiny_kinds import tiny_kind
 
 from circuitgrok.apart import APART, LINE, PLAIN, bmm, each, exp, placed, product, room
-from circuitgrok.config import TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 
 BATCHED = {"bmm", "baddbmm"}
 RUNS = 5  # no other axis of the cases has this length

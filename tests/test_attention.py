@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import generator, grid, noise, wave
 
-from circuitgrok.measures.attention import (
+from circuitgrok.measures.parts.attention import (
     attention_entropy,
     attention_mass,
     head_tuning,

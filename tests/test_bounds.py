@@ -12,15 +12,15 @@ from typing import get_args
 import pytest
 from tiny import TINY, copied, resealed_config, tiny, tiny_flags
 
-import circuitgrok.bounds
-from circuitgrok.bounds import ACTIVATIONS, CHECKPOINTS, NUMBER, PAIRS, memory, open_files, size_of
+import circuitgrok.config.bounds
 from circuitgrok.canonical import canonical_json
-from circuitgrok.cli import run as call
-from circuitgrok.config import KINDS, Schedule, TrainConfig, leaf_fields
+from circuitgrok.config.bounds import ACTIVATIONS, CHECKPOINTS, NUMBER, PAIRS, memory, open_files, size_of
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.train_config import KINDS, Schedule, TrainConfig, leaf_fields
 from circuitgrok.errors import DamagedFile, UserError
-from circuitgrok.presets import PRESETS
-from circuitgrok.runs import Run
-from circuitgrok.training import train
+from circuitgrok.faces.cli import run as call
+from circuitgrok.store.run import Run
+from circuitgrok.training.loop import train
 
 # What makes a field of some kind of task or network, or one that needs another field, a field to try at all.
 BESIDE = {
@@ -176,10 +176,10 @@ def test_checkpoints_of_a_schedule_are_counted_and_told_without_a_list():
 PEAK = """
 import sys, torch
 torch.set_num_threads(1)
-from circuitgrok.bounds import size_of
-from circuitgrok.config import TrainConfig
-from circuitgrok.stack import new_stack
-from circuitgrok.steps import forward, update
+from circuitgrok.config.bounds import size_of
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.training.stack import new_stack
+from circuitgrok.training.step import forward, update
 config = TrainConfig().with_(**eval(sys.argv[1]))
 def peak(): return 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 small = new_stack([TrainConfig().with_(p=5)]); update(small, forward(small, 0), 0)
@@ -201,9 +201,9 @@ def test_least_memory_of_a_step_is_within_a_small_factor_of_the_measured_peak(le
 
 def test_what_does_not_fit_this_machine_is_refused_with_both_sizes_and_no_folder(monkeypatch, tmp_path, capsys):
     least = size_of(tiny()).least_bytes
-    monkeypatch.setattr(circuitgrok.bounds, "memory", lambda: least)
+    monkeypatch.setattr(circuitgrok.config.bounds, "memory", lambda: least)
     train([tiny()], tmp_path / "fits", names=["run"])
-    monkeypatch.setattr(circuitgrok.bounds, "memory", lambda: least - 1)
+    monkeypatch.setattr(circuitgrok.config.bounds, "memory", lambda: least - 1)
     assert call(["train", "nanda", *tiny_flags(), "--quiet", "--out", str(tmp_path / "runs" / "run")]) == 2
     assert "this machine has" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
@@ -213,6 +213,6 @@ def test_memory_is_the_smaller_of_machine_and_control_group(monkeypatch, tmp_pat
     assert machine is None or 2**28 < machine < 2**50
     for content, expected in (("1000000\n", 1_000_000), ("max\n", None), (f"{2**60}\n", None)):
         (tmp_path / "memory.max").write_text(content)
-        monkeypatch.setattr(circuitgrok.bounds, "_CGROUP", tmp_path / "memory.max")
+        monkeypatch.setattr(circuitgrok.config.bounds, "_CGROUP", tmp_path / "memory.max")
         assert memory() == expected or (expected is None and memory() >= 2**28)
     assert open_files() >= 64

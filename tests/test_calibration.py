@@ -4,14 +4,14 @@ import pandas as pd
 import pytest
 from tiny import tiny
 
-from circuitgrok.cli import run as command
 from circuitgrok.errors import DamagedFile
-from circuitgrok.kept import digest_file
-from circuitgrok.landscape import calibration as module
-from circuitgrok.landscape.calibration import calibrate, calibration_of, step_bias
-from circuitgrok.landscape.llc_along import llc_of
+from circuitgrok.faces.cli import run as command
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.training import train
+from circuitgrok.store.kept import digest_file
+from circuitgrok.table import calibration as module
+from circuitgrok.table.calibration import calibrate, calibration_of, step_bias
+from circuitgrok.table.llc import llc_of
+from circuitgrok.training.loop import train
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from oracles import (
 )
 
 from circuitgrok.interventions import losses
-from circuitgrok.measures.circuits import (
+from circuitgrok.measures.circuits.restricted import (
     cosine_coefficients,
     excluded_logits,
     excluded_loss,
@@ -33,7 +33,14 @@ from circuitgrok.measures.circuits import (
     restricted_loss,
 )
 from circuitgrok.measures.scores import accuracy, cross_entropy, logit_scale, margin, margin_summary
-from circuitgrok.measures.sum_waves import WIDEST, losses_of_sums, losses_without, rivals, sum_logits, wave_tables
+from circuitgrok.measures.spectra.sum_waves import (
+    WIDEST,
+    losses_of_sums,
+    losses_without,
+    rivals,
+    sum_logits,
+    wave_tables,
+)
 
 EPS = torch.finfo(torch.float64).eps
 CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]

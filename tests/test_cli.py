@@ -11,15 +11,15 @@ import pytest
 import torch
 from tiny import copied, files_of, flip, tiny, tiny_flags
 
-from circuitgrok.cli import COMMANDS, HELP, run
-from circuitgrok.config import LEAVES, TrainConfig
-from circuitgrok.landscape.llc_along import llc_along
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.train_config import LEAVES, TrainConfig
+from circuitgrok.faces.cli import COMMANDS, HELP, run
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.lines import json_lines
-from circuitgrok.presets import PRESETS
-from circuitgrok.progress import LiveProgress, describe, ticks
-from circuitgrok.runs import load
-from circuitgrok.weights import file_name
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.run import load
+from circuitgrok.store.weights import file_name
+from circuitgrok.table.llc import llc_along
+from circuitgrok.training.progress import LiveProgress, describe, ticks
 
 
 def call(*argv: str) -> int:
@@ -39,7 +39,7 @@ GUESTS = ["torch", "transformer_lens", "matplotlib", "sklearn", "pandas", "pydan
 def imported_after(*argv: str) -> tuple[set[str], str]:
     """The heavy libraries that a command imported in a fresh process, and what it printed."""
     code = (
-        "import sys; from circuitgrok.cli import run; code = run(sys.argv[1:]); "
+        "import sys; from circuitgrok.faces.cli import run; code = run(sys.argv[1:]); "
         f"print('imported', *sorted(set({GUESTS}) & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)

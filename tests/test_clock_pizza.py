@@ -9,9 +9,8 @@ import torch
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
-from circuitgrok.measures.checkpoints import Checkpoints
-from circuitgrok.measures.circuits import cosine_coefficients, frac_explained
-from circuitgrok.measures.clock_pizza import (
+from circuitgrok.measures.circuits.restricted import cosine_coefficients, frac_explained
+from circuitgrok.measures.parts.clock_pizza import (
     LogitGradients,
     circularity,
     distance_irrelevance,
@@ -22,9 +21,10 @@ from circuitgrok.measures.clock_pizza import (
     one_circle,
     sample_triples,
 )
-from circuitgrok.measures.groups import circle_columns
-from circuitgrok.measures.logit_forms import accompanying_share, circle_turns, logit_forms, wave_heights
+from circuitgrok.measures.parts.logit_forms import accompanying_share, circle_turns, logit_forms, wave_heights
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.groups import circle_columns
 from circuitgrok.tasks.modular import ModularAddition
 from circuitgrok.tree import stack, unstack
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import block_projector, grid, noise, planted_circuit, sum_projector, wave
 
-from circuitgrok.measures.complexity import (
+from circuitgrok.measures.spectra.complexity import (
     direction_tuning,
     effective_rank,
     singular_directions,
@@ -14,8 +14,8 @@ from circuitgrok.measures.complexity import (
     stable_rank,
     wave_directions,
 )
-from circuitgrok.measures.fourier import neuron_logit_spectrum
-from circuitgrok.measures.tuning import wave_shares
+from circuitgrok.measures.spectra.fourier import neuron_logit_spectrum
+from circuitgrok.measures.spectra.tuning import wave_shares
 
 SINE = -math.pi / 2
 

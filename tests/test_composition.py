@@ -7,7 +7,7 @@ import pytest
 import torch
 from oracles import noise
 
-from circuitgrok.measures.representations import irrep_energy
+from circuitgrok.measures.parts.representations import irrep_energy
 from circuitgrok.tasks.composition import Composition, named_group
 from circuitgrok.tasks.finite_groups import Group, cyclic_group, dihedral_group, symmetric_group
 from circuitgrok.tasks.modular import ModularAddition

@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from tiny import tiny
 
 from circuitgrok.canonical import canonical_json
-from circuitgrok.config import KINDS, LEAVES, TrainConfig, explain, leaf_fields
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.sections import FREE, LATER, ON_OR_OFF, Penalties, Schedule
+from circuitgrok.config.train_config import KINDS, LEAVES, TrainConfig, explain, leaf_fields
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
-from circuitgrok.presets import PRESETS
-from circuitgrok.sections import FREE, LATER, ON_OR_OFF, Penalties, Schedule
 
 # --- its own file format ----------------------------------------------------------------------------
 

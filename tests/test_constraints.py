@@ -23,9 +23,9 @@ from circuitgrok.interventions.constraints import (
 )
 from circuitgrok.interventions.spheres import Grain, Spheres, vectors
 from circuitgrok.polar.path import angle
-from circuitgrok.stack import new_stack
-from circuitgrok.steps import forward, update
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
+from circuitgrok.training.stack import new_stack
+from circuitgrok.training.step import forward, update
 from circuitgrok.tree import Params
 
 EPS = torch.finfo(torch.float64).eps

@@ -18,9 +18,8 @@ from oracles import (
     sum_projector,
 )
 
-from circuitgrok.measures.activation_circuits import logit_circuit, neuron_circuit
-from circuitgrok.measures.circuits import excluded_loss, restricted_loss
-from circuitgrok.measures.controls import (
+from circuitgrok.measures.circuits.activation_circuits import logit_circuit, neuron_circuit
+from circuitgrok.measures.circuits.controls import (
     agreement,
     control_losses,
     jaccard,
@@ -29,8 +28,9 @@ from circuitgrok.measures.controls import (
     spread,
     threshold_sensitivity,
 )
-from circuitgrok.measures.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
-from circuitgrok.measures.sum_waves import rivals
+from circuitgrok.measures.circuits.restricted import excluded_loss, restricted_loss
+from circuitgrok.measures.spectra.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
+from circuitgrok.measures.spectra.sum_waves import rivals
 
 
 def every_freq(p):

@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from circuitgrok.measures.crossings import ACCURACY_RULES, HOLD, Event, afterwards, crossing, events, events_afterwards
+from circuitgrok.measures.learning.crossings import (
+    ACCURACY_RULES,
+    HOLD,
+    Event,
+    afterwards,
+    crossing,
+    events,
+    events_afterwards,
+)
 
 NAN = float("nan")
 

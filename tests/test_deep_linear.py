@@ -8,10 +8,10 @@ import pytest
 import torch
 from oracles import noise
 
-from circuitgrok.deep_linear import DeepLinear
+from circuitgrok.exact.deep_linear import DeepLinear
+from circuitgrok.exact.learning_coefficients import deep_linear_network_llc
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.learning_coefficients import deep_linear_network_llc
 from circuitgrok.samplers.target import Loss
 
 ANALYSIS = Path(__file__).parents[1] / "analyses" / "estimators.py"

@@ -11,13 +11,13 @@ import pytest
 from tiny import copied, tiny, tiny_flags
 
 import circuitgrok
-from circuitgrok.cli import run as call
-from circuitgrok.progress import LOADING
-from circuitgrok.runs import load, runs_below
-from circuitgrok.training import train
+from circuitgrok.faces.cli import run as call
+from circuitgrok.store.run import load, runs_below
+from circuitgrok.training.loop import train
+from circuitgrok.training.progress import LOADING
 
 PACKAGE = Path(circuitgrok.__file__).parent
-CODE = "from circuitgrok.cli import main; main()"
+CODE = "from circuitgrok.faces.cli import main; main()"
 
 
 def command(*argv: str, **settings: str) -> subprocess.CompletedProcess[bytes]:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from circuitgrok.environment import DECISIVE, blas, cpu, differences, environment
+from circuitgrok.store.environment import DECISIVE, blas, cpu, differences, environment
 
 
 def test_every_decisive_fact_is_recorded():
@@ -77,7 +77,7 @@ def test_processor_is_the_one_that_the_system_names(monkeypatch):
 
 @pytest.mark.parametrize(("maker", "count"), [("GenuineIntel", 1), ("AuthenticAMD", 2), ("", 2)])
 def test_arithmetic_changed_where_bits_depended_on_a_matrixs_place(monkeypatch, maker, count):
-    monkeypatch.setattr("circuitgrok.environment.cpu", lambda: f"{maker}, a model")
+    monkeypatch.setattr("circuitgrok.store.environment.cpu", lambda: f"{maker}, a model")
     here = environment(1)
     assert here["arithmetic"] == count
     old = {key: value for key, value in here.items() if key not in ("arithmetic", "cpu")}

@@ -6,11 +6,11 @@ import torch
 from tiny import copied, tiny
 
 import circuitgrok
-from circuitgrok import runs
-from circuitgrok.cli import run as call
-from circuitgrok.runs import load
-from circuitgrok.training import environment, start_facts
-from circuitgrok.writer import create
+from circuitgrok.faces.cli import run as call
+from circuitgrok.store import run as runs
+from circuitgrok.store.run import load
+from circuitgrok.store.writer import create
+from circuitgrok.training.loop import environment, start_facts
 
 AT = ("--step-size", "1e-4", "--localization", "100", "--n-draws", "8")
 # What only shows once the run is there: words after RUN, and what is said.

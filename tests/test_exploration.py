@@ -13,11 +13,12 @@ from tiny import tiny
 from circuitgrok import tree
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.landscape import exploration
-from circuitgrok.landscape.exploration import equipartition, explore, explore_run
+from circuitgrok.landscape.exploration import equipartition, explore
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.target import Info, Loss, Sampler, Target
+from circuitgrok.table.explore import explore_run
 from circuitgrok.tasks.modular import modular_addition
 
 MODEL = Transformer(p=7, d_model=8, n_heads=2, d_head=4, d_mlp=12)

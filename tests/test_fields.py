@@ -7,20 +7,20 @@ from itertools import product
 
 import pytest
 
-from circuitgrok.cli import COMMANDS
-from circuitgrok.config import KINDS, TrainConfig
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.train_config import KINDS, TrainConfig
 from circuitgrok.errors import UserError
-from circuitgrok.fields import FILE, config_leaves, generated, kinds_of, sampling_leaves
-from circuitgrok.flags import field_flags
+from circuitgrok.faces.cli import COMMANDS
+from circuitgrok.faces.fields import FILE, config_leaves, generated, kinds_of, sampling_leaves
+from circuitgrok.faces.flags import field_flags
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.presets import PRESETS
 
 HEAVY = ("torch", "transformer_lens", "matplotlib", "sklearn", "pandas", "scipy", "pydantic", "numpy")
 
 
 def test_file_is_what_the_classes_say():
     assert json.loads(FILE.read_text(encoding="utf-8")) == json.loads(json.dumps(generated())), (
-        "fields.json is behind: `python -m circuitgrok.fields` writes it anew"
+        "fields.json is behind: `python -m circuitgrok.faces.fields` writes it anew"
     )
 
 
@@ -61,7 +61,7 @@ def test_flags_of_two_kinds_differ_by_their_fields():
 def imported_by(*argv: str) -> tuple[int, str, str, set[str]]:
     """Exit code, output, and the heavy libraries of a fresh process that runs a command."""
     code = (
-        "import sys\nfrom circuitgrok.cli import run\n"
+        "import sys\nfrom circuitgrok.faces.cli import run\n"
         "try:\n    code = run(sys.argv[1:])\nexcept SystemExit as ended:\n    code = ended.code or 0\n"
         f"print('|'.join(sorted(set({HEAVY}) & set(sys.modules))), file=sys.stderr, end='')\nsys.exit(code)"
     )

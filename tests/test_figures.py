@@ -8,7 +8,7 @@ import pytest
 from tiny_kinds import tiny_kind
 
 from circuitgrok import figures
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_sheet_of_an_mlp_shows_its_spectrum_and_no_cross_entropy_beside_squares(
 
 
 def test_every_loss_has_its_unit():
-    from circuitgrok.config import TrainConfig
+    from circuitgrok.config.train_config import TrainConfig
 
     kinds = TrainConfig.model_json_schema()["$defs"]["Objective"]["properties"]["loss"]["enum"]
     assert set(figures.LOSS_UNITS) == set(kinds)

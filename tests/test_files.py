@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from circuitgrok.canonical import canonical_json, from_json, sha256
 from circuitgrok.errors import DamagedFile
-from circuitgrok.files import LONGEST, drop_temporaries, open_plain, read_json, read_verified, write_atomically
-from circuitgrok.lines import JsonLines, Lines, json_lines
-from circuitgrok.sealed import first_seal
+from circuitgrok.store.files import LONGEST, drop_temporaries, open_plain, read_json, read_verified, write_atomically
+from circuitgrok.store.lines import JsonLines, Lines, json_lines
+from circuitgrok.store.sealed import first_seal
 
 # The folder is shared by the examples of one test, and every example writes its file anew.
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]

@@ -18,10 +18,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from circuitgrok import foreign
 from circuitgrok.canonical import sha256
 from circuitgrok.errors import UserError
-from circuitgrok.foreign import ConfigRecord, check_finite, read_foreign, read_settings
+from circuitgrok.foreign import opening as foreign
+from circuitgrok.foreign.opening import ConfigRecord, check_finite, read_foreign, read_settings
 
 # --- what torch.save writes ---------------------------------------------------------------------------
 

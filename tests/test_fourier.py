@@ -20,7 +20,7 @@ from oracles import (
     wave,
 )
 
-from circuitgrok.measures.fourier import (
+from circuitgrok.measures.spectra.fourier import (
     embed_spectrum,
     fourier_basis,
     fourier_gini,
@@ -30,8 +30,8 @@ from circuitgrok.measures.fourier import (
     neuron_logit_spectrum,
     sum_table,
 )
-from circuitgrok.measures.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
-from circuitgrok.measures.tuning import neuron_frequencies
+from circuitgrok.measures.spectra.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
+from circuitgrok.measures.spectra.tuning import neuron_frequencies
 
 EPS = torch.finfo(torch.float64).eps
 MODULI = [3, 4, 5, 8, 9, 12, 13, 15, 16, 113]  # prime, odd composite, even, power of two

@@ -9,11 +9,11 @@ import pytest
 from tiny import copied
 
 from circuitgrok.canonical import canonical_json
-from circuitgrok.cli import run as call
 from circuitgrok.errors import DamagedFile
-from circuitgrok.glance import turning_points
-from circuitgrok.measures.crossings import ACCURACY_RULES, afterwards, crossing
-from circuitgrok.runs import RunError, runs_below
+from circuitgrok.faces.cli import run as call
+from circuitgrok.faces.glance import turning_points
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES, afterwards, crossing
+from circuitgrok.store.run import RunError, runs_below
 
 LINE = {"norm": 42.2, "test_loss": 5.1, "train_loss": 1e-7}
 
@@ -32,7 +32,7 @@ def test_what_is_kept_of_a_history_decides_as_all_of_it(seed, tmp_path, monkeypa
             acc = [stream.choice([0.0, 0.5, 0.9499, 0.95, 0.99, 1.0, 1e-05]) for _ in range(2)]
         rows.append((10 * step, *acc))
     (tmp_path / "history.jsonl").write_text(history(rows))
-    monkeypatch.setattr("circuitgrok.glance._BLOCK", 700)
+    monkeypatch.setattr("circuitgrok.faces.glance._BLOCK", 700)
     kept = turning_points(tmp_path / "history.jsonl")
     assert kept[-1] == rows[-1] and len(kept) < len(rows)
     for column, level in ACCURACY_RULES.values():

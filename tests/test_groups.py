@@ -5,24 +5,19 @@ import pytest
 import torch
 from tiny import logits_at, tiny
 
-from circuitgrok.measures import (
-    activation_circuits,
-    attention,
-    circuits,
-    clock_pizza,
-    complexity,
-    controls,
-    memorization,
-    neurons,
-    scores,
-)
-from circuitgrok.measures import unseen as unseen_pairs
-from circuitgrok.measures.checkpoints import checkpoints_of
-from circuitgrok.measures.groups import N_CONTROLS, SEED, circuit_columns, form_columns
-from circuitgrok.measures.logit_forms import logit_forms
-from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
+from circuitgrok.measures import scores
+from circuitgrok.measures.circuits import activation_circuits, controls
+from circuitgrok.measures.circuits import restricted as circuits
+from circuitgrok.measures.circuits import unseen as unseen_pairs
+from circuitgrok.measures.learning import memorization
+from circuitgrok.measures.parts import attention, clock_pizza, neurons
+from circuitgrok.measures.parts.logit_forms import logit_forms
+from circuitgrok.measures.spectra import complexity
+from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
-from circuitgrok.training import train
+from circuitgrok.table.checkpoints import checkpoints_of
+from circuitgrok.table.groups import N_CONTROLS, SEED, circuit_columns, form_columns
+from circuitgrok.training.loop import train
 
 
 def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_of_that_step(finished, measured):

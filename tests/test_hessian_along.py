@@ -6,6 +6,7 @@ from oracles import generator
 from torch.nn.functional import cross_entropy
 
 from circuitgrok import tree
+from circuitgrok.exact.analytic import max_margin_network
 from circuitgrok.landscape import hessian_along as module
 from circuitgrok.landscape.flat import loss_on
 from circuitgrok.landscape.hessian import dense_hessian, hessian_operator
@@ -13,7 +14,6 @@ from circuitgrok.landscape.hessian_along import Z, spectra, spectrum_columns
 from circuitgrok.landscape.lanczos import spectral_density, spectral_sum
 from circuitgrok.landscape.positive_part import shares
 from circuitgrok.landscape.spectra import effective_dimension
-from circuitgrok.models.analytic import max_margin_network
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer

@@ -10,13 +10,13 @@ import torch
 from tiny import bits_of, tiny
 
 from circuitgrok import tree
-from circuitgrok.config import TrainConfig, leaf_fields
+from circuitgrok.config.train_config import TrainConfig, leaf_fields
 from circuitgrok.interventions.penalties import PENALTIES, Anchor
-from circuitgrok.resume import drop_resume
-from circuitgrok.runs import Run
-from circuitgrok.stack import Stack, new_stack, put_state, state_of
-from circuitgrok.steps import forward, update, watched_update
-from circuitgrok.training import Interrupted, Silent, train
+from circuitgrok.store.resume import drop_resume
+from circuitgrok.store.run import Run
+from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training.stack import Stack, new_stack, put_state, state_of
+from circuitgrok.training.step import forward, update, watched_update
 
 SECTIONS = ("objective", "optimizer", "penalties", "transforms", "constraint", "noise")
 FIELDS = {name: field for section, name, field in leaf_fields() if section in SECTIONS}

@@ -4,11 +4,11 @@ import pytest
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 
-from circuitgrok.config import TrainConfig
-from circuitgrok.measures.groups import GROUPS
-from circuitgrok.measures.kinds import NEEDS, why_not
-from circuitgrok.measures.table import check_groups, names_of_groups, quick_groups
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.models.kinds import NETWORKS, transformer_of
+from circuitgrok.table.groups import GROUPS
+from circuitgrok.table.measure import check_groups, names_of_groups, quick_groups
+from circuitgrok.table.needs import NEEDS, why_not
 from circuitgrok.tasks.kinds import check_classes, modular
 
 OF_NUMBERS = ("fourier", "circuits", "memorization", "scale", "sparsity", "neurons")

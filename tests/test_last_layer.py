@@ -6,7 +6,7 @@ from oracles import generator, noise
 from torch.nn.functional import gelu, one_hot
 
 from circuitgrok import tree
-from circuitgrok.measures.last_layer import last_layer
+from circuitgrok.measures.parts.last_layer import last_layer
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP

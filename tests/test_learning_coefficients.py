@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from circuitgrok.learning_coefficients import deep_linear_network_llc, normal_crossing_llc, reduced_rank_regression_llc
-from circuitgrok.potentials import POTENTIALS
+from circuitgrok.exact.learning_coefficients import (
+    deep_linear_network_llc,
+    normal_crossing_llc,
+    reduced_rank_regression_llc,
+)
+from circuitgrok.exact.potentials import POTENTIALS
 
 
 def truths(largest, layers):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from circuitgrok.lens import from_bridge, from_hooked_transformer, load_hooked_transformer, to_bridge
+from circuitgrok.foreign.lens import from_bridge, from_hooked_transformer, load_hooked_transformer, to_bridge
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params, combine, stack
@@ -179,7 +179,7 @@ def test_weights_that_do_not_fit_are_refused_with_both_shapes(model):
 
 def test_fresh_process_imports_transformer_lens_late_and_leaves_stdout_and_random_states_alone():
     code = (
-        "import random, sys, numpy, torch, circuitgrok.lens as lens\n"
+        "import random, sys, numpy, torch, circuitgrok.foreign.lens as lens\n"
         "from circuitgrok.models.transformer import Transformer\n"
         "assert 'transformer_lens' not in sys.modules\n"
         "state = lambda: (random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist())\n"

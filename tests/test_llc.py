@@ -7,7 +7,7 @@ import torch
 from oracles import noise
 from pydantic import ValidationError
 
-from circuitgrok.bounds import NUMBER
+from circuitgrok.config.bounds import NUMBER
 from circuitgrok.landscape.llc import estimate_llc, wbic
 from circuitgrok.landscape.sampling import MANY, Sampling
 from circuitgrok.samplers.target import Loss

@@ -8,12 +8,12 @@ import torch
 from tiny import copied
 from tiny_kinds import tiny_kind
 
-from circuitgrok.kept import Estimates
-from circuitgrok.landscape import llc_along as module
-from circuitgrok.landscape.llc_along import llc_along, llc_of, settings_hash, sharpness_along
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.runs import RunError
-from circuitgrok.training import train
+from circuitgrok.store.kept import Estimates
+from circuitgrok.store.run import RunError
+from circuitgrok.table import llc as module
+from circuitgrok.table.llc import llc_along, llc_of, settings_hash, sharpness_along
+from circuitgrok.training.loop import train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
 

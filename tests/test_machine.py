@@ -8,10 +8,10 @@ import pytest
 import torch
 from surroundings.not_intel import not_intel
 
-from circuitgrok import machine
 from circuitgrok.apart import APART, PLAIN, Arithmetic
-from circuitgrok.commands.looking import doctor
-from circuitgrok.environment import DECISIVE, environment
+from circuitgrok.faces import machine
+from circuitgrok.faces.commands.looking import doctor
+from circuitgrok.store.environment import DECISIVE, environment
 
 
 @pytest.mark.bits
@@ -41,8 +41,11 @@ def test_a_broken_promise_is_named_with_the_kind_and_ends_with_1(monkeypatch, ca
 
 
 def test_widths_at_which_the_library_looks_at_places_are_found(monkeypatch):
+    alone = torch.mm  # of copies: there are processors where place matters at 6, too
+
     def place_matters(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(a, b) + (a.shape[0] > 1 and b.shape[2] == 7)
+        products = [alone(one.clone(), other.clone()) for one, other in zip(a, b, strict=True)]
+        return torch.stack(products) + (a.shape[0] > 1 and b.shape[2] == 7)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", place_matters)
     assert machine.sensitive_widths([6, 7, 8]) == [7]

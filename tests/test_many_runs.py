@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from tiny import tiny
 
-import circuitgrok.training
-from circuitgrok import locking
+import circuitgrok.training.loop
 from circuitgrok.errors import RunError
-from circuitgrok.locking import locked
-from circuitgrok.runs import runs_below
-from circuitgrok.training import FILES_KEPT_FREE, FILES_PER_RUN, train
+from circuitgrok.store import locking
+from circuitgrok.store.locking import locked
+from circuitgrok.store.run import runs_below
+from circuitgrok.training.loop import FILES_KEPT_FREE, FILES_PER_RUN, train
 
 LIMITED = """
 import resource, sys
@@ -21,7 +21,7 @@ limit, count, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 sys.path.insert(0, sys.argv[4])
 from tiny import tiny
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
 configs = [tiny(seed=seed, steps=2, p=5, d_mlp=4, checkpoints_per_decade=0) for seed in range(count)]
 runs = train(configs, out, names=[f"run{seed}" for seed in range(count)])
 assert all(run.state == "finished" for run in runs)
@@ -51,7 +51,7 @@ def test_a_thousand_runs_train_where_1024_files_may_be_open(tmp_path):
 
 
 def test_only_the_runs_at_work_are_locked_and_no_stack_is_larger_than_files_allow(tmp_path, monkeypatch):
-    held, most, sizes, lock, work = set(), [0], [], locking.locked, circuitgrok.training._train_stack
+    held, most, sizes, lock, work = set(), [0], [], locking.locked, circuitgrok.training.loop._train_stack
 
     class Counted:
         def __init__(self, path):
@@ -71,15 +71,15 @@ def test_only_the_runs_at_work_are_locked_and_no_stack_is_larger_than_files_allo
         assert {run.path for run in group} == held
         work(group, *rest)
 
-    monkeypatch.setattr(circuitgrok.training, "locked", Counted)
-    monkeypatch.setattr(circuitgrok.training, "_train_stack", counted)
-    monkeypatch.setattr(circuitgrok.training, "open_files", lambda: FILES_KEPT_FREE + 3 * FILES_PER_RUN)
+    monkeypatch.setattr(circuitgrok.training.loop, "locked", Counted)
+    monkeypatch.setattr(circuitgrok.training.loop, "_train_stack", counted)
+    monkeypatch.setattr(circuitgrok.training.loop, "open_files", lambda: FILES_KEPT_FREE + 3 * FILES_PER_RUN)
     train([tiny(seed=seed, steps=2) for seed in range(7)], tmp_path, names=[str(i) for i in range(7)])
     assert sizes == [3, 3, 1] and most == [3] and not held
 
 
 def test_a_run_of_a_later_stack_that_another_process_trains_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(circuitgrok.training, "open_files", lambda: 0)  # stacks of one
-    monkeypatch.setattr(circuitgrok.training, "_train_stack", lambda *_: pytest.fail("worked before it refused"))
+    monkeypatch.setattr(circuitgrok.training.loop, "open_files", lambda: 0)  # stacks of one
+    monkeypatch.setattr(circuitgrok.training.loop, "_train_stack", lambda *_: pytest.fail("worked before it refused"))
     with locked(tmp_path / "2"), pytest.raises(RunError, match="is being trained by"):
         train([tiny(seed=seed, steps=2) for seed in range(3)], tmp_path, names=["0", "1", "2"])

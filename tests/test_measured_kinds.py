@@ -10,19 +10,24 @@ from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 from torch.nn.functional import one_hot
 
-from circuitgrok.measures import circuits, complexity, fourier, memorization, neurons, representations, scores, table
-from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES, Checkpoints, key_frequencies
-from circuitgrok.measures.groups import GROUPS
-from circuitgrok.measures.table import measure_run, quick_groups
-from circuitgrok.measures.tuning import neuron_frequencies, wave_shares
-from circuitgrok.models.analytic import max_margin_network
+from circuitgrok.exact.analytic import max_margin_network
+from circuitgrok.measures import scores
+from circuitgrok.measures.circuits import restricted as circuits
+from circuitgrok.measures.learning import memorization
+from circuitgrok.measures.parts import neurons, representations
+from circuitgrok.measures.spectra import complexity, fourier
+from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.polar.path import polar_path
+from circuitgrok.table import measure as table
+from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, Checkpoints, key_frequencies
+from circuitgrok.table.groups import GROUPS
+from circuitgrok.table.measure import measure_run, quick_groups
 from circuitgrok.tasks.composition import Composition, named_group
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tasks.operations import as_addition
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
 
 
 @pytest.fixture(scope="module")

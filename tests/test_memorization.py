@@ -18,8 +18,8 @@ from oracles import (
 )
 from torch.nn.functional import one_hot
 
-from circuitgrok.measures.circuits import excluded_loss, restricted_loss
-from circuitgrok.measures.memorization import (
+from circuitgrok.measures.circuits.restricted import excluded_loss, restricted_loss
+from circuitgrok.measures.learning.memorization import (
     Margins,
     Parts,
     Right,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, wave
 
-from circuitgrok.measures.neurons import (
+from circuitgrok.measures.parts.neurons import (
     cluster_sizes,
     in_cluster,
     inverse_participation,
@@ -16,7 +16,7 @@ from circuitgrok.measures.neurons import (
     phase_alignment,
     polynomial_neurons,
 )
-from circuitgrok.measures.tuning import NeuronFrequencies, neuron_frequencies
+from circuitgrok.measures.spectra.tuning import NeuronFrequencies, neuron_frequencies
 
 EPS = torch.finfo(torch.float64).eps
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from oracles import grid, noise, slow_sum_table
 
-from circuitgrok.measures.neurons import cluster_sizes
-from circuitgrok.measures.opened import along, opened_network
+from circuitgrok.measures.parts.neurons import cluster_sizes
+from circuitgrok.measures.parts.opened import along, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tree import Params, combine, stack

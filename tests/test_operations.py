@@ -7,10 +7,10 @@ import pytest
 import torch
 from oracles import everywhere, labels_of, noise
 
-from circuitgrok.measures.circuits import excluded_loss, frac_explained, restricted_logits, restricted_loss
-from circuitgrok.measures.fourier import embed_spectrum, neuron_logit_spectrum
+from circuitgrok.measures.circuits.restricted import excluded_loss, frac_explained, restricted_logits, restricted_loss
 from circuitgrok.measures.scores import cross_entropy
-from circuitgrok.measures.tuning import neuron_frequencies
+from circuitgrok.measures.spectra.fourier import embed_spectrum, neuron_logit_spectrum
+from circuitgrok.measures.spectra.tuning import neuron_frequencies
 from circuitgrok.tasks.modular import ModularAddition, Operation, Task
 from circuitgrok.tasks.operations import as_addition, powers, primitive_root
 

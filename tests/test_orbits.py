@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import balance, balancedness, inflate, orbit_minimal_norm, part_norms, path_norm
-from circuitgrok.runs import load
+from circuitgrok.store.run import load
 from circuitgrok.tree import Params, is_bias, norm, stack, unstack
 
 P = 5

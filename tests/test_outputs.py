@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 from tiny import tiny_flags
 
-from circuitgrok import figures, files, outputs, verdicts
-from circuitgrok.cli import run as call
-from circuitgrok.measures import table as measuring
-from circuitgrok.outputs import table_path, write_table
+from circuitgrok import figures
+from circuitgrok.faces import outputs
+from circuitgrok.faces.cli import run as call
+from circuitgrok.faces.outputs import table_path, write_table
+from circuitgrok.store import files
+from circuitgrok.study import verdicts
+from circuitgrok.table import measure as measuring
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_a_place_or_name_that_cannot_be_written_is_refused_before_the_work(
     (tmp_path / "folder.csv").mkdir()
     at = ["measure", str(finished.path)]
     if command == "explore":
-        at = ["explore", f"{finished.path}@24", "--step-size", "1e-4", "--n-draws", "100000000"]
+        at = ["explore", f"{finished.path}@24", "--step-size", "1e-4", "--n-draws", "1000000"]
     assert call([*at, "--quiet", "--out", str(tmp_path / out)]) == 2
     assert said in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["folder.csv"]
@@ -133,16 +136,16 @@ def test_nothing_half_written_is_ever_under_a_final_name(what, fails_at, tmp_pat
 
 STOPPED_TWICE = """
 import os, signal, sys
-import circuitgrok.training
-from circuitgrok.cli import run
-before = circuitgrok.training.forward
+import circuitgrok.training.loop
+from circuitgrok.faces.cli import run
+before = circuitgrok.training.loop.forward
 def signalled(stack, step):
     if step == 5:
         for _ in range(int(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGTERM)
             signal.sigpending()  # a system call, so that the handler runs
     return before(stack, step)
-circuitgrok.training.forward = signalled
+circuitgrok.training.loop.forward = signalled
 sys.exit(run(sys.argv[2:]))
 """
 

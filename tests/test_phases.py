@@ -7,8 +7,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 
-from circuitgrok.measures.crossings import Event, crossing
-from circuitgrok.measures.phases import PHASES, RULES, Phase, boundaries, fell, minimum, phases, plateau, settled
+from circuitgrok.measures.learning.crossings import Event, crossing
+from circuitgrok.measures.learning.phases import (
+    PHASES,
+    RULES,
+    Phase,
+    boundaries,
+    fell,
+    minimum,
+    phases,
+    plateau,
+    settled,
+)
 
 NAN = float("nan")
 CENSORED = Event(1000, None, 1000)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from oracles import noise
 
-from circuitgrok.learning_coefficients import normal_crossing_llc
-from circuitgrok.potentials import POTENTIALS, Potential, localized_llc, thermodynamic_llc
+from circuitgrok.exact.learning_coefficients import normal_crossing_llc
+from circuitgrok.exact.potentials import POTENTIALS, Potential, localized_llc, thermodynamic_llc
 
 MONOMIALS = {"x^2": [2], "x^4": [4], "x^2 y^2": [2, 2], "x^2 y^4": [2, 4], "x^2 y^6": [2, 6], "x^4 y^4": [4, 4]}
 NBETAS = [0.1, 10.0, 1e3, 1e6]

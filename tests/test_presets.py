@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from test_images import arrays, write
 
-from circuitgrok.config import TrainConfig
-from circuitgrok.presets import PRESETS
-from circuitgrok.runs import Run
-from circuitgrok.training import train
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.store.run import Run
+from circuitgrok.training.loop import train
 
 TIMES = Path(__file__).parents[1] / "analyses" / "out" / "preset_times" / "table.csv"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import generator, noise
 
-from circuitgrok.measures.probes import membership_probe, mirror_folds, permuted_membership
+from circuitgrok.measures.learning.probes import membership_probe, mirror_folds, permuted_membership
 
 KINDS = ["random", "mirrored"]
 

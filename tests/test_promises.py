@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from tiny import tiny
 
 import circuitgrok as cg
-from circuitgrok.environment import environment
-from circuitgrok.stack import initial_weights, new_stack
-from circuitgrok.steps import forward, update
-from circuitgrok.training import start_facts
-from circuitgrok.writer import create, write_checkpoint
+from circuitgrok.store.environment import environment
+from circuitgrok.store.writer import create, write_checkpoint
+from circuitgrok.training.loop import start_facts
+from circuitgrok.training.stack import initial_weights, new_stack
+from circuitgrok.training.step import forward, update
 
 ROOT = Path(__file__).parents[1]
 PUBLISHED_SHAPE = {"p": 113, "d_model": 128, "n_heads": 4, "d_head": 32, "d_mlp": 512, "n_layers": 1}
@@ -99,7 +99,7 @@ def test_r17_checkpoints_cost_little_of_a_step_at_the_published_size(tmp_path):
 
 
 def test_r20_importing_the_trainer_brings_no_heavy_guest():
-    code = "import sys, circuitgrok.training; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, circuitgrok.training.loop; print(*{name.split('.')[0] for name in sys.modules})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout
     assert "torch" in said.split()
     assert {"transformer_lens", "transformers", "matplotlib", "sklearn", "pandas"} & set(said.split()) == set()

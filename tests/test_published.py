@@ -15,14 +15,14 @@ from test_lens import Payload, hooked_transformer_file, random_params
 from tiny import files_of
 from torch import Tensor
 
-from circuitgrok.config import TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.published import Published, read_published, report, saved_losses, write_run
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.lines import json_lines
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.published import Published, read_published, report, saved_losses, write_run
-from circuitgrok.runs import Run, RunError, load
-from circuitgrok.training import train
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.run import Run, RunError, load
+from circuitgrok.training.loop import train
 from circuitgrok.tree import Params
 
 P = 7

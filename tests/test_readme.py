@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from circuitgrok.config import LEAVES, leaf_fields
-from circuitgrok.presets import PRESETS
-from circuitgrok.runs import load
+from circuitgrok.config.presets import PRESETS
+from circuitgrok.config.train_config import LEAVES, leaf_fields
+from circuitgrok.store.run import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,6 +67,7 @@ def test_no_placeholder_is_left():
 
 
 def test_every_file_that_the_table_of_measures_names_is_there():
-    files = set(re.findall(r"`((?:measures|polar|landscape|models|tasks|interventions)/\w+\.py)`", README))
+    rooms = r"measures/\w+|measures|polar|landscape|models|tasks|interventions|training"
+    files = set(re.findall(rf"`((?:{rooms})/\w+\.py)`", README))
     assert len(files) >= 25
     assert [file for file in sorted(files) if not (ROOT / "circuitgrok" / file).exists()] == []

@@ -8,15 +8,15 @@ import torch
 from oracles import generator, noise, planted_circuit
 from torch.func import vmap
 
-from circuitgrok.measures.circuits import cosine_coefficients
-from circuitgrok.measures.fourier import frequency_power, logit_spectrum, sum_table
-from circuitgrok.measures.representations import (
+from circuitgrok.measures.circuits.restricted import cosine_coefficients
+from circuitgrok.measures.parts.representations import (
     irrep_energy,
     logit_irrep_share,
     logit_trace_similarity,
     pair_energy,
     product_table,
 )
+from circuitgrok.measures.spectra.fourier import frequency_power, logit_spectrum, sum_table
 from circuitgrok.tasks.finite_groups import (
     Group,
     cyclic_group,

@@ -24,17 +24,17 @@ from tiny import bits_of, copied, files_of, flip, resealed_config, rewritten, ti
 from workers import Ended
 
 import circuitgrok as cg
-from circuitgrok import resume
 from circuitgrok.canonical import canonical_json, sha256
-from circuitgrok.cli import run as command
-from circuitgrok.config import TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile
-from circuitgrok.lines import json_lines
-from circuitgrok.locking import LockedRun, holder, locked
-from circuitgrok.runs import Run, RunError, load, runs_below
-from circuitgrok.stack import initial_weights
-from circuitgrok.training import Silent, train
-from circuitgrok.weights import file_name, pack
+from circuitgrok.faces.cli import run as command
+from circuitgrok.store import resume
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.locking import LockedRun, holder, locked
+from circuitgrok.store.run import Run, RunError, load, runs_below
+from circuitgrok.store.weights import file_name, pack
+from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.stack import initial_weights
 
 # --- opening and reading ----------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ def test_leftovers_of_killed_writers_are_cleared_by_the_next_start(finished, tmp
 def test_two_processes_give_the_same_bits(workers, finished, tmp_path):
     """R10, and the trainer's imports: a fresh process beside this one, and a forked one."""
     code = (
-        "import sys, circuitgrok.training as t; from circuitgrok.config import TrainConfig\n"
+        "import sys, circuitgrok.training.loop as t; from circuitgrok.config.train_config import TrainConfig\n"
         f"t.train([TrainConfig().with_(**{finished.config.leaves()!r})], sys.argv[1], names=['finished'])\n"
         "print(sorted({'transformer_lens', 'matplotlib', 'sklearn', 'pandas'} & set(sys.modules)))\n"
     )

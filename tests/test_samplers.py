@@ -13,7 +13,7 @@ import torch
 from oracles import generator, noise
 
 import circuitgrok.samplers.hmc as hmc_module
-from circuitgrok.potentials import POTENTIALS, localized_llc
+from circuitgrok.exact.potentials import POTENTIALS, localized_llc
 from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.mala import mala

@@ -17,7 +17,7 @@ GOOD = {"step_size": 1e-4, "localization": 100.0}
         ({"nbeta": math.nan}, "nbeta"),
         ({"localization": -1.0}, "localization\n.*greater than or equal to 0"),
         ({"step_size": 0.0}, "step_size\n.*greater than 0"),
-        ({"step_size": math.inf}, "step_size\n.*finite"),
+        ({"step_size": math.inf}, "step_size\n.*less than or equal to 1000"),
         ({"n_draws": 100, "n_burnin": 100}, "n_burnin must be below n_draws.*got 100 of 100"),
         ({"sampler": "nuts"}, "'sgld', 'preconditioned_sgld', 'sghmc', 'mala' or 'hmc'"),
         ({"geometry": "torus"}, "'free', 'sphere', 'no_radial' or 'no_gradient'"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from oracles import generator, noise
 
-from circuitgrok.measures.slingshots import COLUMNS, Slingshot, slingshots, summary
+from circuitgrok.measures.learning.slingshots import COLUMNS, Slingshot, slingshots, summary
 
 SPIKES = [3000, 5000, 8000]  # of the planted record; steps from peak to peak are 2000 and 3000
 

@@ -5,15 +5,15 @@ import math
 import pytest
 from tiny import tiny
 
-from circuitgrok.cli import run as call
 from circuitgrok.errors import Undefined, UserError
+from circuitgrok.faces.cli import run as call
+from circuitgrok.faces.summary import summary_lines
 from circuitgrok.figures import run_figure, save
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.measures import clock_pizza
-from circuitgrok.measures.kinds import why_not
-from circuitgrok.measures.table import names_of_groups, quick_groups
-from circuitgrok.summary import summary_lines
-from circuitgrok.training import train
+from circuitgrok.measures.parts import clock_pizza
+from circuitgrok.table.measure import names_of_groups, quick_groups
+from circuitgrok.table.needs import why_not
+from circuitgrok.training.loop import train
 
 WIDE, NARROW = "centred rows of width 8 have", "centred rows of width 1 have"
 # Fields, and why circularity has no value.

@@ -7,6 +7,7 @@ import pytest
 import torch
 from oracles import generator, noise
 
+from circuitgrok.exact.potentials import POTENTIALS, localized_llc
 from circuitgrok.landscape.hessian import dense_hessian
 from circuitgrok.landscape.lanczos import (
     Density,
@@ -28,7 +29,6 @@ from circuitgrok.landscape.spectra import (
     participation_ratio_slq,
     rounding_threshold,
 )
-from circuitgrok.potentials import POTENTIALS, localized_llc
 
 EPS = torch.finfo(torch.float64).eps
 

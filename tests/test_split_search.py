@@ -14,17 +14,17 @@ from tiny import resealed_config
 from torch import Tensor
 
 from circuitgrok.canonical import canonical_json
-from circuitgrok.claims import Evidence, before_update, evidence_of, pair_losses
 from circuitgrok.errors import UserError
+from circuitgrok.faces.summary import run_row, summary_lines
+from circuitgrok.foreign.claims import Evidence, before_update, evidence_of, pair_losses
+from circuitgrok.foreign.published import Published, read_published, report, write_run
+from circuitgrok.foreign.split_search import Candidate, impossible, search
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.landscape.exploration import explore_run
-from circuitgrok.landscape.llc_along import llc_along, sharpness_along
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.published import Published, read_published, report, write_run
-from circuitgrok.runs import load
-from circuitgrok.split_search import Candidate, impossible, search
-from circuitgrok.summary import run_row, summary_lines
+from circuitgrok.store.run import load
+from circuitgrok.table.explore import explore_run
+from circuitgrok.table.llc import llc_along, sharpness_along
 from circuitgrok.tasks.splits import SPLITS, share_of
 from circuitgrok.tree import Params
 
@@ -194,7 +194,7 @@ def test_mean_over_all_pairs_lies_between_the_sides():
 def test_pair_losses_are_those_of_one_batch_and_their_rounding_that_of_float32(monkeypatch):
     params: Params = random_params(NANDA)
     whole, error = pair_losses(params, NANDA, PAIRS, ANSWERS)
-    monkeypatch.setattr("circuitgrok.claims._NUMBERS", 100)  # a few rows at a time
+    monkeypatch.setattr("circuitgrok.foreign.claims._NUMBERS", 100)  # a few rows at a time
     sliced, _ = pair_losses(params, NANDA, PAIRS, ANSWERS)
     torch.testing.assert_close(sliced, whole, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(whole, cross_entropy(NANDA.logits(params, PAIRS), ANSWERS), rtol=1e-12, atol=1e-12)
@@ -238,7 +238,7 @@ def test_nothing_is_said_by_side_of_a_stand_in_and_the_rest_does_not_depend_on_i
 
 
 def quick(run: Any) -> list[str]:
-    from circuitgrok.measures.table import quick_groups
+    from circuitgrok.table.measure import quick_groups
 
     return list(quick_groups(run.config))
 

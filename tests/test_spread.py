@@ -6,9 +6,9 @@ import pytest
 import torch
 from oracles import generator
 
+from circuitgrok.exact.potentials import POTENTIALS
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.potentials import POTENTIALS
 from circuitgrok.samplers.diagnostics import diagnose
 from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
 from circuitgrok.samplers.sample import sample, start

@@ -6,15 +6,15 @@ import pytest
 import torch
 from tiny import rewritten, tiny
 
-import circuitgrok.stack
+import circuitgrok.training.stack
 from circuitgrok import tree
 from circuitgrok.canonical import sha256
-from circuitgrok.lines import json_lines
-from circuitgrok.runs import RunError
-from circuitgrok.stack import initial_weights, new_stack, state_of, subset
-from circuitgrok.steps import forward, update
-from circuitgrok.training import train
-from circuitgrok.weights import file_name, pack
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.run import RunError
+from circuitgrok.store.weights import file_name, pack
+from circuitgrok.training.loop import train
+from circuitgrok.training.stack import initial_weights, new_stack, state_of, subset
+from circuitgrok.training.step import forward, update
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_some_runs_of_a_stack_go_on_with_their_bits_and_no_file_is_read_again(so
         for stack in (whole, alone):
             update(stack, forward(stack, step), step)
     shutil.rmtree(source.path)
-    monkeypatch.setattr(circuitgrok.stack, "_batch", None)  # an image task would read its files there
+    monkeypatch.setattr(circuitgrok.training.stack, "_batch", None)  # an image task would read its files there
     kept = subset(whole, [0, 2], 5)
     for step in range(5, 9):
         for stack in (kept, alone):

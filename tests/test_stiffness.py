@@ -10,7 +10,7 @@ from oracles import generator, grid, labels_of, noise, sum_projector, wave
 from circuitgrok.landscape.flat import Flat, logits_on
 from circuitgrok.landscape.hessian import dense_hessian
 from circuitgrok.landscape.stiffness import LogitShares, chance_shares, logit_shares, role_shares, stiffness_map
-from circuitgrok.measures.fourier import frequency_power
+from circuitgrok.measures.spectra.fourier import frequency_power
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tree import ROLES, ravel

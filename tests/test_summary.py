@@ -6,11 +6,11 @@ import pytest
 from tiny import copied, rewritten, tiny
 from tiny_kinds import LEAVES, tiny_kind
 
-from circuitgrok.config import TrainConfig, leaf_fields
-from circuitgrok.measures.crossings import events
-from circuitgrok.measures.unseen import NO_SPARSE_SPECTRUM
-from circuitgrok.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
-from circuitgrok.training import train
+from circuitgrok.config.train_config import TrainConfig, leaf_fields
+from circuitgrok.faces.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
+from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.training.loop import train
 
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
 

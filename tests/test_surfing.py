@@ -8,7 +8,7 @@ import pytest
 import torch
 from oracles import generator, noise
 
-from circuitgrok.surfing import cross_potential, gibbs_occupancy, occupancy, surf, torus_walk
+from circuitgrok.exact.surfing import cross_potential, gibbs_occupancy, occupancy, surf, torus_walk
 
 PLAIN: dict[str, Any] = dict(n_particles=10_000, steps=100, lr=0.1, noise=0.0, decay=0.0, momentum=0.0, half_width=2.0)
 

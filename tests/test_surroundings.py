@@ -9,20 +9,21 @@ import pytest
 import torch
 from tiny import copied, files_of, tiny
 
+from circuitgrok.faces.summary import summary_lines
 from circuitgrok.figures import run_figure
-from circuitgrok.landscape.calibration import step_bias
-from circuitgrok.landscape.exploration import explore, explore_run
+from circuitgrok.foreign.lens import to_bridge
+from circuitgrok.foreign.published import read_published, write_run
+from circuitgrok.landscape.exploration import explore
 from circuitgrok.landscape.hessian import dense_hessian
-from circuitgrok.landscape.llc_along import llc_along, llc_of
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.lens import to_bridge
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.published import read_published, write_run
-from circuitgrok.runs import Run
-from circuitgrok.summary import summary_lines
+from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings, plain_surroundings
+from circuitgrok.table.calibration import step_bias
+from circuitgrok.table.explore import explore_run
+from circuitgrok.table.llc import llc_along, llc_of
 from circuitgrok.tasks.modular import modular_addition
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
 
 HOW = Sampling(step_size=1e-5, localization=100.0, n_draws=8, n_burnin=2, n_chains=2)
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from tiny import tiny
 
-from circuitgrok.sweep import grid
+from circuitgrok.study.sweep import grid
 
 
 def test_grid_is_every_combination_under_a_name_that_says_it():

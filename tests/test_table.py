@@ -8,16 +8,20 @@ import torch
 from tiny import copied, logits_at, tiny
 
 from circuitgrok.landscape.hessian_along import spectrum_columns
-from circuitgrok.landscape.llc_along import llc_along
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.measures import circuits, fourier, key_freqs, neurons, scores, table
-from circuitgrok.measures.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
-from circuitgrok.measures.table import measure_run, names_of_groups, quick_groups
+from circuitgrok.measures import scores
+from circuitgrok.measures.circuits import restricted as circuits
+from circuitgrok.measures.parts import neurons
+from circuitgrok.measures.spectra import fourier, key_freqs
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.polar import orbits
 from circuitgrok.polar.path import polar_path
-from circuitgrok.runs import RunError
-from circuitgrok.training import train
+from circuitgrok.store.run import RunError
+from circuitgrok.table import measure as table
+from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
+from circuitgrok.table.llc import llc_along
+from circuitgrok.table.measure import measure_run, names_of_groups, quick_groups
+from circuitgrok.training.loop import train
 
 
 def test_one_row_per_checkpoint_and_no_column_without_its_numbers(finished, measured):

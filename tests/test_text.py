@@ -10,11 +10,11 @@ import pytest
 from tiny import copied, tiny_flags
 
 import circuitgrok
-from circuitgrok.cli import run as call
+from circuitgrok.faces.cli import run as call
 from circuitgrok.figures import run_figure, save
-from circuitgrok.progress import LiveProgress
-from circuitgrok.runs import Run, load
+from circuitgrok.store.run import Run, load
 from circuitgrok.text import in_figure, plain, show
+from circuitgrok.training.progress import LiveProgress
 
 HOSTILE = {
     "markup": "[red]",
@@ -134,8 +134,8 @@ def test_progress_shows_a_name_as_it_is(hostile, stream, monkeypatch):
 
 def test_commands_print_only_through_the_one_place():
     """But for the help, and a table that was drawn of plain cells."""
-    package = Path(circuitgrok.__file__).parent
-    for file in (package / "cli.py", *(package / "commands").glob("*.py")):
+    faces = Path(circuitgrok.__file__).parent / "faces"
+    for file in (faces / "cli.py", *(faces / "commands").glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
                 assert ast.unparse(node.args[0]) in ("HELP", "drawn.get()"), f"{file.name}:{node.lineno}"

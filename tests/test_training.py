@@ -10,16 +10,16 @@ import torch
 from tiny import files_of, tiny
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
-import circuitgrok.training
+import circuitgrok.training.loop
 from circuitgrok import tree
-from circuitgrok.bounds import size_of
-from circuitgrok.config import TrainConfig
+from circuitgrok.config.bounds import size_of
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.losses import accuracy, cross_entropy
-from circuitgrok.lines import json_lines
-from circuitgrok.runs import Run
-from circuitgrok.stack import initial_weights, new_stack, put_state, state_of
-from circuitgrok.steps import Pass, forward, update
-from circuitgrok.training import Silent, train
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.run import Run
+from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.stack import initial_weights, new_stack, put_state, state_of
+from circuitgrok.training.step import Pass, forward, update
 from circuitgrok.tree import Params
 
 
@@ -102,7 +102,7 @@ def test_large_stacks_are_split_and_keep_their_bits(tmp_path, monkeypatch):
     configs = {f"{seed}": tiny(seed=seed) for seed in range(3)}
     train(list(configs.values()), tmp_path / "whole", names=list(configs), save_every_s=math.inf)
     size = size_of(configs["0"])
-    monkeypatch.setattr(circuitgrok.training, "STACK_NUMBERS", 2 * max(size.neurons, size.state))
+    monkeypatch.setattr(circuitgrok.training.loop, "STACK_NUMBERS", 2 * max(size.neurons, size.state))
     watched = Watched()
     train(list(configs.values()), tmp_path / "split", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [["0", "1"], ["2"]]
@@ -126,7 +126,7 @@ def test_fewer_than_one_thread_is_refused(tmp_path):
 def test_threads_are_set_while_training_and_put_back(tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
     monkeypatch.setattr(
-        circuitgrok.training, "forward", lambda *now: (seen.append(torch.get_num_threads()), forward(*now))[1]
+        circuitgrok.training.loop, "forward", lambda *now: (seen.append(torch.get_num_threads()), forward(*now))[1]
     )
     train([tiny(steps=2)], tmp_path, names=["run"], threads=2)
     assert set(seen) == {2} and torch.get_num_threads() == before
@@ -443,7 +443,7 @@ def test_nan_ends_its_run_within_a_step_and_leaves_its_neighbours_their_bits(tmp
     """At 13 nothing is due: the neighbours' histories must not tell that something happened."""
     configs = {"a": tiny(), "ill": tiny(seed=1), "c": tiny(alpha=0.7, fixed_norm=True, norm_from_step=3)}
     train([configs["a"], configs["c"]], tmp_path / "healthy", names=["a", "c"], save_every_s=math.inf)
-    monkeypatch.setattr(circuitgrok.training, "forward", with_nan(kind, run=1, at_call=at))
+    monkeypatch.setattr(circuitgrok.training.loop, "forward", with_nan(kind, run=1, at_call=at))
     runs = train(list(configs.values()), tmp_path / "mixed", names=list(configs), save_every_s=math.inf)
     assert [run.state for run in runs] == ["finished", "diverged", "finished"]
     mixed = files_of(tmp_path / "mixed")
@@ -459,7 +459,7 @@ def test_nan_ends_its_run_within_a_step_and_leaves_its_neighbours_their_bits(tmp
 
 
 def test_diverged_run_is_left_as_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(circuitgrok.training, "forward", with_nan("loss", run=0, at_call=13))
+    monkeypatch.setattr(circuitgrok.training.loop, "forward", with_nan("loss", run=0, at_call=13))
     run = trained(tmp_path)
     monkeypatch.undo()
     before = files_of(run.path)

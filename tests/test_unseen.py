@@ -17,16 +17,16 @@ from oracles import (
     wave,
 )
 
-from circuitgrok.measures.circuits import restricted_loss
-from circuitgrok.measures.scores import cross_entropy
-from circuitgrok.measures.sum_waves import sum_logits, sum_logits_where
-from circuitgrok.measures.unseen import (
+from circuitgrok.measures.circuits.restricted import restricted_loss
+from circuitgrok.measures.circuits.unseen import (
     few_sums,
     is_sparse,
     restricted_loss_blank,
     restricted_loss_unseen,
     why_undefined,
 )
+from circuitgrok.measures.scores import cross_entropy
+from circuitgrok.measures.spectra.sum_waves import sum_logits, sum_logits_where
 
 CASES = [(5, [1]), (5, [1, 2]), (7, [1, 3]), (8, [1, 4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]
 P, SIZES, SEEDS = 97, (1, 2, 5, 10, 24, 40, 48), 5  # the look-up table's: of 48 frequencies

@@ -15,10 +15,10 @@ from circuitgrok.interventions.optimizers import adam_gradient_part
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import angle
 from circuitgrok.polar.updates import update_columns
-from circuitgrok.stack import Stack, new_stack
-from circuitgrok.steps import forward, update, watched_update
 from circuitgrok.tasks.modular import modular_addition
-from circuitgrok.training import train
+from circuitgrok.training.loop import train
+from circuitgrok.training.stack import Stack, new_stack
+from circuitgrok.training.step import forward, update, watched_update
 
 EPS = torch.finfo(torch.float64).eps
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from circuitgrok import figures, verdicts
-from circuitgrok.verdicts import Claim, Interval, above, below, delay_ratio, mean_interval, share_interval, within
+from circuitgrok import figures
+from circuitgrok.study import verdicts
+from circuitgrok.study.verdicts import Claim, Interval, above, below, delay_ratio, mean_interval, share_interval, within
 
 
 def test_the_interval_of_two_values_is_students_with_one_degree_of_freedom():

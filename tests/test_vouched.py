@@ -9,22 +9,23 @@ import pytest
 import torch
 from tiny import bits_of, copied, files_of, flip, rewritten, tiny
 
-import circuitgrok.training
-from circuitgrok import resume, runs
-from circuitgrok.cli import run as command
-from circuitgrok.completion import Completion
-from circuitgrok.doctor import examine
+import circuitgrok.training.loop
 from circuitgrok.errors import DamagedFile
-from circuitgrok.kept import Estimates, digest_file, kept_text, write_vouched
-from circuitgrok.landscape.llc_along import llc_along, settings_hash
+from circuitgrok.faces.cli import run as command
+from circuitgrok.faces.doctor import examine
+from circuitgrok.faces.repair import repair
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.lines import Lines
-from circuitgrok.locking import holder
-from circuitgrok.records import EVALUATED
-from circuitgrok.repair import repair
-from circuitgrok.runs import Run, RunError, load
-from circuitgrok.training import Interrupted, Silent, train
-from circuitgrok.weights import file_name
+from circuitgrok.store import resume
+from circuitgrok.store import run as runs
+from circuitgrok.store.completion import Completion
+from circuitgrok.store.kept import Estimates, digest_file, kept_text, write_vouched
+from circuitgrok.store.lines import Lines
+from circuitgrok.store.locking import holder
+from circuitgrok.store.records import EVALUATED
+from circuitgrok.store.run import Run, RunError, load
+from circuitgrok.store.weights import file_name
+from circuitgrok.table.llc import llc_along, settings_hash
+from circuitgrok.training.loop import Interrupted, Silent, train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
 
@@ -72,10 +73,10 @@ def test_kill_anywhere_after_the_last_line_leaves_an_interrupted_run_that_the_sa
         raise KeyboardInterrupt
 
     module, name = {
-        "resume point": (circuitgrok.training.resume, "pack"),
-        "digest": (circuitgrok.training.resume, "_beside"),
-        "event": (circuitgrok.writer, "add_event"),
-        "completion": (circuitgrok.writer, "complete"),
+        "resume point": (circuitgrok.training.loop.resume, "pack"),
+        "digest": (circuitgrok.training.loop.resume, "_beside"),
+        "event": (circuitgrok.store.writer, "add_event"),
+        "completion": (circuitgrok.store.writer, "complete"),
     }[kept]
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
         calls = Stopping(23)
@@ -232,7 +233,7 @@ def test_events_tell_how_a_run_came_to_its_end(tmp_path, monkeypatch):
 
     with pytest.raises(Interrupted):
         train([tiny()], tmp_path, names=["run"], progress=Asking())
-    monkeypatch.setattr(circuitgrok.training, "differences", lambda there, here: ["isa 'AVX2' then, 'AVX512' now"])
+    monkeypatch.setattr(circuitgrok.training.loop, "differences", lambda there, here: ["isa 'AVX2' then, 'AVX512' now"])
     [run] = train([tiny()], tmp_path, names=["run"], allow_inexact=True)
     assert happened(run) == [("begun", 0), ("stopped", 5), ("environment", 5), ("resumed", 5), ("finished", 24)]
     assert run.events[1]["signal"] == "SIGTERM" and run.events[2]["differences"] == ["isa 'AVX2' then, 'AVX512' now"]

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from circuitgrok.canonical import canonical_json
-from circuitgrok.completion import NAME
-from circuitgrok.config import TrainConfig
-from circuitgrok.lines import json_lines
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.models.kinds import transformer_of
-from circuitgrok.runs import Run, load
-from circuitgrok.sealed import first_seal, seal_line
-from circuitgrok.writer import complete, write_records
+from circuitgrok.store.completion import NAME
+from circuitgrok.store.lines import json_lines
+from circuitgrok.store.run import Run, load
+from circuitgrok.store.sealed import first_seal, seal_line
+from circuitgrok.store.writer import complete, write_records
 
 TINY = {
     "p": 11,

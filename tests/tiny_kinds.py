@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from circuitgrok.config import TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 
 COMMON = {
     "steps": 16,

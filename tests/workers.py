@@ -40,7 +40,7 @@ class Workers:
         return json.loads(self._process.stdout.readline())
 
     def train(self, leaves: list[dict[str, Any]], out: Path, **options: Any) -> int:
-        """Start `circuitgrok.training.train` on configs given by all their leaves; the pid."""
+        """Start `circuitgrok.training.loop.train` on configs given by all their leaves; the pid."""
         return self._start({"leaves": leaves, "out": str(out), **options})
 
     def cli(self, *argv: str, **options: Any) -> int:
@@ -86,14 +86,14 @@ def _child(request: dict[str, Any]) -> int:
     if "argv" in request:
         from functools import partial
 
-        from circuitgrok import training
-        from circuitgrok.cli import run
+        from circuitgrok.faces.cli import run
+        from circuitgrok.training import loop as training
 
         if "save_every_s" in request:
             training.train = partial(training.train, save_every_s=request["save_every_s"])
         return run(request["argv"])
-    from circuitgrok.config import TrainConfig
-    from circuitgrok.training import train
+    from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.training.loop import train
 
     configs = [TrainConfig().with_(**leaves) for leaves in request["leaves"]]
     train(configs, request["out"], names=request["names"], save_every_s=request.get("save_every_s", 10.0))
@@ -123,12 +123,12 @@ def _fork(request: dict[str, Any]) -> int:
 
 
 def _serve() -> None:
-    import circuitgrok.training
+    import circuitgrok.training.loop
 
     for late in ("torch._dynamo", "safetensors.torch", "filelock", "tyro", "rich.console", "rich.table"):
         importlib.import_module(late)  # else each child does, torch._dynamo at its first optimizer step
     heavy = {"transformer_lens", "matplotlib", "sklearn", "pandas"} & set(sys.modules)
-    assert circuitgrok.training and not heavy, heavy
+    assert circuitgrok.training.loop and not heavy, heavy
     ended: dict[int, int] = {}
     for line in sys.stdin:
         request = json.loads(line)

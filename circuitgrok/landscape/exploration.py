@@ -33,7 +33,6 @@ from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import refuse_unstable
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
-from circuitgrok.measures.kinds import why_not
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.polar.path import angle
 from circuitgrok.polar.profiles import Measure
@@ -49,7 +48,6 @@ from circuitgrok.tree import Params
 if TYPE_CHECKING:
     import pandas as pd
 
-    from circuitgrok.runs import Run
 
 JITTER = 0.2  # of the length of a leapfrog; of the order that Neal 2011, section 5.4.2, gives for it
 SURE = 4.0  # standard errors beyond which a mean is another
@@ -165,39 +163,6 @@ def explore(
         if tick:
             tick(draw, sampling.n_draws)
     return Exploration(_table(rows, chains, sampling), _networks(loss, chains.state["position"]))
-
-
-@in_plain_surroundings
-def explore_run(
-    run: "Run",
-    step: int,
-    sampling: Sampling,
-    *,
-    prior: float = 0.0,
-    jitter: float = JITTER,
-    measure: Measure | None = None,
-    tick: Callable[[int, int], None] | None = None,
-) -> Exploration:
-    """`explore` from a checkpoint of a run.
-
-    Args:
-        run: An opened run.
-        step: The checkpoint to start from.
-        sampling: How to sample.
-        prior: Precision of a Gaussian about 0 on the weights that move; 0 is none.
-        jitter: Of hmc: share by which a trajectory's leapfrogs may be shorter, drawn for each.
-        measure: Asked for further columns at every draw.
-        tick: Called with (draws done, all).
-
-    Raises:
-        RunError: No checkpoint at that step.
-        UserError: As for `explore`; or the run's loss is not the mean cross-entropy, or its split is a stand-in.
-    """
-    if reason := why_not("llc", run.config):
-        raise UserError(f"the posterior that is explored {reason}")
-    run.require_split("explore")
-    model = run.config.model
-    return explore(run.at(step), model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)
 
 
 @in_plain_surroundings

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
-from circuitgrok.bounds import NUMBER
+from circuitgrok.config.bounds import NUMBER
 from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry, Orthogonal, Sphere
 from circuitgrok.samplers.hmc import hmc

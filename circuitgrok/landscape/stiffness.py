@@ -30,7 +30,14 @@ from torch import Tensor
 
 from circuitgrok.landscape.flat import Flat
 from circuitgrok.landscape.jacobian import linearized
-from circuitgrok.measures.fourier import by_frequency, fourier_basis, frequency_power, grid_side, numbers, sum_table
+from circuitgrok.measures.spectra.fourier import (
+    by_frequency,
+    fourier_basis,
+    frequency_power,
+    grid_side,
+    numbers,
+    sum_table,
+)
 from circuitgrok.tree import ROLES, Params, dot, role, unravel
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.circuits import excluded_logits, restricted_logits
+from circuitgrok.measures.circuits.restricted import excluded_logits, restricted_logits
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import angle
 from circuitgrok.tasks.modular import Task

@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tiny import tiny
 
 from circuitgrok.canonical import canonical_json
-from circuitgrok.doctor import examine
 from circuitgrok.errors import UserError
-from circuitgrok.kept import read_table, read_vouched, vouch, write_vouched
-from circuitgrok.landscape.calibration import calibration_of
-from circuitgrok.landscape.llc_along import llc_along
+from circuitgrok.faces.doctor import examine
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.resume import read_resume
-from circuitgrok.runs import Run
-from circuitgrok.training import train
+from circuitgrok.store.kept import read_table, read_vouched, vouch, write_vouched
+from circuitgrok.store.resume import read_resume
+from circuitgrok.store.run import Run
+from circuitgrok.table.calibration import calibration_of
+from circuitgrok.table.llc import llc_along
+from circuitgrok.training.loop import train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
 NO_FACTS = (".lock", ".holder")  # who was writing

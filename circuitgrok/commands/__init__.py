@@ -1,1 +1,0 @@
-"""What `circuitgrok COMMAND` does; heavy libraries are imported by the command that needs them."""

@@ -1,0 +1,250 @@
+"""Commands that bring runs about or list them: train, sweep, presets, import, runs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+
+from circuitgrok.errors import UserError
+from circuitgrok.faces.fields import config_leaves, kinds_of
+from circuitgrok.faces.flags import (
+    ALIASES,
+    REQUIRED,
+    TRAIN_FLAGS,
+    config_values,
+    field_flags,
+    in_name,
+    kinds_of_flags,
+    parse,
+    positional,
+    preset_and_rest,
+    preset_option,
+)
+from circuitgrok.text import plain, show
+from circuitgrok.training.progress import load_torch
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
+
+
+def train(argv: list[str]) -> int:
+    """Train one run; the same command again resumes it."""
+    preset, rest = preset_and_rest(argv, "circuitgrok train")
+    kinds = kinds_of_flags(preset, rest)
+    leaves = config_leaves(preset, kinds)
+    options = parse(
+        f"circuitgrok train {preset}",
+        f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
+        {**field_flags(leaves, kinds, many=False), **TRAIN_FLAGS},
+        rest,
+    )
+    changed = {name: value for name, value in config_values(leaves, options).items() if value != leaves[name].default}
+    others = {section: kind for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
+    load_torch(options.quiet)
+    from circuitgrok.config.train_config import TrainConfig
+
+    config = TrainConfig.preset(preset).with_(**others, **changed)
+    varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
+    out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
+    return _train_all({out.name: config}, out.parent, options, summaries=True)
+
+
+def sweep(argv: list[str]) -> int:
+    """Train every combination of the values given."""
+    preset = preset_option(argv)
+    kinds = kinds_of_flags(preset, argv)
+    leaves = config_leaves(preset, kinds)
+    options = parse(
+        "circuitgrok sweep",
+        "Train every combination of the values given. Runs that are alike in shape train as one stack.",
+        {
+            "preset": (str, "quickstart", "preset to start from"),
+            **field_flags(leaves, kinds, many=True),
+            **TRAIN_FLAGS,
+        },
+        argv,
+    )
+    load_torch(options.quiet)
+    from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.study.sweep import grid
+
+    others = {section: [kind] for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
+    given = config_values(leaves, options)
+    words = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
+    if empty := [
+        name for name, taken in given.items() if not taken and words & {name, ALIASES.get(name, name).strip("-")}
+    ]:
+        raise UserError(f"--{empty[0].replace('_', '-')} needs values, such as those of `circuitgrok sweep --help`")
+    values = {name: list(taken) for name, taken in given.items() if taken}
+    configs = grid(TrainConfig.preset(preset), others | values)
+    out = Path(os.path.expanduser(options.out) or f"checkpoints/{options.preset}-sweep")
+    return _train_all(configs, out, options, summaries=False)
+
+
+def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
+    from circuitgrok.training.loop import Silent, train
+    from circuitgrok.training.progress import LiveProgress
+
+    runs = train(
+        list(configs.values()),
+        out,
+        names=list(configs),
+        progress=Silent() if options.quiet else LiveProgress(),
+        threads=options.threads,
+        allow_inexact=options.allow_inexact,
+    )
+    if summaries:
+        for one in runs:
+            _summarise(one, options.quiet)
+    else:
+        _print_runs(runs)
+    return 1 if any(one.state == "diverged" for one in runs) else 0
+
+
+def _summarise(run: Any, quiet: bool) -> None:
+    """Print what happened, and save it with a figure beside the run; a run that has both is left alone."""
+    from circuitgrok.faces.summary import SUMMARISED, summary_lines
+    from circuitgrok.figures import run_figure, save
+    from circuitgrok.store.kept import kept_text, write_vouched
+    from circuitgrok.table.measure import measure_run
+    from circuitgrok.table.needs import fitting
+    from circuitgrok.training.progress import ticks
+
+    saved = run.path / "summary.txt"
+    text = kept_text(saved, run.sealed)
+    if text:
+        show(*text.splitlines())
+        show(f"{run.path} was {run.state} already; `circuitgrok measure {run.path}` measures it")
+        return
+    if not run.steps:
+        show(f"{run.path}: {run.state}, no checkpoint to measure")
+        return
+    with ticks("measuring", "checkpoints", quiet) as tick:
+        table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
+    paths = save(run_figure(run, table), run.path / "figure")
+    lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
+    write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
+    show(*lines)
+
+
+def import_published(argv: list[str]) -> int:
+    """Bring in a file of published networks as a run."""
+    import tyro
+
+    layouts = Literal["nanda", "hooked-transformer", "pizza"]
+    leaves = config_leaves("nanda", kinds_of("nanda"))
+    unsaid = {name: leaf for name, leaf in leaves.items() if name in UNSAID}
+    options = parse(
+        "circuitgrok import",
+        "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
+        "and their losses printed beside those that the file claims. The last flags say what a file does not.",
+        {
+            "file": (
+                Annotated[str, positional()],
+                REQUIRED,
+                "weights: .pth, .pt or .safetensors; none is unpickled",
+            ),
+            "layout": (Annotated[layouts, tyro.conf.arg(name="as")], REQUIRED, "whose layout the file has"),
+            "config": (str, "", "JSON file of the published settings; pizza: config_ID.json beside model_ID.pt"),
+            "out": (str, "checkpoints", "folder that gets the run's folder"),
+            "name": (str, "", "name of the run's folder; the file's by default"),
+            "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
+            **{name: (Optional[leaf.annotation], None, leaf.help) for name, leaf in unsaid.items()},  # noqa: UP045
+        },
+        argv,
+    )
+    load_torch(quiet=False)
+    from circuitgrok.foreign.published import read_published, report, write_run
+
+    given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
+    file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
+    published = read_published(file, options.layout, config or None, step=options.step, **given)
+    one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
+    show(*report(published))
+    show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
+    return 0
+
+
+def presets(argv: list[str]) -> int:
+    """List the presets."""
+    from rich.table import Table
+
+    from circuitgrok.config.presets import MACHINE, PRESETS
+
+    parse("circuitgrok presets", "List the presets.", {}, argv)
+    table = Table(box=None, header_style="bold")
+    table.add_column("preset", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("what it is")
+    for name, preset in PRESETS.items():
+        table.add_row(name, _duration(preset.minutes), preset.line)
+    _show(table)
+    show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    return 0
+
+
+def _duration(minutes: float | None) -> str:
+    if minutes is None:
+        return "–"
+    if minutes < 1:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def runs(argv: list[str]) -> int:
+    """List the runs below a folder."""
+    from circuitgrok.store.run import runs_below
+
+    options = parse(
+        "circuitgrok runs",
+        "List the runs below a folder.",
+        {"folder": (Annotated[str, positional()], "checkpoints", "folder to look in")},
+        argv,
+    )
+    found = runs_below(options.folder)
+    if not found:
+        show(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
+        return 0
+    _print_runs(found)
+    return 0
+
+
+def _print_runs(runs: Sequence[Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from circuitgrok.faces.summary import RunRow
+
+    table = Table(box=None, header_style="bold")
+    for column in RunRow._fields:
+        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
+    for one in runs:
+        table.add_row(*(Text(plain(cell)) for cell in _row(one)))
+    _show(table)
+
+
+def _row(one: Any) -> tuple[str, ...]:
+    """A run's line of the table; one that cannot be read, for whatever reason, says so in its own line."""
+    from circuitgrok.errors import UserError
+    from circuitgrok.faces.summary import RunRow, run_row
+
+    try:
+        return run_row(one)
+    except Exception as error:  # a stranger's folder may hold anything: no single run ends the table
+        said = str(error) if isinstance(error, UserError | OSError) else repr(error)
+        said = said.replace(f"{one.path}{os.sep}", "")
+        note = f"{said[:300]}; `circuitgrok doctor {one.path}` says more"
+        cells = dict.fromkeys(RunRow._fields, "–")
+        return RunRow(**cells | {"name": str(one.path), "state": "unreadable", "interventions": note})
+
+
+def _show(table: "Table") -> None:
+    """Print a table; in a file no line is ever folded."""
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 10_000)
+    with console.capture() as drawn:  # rich would end the process by itself, where the reader of a pipe has gone
+        console.print(table)
+    print(drawn.get(), end="")

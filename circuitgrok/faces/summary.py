@@ -1,0 +1,260 @@
+"""A run in words: the summary after training, the table of runs, the doctor's findings."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from circuitgrok.faces.glance import turning_points
+from circuitgrok.measures.learning.crossings import (
+    ACCURACY_RULES,
+    HOLD,
+    Afterwards,
+    afterwards,
+    crossing,
+    events,
+    events_afterwards,
+)
+from circuitgrok.measures.learning.phases import phases
+from circuitgrok.measures.learning.slingshots import RISE_WITHIN, slingshots
+from circuitgrok.store.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARISED = ("polar", "fourier", "circuits", "irreps")  # groups that a summary and its figure are made of
+USUAL = ("modular_addition", "transformer")  # task and network that need no mention
+ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
+# What a run can have beside task, network and schedule: each field, its value where it has not, and how it is said.
+INTERVENTIONS: dict[str, dict[str, tuple[Any, str]]] = {
+    "optimizer": {"rule": ("adam", "{}"), "decay_to_init": (False, "decay to init")},
+    "objective": {
+        "loss": ("cross_entropy", "{}"),
+        "loss_precision": ("float64", "{} loss"),
+        "label_smoothing": (0.0, "label smoothing {:g}"),
+        "temperature": (1.0, "temperature {:g}"),
+    },
+    "transforms": {
+        "grokfast_ema": (0.0, "grokfast {:g}"),
+        "grokfast_ma": (0.0, "grokfast-ma {:g}"),
+        "orthograd": ("off", "orthograd {}"),
+    },
+    "constraint": {
+        "fixed_norm": (False, "norm held"),
+        "fixed_direction": (False, "direction held"),
+        "norm_cap": (None, "norm capped at {:g}×"),
+        "rescale_factor": (1.0, "rescaled by {:g}"),
+    },
+    "noise": {
+        "weight_noise": (0.0, "weight noise {:g}"),
+        "walk_noise": (0.0, "walk noise {:g}"),
+        "gradient_noise": (0.0, "gradient noise {:g}"),
+        "label_noise": (0.0, "label noise {:g}"),
+        "dropout_embed": (0.0, "embed dropout {:g}"),
+        "dropout_attention": (0.0, "attention dropout {:g}"),
+        "dropout_mlp": (0.0, "mlp dropout {:g}"),
+    },
+}
+_NO_COEFFICIENTS = ("target_radius", "repel_from", "repel_bound")  # of penalties: what they refer to
+
+
+def interventions(config: Mapping[str, Any]) -> str:
+    """What is done to a run beside plain training, in words; config as the plain values of config.json.
+
+    >>> interventions({"constraint": {"fixed_norm": True}, "penalties": {"l1": 1e-4}, "noise": {"label_noise": 0.0}})
+    'l1 0.0001, norm held'
+    """
+    penalties = config.get("penalties", {}).items()
+    words = [f"{name} {value:g}" for name, value in penalties if name not in _NO_COEFFICIENTS and value]
+    for section, fields in INTERVENTIONS.items():
+        for field, (off, said) in fields.items():
+            value = config.get(section, {}).get(field, off)
+            words += [said.format(value)] if value != off else []
+    return ", ".join(words)
+
+
+def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
+    """What happened in a run, given its table of measures: group `polar`, and `circuits` or `irreps` where they fit."""
+    history, config = run.history, run.config
+    end, norms, loss = table.iloc[-1], history["norm"], config.objective.loss
+    rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
+    since = events_afterwards(history)
+    usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(run.manifest["config"])
+    return [
+        f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
+        *([] if usual else [f"  task         {config.task.formula}; model {config.model.kind}"]),
+        *([f"  with         {beside}"] if beside else []),
+        f"  alpha        {_origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
+        + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
+        *(
+            f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
+            for name, event in (events(history) if run.split_is_known else {}).items()
+        ),
+        *([f"  phases       {_phases(table)}"] if run.split_is_known and "excluded_loss[train]" in table else []),
+        f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {norms.idxmax()}), "
+        f"end {norms.iloc[-1]:.2f}",
+        f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
+        f"arc {end['arc_length']:.1f}",
+        *(_sides(history, loss) if run.split_is_known else ["  split        not known: no numbers by train and test"]),
+        *_slingshot_lines(run),
+        *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
+        *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
+    ]
+
+
+def _since(later: Afterwards | None) -> str:
+    """What is to be said of an event that did not last at every evaluation after it."""
+    return f"; {later}" if later is not None and later.n_below else ""
+
+
+def _sides(history: "pd.DataFrame", loss: str) -> list[str]:
+    """Accuracy and loss at the end, on both sides of the split."""
+    end = history.iloc[-1]
+    return [
+        f"  accuracy     train {end['train_acc']:.4f}, test {end['test_acc']:.4f}",
+        f"  loss         train {end['train_loss']:.2e}, test {end['test_loss']:.2e}"
+        + (f"   ({loss})" if loss != "cross_entropy" else ""),
+    ]
+
+
+def _slingshot_lines(run: Run) -> list[str]:
+    """How many slingshots the history shows, if it is dense enough to tell and there are any."""
+    history = run.history
+    if "norm_unembed" not in history or run.config.schedule.eval_every > RISE_WITHIN:
+        return []
+    found = slingshots(history)
+    if not found:
+        return []
+    steps = ", ".join(str(one.onset) for one in found)
+    return [f"  slingshots   {len(found)}, from {steps}   (rule of measures/slingshots)"]
+
+
+def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
+    """How much of the network is a circuit for addition."""
+    end, freqs = table.iloc[-1], ", ".join(map(str, table.attrs["key_freqs"]))
+    kind = "" if run.config.objective.loss == "cross_entropy" else ", cross-entropy"
+    train = f"{end['excluded_loss[train]']:.2e} on train, " if run.split_is_known else ""
+    return [
+        f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
+        f"{_other_rules(table)})",
+        *_spectrum_lines(table),
+        f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs, {_of_unseen(table)}; "
+        f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
+        f"  excluded     {train}{end['excluded_loss[all]']:.2e} on all pairs   (logit space, all key freqs at once)",
+        f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c), "
+        f"{end['frac_explained_within_classes']:.4f} of that about the mean of each class",
+    ]
+
+
+def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
+    """A warning where most frequencies are key: restricted loss is then small for what was learnt by heart, too."""
+    about, blank = table.attrs, table["restricted_loss_blank"].iloc[-1]
+    if about["spectrum"] == "sparse":
+        return []
+    key = f"{len(about['key_freqs'])} of {about['n_freqs']} frequencies are key"
+    blanked = "" if math.isnan(blank) else f", and is {blank:.2e} with unseen pairs blanked"
+    return [
+        f"  NOTE         {about['spectrum']}: {key}; restricted loss then averages over what was learnt by heart"
+        f"{blanked}"
+    ]
+
+
+def _of_unseen(table: "pd.DataFrame") -> str:
+    """Restricted loss from unseen pairs, or why there is none."""
+    loss, why = table["restricted_loss_unseen"].iloc[-1], table.attrs.get("undefined", {}).get("restricted_loss_unseen")
+    return f"{loss:.2e} from unseen pairs alone" if why is None else f"undefined from unseen pairs alone ({why})"
+
+
+def _irrep_lines(table: "pd.DataFrame") -> list[str]:
+    """Which irreducible representations the logits are functions of; the first is the trivial one, and says nothing."""
+    names = [str(name) for name in table if str(name).startswith("irrep_share[")][1:]
+    shares = sorted(zip(table[names].iloc[-1].tolist(), names, strict=True), reverse=True)[:3]
+    said = ", ".join(f"{name.removeprefix('irrep_share[')[:-1]} {share:.4f}" for share, name in shares)
+    return [f"  irreps       {said}   (the largest shares of the logits' variance in functions of the product)"]
+
+
+def _other_rules(table: "pd.DataFrame") -> str:
+    """What the other rules for key frequencies say."""
+    chosen, by_rule = table.attrs["key_freqs"], table.attrs["key_freqs_by_rule"]
+    differing = {name: freqs for name, freqs in by_rule.items() if freqs != chosen}
+    said = "; ".join(f"{name}: {', '.join(map(str, freqs)) or 'none'}" for name, freqs in differing.items())
+    return f"but {said}" if said else "all rules agree"
+
+
+def _phases(table: "pd.DataFrame") -> str:
+    """The boundaries of the phases between memorising and clean-up, as far as the checkpoints tell."""
+    ends = {name: phase.end for name, phase in phases(table).items()}
+    said = (f"{name.replace('_', ' ')} to {str(end).removeprefix('step ')}" for name, end in ends.items())
+    return "; ".join(said) + " (steps, by the rules of measures/phases)"
+
+
+def _origin(manifest: dict[str, Any]) -> str:
+    """Where the first weights came from: a base init times alpha, another run, or a published file."""
+    init, imported = manifest["config"]["init"], manifest["environment"].get("imported")
+    if imported:
+        return f"{imported['file']}@{manifest['start']['step']}"
+    return f"{init['alpha']:g}×{init.get('start') or init['scheme']}"
+
+
+class RunRow(NamedTuple):
+    """One line of the table of runs, as text."""
+
+    name: str
+    task: str
+    alpha: str
+    state: str
+    steps: str
+    memorised: str
+    grokked: str
+    train_acc: str
+    test_acc: str
+    interventions: str
+
+
+def run_row(run: Run) -> RunRow:
+    """A run at a glance; reads config and history only, verifies no seal of it (the doctor does), needs no torch."""
+    config, start = run.manifest["config"], run.manifest["start"]
+    lines = turning_points(run.path / "history.jsonl")
+    steps = [line.step for line in lines]
+    when = {"memorised": "–", "grokked": "–"}
+    if lines:
+        for name, (column, level) in ACCURACY_RULES.items():
+            values = [getattr(line, column) for line in lines]
+            when[name] = str(crossing(steps, values, level)).removeprefix("step ") + _mark(steps, values, level)
+    last = lines[-1] if lines else None
+    network = config["model"].get("kind", USUAL[1])
+    return RunRow(
+        name=str(run.path),
+        task=_task(config["task"]) + ("" if network == USUAL[1] else f", {network}"),
+        alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}",
+        state=run.state,
+        steps=f"{last.step if last else 0}/{config['schedule']['steps']}",
+        **when,
+        train_acc=f"{last.train_acc:.4f}" if last and run.split_is_known else "–",
+        test_acc=f"{last.test_acc:.4f}" if last and run.split_is_known else "–",
+        interventions=interventions(config) or "–",
+    )
+
+
+def _mark(steps: Sequence[int], values: Sequence[float], level: float) -> str:
+    """The mark of an event that was lost again for as long as it takes to count, or is lost at the end."""
+    later = afterwards(steps, values, level)
+    if later is None or later.lost.by is None:
+        return ""
+    return f", lost {str(later.lost).removeprefix('step ')}" + ("" if later.is_below_at_end else " and back")
+
+
+def _task(task: Mapping[str, Any]) -> str:
+    """A task in a few words, with how much of it is trained on."""
+    match task["kind"]:
+        case "modular_addition":
+            operation = task.get("operation", "add")
+            name = "addition" if operation == "add" else operation
+            return f"modular {name} p={task['p']} f={task['frac_train']:g}"
+        case "composition":
+            return f"composition {task['group']} f={task['frac_train']:g}"
+        case "sparse_parity":
+            return f"parity {task['k']} of {task['n_bits']} bits n={task['n_train']}"
+        case "teacher_student":
+            return f"teacher α={task['teacher_alpha']:g} n={task['n_train']}"
+        case kind:
+            return f"{kind} n={task['n_train']}"

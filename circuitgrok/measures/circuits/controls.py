@@ -1,0 +1,267 @@
+"""Controls: random sets of frequencies of the same size, and how far a key set depends on the rule that found it.
+
+A loss restricted to five frequencies says something about these five only beside the loss restricted to five others.
+Whether it says anything of pairs that were not trained on is another question, with a control of its own for key sets
+of every size (`unseen.restricted_loss_blank`); past half of all frequencies there are not as many others.
+Random sets are drawn once, from a stored seed, and kept along the run like the key set. Their losses are cheap:
+what a set keeps is a table [p c], and what it takes out is a matrix product with what `sum_waves.rivals` holds.
+
+The named rules of `spectra.key_freqs` compare a strength of each frequency with a threshold. `rule_strengths` has
+the strengths, as shares, so that the sets at any threshold are `strength > threshold`.
+
+Source: the controls are ours. The rules are those of `spectra.key_freqs`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuitgrok.measures.circuits.activation_circuits import Circuit
+from circuitgrok.measures.scores import picked
+from circuitgrok.measures.spectra.fourier import logit_spectrum, neuron_logit_spectrum
+from circuitgrok.measures.spectra.key_freqs import embed_norms
+from circuitgrok.measures.spectra.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without
+from circuitgrok.measures.spectra.tuning import neuron_frequencies
+
+
+def random_sets(key_freqs: Int[Tensor, " freq"], p: int, n_draws: int, seed: int) -> Int[Tensor, "draw freq"]:
+    """Random sets of as many frequencies as the key set, without its own where enough others remain.
+
+    Args:
+        key_freqs: Distinct integers in 1..p // 2.
+        p: The modulus.
+        n_draws: Number of sets, each drawn by itself: with few frequencies to choose from some come twice.
+        seed: Of the draws.
+
+    Returns:
+        Distinct frequencies in increasing order, drawn uniformly from those outside `key_freqs`; from all of
+        1..p // 2 if fewer than the key set has are outside.
+
+    Raises:
+        ValueError: A frequency is out of range or repeated.
+
+    Example:
+        >>> sets = random_sets(torch.tensor([2, 5]), p=13, n_draws=4, seed=0)
+        >>> sets.shape, sorted(set(sets.flatten().tolist()) | {2, 5})
+        (torch.Size([4, 2]), [1, 2, 3, 4, 5, 6])
+    """
+    check_freqs(key_freqs, p)
+    everything = torch.arange(1, p // 2 + 1)
+    others = everything[~torch.isin(everything, key_freqs.cpu())]
+    pool = others if len(others) >= len(key_freqs) else everything
+    draws = torch.rand(n_draws, len(pool), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return pool[draws.argsort(dim=1)[:, : len(key_freqs)]].sort(dim=1).values
+
+
+class ControlLosses(NamedTuple):
+    """Mean losses of each random set, in nats.
+
+    Attributes:
+        restricted: From the set's sum waves and the mean logit alone.
+        excluded: Without the set's sum waves.
+    """
+
+    restricted: Float[Tensor, "*stack draw"]
+    excluded: Float[Tensor, "*stack draw"]
+
+
+def control_losses(
+    every_freq: Circuit,
+    against: Rivals,
+    labels: Int[Tensor, " pair"],
+    sets: Int[Tensor, "draw freq"],
+    where: Bool[Tensor, " pair"],
+) -> ControlLosses:
+    """Restricted and excluded loss of each of many sets of frequencies.
+
+    Args:
+        every_freq: `logit_circuit` or `neuron_circuit` of all frequencies 1..p // 2, in this order.
+        against: `sum_waves.rivals` of the logits and the labels.
+        labels: The right class of each pair, in the order a * p + b.
+        sets: Of `random_sets`; any sets of one size.
+        where: The pairs to average over.
+
+    Returns:
+        One number per set. Excluded losses are nan where `sum_waves.losses_without` says so.
+
+    Raises:
+        ValueError: No pair is picked.
+
+    Example:
+        >>> from circuitgrok.measures.circuits.activation_circuits import logit_circuit
+        >>> from circuitgrok.measures.spectra.sum_waves import rivals
+        >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
+        >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
+        >>> labels, everywhere = ((a + b) % 5)[..., 0].flatten(), torch.ones(25, dtype=torch.bool)
+        >>> circuit, against = logit_circuit(clock, torch.tensor([1, 2])), rivals(clock, labels)
+        >>> control_losses(circuit, against, labels, torch.tensor([[1], [2]]), everywhere).restricted.round(decimals=4)
+        tensor([1.6094, 0.0079], dtype=torch.float64)
+    """
+    pairs = picked(where)
+    n_freqs = every_freq.waves.shape[-3]
+    in_set = (sets[..., None] == torch.arange(1, n_freqs + 1, device=sets.device)).any(1).double()
+    tables = torch.einsum("df,...ftc->...dtc", in_set.to(every_freq.waves.device), every_freq.waves)
+    restricted = losses_of_sums(tables + every_freq.mean[..., None, None, :], labels)
+    excluded = losses_without(against, tables)
+    return ControlLosses(restricted[..., pairs].mean(-1), excluded[..., pairs].mean(-1))
+
+
+class Spread(NamedTuple):
+    """How a number varies over draws, in its own units.
+
+    Attributes:
+        mean: Over the draws.
+        std: With n - 1 in the denominator; nan for a single draw.
+        quantiles: At the asked levels.
+    """
+
+    mean: Float[Tensor, "*stack"]
+    std: Float[Tensor, "*stack"]
+    quantiles: Float[Tensor, "*stack level"]
+
+
+def spread(values: Float[Tensor, "*stack draw"], levels: Float[Tensor, " level"]) -> Spread:
+    """Mean, standard deviation and quantiles over draws.
+
+    Args:
+        values: One per draw.
+        levels: In 0..1. Between two draws a quantile is interpolated linearly.
+
+    Raises:
+        ValueError: There is no draw.
+
+    Example:
+        >>> mean, std, quantiles = spread(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 0.5]))
+        >>> mean.item(), round(std.item(), 4), quantiles.tolist()
+        (2.5, 1.291, [1.0, 2.5])
+    """
+    n = values.shape[-1]
+    if n == 0:
+        raise ValueError("the spread of no draws has no value; draw at least one set")
+    mean = values.double().mean(-1)
+    std = ((values.double() - mean.unsqueeze(-1)).square().sum(-1) / (n - 1 or torch.nan)).sqrt()
+    return Spread(mean, std, values.double().quantile(levels.double(), dim=-1).movedim(0, -1))
+
+
+def jaccard(one: Int[Tensor, " one"], other: Int[Tensor, " other"]) -> float:
+    """Jaccard overlap of two sets: the number of common members over the number of all.
+
+    Args:
+        one: Members, each once.
+        other: Members of the other set.
+
+    Returns:
+        0..1; 1 for two empty sets, which are the same.
+
+    Example:
+        >>> jaccard(torch.tensor([1, 2, 3]), torch.tensor([3, 4]))
+        0.25
+    """
+    mine, theirs = set(one.tolist()), set(other.tolist())
+    return len(mine & theirs) / len(mine | theirs) if mine | theirs else 1.0
+
+
+def agreement(sets: list[Int[Tensor, " ..."]]) -> Float[Tensor, "set set"]:
+    """Jaccard overlap of every two of some sets, such as the key frequencies by each named rule.
+
+    Args:
+        sets: Of any sizes.
+
+    Returns:
+        Symmetric, with ones on the diagonal.
+
+    Example:
+        >>> agreement([torch.tensor([1, 2]), torch.tensor([2]), torch.tensor([3])])
+        tensor([[1.0000, 0.5000, 0.0000],
+                [0.5000, 1.0000, 0.0000],
+                [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
+    """
+    overlap = [[jaccard(one, other) for other in sets] for one in sets]
+    return torch.tensor(overlap, dtype=torch.float64).reshape(len(sets), len(sets))
+
+
+def rule_strengths(
+    W_E: Float[Tensor, "d_vocab d_model"],
+    W_L: Float[Tensor, "neuron c_and_equals"],
+    neurons: Float[Tensor, "pair neuron"],
+    logits: Float[Tensor, "pair c"],
+) -> dict[str, Float[Tensor, " freq"]]:
+    """What each named rule compares with its threshold, for each frequency k = 1..p // 2.
+
+    `wl_energy` and `logit_energy`: the frequency's energy over the largest. `embed_energy`: its norm over the
+    largest, the constant's included. `neuron_argmax`: the purity of the purest neuron tuned to it, 0 if none is.
+
+    Args:
+        W_E: One row per token, the numbers 0..p - 1 first.
+        W_L: W_out @ W_U, one column per class, 0..p - 1 first.
+        neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        logits: All p^2 pairs, p classes without '='.
+
+    Returns:
+        By the rule's name, 0..1; entry i belongs to frequency i + 1.
+
+    Raises:
+        ValueError: The number of pairs is not a square, or there are fewer than p tokens or classes.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[2 * torch.pi / 5 * torch.arange(5.0)] * 3, indexing="ij")
+        >>> clock, wave = torch.cos(2 * (a + b - c)).reshape(25, 5), torch.cos(2 * a[:, 0, :1])
+        >>> strengths = rule_strengths(wave, wave.T, clock[:, :1], clock)
+        >>> {rule: strength.round(decimals=2).abs().tolist() for rule, strength in strengths.items()}
+        {'wl_energy': [0.0, 1.0], 'embed_energy': [0.0, 1.0], 'logit_energy': [0.0, 1.0], 'neuron_argmax': [0.0, 1.0]}
+    """
+    p = logits.shape[-1]
+    norms, of_W_L, of_logits = embed_norms(W_E, p), neuron_logit_spectrum(W_L, p), logit_spectrum(logits)
+    tuned = neuron_frequencies(neurons)
+    purest = norms.new_zeros(p // 2 + 1).scatter_reduce(0, tuned.freq, tuned.purity, "amax")
+    return {
+        "wl_energy": of_W_L / of_W_L.max(),
+        "embed_energy": norms[1:] / norms.max(),
+        "logit_energy": of_logits / of_logits.max(),
+        "neuron_argmax": purest[1:],
+    }
+
+
+class Sensitivity(NamedTuple):
+    """The sets that a rule finds, by its threshold.
+
+    Attributes:
+        members: Whether a frequency is in the set; entry i belongs to frequency i + 1.
+        size: The number of members.
+        overlap: Jaccard overlap with the set that was held against it.
+    """
+
+    members: Bool[Tensor, "threshold freq"]
+    size: Int[Tensor, " threshold"]
+    overlap: Float[Tensor, " threshold"]
+
+
+def threshold_sensitivity(
+    strength: Float[Tensor, " freq"], thresholds: Float[Tensor, " threshold"], key_freqs: Int[Tensor, " key"]
+) -> Sensitivity:
+    """The set of a rule at each of many thresholds, and how much it has in common with the set in use.
+
+    Args:
+        strength: Of the rule, from `rule_strengths`.
+        thresholds: Shares; a frequency is in the set if its strength is above.
+        key_freqs: The set in use.
+
+    Returns:
+        Overlaps are 0..1, as of `jaccard`.
+
+    Raises:
+        ValueError: A frequency is out of range or repeated.
+
+    Example:
+        >>> strength = torch.tensor([0.1, 1.0, 0.3])
+        >>> found = threshold_sensitivity(strength, torch.tensor([0.05, 0.2, 0.5]), torch.tensor([2, 3]))
+        >>> found.size.tolist(), found.overlap.round(decimals=2).tolist()
+        ([3, 2, 1], [0.67, 1.0, 0.5])
+    """
+    check_freqs(key_freqs, 2 * len(strength) + 1)
+    members = strength > thresholds[:, None]
+    in_use = torch.isin(torch.arange(1, len(strength) + 1, device=strength.device), key_freqs)
+    common, either = (members & in_use).sum(-1), (members | in_use).sum(-1)
+    return Sensitivity(members, members.sum(-1), torch.where(either > 0, common.double() / either, 1.0))

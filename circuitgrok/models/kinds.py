@@ -1,0 +1,26 @@
+"""The kinds of network that there are, and what to call them."""
+
+from circuitgrok.errors import UserError
+from circuitgrok.models.dense import DenseMLP
+from circuitgrok.models.embedding_mlp import EmbeddingMLP
+from circuitgrok.models.mlp import QuadraticMLP
+from circuitgrok.models.transformer import Transformer
+
+AnyModel = Transformer | EmbeddingMLP | QuadraticMLP | DenseMLP
+NETWORKS = {
+    "transformer": "a transformer",
+    "embedding_mlp": "an MLP on embeddings",
+    "quadratic_mlp": "a quadratic MLP",
+    "dense": "a dense network",
+}
+
+
+def transformer_of(model: AnyModel) -> Transformer:
+    """The model, if it is a transformer.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not isinstance(model, Transformer):
+        raise UserError(f"this needs a transformer, with heads and a residual stream; the network is a {model.kind}")
+    return model

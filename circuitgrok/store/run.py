@@ -1,0 +1,371 @@
+"""A run on disk: a folder with its config, its history, and one verified file of weights per checkpoint.
+
+    config.json                      config, hash, environment, initial norms, format version
+    index.jsonl                      one line per checkpoint, written after its file: step, file, sha256
+    step_000012300.safetensors       weights under TransformerLens' classic names
+    history.jsonl                    one line per evaluation
+    updates.jsonl                    one line per checkpoint but the last: the step that left it
+    events.jsonl                     begun, resumed, fell back, another environment, stopped, finished
+    complete.json                    written last: how long the records are (`circuitgrok.store.completion`)
+    resume/                          optimizer state at the last two resume points (`circuitgrok.store.resume`)
+    moments/                         optimizer state at every checkpoint, if keep_moments
+    llc/                             learning coefficients and their calibration, where they were measured
+    .lock, .holder                   who is writing: host, pid, since when
+
+Files are whole or not there, every load verifies its digest or its seals, nothing is ever unpickled. Runs of format 1
+have records without seals and no complete.json: they are read as they stand.
+"""
+
+import contextlib
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from circuitgrok.errors import DamagedFile, RunError, UserError
+from circuitgrok.store.completion import Completion, read_completion
+from circuitgrok.store.files import read_verified
+from circuitgrok.store.lines import Lines, last_record
+from circuitgrok.store.locking import holder
+from circuitgrok.store.manifest import UNSEALED, read_manifest
+from circuitgrok.store.records import CHECKS
+from circuitgrok.store.sealed import first_seal
+from circuitgrok.store.weights import file_name, fitting, largest, unpack
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.landscape.sampling import Sampling
+    from circuitgrok.tree import Params
+
+# What a folder without config.json may not hold, and the files whose temporaries may be removed.
+FACTS = re.compile(r"step_\d{9}\.safetensors|complete\.json|(history|index|updates|events|saved_losses)\.jsonl")
+OWN = re.compile(
+    r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
+    r"|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
+)
+_ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
+_SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
+SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
+UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, opened for reading.
+
+    Example:
+        >>> run = Run(Path("checkpoints/reference"))
+        >>> run.state, run.steps[0], sorted(run.history.columns)[-1]
+        ('finished', 0, 'train_loss')
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @cached_property
+    def _document(self) -> tuple[dict[str, Any], str]:
+        return read_manifest(self.path)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The content of config.json as plain values; needs no torch."""
+        return self._document[0]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the records have seals: all but those of runs in the old format."""
+        return self.manifest["format"] != UNSEALED
+
+    def first(self, name: str) -> str | None:
+        """Where the chain of a record's seals begins; None for one without seals."""
+        return first_seal(self.manifest["hash"], name) if self.sealed or name == "events.jsonl" else None
+
+    @property
+    def seal(self) -> str:
+        """The seal of config.json; empty in the old format."""
+        return self._document[1]
+
+    @property
+    def completion(self) -> Completion | None:
+        """What was written last; None if the run is not complete, or of the old format.
+
+        Raises:
+            DamagedFile: It is not what was written for this run.
+        """
+        return read_completion(self.path, self.manifest["hash"], self.seal) if self.sealed else None
+
+    @cached_property
+    def config(self) -> "TrainConfig":
+        """The validated config.
+
+        Raises:
+            DamagedFile: The config is refused, or has not the hash that was recorded beside it.
+        """
+        from pydantic import ValidationError
+
+        from circuitgrok.config.train_config import TrainConfig, explain
+
+        try:
+            config = TrainConfig.model_validate(self.manifest["config"])
+        except ValidationError as error:
+            raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error))}") from None
+        if config.hash != self.manifest.get("hash"):
+            raise DamagedFile(f"{self.path / 'config.json'} is damaged: the config does not match its hash")
+        return config
+
+    @property
+    def task(self) -> Any:
+        """The run's task, drawn again from its config: a `Task`, or `Examples` of one that is not modular.
+
+        Raises:
+            DamagedFile: It is not the one that the run was trained on: files that it is read from were replaced.
+        """
+        task, then = self.config.task.task(), self.manifest["start"]["split_hash"]
+        if task.split_hash != then:
+            raise DamagedFile(
+                f"{self.path} was trained on a task with split {then}, but drawn again it has {task.split_hash}: "
+                f"bring back the files that its examples were read from"
+            )
+        return task
+
+    def records(self, name: str) -> Iterator[dict[str, Any]]:
+        """The lines of a record, such as history.jsonl, verified while they are read.
+
+        Raises:
+            DamagedFile: A line is not what was written, or some are missing; the message names file and line.
+        """
+        try:
+            yield from self._verified(name)
+        except DamagedFile as error:
+            raise DamagedFile(f"{error}; `circuitgrok doctor {self.path}` says what can be saved") from None
+
+    def _verified(self, name: str) -> Iterator[dict[str, Any]]:
+        completion, lines = self.completion, Lines(self.path / name, self.first(name))
+        said = completion.records.get(name) if completion else None
+        check, before, ended = CHECKS[name], -1, False
+        for record in lines:
+            wrong = check(record)
+            if not wrong and name not in _ANY_ORDER and (record["step"] <= before or ended):
+                wrong = f"is of step {record['step']}, after one of step {before}{' that ended the run' * ended}"
+            if not wrong and said and lines.head.lines == said.lines and lines.head.seal != said.seal:
+                wrong = "is not the one that ended the record when the run was complete"
+            if wrong:
+                raise lines.damaged(wrong)
+            before, ended = record["step"], "diverged" in record
+            yield record
+        if completion:
+            completion.check(self.path, name, lines.head, lines.half)
+
+    @property
+    def split_is_known(self) -> bool:
+        """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
+        imported = self.manifest["environment"].get("imported") or {}
+        return imported.get("split") not in UNKNOWN_SPLITS
+
+    def require_split(self, what: str) -> None:
+        """Refuse what needs the training set, where that is not known.
+
+        Raises:
+            UserError: The split is a stand-in; the message begins with `what`.
+        """
+        if not self.split_is_known:
+            raise UserError(
+                f"{what} needs the training set, and the split of {self.name} is a stand-in: import the file "
+                "again with --data-seed, --frac-train and --split, or measure other groups"
+            )
+
+    @property
+    def index(self) -> dict[int, str]:
+        """The digest of each checkpoint, by step, in order."""
+        return dict(self._index())
+
+    def _index(self) -> dict[int, str]:
+        """The index, read again only if its files have changed."""
+        now = tuple(_identity(self.path / name) for name in ("index.jsonl", "complete.json"))
+        if now not in self._read:
+            self._read.clear()
+            found = {record["step"]: record["sha256"] for record in self.records("index.jsonl")}
+            if time.time_ns() - max(changed for _, _, changed in now) < _SETTLED_NS:
+                return found
+            self._read[now] = found
+        return self._read[now]
+
+    @cached_property
+    def _read(self) -> dict[Any, dict[int, str]]:
+        """The index as last read, by what its files looked like then."""
+        return {}
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, in order."""
+        return list(self._index())
+
+    def saved_steps(self) -> list[int]:
+        """The same, where there must be some.
+
+        Raises:
+            RunError: There is no checkpoint yet.
+        """
+        if not (steps := self.steps):
+            raise RunError(f"{self.path} has no checkpoint yet; train it with the command that made it")
+        return steps
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm.
+
+        Losses and accuracies by side are nan where the split is not known.
+        """
+        import pandas as pd
+
+        rows = [line for line in self.records("history.jsonl") if "diverged" not in line]
+        if not rows:
+            raise RunError(f"{self.path} has no history yet; train it with the command that made it")
+        history = pd.DataFrame(rows).set_index("step")
+        return history if self.split_is_known else history.assign(**dict.fromkeys(SIDED, math.nan))
+
+    @property
+    def updates(self) -> "pd.DataFrame":
+        """One row per checkpoint but the last: the step that left it, in polar coordinates (`polar.updates`).
+
+        Empty for runs that were written before this was recorded, or that were not trained here.
+        """
+        import pandas as pd
+
+        rows = list(self.records("updates.jsonl"))
+        return pd.DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What happened to the run beside training: begun, resumed, fell back, stopped, finished, in order."""
+        return list(self.records("events.jsonl"))
+
+    @property
+    def state(self) -> str:
+        """One of new, running, interrupted, finished, diverged; imported, if it was not trained here.
+
+        The last three need a complete.json that fits the ends of the records, whatever their last line says.
+
+        Raises:
+            DamagedFile: What says that the run is complete does not fit its records.
+        """
+        if self.sealed:
+            completion = self.completion
+            if completion:
+                completion.glance(self.path)
+                return completion.outcome
+        elif "imported" in self.manifest["environment"]:
+            return "imported"
+        last = last_record(self.path / "history.jsonl")
+        if not self.sealed and last:
+            if "diverged" in last:
+                return "diverged"
+            if last.get("step") == self.manifest["config"]["schedule"]["steps"]:
+                return "finished"
+        if holder(self.path):
+            return "running"
+        return "new" if last is None else "interrupted"
+
+    def at(self, step: int) -> "Params":
+        """The weights at a step, verified.
+
+        Raises:
+            RunError: No checkpoint there; the message names the nearest.
+            DamagedFile: The file is not what was written.
+        """
+        index = self._index()
+        if step not in index:
+            self.saved_steps()
+            near = sorted(index, key=lambda s: abs(s - step))[:3]
+            raise RunError(f"{self.name} has no checkpoint at step {step}; the nearest are {near}")
+        return self._load(step, index[step])
+
+    def _load(self, step: int, digest: str) -> "Params":
+        from circuitgrok.surroundings import plain_surroundings
+
+        file, shapes = self.path / file_name(step), self.config.model.shapes()
+        content = read_verified(file, digest, at_most=largest(shapes, copies=1))
+        with plain_surroundings():
+            return fitting(unpack(content, file, step, self.manifest["hash"])[0], shapes, file)
+
+    def stack(self, steps: Sequence[int] | None = None) -> "Params":
+        """The weights at several steps (default: all), with a checkpoint axis in front."""
+        from circuitgrok import tree
+        from circuitgrok.surroundings import plain_surroundings
+
+        index = self._index()
+        chosen = self.saved_steps() if steps is None else list(steps)
+        with plain_surroundings():
+            return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
+
+    def measure(
+        self,
+        names: str | Sequence[str] | None = None,
+        steps: int | Sequence[int] | None = None,
+        sampling: "Sampling | None" = None,
+    ) -> "pd.DataFrame":
+        """Measures along the run: one row per checkpoint, one column per measured number.
+
+        Args:
+            names: Groups of measures (`circuitgrok.table.measure.names_of_groups`), or one; by default the quick
+                ones, without `hessian` and `llc`.
+            steps: Checkpoints to measure, or one; all by default.
+            sampling: How `llc` samples; by default as calibrated once on this run.
+        """
+        from circuitgrok.table.measure import measure_run
+
+        return measure_run(self, names, steps, sampling=sampling)
+
+    def bridge(self, step: int) -> "TransformerBridge":
+        """The network at a step as a TransformerLens bridge, for hooks, caches and patching."""
+        from circuitgrok.foreign.lens import to_bridge
+
+        return to_bridge(self.at(step), self.config.transformer)
+
+
+def load(path: str | os.PathLike[str]) -> Run:
+    """Open a run's folder; `~` is the home folder.
+
+    Raises:
+        RunError: The folder holds no run.
+    """
+    run = Run(Path(os.path.expanduser(path)))
+    _ = run.manifest
+    return run
+
+
+def runs_below(folder: str | os.PathLike[str]) -> list[Run]:
+    """All runs in a folder and its subfolders, by path; no link is followed, and no run is looked into for others."""
+    root = Path(os.path.expanduser(folder))
+    if not root.is_dir():
+        raise RunError(f"{root} is not a folder; runs are written to checkpoints/ unless --out says otherwise")
+    found, ahead = [], [root]
+    while ahead:
+        folder = ahead.pop()
+        if os.path.lexists(folder / "config.json"):
+            found.append(Run(folder))  # thousands of checkpoints may lie beside it
+            continue
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            ahead += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return sorted(found, key=lambda run: run.path)
+
+
+def _identity(file: Path) -> tuple[int, int, int]:
+    """What tells whether a file was changed: where it lies, its size, and when."""
+    try:
+        found = file.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns

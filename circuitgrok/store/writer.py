@@ -1,0 +1,178 @@
+"""Whoever writes a run: its folder, its checkpoints, its records while it trains, its events, and what comes last."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from circuitgrok.canonical import canonical_json, sha256
+from circuitgrok.errors import RunError
+from circuitgrok.store.completion import NAME, Completion
+from circuitgrok.store.files import SUBFOLDERS, drop_temporaries, write_atomically
+from circuitgrok.store.lines import Head, JsonLines, head_at
+from circuitgrok.store.manifest import CONFIG, write_manifest
+from circuitgrok.store.resume import CUT_BACK
+from circuitgrok.store.run import FACTS, OWN, Run, load
+from circuitgrok.store.sealed import seal_line
+from circuitgrok.store.weights import file_name, pack
+
+if TYPE_CHECKING:
+    from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.tree import Params
+
+RECORDS = ("history.jsonl", "index.jsonl", "updates.jsonl", "saved_losses.jsonl", "events.jsonl")
+
+
+def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], start: Mapping[str, Any]) -> Run:
+    """Make the folder of a run, or open it if it holds this very run; what killed writers left over is removed.
+
+    Raises:
+        RunError: It holds another run (the message lists the fields that differ), or files of a run that lost its
+            config.json.
+        DamagedFile: Its config.json is not what was written.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if not (path / CONFIG).exists() and not (path / CONFIG).is_symlink():
+        left = sorted(f.name for f in path.iterdir() if FACTS.fullmatch(f.name))
+        left += [f"{name}/" for name in SUBFOLDERS if (path / name).exists()]
+        if left:
+            raise RunError(
+                f"{path} has no config.json, but {', '.join(left[:4])}{', …' * (len(left) > 4)} of a run: put its "
+                f"config.json back, choose another --out, or remove those files"
+            )
+        facts = {"config": config.model_dump(mode="json"), "hash": config.hash}
+        write_manifest(path, {**facts, "environment": dict(environment), "start": dict(start)})
+    run = load(path)
+    if "imported" in run.manifest["environment"] and "imported" not in environment:
+        raise RunError(
+            f"{path} was imported, not trained here, and is left as it is: choose another --out; a run of yours "
+            f"can start from its weights by --start {path}@STEP"
+        )
+    if run.config.hash != config.hash:
+        changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
+        raise RunError(f"{path} holds a different run ({changed}); choose another --out")
+    if run.manifest["start"].get("digest") != start.get("digest"):
+        raise RunError(f"{path} started from a checkpoint that is another by now; choose another --out")
+    if run.manifest["start"]["split_hash"] != start["split_hash"]:
+        raise RunError(
+            f"{path} was trained on a task with split {run.manifest['start']['split_hash']}, but drawn again it has "
+            f"{start['split_hash']}: bring back the files that its examples were read from, or choose another --out"
+        )
+    for folder in (path, path / "resume", path / "moments"):
+        if not folder.is_symlink() or folder == path:
+            drop_temporaries(folder, OWN)
+    return run
+
+
+def write_checkpoint(run: Run, step: int, weights: "Params") -> dict[str, Any]:
+    """Write the weights of a step; the line for the index, to be appended afterwards."""
+    content = pack(weights, {"step": step, "config": run.manifest["hash"]})
+    write_atomically(run.path / file_name(step), content)
+    return {"step": step, "file": file_name(step), "sha256": sha256(content)}
+
+
+def write_records(run: Run, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a whole record at once."""
+    first, lines = run.first(name), []
+    seal = first or ""
+    for record in records:
+        text = canonical_json(dict(record))
+        line, seal = (text.encode(), "") if first is None else seal_line(text, seal)
+        lines.append(line + b"\n")
+    write_atomically(run.path / name, b"".join(lines))
+
+
+def add_event(run: Run, event: str, step: int, **facts: Any) -> Head:
+    """Append what happened to events.jsonl, and note in complete.json, if there is one, that there is more of it."""
+    events = JsonLines(run.path / "events.jsonl", None, run.first("events.jsonl"))
+    events.append({"event": event, "step": step, **facts})
+    events.sync()
+    if completion := run.completion:
+        completion._replace(records={**completion.records, "events.jsonl": events.head}).write(run.path)
+    return events.head
+
+
+def complete(run: Run, outcome: str, step: int, resume: Mapping[str, str], heads: Mapping[str, Head]) -> None:
+    """Say that a run is complete; nothing to say in the format without seals.
+
+    Args:
+        run: All of whose files are written.
+        outcome: finished, diverged, imported.
+        step: Its last.
+        resume: The resume point that must be there, and its digest.
+        heads: How far the records have come, where that is known; the others are read.
+    """
+    if not run.sealed:
+        return
+    found = dict(heads)
+    for name in RECORDS:
+        if name not in found and (run.path / name).exists():
+            found[name] = head_at(run.path / name, None, run.first(name))
+    Completion(run.manifest["hash"], run.seal, outcome, step, found, dict(resume)).write(run.path)
+
+
+def reopen(run: Run) -> None:
+    """Take back that a run is complete, before its records are cut."""
+    (run.path / NAME).unlink(missing_ok=True)
+
+
+@dataclass
+class Writer:
+    """One run's records while it trains, and what its next line depends on."""
+
+    run: Run
+    history: JsonLines
+    index: JsonLines
+    updates: JsonLines
+    recorded: int = -1  # last step in the history
+    saved: int = -1  # last step with a checkpoint
+    saved_loss: float = 0.0  # logarithm of the test loss at the last checkpoint
+    diverged: bool = False
+
+    @classmethod
+    def open(cls, run: Run, note: Mapping[str, Any]) -> "Writer":
+        """The records, cut back to what they held at the resume point that left `note`."""
+        reopen(run)
+        files = {
+            name: JsonLines(run.path / f"{name}.jsonl", note.get(f"{name}_bytes", 0), run.first(f"{name}.jsonl"))
+            for name in CUT_BACK
+        }
+        facts = {name: note[name] for name in ("recorded", "saved", "saved_loss") if name in note}
+        return cls(run, **files, **facts)
+
+    def note(self) -> dict[str, Any]:
+        """What `open` needs to go on from here; everything written so far is on the disk."""
+        found: dict[str, Any] = {"recorded": self.recorded, "saved": self.saved, "saved_loss": self.saved_loss}
+        for name in CUT_BACK:
+            lines: JsonLines = getattr(self, name)
+            found[f"{name}_bytes"] = lines.sync()
+            if lines.sealed:
+                found[f"{name}_seal"] = lines.head.seal
+        return found
+
+    def record(self, record: dict[str, Any], weights: "Params", scheduled: bool, on_move: float) -> None:
+        """One line of history, and a checkpoint if scheduled or if the test loss moved since the last."""
+        bad = [f"{name} is {value}" for name, value in record.items() if not math.isfinite(value)]
+        if bad:
+            self.diverged = True
+            self.history.append({"step": record["step"], "diverged": ", ".join(bad)})
+            self.note()
+            self.finish("diverged", record["step"], {})
+        elif record["step"] > self.recorded:
+            loss = math.log(max(record["test_loss"], 1e-300))
+            if scheduled or abs(loss - self.saved_loss) > on_move:
+                self.index.append(write_checkpoint(self.run, record["step"], weights))
+                self.saved, self.saved_loss = record["step"], loss
+            self.history.append(record)
+            self.recorded = record["step"]
+
+    def record_update(self, record: dict[str, Any]) -> None:
+        """One line about the step that leaves a checkpoint; what has no value is left out."""
+        self.updates.append({name: value for name, value in record.items() if math.isfinite(value)})
+
+    def finish(self, outcome: str, step: int, resume: Mapping[str, str]) -> None:
+        """Say that the run is complete; everything else is on the disk."""
+        heads = {f"{name}.jsonl": getattr(self, name).head for name in CUT_BACK}
+        heads["events.jsonl"] = add_event(self.run, outcome, step)
+        complete(self.run, outcome, step, resume, heads)

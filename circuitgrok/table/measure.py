@@ -1,0 +1,205 @@
+"""The table of measures along a run.
+
+`measure_run` is what `Run.measure` calls. It takes the checkpoints a few at a time through every group
+of measures that was asked for. A group is a function of such a stack that gives named columns; adding a
+measure means adding a column to a group, or a group to `GROUPS`. Which groups make sense for which run is in `needs`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.errors import Undefined, UserError
+from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
+from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.table.checkpoints import SPLITS, Checkpoints, check_rule, checkpoints_of, key_frequencies_by_rule
+from circuitgrok.table.groups import GROUPS, SLOW
+from circuitgrok.table.needs import fitting, why_not
+from circuitgrok.table.polar import polar_columns
+from circuitgrok.tasks.kinds import Drawn, modular
+from circuitgrok.tasks.modular import Task
+from circuitgrok.tasks.operations import Relabelled, as_addition
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from circuitgrok.landscape.sampling import Sampling
+    from circuitgrok.store.run import Run
+
+Tick = Callable[[int, int], None]
+# Columns that would be others with another split; all of the groups hessian and llc would.
+_BY_SPLIT = re.compile(
+    r".*(\[|, )(train|test)\w*\]$|excluded_loss(_random(_sd)?|\[\d+\])$|(efficiency|label_fit)\[.*"
+    r"|restricted_loss_(unseen|blank).*"
+)
+_OF_TRAINING = ("hessian", "llc")
+_NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
+
+
+def names_of_groups() -> tuple[str, ...]:
+    """The groups that can be measured: `polar` looks at the whole path, `updates` at what was recorded in training."""
+    return ("polar", *GROUPS, "updates", "llc")
+
+
+def quick_groups(config: TrainConfig | None = None) -> tuple[str, ...]:
+    """The groups that are measured by default: all but those that take a second or more for each checkpoint.
+
+    Args:
+        config: Of the run, for the groups that make sense for it; by default the transformer on addition modulo p.
+
+    Example:
+        >>> quick_groups(TrainConfig().with_(model="dense", task="digits"))
+        ('polar', 'scores', 'updates')
+    """
+    quick = (name for name in names_of_groups() if name not in SLOW)
+    return tuple(fitting(quick, TrainConfig() if config is None else config))
+
+
+def check_groups(names: Sequence[str], config: TrainConfig) -> None:
+    """Refuses groups of measures that there are not, and those that make no sense for runs of a config.
+
+    Raises:
+        UserError: The message says why, and lists the groups that there are.
+    """
+    known = names_of_groups()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"unknown measures {unknown}; there are {', '.join(known)}")
+    reasons = [f"{name} {reason}" for name in names if (reason := why_not(name, config)) is not None]
+    if reasons:
+        raise UserError(f"{'; '.join(reasons)}; groups for this run: {', '.join(fitting(known, config))}")
+
+
+@in_plain_surroundings
+def measure_run(
+    run: "Run",
+    names: str | Sequence[str] | None = None,
+    steps: int | Sequence[int] | None = None,
+    *,
+    rule: str = "wl_energy",
+    sampling: "Sampling | None" = None,
+    tick: Tick | None = None,
+) -> "pd.DataFrame":
+    """Measures along a run: one row per checkpoint, one column per number.
+
+    Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
+    numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
+    the run; `attrs` of the table records the set, the rule, the checkpoint, what the other rules say, and whether the
+    set is sparse (`spectrum`). Subtraction, products and quotients are measured as the addition that they are
+    (`tasks.operations`). A column that has no value, for this network or task or at some checkpoints, such as a mean
+    over no pairs, is nan there, and `attrs["undefined"]` says why.
+
+    Losses there are cross-entropies over the p numbers as classes ('=' is dropped), whatever was trained; those of
+    `run.history`, and of the group `scores` for all other tasks, are the trained loss over the classes that were
+    trained on. Where the loss divided the logits by a temperature, so does the table.
+
+    Args:
+        run: An opened run.
+        names: Groups to measure (`names_of_groups`), or one; by default the quick ones that make sense for the run.
+        steps: Checkpoints to measure, or one, and the path that polar distances are taken along; all by default.
+        rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
+        sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
+        tick: Called with (checkpoints done, all) as the work goes on.
+
+    Where the split of an imported run is not known, columns that depend on it are nan, as `attrs["undefined"]` says.
+
+    Raises:
+        UserError: An unknown group or rule, or a group that makes no sense for this run.
+        RunError: A step without a checkpoint, or a run without any.
+    """
+    import pandas as pd
+
+    config, model, task = run.config, run.config.model, run.task
+    chosen = quick_groups(config) if names is None else (names,) if isinstance(names, str) else tuple(names)
+    check_groups(chosen, config)
+    check_rule(rule)
+    blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
+    if blind:
+        run.require_split(", ".join(blind))
+    saved = run.saved_steps()
+    at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
+    by_rule = key_frequencies_by_rule(run.at(saved[-1]), model, task) if why_not("circuits", config) is None else {}
+    key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
+    columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
+    if "polar" in chosen:
+        columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
+    undefined: dict[str, str] = {}
+    size = max(1, _NUMBERS // (len(task.inputs) * model.activations_per_input))
+    wanted = [GROUPS[name] for name in chosen if name in GROUPS]
+    for i in range(0, len(at), size) if wanted else ():
+        here = checkpoints_of(config, run.stack(at[i : i + size]), key_freqs)
+        for group in wanted:
+            for name, value in group(here).items():
+                if isinstance(value, Undefined):
+                    undefined[name] = str(value)
+                columns.setdefault(name, []).extend(_values(value, here).tolist())
+        if tick:
+            tick(min(i + size, len(at)), len(at))
+    table = pd.DataFrame(columns, index=at, dtype="float64")
+    table.index.name = "step"
+    if "updates" in chosen:
+        table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
+    table.attrs = {"run": run.name, "config": config.hash}
+    undefined |= _of_no_pairs(list(columns), task)
+    if not run.split_is_known:
+        sided = [name for name in map(str, table) if _BY_SPLIT.fullmatch(name)]
+        table[sided] = math.nan
+        undefined |= dict.fromkeys(sided, "the split is a stand-in, not the one trained on")
+    if by_rule:
+        hidden = as_addition(modular(task))
+        undefined = _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), table) | undefined
+        table.attrs |= {
+            "key_freqs": key_freqs.tolist(),
+            "key_freqs_rule": rule,
+            "key_freqs_step": saved[-1],
+            "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
+            "n_freqs": hidden.m // 2,
+            "spectrum": "sparse" if is_sparse(key_freqs, hidden.m) else NO_SPARSE_SPECTRUM,
+        }
+    if undefined:
+        table.attrs["undefined"] = undefined
+    return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
+
+
+def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:
+    """A column at some checkpoints."""
+    n = len(next(iter(at.params.values())))
+    return torch.full((n,), math.nan) if isinstance(value, Undefined) else value
+
+
+def _of_no_pairs(columns: Sequence[str], task: Drawn) -> dict[str, str]:
+    """Columns that are means over a split without a pair, and that it has none."""
+    if not isinstance(task, Task):
+        return {}
+    empty = [split for split in SPLITS if not bool(task.where(split).any())]
+    return {name: f"no pair is in {split}" for split in empty for name in columns if name.endswith(f"[{split}]")}
+
+
+def _of_keys(key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.DataFrame") -> dict[str, str]:
+    """Columns that these key frequencies, or errors of a network, leave without a value somewhere, and why."""
+    reasons = why_undefined(key_freqs, unseen[hidden.pairs])
+    reasons |= {"is_pizza": "of a network that errs on some pair there is no telling"}
+    return {name: why for name, why in reasons.items() if name in table and bool(table[name].isna().any())}
+
+
+def _with_llc(
+    table: "pd.DataFrame", run: "Run", at: list[int], sampling: "Sampling | None", tick: Tick | None
+) -> "pd.DataFrame":
+    """The table with the columns of `llc_along`; attrs say the settings, and the step's bias at three checkpoints."""
+    from circuitgrok.table.calibration import calibration_of, step_bias
+    from circuitgrok.table.llc import llc_along
+
+    how = calibration_of(run).sampling if sampling is None else sampling
+    joined = table.join(llc_along(run, how, at, tick))
+    probes = sorted({at[0], at[len(at) // 2], at[-1]})
+    bias = step_bias(run, how, probes)
+    joined.attrs = table.attrs | {
+        "llc_sampling": how.model_dump(mode="json"),
+        "llc_step_bias": {str(step): [row.bias, row.bias_se] for step, row in bias.iterrows()},
+    }
+    return joined

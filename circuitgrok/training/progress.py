@@ -1,0 +1,123 @@
+"""What a person sees while a stack trains: a live bar on a terminal, plain lines elsewhere."""
+
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Any, TextIO
+
+from circuitgrok.store.run import Run
+from circuitgrok.text import plain
+
+LINE_EVERY_S = 10.0
+LOADING = "loading torch…"
+
+
+class LiveProgress:
+    """A bar with loss, test accuracy, norm and time left; for a stack, medians and how many have grokked.
+
+    Writes to stderr, so that stdout stays clean. Off a terminal it writes one plain line every ten
+    seconds, and the first and the last.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        from rich.console import Console
+
+        self._console = Console(file=stream or sys.stderr)
+        self._bar: Any = None
+        self._text, self._label, self._total = "", "", 0
+        self._started_at, self._started, self._last_line = 0, 0.0, 0.0
+
+    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
+        """Open the bar of a stack."""
+        self._label = plain(runs[0].name, longest=60) if len(runs) == 1 else f"{len(runs)} runs as one stack"
+        self._total, self._started_at, self._started = steps, start, time.monotonic()
+        self._last_line, self._text = 0.0, ""
+        if self._console.is_terminal:
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[now]}", markup=False),
+                console=self._console,
+                refresh_per_second=4,
+            )
+            self._bar.start()
+            self._bar.add_task(self._label, total=steps, completed=start, now="")
+
+    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
+        """Move the bar; show the newest records."""
+        if records:
+            self._text = describe(records)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=step, now=self._text)
+            return
+        now = time.monotonic()
+        if now - self._last_line > LINE_EVERY_S or step == self._total:
+            self._last_line = now
+            done = step - self._started_at
+            left = (now - self._started) / done * (self._total - step) if done else None
+            eta = f", {left:.0f} s left" if left is not None else ""
+            line = f"{self._label}: step {step}/{self._total}{eta}  {self._text}"
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Print a line above whatever is drawn."""
+        self._console.print(plain(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+    def end(self) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def describe(records: Sequence[dict[str, Any]]) -> str:
+    """The newest evaluation in a few words.
+
+    >>> describe([{"train_loss": 0.01, "test_loss": 5.0, "test_acc": 0.25, "norm": 30.0}])
+    'loss 1.0e-02  test loss 5.0e+00  test acc 0.250  norm 30.0'
+    """
+    middle = {key: median(record[key] for record in records) for key in records[0] if key != "step"}
+    text = (
+        f"loss {middle['train_loss']:.1e}  test loss {middle['test_loss']:.1e}  "
+        f"test acc {middle['test_acc']:.3f}  norm {middle['norm']:.1f}"
+    )
+    if len(records) == 1:
+        return text
+    grokked = sum(record["test_acc"] >= 0.95 for record in records)
+    return f"medians: {text}  test acc ≥ 0.95: {grokked}/{len(records)}"
+
+
+@contextlib.contextmanager
+def ticks(what: str, of: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A function to call with (done, total): a bar on a terminal, a plain line at the end elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(file=sys.stderr)
+    with Progress(console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tick(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if done == total and not quiet and not console.is_terminal:
+                console.print(f"{what}: {total} {of}", highlight=False, soft_wrap=True)
+
+        yield tick
+
+
+def load_torch(quiet: bool = False) -> None:
+    """Import torch, which takes seconds, and say so: the first sign of life; on a terminal it is wiped afterwards."""
+    said = not quiet and "torch" not in sys.modules
+    if said:
+        print(LOADING, end="" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+    importlib.import_module("torch")
+
+    if said and sys.stderr.isatty():
+        print("\r" + " " * len(LOADING) + "\r", end="", file=sys.stderr, flush=True)
