@@ -76,7 +76,7 @@ def row(run: Run, alpha: float) -> dict[str, object]:
     }
     if not is_random:
         grokked = events(history)["grokked"].by
-        circuits = run.measure(["circuits"])
+        circuits = cg.measure(run, ["circuits"])
         line |= {
             "grokked_by": math.nan if grokked is None else grokked,
             "excluded_min": circuits["excluded_loss[train]"].min(),

@@ -63,7 +63,7 @@ def measured(path: Path, sampling: Sampling) -> pd.DataFrame:
 
     torch.set_num_threads(1)
     run = cg.load(path)
-    table = run.measure(GROUPS, sampling=sampling).reset_index()
+    table = cg.measure(run, GROUPS, sampling=sampling).reset_index()
     curvature = [spectrum_columns(run.stack([step]), run.config.model, run.task, [Z]) for step in table["step"]]
     table = table.assign(**{name: [columns[name].item() for columns in curvature] for name in curvature[0]})
     times = {name: event.by for name, event in events(run.history).items()}

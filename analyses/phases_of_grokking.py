@@ -53,7 +53,7 @@ WAYS = {  # what is asked for its half-way step: column, and whether its logarit
 
 def measured(run: Run) -> pd.DataFrame:
     """All measures of a run, and three sums of columns that are asked for."""
-    table = run.measure(GROUPS)
+    table = cg.measure(run, GROUPS)
     heads = [f"head_fve[head {h}]" for h in range(run.config.transformer.n_heads)]
     extra = {
         "head_fve": table[heads].mean(axis=1),

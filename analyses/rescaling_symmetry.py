@@ -221,7 +221,7 @@ def draw(
     for start, colour in STARTS.items():
         rows = []
         for run in runs[start, "decay"]:
-            found = run.measure(["orbits"])
+            found = cg.measure(run, ["orbits"])
             rows.append(found[["norm_min", "norm_excess"]].assign(norm=found["norm_min"] * found["norm_excess"]))
         curves = pd.concat(rows).reset_index()
         _band(axes[0, 1], curves, "norm", colour, "-", f"{start}: norm r")
@@ -277,7 +277,7 @@ def main() -> None:
     runs = {arm: trained[i * len(seeds) : (i + 1) * len(seeds)] for i, arm in enumerate(arms)}
     table = pd.DataFrame([row(run, *arm) for arm, of_arm in runs.items() for run in of_arm])
     moved = pd.DataFrame([copies(run, memorised, starts[i]) for i, run in enumerate(first)])
-    measured = [run.measure(["orbits"]).assign(seed=run.config.init.seed) for run in first]
+    measured = [cg.measure(run, ["orbits"]).assign(seed=run.config.init.seed) for run in first]
     along = pd.concat(measured).reset_index()
     along["norm"] = along["norm_min"] * along["norm_excess"]
     base = first[0].config

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
+    from circuitgrok.table.measure import measure as measure
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
     from circuitgrok.training.loop import train as train
@@ -24,6 +25,7 @@ _HOMES = {
     "Run": "store.run",
     "__version__": "version",
     "load": "store.run",
+    "measure": "table.measure",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
     "train": "training.loop",

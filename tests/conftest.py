@@ -5,6 +5,7 @@ from tiny import tiny
 from workers import Workers
 
 from circuitgrok.store.run import Run
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 
@@ -26,4 +27,4 @@ def workers(tmp_path_factory):
 @pytest.fixture(scope="session")
 def measured(finished):
     """Its table of measures, the quick groups."""
-    return finished.measure()
+    return measure(finished)

@@ -37,11 +37,6 @@ FLOORS: list[dict[str, list[str]]] = [
     {"study": ["study/"]},
     {"faces": ["__init__.py", "__main__.py", "faces/"]},
 ]
-# Methods that reach up, at the moment they are called: how a run is measured, what a preset is.
-REACHES_UP = {
-    ("store/run.py", "circuitgrok.table.measure"),
-    ("store/run.py", "circuitgrok.foreign.lens"),
-}
 # A guest's only doors.
 DOORS = {
     "matplotlib": ("figures.py",),
@@ -97,15 +92,9 @@ def file_of(module: str) -> str:
 def test_file_imports_only_from_floors_below_and_its_own_room(file):
     floor, room = place(file)
     for module in imports(SOURCES[file]):
-        if module.split(".")[0] == "circuitgrok" and (file, module) not in REACHES_UP:
+        if module.split(".")[0] == "circuitgrok":
             below, other = place(file_of(module))
             assert below < floor or (below, other) == (floor, room), f"{file} (floor {floor}) imports {module}"
-
-
-def test_every_way_up_is_taken_inside_a_function():
-    for file, module in REACHES_UP:
-        assert module in set(imports(SOURCES[file])), f"{file} no longer imports {module}: take it off the list"
-        assert module not in set(imports(SOURCES[file], at_top=True))
 
 
 def test_package_and_its_rooms_import_nothing_of_their_own_but_their_doors():

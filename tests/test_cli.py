@@ -19,6 +19,7 @@ from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import load
 from circuitgrok.store.weights import file_name
 from circuitgrok.table.llc import llc_along
+from circuitgrok.table.measure import measure
 from circuitgrok.training.progress import LiveProgress, describe, ticks
 
 
@@ -353,7 +354,7 @@ def test_measure_writes_the_table_that_the_run_gives(finished, tmp_path, capsys)
     one = copied(finished, tmp_path)
     assert call("measure", str(one.path)) == 0
     out, err = capsys.readouterr()
-    written, expected = pd.read_parquet(one.path / "measures.parquet"), one.measure()
+    written, expected = pd.read_parquet(one.path / "measures.parquet"), measure(one)
     pd.testing.assert_frame_equal(written, expected, check_exact=True)
     assert written.attrs == expected.attrs
     assert out.splitlines()[-1].startswith(f"{len(expected)} checkpoints × {expected.shape[1]} columns")
@@ -366,7 +367,7 @@ def test_measure_takes_groups_steps_rule_and_place(finished, tmp_path, capsys):
     assert call("measure", str(finished.path), *chosen, "--out", str(out), "--quiet") == 0
     written = pd.read_parquet(out)
     assert written.index.tolist() == [0, 24] and written.attrs["key_freqs_rule"] == "logit_energy"
-    np.testing.assert_array_equal(written["logit_std"], finished.measure(["scale"], steps=[0, 24])["logit_std"])
+    np.testing.assert_array_equal(written["logit_std"], measure(finished, ["scale"], steps=[0, 24])["logit_std"])
     assert capsys.readouterr().err == ""
 
 

@@ -10,6 +10,7 @@ from circuitgrok.faces.cli import run as call
 from circuitgrok.store import run as runs
 from circuitgrok.store.run import load
 from circuitgrok.store.writer import create
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import environment, start_facts
 
 AT = ("--step-size", "1e-4", "--localization", "100", "--n-draws", "8")
@@ -79,12 +80,12 @@ def test_a_run_that_has_not_begun_says_so(tmp_path, capsys):
         assert call([*argv, "--quiet"]) == 2
         assert capsys.readouterr().err == f"circuitgrok: {said}\n"
     assert load(one.path).state == "new"
-    for ask in (lambda: one.at(0), one.stack, one.measure, lambda: one.measure("polar", 0)):
+    for ask in (lambda: one.at(0), one.stack, lambda: measure(one), lambda: measure(one, "polar", 0)):
         with pytest.raises(runs.RunError, match="has no checkpoint yet"):
             ask()
     assert call(["runs", str(tmp_path)]) == 0
 
 
 def test_a_string_is_one_group_and_a_number_one_step(finished):
-    table = finished.measure("scale", 24)
-    assert table.equals(finished.measure(["scale"], [24])) and table.index.tolist() == [24]
+    table = measure(finished, "scale", 24)
+    assert table.equals(measure(finished, ["scale"], [24])) and table.index.tolist() == [24]

@@ -8,12 +8,13 @@ import pytest
 from tiny_kinds import tiny_kind
 
 from circuitgrok import figures
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 
 @pytest.fixture(scope="module")
 def table(finished):
-    return finished.measure(["polar", "fourier", "circuits"])
+    return measure(finished, ["polar", "fourier", "circuits"])
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_sheet_of_a_run_shows_its_four_views(finished, table):
 @pytest.mark.parametrize("name", ["parity", "teacher", "composition"])
 def test_sheet_of_a_run_without_a_circuit_shows_losses_accuracies_and_norms(tmp_path, name):
     [run] = train([tiny_kind(name)], tmp_path, names=["run"])
-    table = run.measure()
+    table = measure(run)
     losses, accuracies, norms, roles, angles = figures.run_figure(run, table).axes
     assert drawn(losses) == {side: column(run.history, f"{side}_loss") for side in ("train", "test")}
     assert drawn(accuracies) == {side: column(run.history, f"{side}_acc") for side in ("train", "test")}
@@ -138,7 +139,7 @@ def test_sheet_of_a_run_without_a_circuit_shows_losses_accuracies_and_norms(tmp_
 
 def test_sheet_of_an_mlp_shows_its_spectrum_and_no_cross_entropy_beside_squares(tmp_path):
     [run] = train([tiny_kind("quadratic")], tmp_path, names=["run"])
-    table = run.measure()
+    table = measure(run)
     figure = figures.run_figure(run, table)
     losses, accuracies, _, spectrum, _ = figure.axes
     assert set(drawn(losses)) == {"train", "test"} and "restricted_loss[all]" in table

@@ -17,6 +17,7 @@ from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
 from circuitgrok.polar import orbits
 from circuitgrok.table.checkpoints import checkpoints_of
 from circuitgrok.table.groups import N_CONTROLS, SEED, circuit_columns, form_columns
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 
@@ -106,17 +107,17 @@ def test_table_says_whether_the_spectrum_is_sparse_and_what_is_undefined_for_wan
     assert measured.attrs["spectrum"] == ("sparse" if len(keys) <= 2 else "no sparse spectrum")
     of_pizza = {"is_pizza": "of a network that errs on some pair there is no telling"}
     assert measured.attrs["undefined"] == unseen_pairs.why_undefined(keys, unseen) | of_pizza
-    assert "undefined" not in finished.measure(["scale"], steps=[24]).attrs
+    assert "undefined" not in measure(finished, ["scale"], steps=[24]).attrs
 
 
 def test_ablations_are_a_group_of_their_own(finished):
-    table = finished.measure(["ablations"], steps=[24])
+    table = measure(finished, ["ablations"], steps=[24])
     assert {"loss[head 1, mean, test]", "accuracy[skip, zero, train]"} <= set(table.columns)
-    whole = finished.measure(["circuits"], steps=[24])
+    whole = measure(finished, ["circuits"], steps=[24])
     none = [
         name for name in table.columns.astype(str) if name.startswith("loss[cluster") and name.endswith("zero, test]")
     ]
-    empty = [n for n in none if finished.measure(["neurons"], [24])[f"cluster_size[{n.split()[1][:-1]}]"].item() == 0]
+    empty = [n for n in none if measure(finished, ["neurons"], [24])[f"cluster_size[{n.split()[1][:-1]}]"].item() == 0]
     for name in empty:  # a cluster without neurons takes nothing away
         assert table[name].item() == pytest.approx(whole["loss[test]"].item(), rel=1e-12)
 
@@ -124,7 +125,7 @@ def test_ablations_are_a_group_of_their_own(finished):
 @pytest.mark.parametrize("operation", ["subtract", "multiply", "divide", "random"])
 def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, operation):
     [run] = train([tiny(operation=operation, steps=8)], tmp_path, names=["run"])
-    table, task = run.measure(), run.task
+    table, task = measure(run), run.task
     first = int(operation in ("multiply", "divide"))
     for step in run.steps:
         with torch.no_grad():
@@ -147,7 +148,7 @@ def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, o
 def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, finished, measured):
     assert not [name for name in measured.columns.astype(str) if name.startswith("label_fit")]
     [run] = train([tiny(corrupted=0.2, steps=8)], tmp_path, names=["run"])
-    table, task = run.measure(["memorization"]), run.task
+    table, task = measure(run, ["memorization"]), run.task
     logits = logits_at(run, 8)
     wrong = task.is_train & task.is_corrupted
     assert table.loc[8, "label_fit[corrupted]"] == scores.accuracy(logits, task.labels, wrong).item()
@@ -157,4 +158,4 @@ def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, fi
 def test_updates_are_in_the_table_where_they_were_recorded(finished, measured):
     line = finished.updates.loc[8]
     assert measured.loc[8, "update_radial[decay]"] == line["update_radial[decay]"]
-    assert finished.measure(["updates"], steps=[8, 24]).index.tolist() == [8, 24]
+    assert measure(finished, ["updates"], steps=[8, 24]).index.tolist() == [8, 24]

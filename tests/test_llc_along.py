@@ -13,6 +13,7 @@ from circuitgrok.store.kept import Estimates
 from circuitgrok.store.run import RunError
 from circuitgrok.table import llc as module
 from circuitgrok.table.llc import llc_along, llc_of, settings_hash, sharpness_along
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
@@ -136,7 +137,7 @@ def test_the_bound_is_that_of_the_sharpest_checkpoint_of_those_asked_for(run):
 
 def test_an_mlp_on_features_has_estimates_too(tmp_path):
     [run] = train([tiny_kind("parity")], tmp_path, names=["run"])
-    table = run.measure(["llc"], [16], sampling=HOW)
+    table = measure(run, ["llc"], [16], sampling=HOW)
     found = llc_of(run.stack([16]), run.config.model, run.task, HOW, seeds=[16])
     assert table["llc"].tolist() == found.llc.tolist() and math.isfinite(table["llc"].item())
     assert found.init_loss.item() == pytest.approx(run.history.loc[16, "train_loss"], rel=1e-6)
@@ -151,7 +152,7 @@ def test_an_mlp_on_features_has_estimates_too(tmp_path):
 )
 def test_a_run_that_minimised_something_else_is_refused(tmp_path, name, reason):
     [run] = train([tiny_kind(name, steps=2)], tmp_path, names=["run"])
-    for measure in (llc_along, sharpness_along):
+    for along in (llc_along, sharpness_along):
         with pytest.raises(ValueError, match=reason):
-            measure(run, HOW, run.steps)
+            along(run, HOW, run.steps)
     assert not (run.path / "llc").exists()

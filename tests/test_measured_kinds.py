@@ -23,7 +23,7 @@ from circuitgrok.polar.path import polar_path
 from circuitgrok.table import measure as table
 from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, Checkpoints, key_frequencies
 from circuitgrok.table.groups import GROUPS
-from circuitgrok.table.measure import measure_run, quick_groups
+from circuitgrok.table.measure import measure, quick_groups
 from circuitgrok.tasks.composition import Composition, named_group
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tasks.operations import as_addition
@@ -40,7 +40,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(runs):
     """Their quick measures."""
-    return {name: run.measure() for name, run in runs.items()}
+    return {name: measure(run) for name, run in runs.items()}
 
 
 def last_neurons(run, step):
@@ -64,7 +64,7 @@ def in_order(run, step):
 def test_every_kind_is_measured_and_groups_do_not_overlap(runs, tables, name):
     run, measured = runs[name], tables[name]
     assert measured.index.tolist() == run.steps
-    groups = [run.measure([group]).columns.tolist() for group in quick_groups(run.config)]
+    groups = [measure(run, [group]).columns.tolist() for group in quick_groups(run.config)]
     assert sum(groups, start=[]) == measured.columns.tolist() and len(set(measured.columns)) == len(measured.columns)
     # Of angles to what has no length yet, margins of a wrong network, phases of impure neurons there is no number.
     undefined = ("angle", "angular", "cos_", "update", "circuit_share", "memorised_share", "phase_alignment")
@@ -128,14 +128,14 @@ def test_wrong_labels_are_told_apart_in_an_mlp_too(tmp_path):
     [run] = train([tiny_kind("embedding", corrupted=0.2)], tmp_path, names=["run"])
     logits = run.config.model.logits(run.at(16), run.task.inputs)
     wrong = scores.accuracy(logits, run.task.labels, run.task.is_train & run.task.is_corrupted).item()
-    assert run.measure(["memorization"]).loc[16, "label_fit[corrupted]"] == wrong
+    assert measure(run, ["memorization"]).loc[16, "label_fit[corrupted]"] == wrong
 
 
 @pytest.mark.parametrize("rule", KEY_FREQUENCY_RULES)
 def test_each_rule_finds_key_frequencies_in_an_mlp(runs, rule):
     run = runs["summed"]
     found = key_frequencies(rule, run.at(16), run.config.model, run.task).tolist()
-    measured = measure_run(run, ["scale"], [16], rule=rule)
+    measured = measure(run, ["scale"], [16], rule=rule)
     assert measured.attrs["key_freqs"] == found and measured.attrs["key_freqs_by_rule"][rule] == found
     assert max(found, default=0) <= 5
 
@@ -240,7 +240,7 @@ def test_losses_are_of_the_logits_that_the_loss_saw(tmp_path):
     [run] = train([tiny(temperature=4.0, steps=8)], tmp_path, names=["run"])
     cooled, groups = run.stack(), ("circuits", "memorization", "scale")
     cooled["unembed.W_U"], cooled["unembed.b_U"] = cooled["unembed.W_U"] / 4, cooled["unembed.b_U"] / 4
-    measured, config = run.measure(groups), run.config
+    measured, config = measure(run, groups), run.config
     at = Checkpoints(cooled, config.model, run.task, torch.tensor(measured.attrs["key_freqs"]))
     for group in groups:
         for column, values in GROUPS[group](at).items():
@@ -254,5 +254,5 @@ def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(run
     for name in ("summed", "parity"):
         model, task = runs[name].config.model, runs[name].task
         monkeypatch.setattr(table, "_NUMBERS", len(task.inputs) * model.activations_per_input)
-        one_by_one = runs[name].measure()
+        one_by_one = measure(runs[name])
         np.testing.assert_allclose(one_by_one.to_numpy(), tables[name].to_numpy(), rtol=1e-5, atol=1e-6)

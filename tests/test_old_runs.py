@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import circuitgrok as cg
+from circuitgrok.table.measure import measure
 
 FIXTURES = Path(__file__).parent / "fixtures" / "format1"
 
@@ -34,11 +35,11 @@ def test_an_old_run_is_read_whole():
 
 def test_an_old_run_measures_as_it_did():
     then = pd.read_csv(FIXTURES / "finished.csv", index_col="step")
-    now = cg.load(FIXTURES / "finished").measure(["polar", "fourier", "circuits"])[list(then.columns)]
+    now = measure(cg.load(FIXTURES / "finished"), ["polar", "fourier", "circuits"])[list(then.columns)]
     # Weights are read in float64: sums of at most 1000 terms. Losses are of logits that the network computed in
     # float32: a logit has passed 100 roundings at most (all widths together), of numbers below 10, and a loss moves by
     # 2 for 1 of a logit: 2 * 100 * 2^-24 * 10 = 1.2e-4.
-    of_logits = [name for name in then if "loss[" in name]
+    of_logits = [name for name in then if "loss[" in str(name)]
     assert len(of_logits) == 4
     pd.testing.assert_frame_equal(now.drop(columns=of_logits), then.drop(columns=of_logits), rtol=1e-10, atol=1e-12)
     pd.testing.assert_frame_equal(now[of_logits], then[of_logits], rtol=0, atol=1.2e-4)

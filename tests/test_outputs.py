@@ -22,7 +22,7 @@ from circuitgrok.table import measure as measuring
 @pytest.fixture
 def no_work(monkeypatch):
     """Measuring fails the test: what is refused must be refused before."""
-    monkeypatch.setattr(measuring, "measure_run", lambda *_, **__: pytest.fail("measured before it was refused"))
+    monkeypatch.setattr(measuring, "measure", lambda *_, **__: pytest.fail("measured before it was refused"))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +164,6 @@ def test_a_signal_outside_training_saves_nothing_and_does_not_say_so(finished, m
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(measuring, "measure_run", interrupted)
+    monkeypatch.setattr(measuring, "measure", interrupted)
     assert call(["measure", str(finished.path), "--quiet"]) == 130
     assert "saved" not in capsys.readouterr().err

@@ -121,7 +121,7 @@ def test_r20_training_measuring_and_looking_open_no_socket(tmp_path):
         "assert cli.run(['runs', out]) == 0\n"
         "assert cli.run(['doctor', out]) == 0\n"
         "import circuitgrok as cg\n"
-        "cg.load(out).bridge(0)\n"
+        "cg.lens.bridge(cg.load(out), 0)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
     path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])

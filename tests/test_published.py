@@ -17,11 +17,13 @@ from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.lens import bridge
 from circuitgrok.foreign.published import Published, read_published, report, saved_losses, write_run
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import Run, RunError, load
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 from circuitgrok.tree import Params
 
@@ -452,7 +454,7 @@ def test_imported_run_is_a_run_for_every_reader(learned, published, tmp_path):
     assert run.manifest["start"]["split_hash"] == learned.manifest["start"]["split_hash"]
     assert run.history.to_dict("records") == [{k: v for k, v in published.history[0].items() if k != "step"}]
     assert saved_losses(run)["train_loss"].tolist() == [1.0] * 149 + [0.01]
-    table, own = run.measure(["fourier", "circuits"]), learned.measure(["fourier", "circuits"], steps=[150])
+    table, own = measure(run, ["fourier", "circuits"]), measure(learned, ["fourier", "circuits"], steps=[150])
     assert table.attrs["key_freqs"] == own.attrs["key_freqs"]
     assert table["restricted_loss[all]"].tolist() == own["restricted_loss[all]"].tolist()
 
@@ -460,10 +462,10 @@ def test_imported_run_is_a_run_for_every_reader(learned, published, tmp_path):
 def test_imported_pizza_run_can_be_measured_and_opened(tmp_path):
     weights, settings = random_pizza(diff_vocab=1)
     run = write_run(read_published(save_pizza(tmp_path, weights, settings), "pizza"), tmp_path / "run")
-    table, task = run.measure(), run.task
+    table, task = measure(run), run.task
     loss = cross_entropy(run.config.transformer.logits(run.at(90), task.inputs), task.labels).mean()
     assert table.loc[90, "loss[all]"] == pytest.approx(loss.item(), rel=1e-9)
-    logits = run.bridge(90)(run.config.transformer.tokens(task.inputs))[:, -1]
+    logits = bridge(run, 90)(run.config.transformer.tokens(task.inputs))[:, -1]
     torch.testing.assert_close(run.config.transformer.logits(run.at(90), task.inputs), logits, rtol=0, atol=1e-11)
     assert len(saved_losses(run)) == 0
 

@@ -9,6 +9,7 @@ import pytest
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.config.train_config import LEAVES, leaf_fields
 from circuitgrok.store.run import load
+from circuitgrok.table.measure import measure
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def test_every_preset_is_described(preset):
 def test_every_measured_column_is_in_the_table_of_measures():
     table = section("Measures")
     run = load(ROOT / "checkpoints" / "reference")
-    names = {column.split("[")[0] for column in run.measure(steps=run.steps[-2:]).columns}
+    names = {column.split("[")[0] for column in measure(run, steps=run.steps[-2:]).columns}
     assert [name for name in sorted(names) if f"`{name}" not in table] == []
 
 

@@ -11,7 +11,7 @@ from circuitgrok.faces.summary import summary_lines
 from circuitgrok.figures import run_figure, save
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures.parts import clock_pizza
-from circuitgrok.table.measure import names_of_groups, quick_groups
+from circuitgrok.table.measure import measure, names_of_groups, quick_groups
 from circuitgrok.table.needs import why_not
 from circuitgrok.training.loop import train
 
@@ -37,7 +37,7 @@ SMALLEST = {
 def test_smallest_runs_have_every_column_and_a_summary_and_a_figure(name, tmp_path):
     fields, reason = SMALLEST[name]
     [run] = train([tiny(**fields)], tmp_path)
-    table = run.measure([*quick_groups(run.config), "ablations"])
+    table = measure(run, [*quick_groups(run.config), "ablations"])
     undefined = table.attrs.get("undefined", {})
     assert undefined.get("circularity") == reason
     assert bool(table["circularity"].isna().all()) == (reason is not None)
@@ -50,7 +50,7 @@ def test_smallest_runs_have_every_column_and_a_summary_and_a_figure(name, tmp_pa
 def test_means_over_no_pairs_say_that_there_are_none(tmp_path):
     """A single test pair has a mirror in training or not, and one of the two splits is empty."""
     [run] = train([tiny(p=5, frac_train=0.99)], tmp_path)
-    table = run.measure("circuits", run.steps[0])
+    table = measure(run, "circuits", run.steps[0])
     empty = [
         split for split in ("test_mirror_seen", "test_mirror_unseen") if math.isnan(table[f"loss[{split}]"].iloc[0])
     ]
@@ -67,7 +67,7 @@ def test_products_modulo_3_have_no_frequency_and_are_measured_without(operation,
         why_not("circuits", config) == f"needs a frequency: {config.task.formula} is addition modulo 2, which has none"
     )
     [run] = train([config], tmp_path)
-    table = run.measure([name for name in names_of_groups() if why_not(name, config) is None and name != "llc"])
+    table = measure(run, [name for name in names_of_groups() if why_not(name, config) is None and name != "llc"])
     assert {"loss[train]", "accuracy[test]", "angle_start", "norm"} <= set(table)
     assert "key_freqs" not in table.attrs
     assert save(run_figure(run, table), tmp_path / "figure") and summary_lines(run, table)
@@ -88,8 +88,8 @@ def test_one_training_pair_has_no_temperature_of_its_own(tmp_path):
     [run] = train([tiny(frac_train=0.01)], tmp_path)
     how = Sampling(step_size=1e-5, localization=100.0, n_draws=8, n_burnin=2, n_chains=2)
     with pytest.raises(UserError, match="n / ln n is no temperature for 1 training example: give nbeta"):
-        run.measure("llc", 24, how)
-    assert run.measure("llc", 24, how.model_copy(update={"nbeta": 1.0}))["llc"].notna().all()
+        measure(run, "llc", 24, sampling=how)
+    assert measure(run, "llc", 24, sampling=how.model_copy(update={"nbeta": 1.0}))["llc"].notna().all()
 
 
 def test_a_config_alone_is_refused_with_what_to_type(tmp_path):

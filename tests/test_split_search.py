@@ -25,6 +25,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import load
 from circuitgrok.table.explore import explore_run
 from circuitgrok.table.llc import llc_along, sharpness_along
+from circuitgrok.table.measure import measure
 from circuitgrok.tasks.splits import SPLITS, share_of
 from circuitgrok.tree import Params
 
@@ -218,7 +219,7 @@ def stand_in(folder: Path, seed: int) -> Published:
 def test_nothing_is_said_by_side_of_a_stand_in_and_the_rest_does_not_depend_on_it(tmp_path):
     runs = [write_run(stand_in(tmp_path, seed), tmp_path / f"run{seed}") for seed in (0, 1)]
     names = [*quick(runs[0]), "ablations"]
-    one, other = (run.measure(names) for run in runs)
+    one, other = (measure(run, names) for run in runs)
     nan = [name for name, why in one.attrs["undefined"].items() if "stand-in" in why]
     assert one.columns.equals(other.columns) and set(nan) == {name for name in one if one[name].isna().all()} & set(nan)
     kept = [name for name in one if name not in nan]
@@ -227,7 +228,7 @@ def test_nothing_is_said_by_side_of_a_stand_in_and_the_rest_does_not_depend_on_i
     for name in kept:
         assert one[name].equals(other[name]), f"{name} depends on the split and is not nan"
     known = write_run(read(tmp_path, as_trained()), tmp_path / "known")
-    table = known.measure(names)
+    table = measure(known, names)
     assert (
         known.split_is_known
         and "stand-in" not in str(table.attrs.get("undefined"))
@@ -247,10 +248,10 @@ def test_history_summary_and_costly_groups_of_a_stand_in(tmp_path):
     run = write_run(stand_in(tmp_path, 0), tmp_path / "run")
     assert not run.split_is_known and run.history[["train_loss", "test_acc"]].isna().all(axis=None)
     assert run.history["norm"].notna().all()
-    text = "\n".join(summary_lines(run, run.measure(["polar", "circuits"])))
+    text = "\n".join(summary_lines(run, measure(run, ["polar", "circuits"])))
     assert "split        not known" in text and "grokked" not in text and "memorised" not in text
     with pytest.raises(UserError, match="hessian needs the training set, and the split of run is a stand-in"):
-        run.measure(["hessian"])
+        measure(run, ["hessian"])
     how, at = Sampling(step_size=1e-4, localization=1e3, n_draws=8), run.steps[0]
     with pytest.raises(UserError, match="llc needs the training set"):
         llc_along(run, how)

@@ -10,6 +10,7 @@ from circuitgrok.config.train_config import TrainConfig, leaf_fields
 from circuitgrok.faces.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
 from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM
 from circuitgrok.measures.learning.crossings import events
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
@@ -18,7 +19,7 @@ NUMBER = r"[-+]?\d+\.?\d*(?:e[-+]\d+)?"
 @pytest.fixture(scope="module")
 def told(finished):
     """The summary's lines by their first words, with the table they are told of."""
-    table = finished.measure(["polar", "circuits"])
+    table = measure(finished, ["polar", "circuits"])
     first, *lines = summary_lines(finished, table)
     return first, {line[2:15].strip(): line[15:] for line in lines}, table
 
@@ -156,7 +157,7 @@ def others(tmp_path_factory):
     """Runs of every other kind of network and task, with their tables."""
     folder = tmp_path_factory.mktemp("kinds")
     runs = {name: train([tiny_kind(name)], folder, names=[name])[0] for name in OTHERS}
-    return {name: (run, run.measure()) for name, run in runs.items()}
+    return {name: (run, measure(run)) for name, run in runs.items()}
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -210,7 +211,7 @@ def test_row_and_summary_tell_what_is_done_beside_plain_training(tmp_path):
     [run] = train([tiny(steps=2, **leaves)], tmp_path, names=["run"])
     said = "l1 0.0001, float32 loss, grokfast 2, norm held, label noise 0.1"
     assert run_row(run).interventions == said
-    assert f"  with         {said}" in summary_lines(run, run.measure())
+    assert f"  with         {said}" in summary_lines(run, measure(run))
 
 
 # What goes with a field that is said; and what is no intervention without such a field.

@@ -22,6 +22,7 @@ from circuitgrok.surroundings import in_plain_surroundings, plain_surroundings
 from circuitgrok.table.calibration import step_bias
 from circuitgrok.table.explore import explore_run
 from circuitgrok.table.llc import llc_along, llc_of
+from circuitgrok.table.measure import measure
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.training.loop import train
 
@@ -84,7 +85,7 @@ def trained(run: Run) -> object:
 
 
 def measured(run: Run) -> object:
-    table = run.measure(["polar", "circuits", "forms", "orbits", "neurons", "ablations", "hessian"], [0, 24])
+    table = measure(run, ["polar", "circuits", "forms", "orbits", "neurons", "ablations", "hessian"], [0, 24])
     return table.to_dict("list"), table.attrs
 
 
@@ -139,7 +140,7 @@ def imported(run: Run) -> object:
 
 
 def summed_up(run: Run) -> object:
-    table = run.measure(["polar", "circuits", "fourier"])
+    table = measure(run, ["polar", "circuits", "fourier"])
     return summary_lines(run, table), [text.get_text() for ax in run_figure(run, table).axes for text in ax.texts]
 
 
@@ -201,7 +202,7 @@ def test_a_refusal_leaves_the_setting_too(setting, own):
     with SETTINGS[setting]():
         before = state()
         with pytest.raises(ValueError, match="unknown measures"):
-            own.measure("polr")
+            measure(own, "polr")
         with pytest.raises(ValueError, match="every run needs a name"):
             train([tiny()], names=["one", "two"])
         assert state() == before

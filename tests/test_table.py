@@ -20,7 +20,7 @@ from circuitgrok.store.run import RunError
 from circuitgrok.table import measure as table
 from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
 from circuitgrok.table.llc import llc_along
-from circuitgrok.table.measure import measure_run, names_of_groups, quick_groups
+from circuitgrok.table.measure import measure, names_of_groups, quick_groups
 from circuitgrok.training.loop import train
 
 
@@ -40,7 +40,7 @@ def test_one_row_per_checkpoint_and_no_column_without_its_numbers(finished, meas
 
 def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(finished):
     """To the rounding of float32 weights: there are two ways to the logits."""
-    measured = measure_run(finished, ["circuits", "scale"], rule="neuron_argmax")
+    measured = measure(finished, ["circuits", "scale"], rule="neuron_argmax")
     task, freqs = finished.task, torch.tensor(measured.attrs["key_freqs"])
     assert 0 < len(freqs) < 5
     for step in finished.steps:
@@ -97,7 +97,7 @@ def test_polar_columns_are_the_path_globally_by_role_and_by_tensor(finished, mea
 
 
 def test_every_column_belongs_to_a_group_and_groups_do_not_overlap(finished, measured):
-    columns = [finished.measure([name]).columns.tolist() for name in quick_groups(finished.config)]
+    columns = [measure(finished, [name]).columns.tolist() for name in quick_groups(finished.config)]
     assert sum(columns, start=[]) == measured.columns.tolist()
     assert len(set(measured.columns)) == len(measured.columns)
 
@@ -115,7 +115,7 @@ def test_key_frequencies_are_found_once_at_the_end_and_kept_along_the_run(finish
         for step in (0, 1, 24)
     }
     assert sets[24] not in (sets[0], sets[1])
-    whole, start = (measure_run(finished, ["circuits"], steps, rule="neuron_argmax") for steps in (None, [0, 1]))
+    whole, start = (measure(finished, ["circuits"], steps, rule="neuron_argmax") for steps in (None, [0, 1]))
     for found in (whole, start):
         assert found.attrs["key_freqs"] == sets[24]
         assert (found.attrs["key_freqs_rule"], found.attrs["key_freqs_step"]) == ("neuron_argmax", 24)
@@ -139,7 +139,7 @@ def test_each_rule_finds_its_own_set(finished):
     found = {rule: key_frequencies(rule, weights, model, task).tolist() for rule in expected}
     assert found == {rule: value.tolist() for rule, value in expected.items()}
     assert len({tuple(value) for value in found.values()}) > 1
-    other = measure_run(finished, ["circuits"], rule="neuron_argmax_pure")
+    other = measure(finished, ["circuits"], rule="neuron_argmax_pure")
     assert other.attrs["key_freqs_rule"] == "neuron_argmax_pure"
     assert other.attrs["key_freqs"] == found["neuron_argmax_pure"]
 
@@ -148,7 +148,7 @@ def test_each_rule_finds_its_own_set(finished):
 def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(finished, measured, monkeypatch, together):
     monkeypatch.setattr(table, "_NUMBERS", together * 11**2 * 16)
     seen = []
-    chunked = measure_run(finished, tick=lambda done, total: seen.append((done, total)))
+    chunked = measure(finished, tick=lambda done, total: seen.append((done, total)))
     assert chunked.columns.tolist() == measured.columns.tolist()
     np.testing.assert_allclose(chunked.to_numpy(), measured.to_numpy(), rtol=1e-6, atol=1e-7)
     count = len(finished.steps)
@@ -156,16 +156,16 @@ def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(fin
 
 
 def test_steps_are_measured_in_order_and_once(finished, measured):
-    chosen = finished.measure(["scale"], steps=[8, 0, 8])
+    chosen = measure(finished, ["scale"], steps=[8, 0, 8])
     assert chosen.index.tolist() == [0, 8]
     assert chosen.loc[8, "logit_std"] == pytest.approx(measured.loc[8, "logit_std"], rel=1e-6)
 
 
 def test_polar_path_of_some_checkpoints_goes_through_those_alone(finished):
-    some = finished.measure(["polar"], steps=[0, 24])
+    some = measure(finished, ["polar"], steps=[0, 24])
     chord = polar_path(finished.stack([0, 24]), torch.tensor([0, 24]))["global"].arc_length[-1]
     assert some.loc[24, "arc_length"] == pytest.approx(chord.item(), rel=1e-12)
-    assert chord < finished.measure(["polar"]).loc[24, "arc_length"]
+    assert chord < measure(finished, ["polar"])["arc_length"][24]
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_polar_path_of_some_checkpoints_goes_through_those_alone(finished):
 )
 def test_unknown_measures_are_refused_with_those_there_are(finished, names, said):
     with pytest.raises(ValueError, match=said):
-        finished.measure(names)
+        measure(finished, names)
 
 
 def test_unknown_rule_and_missing_step_are_refused(finished):
     with pytest.raises(ValueError, match=f"unknown .* rule 'wl'; there are {', '.join(KEY_FREQUENCY_RULES)}"):
-        measure_run(finished, rule="wl")
+        measure(finished, rule="wl")
     with pytest.raises(RunError, match="no checkpoint at step 3"):
-        finished.measure(["scale"], steps=[3])
+        measure(finished, ["scale"], steps=[3])
 
 
 @pytest.mark.parametrize("leaves", [{"d_vocab_out": "p"}, {"n_layers": 2}, {"normalization": "LN", "act": "gelu"}])
@@ -195,7 +195,7 @@ def test_other_architectures_are_measured_too(tmp_path, leaves):
     [run] = train([tiny(steps=4, **leaves)], tmp_path, names=["run"])
     logits = transformer_of(run.config.model).activations(run.at(4), run.task.inputs)["logits"][:, -1, :11]
     loss = scores.cross_entropy(logits.double(), run.task.labels, run.task.is_train)
-    assert run.measure().loc[4, "loss[train]"] == pytest.approx(loss.item(), rel=1e-5)
+    assert measure(run).loc[4, "loss[train]"] == pytest.approx(loss.item(), rel=1e-5)
 
 
 def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
@@ -203,7 +203,7 @@ def test_split_without_a_pair_has_no_number_and_spoils_no_other(tmp_path):
     [run] = train([tiny(p=5, frac_train=0.96, steps=2)], tmp_path, names=["run"])
     empty = [split for split in SPLITS if not run.task.where(split).any()]
     assert empty == ["test_mirror_seen"]
-    measured = run.measure(["circuits"])
+    measured = measure(run, ["circuits"])
     for split in SPLITS:
         for name in ("loss", "accuracy", "restricted_loss", "excluded_loss"):
             assert measured[f"{name}[{split}]"].isna().all() == (split in empty)
@@ -213,7 +213,7 @@ def test_slow_groups_are_measured_when_they_are_asked_for(finished, tmp_path):
     run, how = copied(finished, tmp_path), Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
     others = {"scores", "irreps"}  # groups of other tasks
     assert set(names_of_groups()) - set(quick_groups(run.config)) == {"circles", "ablations", "hessian", "llc"} | others
-    table = run.measure(["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
+    table = measure(run, ["scale", "hessian", "llc"], steps=[8, 24], sampling=how)
     assert table.index.tolist() == [8, 24]
     assert table["llc"].tolist() == llc_along(run, how, [8, 24])["llc"].tolist()
     assert table.attrs["llc_sampling"] == how.model_dump(mode="json")

@@ -25,6 +25,8 @@ from circuitgrok.tree import Params, is_bias, role
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from circuitgrok.store.run import Run
+
 _BUFFERS = (".attn.mask", ".attn.IGNORE")
 _BIAS_ROLES: tuple[BiasRole, ...] = ("attention", "mlp", "unembed")
 
@@ -96,6 +98,16 @@ def to_bridge(
     if model.attention_rate < 1:
         _mix_attention(bridge, model)
     return bridge
+
+
+def bridge(run: "Run", step: int) -> "TransformerBridge":
+    """The network of a run at a step as a TransformerLens bridge, for hooks, caches and patching.
+
+    Raises:
+        RunError: No checkpoint at that step.
+        UserError: The run's network is no transformer.
+    """
+    return to_bridge(run.at(step), run.config.transformer)
 
 
 def _mix_attention(bridge: "TransformerBridge", model: Transformer) -> None:

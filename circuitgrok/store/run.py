@@ -39,10 +39,8 @@ from circuitgrok.store.weights import file_name, fitting, largest, unpack
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformer_lens.model_bridge import TransformerBridge
 
     from circuitgrok.config.train_config import TrainConfig
-    from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.tree import Params
 
 # What a folder without config.json may not hold, and the files whose temporaries may be removed.
@@ -309,30 +307,6 @@ class Run:
         chosen = self.saved_steps() if steps is None else list(steps)
         with plain_surroundings():
             return tree.stack(self._load(s, index[s]) if s in index else self.at(s) for s in chosen)
-
-    def measure(
-        self,
-        names: str | Sequence[str] | None = None,
-        steps: int | Sequence[int] | None = None,
-        sampling: "Sampling | None" = None,
-    ) -> "pd.DataFrame":
-        """Measures along the run: one row per checkpoint, one column per measured number.
-
-        Args:
-            names: Groups of measures (`circuitgrok.table.measure.names_of_groups`), or one; by default the quick
-                ones, without `hessian` and `llc`.
-            steps: Checkpoints to measure, or one; all by default.
-            sampling: How `llc` samples; by default as calibrated once on this run.
-        """
-        from circuitgrok.table.measure import measure_run
-
-        return measure_run(self, names, steps, sampling=sampling)
-
-    def bridge(self, step: int) -> "TransformerBridge":
-        """The network at a step as a TransformerLens bridge, for hooks, caches and patching."""
-        from circuitgrok.foreign.lens import to_bridge
-
-        return to_bridge(self.at(step), self.config.transformer)
 
 
 def load(path: str | os.PathLike[str]) -> Run:

@@ -1,6 +1,6 @@
 """The table of measures along a run.
 
-`measure_run` is what `Run.measure` calls. It takes the checkpoints a few at a time through every group
+`measure` takes the checkpoints a few at a time through every group
 of measures that was asked for. A group is a function of such a stack that gives named columns; adding a
 measure means adding a column to a group, or a group to `GROUPS`. Which groups make sense for which run is in `needs`.
 """
@@ -76,7 +76,7 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
 
 
 @in_plain_surroundings
-def measure_run(
+def measure(
     run: "Run",
     names: str | Sequence[str] | None = None,
     steps: int | Sequence[int] | None = None,

@@ -32,6 +32,7 @@ from circuitgrok.store.resume import read_resume
 from circuitgrok.store.run import Run
 from circuitgrok.table.calibration import calibration_of
 from circuitgrok.table.llc import llc_along
+from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
@@ -62,7 +63,7 @@ def made(folder: Path, seed: int) -> Run:
     llc_along(run, HOW, run.steps[-3:])
     note = {"sampling": HOW.model_dump(mode="json"), "explanation": ["as given"], "table": [{"seed": seed}]}
     write_vouched(run.path / "llc" / "calibration.json", canonical_json(note).encode())
-    run.measure(["polar"]).to_parquet(run.path / "measures.parquet")
+    measure(run, ["polar"]).to_parquet(run.path / "measures.parquet")
     vouch(run.path / "measures.parquet")
     write_vouched(run.path / "summary.txt", f"seed {seed}\nlearned\n".encode())
     return run

@@ -47,7 +47,7 @@ def measure(argv: list[str]) -> int:
     import torch
 
     from circuitgrok.faces.summary import SUMMARISED, summary_lines
-    from circuitgrok.table.measure import check_groups, measure_run, quick_groups
+    from circuitgrok.table.measure import check_groups, measure, quick_groups
     from circuitgrok.table.needs import fitting
 
     torch.set_num_threads(max(1, options.threads))
@@ -60,7 +60,7 @@ def measure(argv: list[str]) -> int:
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
-        table = measure_run(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
+        table = measure(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))

@@ -108,7 +108,7 @@ def _summarise(run: Any, quiet: bool) -> None:
     from circuitgrok.faces.summary import SUMMARISED, summary_lines
     from circuitgrok.figures import run_figure, save
     from circuitgrok.store.kept import kept_text, write_vouched
-    from circuitgrok.table.measure import measure_run
+    from circuitgrok.table.measure import measure
     from circuitgrok.table.needs import fitting
     from circuitgrok.training.progress import ticks
 
@@ -122,7 +122,7 @@ def _summarise(run: Any, quiet: bool) -> None:
         show(f"{run.path}: {run.state}, no checkpoint to measure")
         return
     with ticks("measuring", "checkpoints", quiet) as tick:
-        table = measure_run(run, fitting(SUMMARISED, run.config), tick=tick)
+        table = measure(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
     write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())

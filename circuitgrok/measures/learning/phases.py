@@ -234,7 +234,7 @@ def phases(table: "pd.DataFrame", rules: Mapping[str, tuple[str | None, str]] = 
 
     Example:
         >>> import circuitgrok as cg
-        >>> found = phases(cg.load("checkpoints/reference").measure(["circuits", "polar"]))
+        >>> found = phases(cg.measure(cg.load("checkpoints/reference"), ["circuits", "polar"]))
         >>> for name, phase in found.items():
         ...     print(f"{name}: from {phase.start} to {phase.end}")
         memorisation: from step 0–0 to step 100–178
