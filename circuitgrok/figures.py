@@ -82,6 +82,25 @@ def step_axis(ax: "Axes", last: int) -> None:
     ax.set_xlabel("optimizer step")
 
 
+def values_axis(ax: "Axes", values: Sequence[float], label: str) -> None:
+    """A logarithmic axis to the base 2 with these values as its ticks."""
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(set(values)), [f"{value:g}" for value in sorted(set(values))])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
+
+
+def times_axis(ax: "Axes", budget: int) -> None:
+    """A logarithmic axis of steps, with the budget at which times are censored as a line."""
+    ax.set_yscale("log")
+    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if tick < budget]
+    ax.set_yticks(ticks, map(str, ticks))
+    ax.minorticks_off()
+    ax.axhline(budget, color=GREY, lw=0.8)
+    ax.text(0.99, budget, "budget (censored)", ha="right", va="bottom", fontsize=7, transform=ax.get_yaxis_transform())
+    ax.set_ylabel("optimizer step")
+
+
 def legend_above(ax: "Axes", columns: int) -> None:
     """A legend of some columns above the panel, where it covers no line."""
     ax.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from circuitgrok.errors import Interrupted, UserError, nearest
-from circuitgrok.faces.commands import looking, training
+from circuitgrok.faces.commands import looking, studying, training
 from circuitgrok.text import show
 from circuitgrok.version import __version__
 
@@ -32,6 +32,7 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
   doctor RUN                                   verify every file of a run
+  new-study NAME                               lay a small analysis that runs, to be changed into one's own
 
 fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
         `circuitgrok train nanda --help` lists them all, with `--model dense --task digits` those of other kinds
@@ -138,4 +139,5 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "measure": looking.measure,
     "explore": looking.explore,
     "doctor": looking.doctor,
+    "new-study": studying.new_study,
 }

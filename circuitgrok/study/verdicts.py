@@ -79,15 +79,13 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
         >>> print(mean_interval([1.0, 2.0, 3.0]))
         2 [-0.484, 4.48]
     """
-    from scipy.stats import t
+    from scipy.stats import sem, t
 
-    n = len(values)
-    if n < 2 or not all(math.isfinite(value) for value in values):
+    if len(values) < 2 or not all(math.isfinite(value) for value in values):
         raise ValueError(f"an interval of a mean needs two finite values or more; got {list(values)}")
-    mean = sum(values) / n
-    spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1) / n)
-    half = float(t.ppf((1 + level) / 2, n - 1)) * spread
-    return Interval(mean, mean - half, mean + half)
+    mean, error = math.fsum(values) / len(values), float(sem(values))
+    low, high = t.interval(level, len(values) - 1, mean, error) if error else (mean, mean)
+    return Interval(mean, float(low), float(high))
 
 
 def share_interval(hits: int, n: int, level: float = 0.95) -> Interval:
@@ -100,15 +98,12 @@ def share_interval(hits: int, n: int, level: float = 0.95) -> Interval:
         >>> print(share_interval(3, 3))
         1 [0.439, 1]
     """
-    from scipy.stats import norm
+    from scipy.stats import binomtest
 
     if not 0 <= hits <= n or n == 0:
         raise ValueError(f"hits must lie in 0..n with n > 0; got {hits} of {n}")
-    z2 = float(norm.ppf((1 + level) / 2)) ** 2
-    share, scale = hits / n, 1 / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) * scale
-    centre = (share + z2 / (2 * n)) * scale
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    low, high = binomtest(hits, n).proportion_ci(level, "wilson")
+    return Interval(hits / n, float(low), float(high))
 
 
 def factor(interval: Interval) -> str:

@@ -1,0 +1,99 @@
+"""Claims against closed forms: ratios with censored times, shares, paired means, and what an open end may decide."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
+from circuitgrok.study.verdicts import mean_interval, share_interval
+
+NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
+
+
+def table(slow, fast):
+    arms = {"slow": slow, "fast": fast}
+    lines = [{"arm": a, "seed": i, "grokked_by": t, "steps": 1000} for a, of in arms.items() for i, t in enumerate(of)]
+    return pd.DataFrame(lines)
+
+
+RATIO = Ratio(where(arm="slow"), where(arm="fast"))
+
+
+def test_a_ratio_is_the_geometric_mean_over_seeds_whatever_the_order_of_rows():
+    logs = [math.log(a / b) for a, b in zip(LATE, EARLY, strict=True)]
+    rows = table(LATE, EARLY)
+    for shown in (rows, rows[::-1]):
+        found = RATIO.found(shown)
+        assert found.interval == pytest.approx(mean_interval(logs), rel=1e-12)
+        assert not found.is_least and not found.is_most
+
+
+@pytest.mark.parametrize(
+    ("slow", "fast", "exceeds", "falls", "within"),
+    [
+        (LATE, EARLY, "holds", "fails", "fails"),
+        (EARLY, LATE, "fails", "holds", "fails"),
+        (NEVER, EARLY, "holds", "fails", "undecided"),  # ten times or more
+        (NEVER, LATE, "undecided", "undecided", "undecided"),  # 1.25 times or more: maybe 4 times
+        (LATE, NEVER, "fails", "holds", "undecided"),  # 0.8 times or less
+        (NEVER, NEVER, "undecided", "undecided", "undecided"),
+    ],
+)
+def test_a_ratio_of_censored_times_decides_only_what_its_bound_allows(slow, fast, exceeds, falls, within):
+    declared = [RATIO.exceeds(3, "a"), RATIO.falls_below(3, "b"), RATIO.is_within(3, "c")]
+    assert [claim.decision for claim in decide(declared, table(slow, fast))] == [exceeds, falls, within]
+
+
+def test_a_seed_in_which_both_are_censored_is_counted_and_forbids_decisions():
+    rows = table([math.nan, *LATE[1:]], [math.nan, *EARLY[1:]])
+    found = RATIO.found(rows)
+    assert "1 left out" in found.words
+    assert [claim.decision for claim in decide([RATIO.exceeds(3, ""), RATIO.falls_below(3, "")], rows)] == [
+        "undecided",
+        "undecided",
+    ]
+
+
+def test_a_ratio_of_two_columns_of_the_same_runs():
+    rows = table(LATE, EARLY).assign(memorised_by=50.0)
+    own = Ratio(where(arm="slow"), where(arm="slow"), by="memorised_by").found(rows).interval
+    assert own is not None and own.estimate == pytest.approx(sum(math.log(t / 50) for t in LATE) / 3)
+
+
+def test_only_seeds_that_both_have_are_compared():
+    rows = table(LATE, EARLY)
+    found = RATIO.found(rows[~((rows["arm"] == "fast") & (rows["seed"] == 2))])
+    logs = [math.log(a / b) for a, b in zip(LATE[:2], EARLY[:2], strict=True)]
+    assert found.interval == pytest.approx(mean_interval(logs), rel=1e-12)
+
+
+def test_a_share_has_wilsons_interval_and_no_rows_decide_nothing():
+    share = Share(where(arm="slow"), lambda rows: rows["grokked_by"] > 795)
+    assert share.found(table(LATE, EARLY)).interval == share_interval(2, 3)
+    assert share.found(table(LATE, EARLY)).words.endswith("(2 of 3)")
+    none = Share(where(arm="other"), lambda rows: rows["grokked_by"] > 0)
+    claims = decide([none.exceeds(0.5, ""), none.is_all("")], table(LATE, EARLY))
+    assert [claim.decision for claim in claims] == ["undecided", "undecided"]
+
+
+@pytest.mark.parametrize(("level", "decision"), [(780, "holds"), (795, "fails")])
+def test_all_means_every_row(level, decision):
+    [claim] = decide(
+        [Share(where(arm="slow"), lambda rows: rows["grokked_by"] > level).is_all("All.")], table(LATE, [])
+    )
+    assert claim.decision == decision
+
+
+def test_a_mean_and_a_paired_difference():
+    rows = table(LATE, EARLY)
+    assert Mean(where(arm="slow"), "grokked_by", "T").found(rows).interval == mean_interval(LATE)
+    gain = Mean(where(arm="slow"), "grokked_by", "T", less=where(arm="fast"))
+    assert gain.found(rows[::-1]).interval == pytest.approx(mean_interval([700.0, 709.0, 691.0]))
+    one_missing = Mean(where(arm="slow"), "grokked_by", "T").found(table([math.nan, 1, 2], EARLY))
+    assert one_missing.interval is None and "not known in 1 of 3" in one_missing.words
+
+
+def test_a_claim_of_ones_own_is_a_sentence_and_a_function():
+    own = Declared("There are rows.", lambda rows: (f"{len(rows)} rows", "holds" if len(rows) else "fails"))
+    assert decide([own], table(LATE, EARLY))[0] == ("There are rows.", "6 rows", "holds")
