@@ -52,7 +52,8 @@ def above_band(table: pd.DataFrame) -> pd.DataFrame:
 
 def below_band(table: pd.DataFrame) -> pd.DataFrame:
     """Runs on the sphere at smaller α than the band's."""
-    return sphere(table)[lambda rows: rows["alpha"] < min(band(table), default=0)]
+    rows = sphere(table)
+    return rows[rows["alpha"] < min(band(table), default=0)]
 
 
 def has_a_band(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:

@@ -155,9 +155,9 @@ def censored(table: "pd.DataFrame", grid: Sequence[str]) -> str:
     """How many runs of each arm and value of the grid did not memorise, did not grok, or diverged."""
     said = []
     for column, (name, level) in zip(("memorised_by", "grokked_by"), ACCURACY_RULES.values(), strict=True):
-        cells = table.groupby(["arm", *grid], sort=False)[column].agg(lambda times: int(times.isna().sum()))
-        sizes = table.groupby(["arm", *grid], sort=False).size()
-        missed = [f"{_cell(cell, grid)}: {n} of {sizes[cell]}" for cell, n in cells.items() if n]
+        cells = table.groupby(["arm", *grid], sort=False)[column]
+        counts = [(cell, int(times.isna().sum()), len(times)) for cell, times in cells]
+        missed = [f"{_cell(cell, grid)}: {n} of {size}" for cell, n, size in counts if n]
         said.append(f"{name} never held {level:g} within the budget: {', '.join(missed) or 'no run'}")
     return f"Censored: {'; '.join(said)}. Diverged: {int((table['state'] == 'diverged').sum())} runs."
 
