@@ -5,7 +5,7 @@ checkpoints with one set of sampling numbers. A measure gives the alarm where it
 value when the run memorised to its value at the end; the level is taken from the *other* grokking runs, so that no
 run sets its own. An alarm before test accuracy rises is a lead; an alarm in a control is a false one.
 
-    python analyses/llc_along_training.py            # 9 runs, 66 checkpoints each: three quarters of an hour on two cores
+    python analyses/llc_along_training.py            # 9 runs, 66 checkpoints each: 45 minutes on two cores
     python analyses/llc_along_training.py --quick    # tiny ones: seconds
 """
 

@@ -34,7 +34,7 @@ FLOORS: list[dict[str, list[str]]] = [
     {"landscape": ["landscape/"], "training": ["training/"], "foreign": ["foreign/"]},
     {"table": ["table/"]},
     {"figures": ["figures.py"]},
-    {"study": ["study/"]},
+    {"study": ["study/"], "kits": ["kits/"]},
     {"faces": ["__init__.py", "__main__.py", "faces/"]},
 ]
 # A guest's only doors.
