@@ -4,8 +4,8 @@ import pytest
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 
-from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.models.kinds import NETWORKS, transformer_of
+from circuitgrok.config.train_config import KINDS
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import check_groups, names_of_groups, quick_groups
 from circuitgrok.table.needs import NEEDS, why_not
@@ -34,10 +34,14 @@ def test_a_transformer_on_numbers_has_the_groups_that_it_always_had():
     assert quick_groups(tiny(operation="divide", n_layers=2)) == OF_TRANSFORMERS
 
 
-def test_needs_are_those_of_groups_and_every_network_has_a_name():
+def test_needs_are_those_of_groups_and_every_kind_of_network_answers_what_is_asked_of_it():
     assert set(NEEDS) <= set(names_of_groups()) and set(GROUPS) <= set(NEEDS)
-    kinds = TrainConfig.model_json_schema()["properties"]["model"]["discriminator"]["mapping"]
-    assert set(NETWORKS) == set(kinds)
+    kinds = KINDS["model"].values()
+    assert len({kind.called for kind in kinds}) == len(kinds)
+    for kind in kinds:
+        names = kind().shapes()
+        assert kind.has_heads == any("attn" in name for name in names)
+        assert kind.has_embedding == ("embed.W_E" in names)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ from circuitgrok.errors import UserError, nearest
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.kinds import AnyModel, transformer_of
-from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.images import Digits, Mnist
@@ -78,9 +77,9 @@ class TrainConfig(Section):
         if self.init.scheme not in model.schemes:
             known = ", ".join(model.schemes)
             raise ValueError(f"scheme of a {model.kind} must be one of {known}; got {self.init.scheme!r}")
-        if not isinstance(model, Transformer) and (self.noise.dropout_attention or self.init.alpha_attention != 1):
+        if not model.has_heads and (self.noise.dropout_attention or self.init.alpha_attention != 1):
             raise ValueError(f"dropout_attention and alpha_attention need attention, which a {model.kind} has not")
-        if isinstance(model, QuadraticMLP | DenseMLP) and (self.noise.dropout_embed or self.init.alpha_embed != 1):
+        if not model.has_embedding and (self.noise.dropout_embed or self.init.alpha_embed != 1):
             raise ValueError(f"dropout_embed and alpha_embed need an embedding, which a {model.kind} has not")
         if isinstance(task, TeacherStudent):
             if self.objective.loss != "mse":

@@ -18,7 +18,7 @@ from circuitgrok import tree
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
 from circuitgrok.models.fused import Workspace
-from circuitgrok.models.kinds import NETWORKS, AnyModel
+from circuitgrok.models.kinds import AnyModel
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.target import Generators, Loss
 from circuitgrok.tasks.kinds import Drawn, check_classes
@@ -70,7 +70,7 @@ def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
         return found
     if head := re.fullmatch(r"(blocks\.\d+\.attn)\.head\.(\d+)", pattern):
         if not isinstance(model, Transformer):
-            raise UserError(f"no head {pattern!r}: {NETWORKS[model.kind]} has none")
+            raise UserError(f"no head {pattern!r}: {model.called} has none")
         if int(head[2]) >= model.n_heads or f"{head[1]}.W_Q" not in trained:
             raise UserError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
         names = [name for name in trained if name.startswith(f"{head[1]}.") and not name.endswith(".b_O")]

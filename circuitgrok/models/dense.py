@@ -19,14 +19,16 @@ from torch import Tensor
 from circuitgrok.apart import APART, PLAIN, Activation, Arithmetic
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.mlp import (
+    LastHidden,
     check_pairs,
     check_scheme,
     dropped,
     gaussian,
+    hidden,
     layer_shapes,
     pair_sums,
-    readout,
     scaled,
+    unembedded,
 )
 from circuitgrok.tree import Params, Role, is_bias, role
 
@@ -41,6 +43,10 @@ class DenseMLP(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     schemes: ClassVar[tuple[str, ...]] = ("torch", "fan_in", "he")
+    called: ClassVar[str] = "a dense network"
+    has_heads: ClassVar[bool] = False
+    has_embedding: ClassVar[bool] = False
+    reads_linearly: ClassVar[bool] = True
 
     kind: Literal["dense"] = "dense"
     n_in: int = Field(default=784, ge=1, le=2**20, description="features of an input; 2 p for pairs of numbers below p")
@@ -118,6 +124,18 @@ class DenseMLP(BaseModel):
             ValueError: There are not `n_in` features; or for tokens: `n_in` is odd, or an input is not three
                 integers with a and b in 0..n_in / 2 - 1.
         """
+        return unembedded(params, self.last_hidden(params, inputs), PLAIN)
+
+    def neuron_to_logit(self, params: Params) -> Float[Tensor, "*stack neuron c"]:
+        """What the last hidden layer's neurons write to the outputs, W_U, in float64."""
+        return params["unembed.W_U"].double()
+
+    def last_hidden(self, params: Params, inputs: Features) -> LastHidden:
+        """The last hidden layer, which W_U reads: one row per input, in the precision of the network.
+
+        Raises:
+            ValueError: As for `logits`.
+        """
         if inputs.is_floating_point():
             if inputs.shape[-1] != self.n_in:
                 raise ValueError(f"every input must have n_in = {self.n_in} features; got {inputs.shape[-1]}")
@@ -125,21 +143,22 @@ class DenseMLP(BaseModel):
             raise ValueError(f"to read pairs of integers n_in must be 2 p; got n_in = {self.n_in}: give float features")
         else:
             check_pairs(inputs, self.n_in // 2)
-        return self._forward(params, inputs, PLAIN.activations[self.act], PLAIN)
+        return self._hidden(params, inputs, PLAIN.activations[self.act], PLAIN)
 
     def training_logits(self, params: Params, inputs: Features, workspace: Workspace) -> Float[Tensor, "stack pair c"]:
         """The outputs of a stack, for one backward pass, without checks; `workspace` is not needed."""
-        return self._forward(params, inputs, APART.activations[self.act], APART)
+        return unembedded(params, self._hidden(params, inputs, APART.activations[self.act], APART), APART)
 
     def noisy_logits(self, params: Params, inputs: Features, dropout: "Dropout") -> Float[Tensor, "stack pair c"]:
         """The outputs of a stack with dropout on every hidden layer."""
-        return self._forward(params, inputs, dropped(APART.activations[self.act], dropout), APART)
+        act = dropped(APART.activations[self.act], dropout)
+        return unembedded(params, self._hidden(params, inputs, act, APART), APART)
 
-    def _forward(self, params: Params, inputs: Tensor, act: Activation, arithmetic: Arithmetic) -> Tensor:
+    def _hidden(self, params: Params, inputs: Tensor, act: Activation, arithmetic: Arithmetic) -> LastHidden:
         W_in, b_in = params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"]
         if inputs.is_floating_point():
             x = inputs.to(W_in.dtype).expand(*W_in.shape[:-2], *inputs.shape[-2:])
-            return readout(params, self.depth, arithmetic.affine(x, W_in, b_in), act, arithmetic)
+            return hidden(params, self.depth, arithmetic.affine(x, W_in, b_in), act, arithmetic)
         p = self.n_in // 2
         first, second = W_in[..., :p, :] + b_in.unsqueeze(-2), W_in[..., p:, :]
-        return readout(params, self.depth, pair_sums(first, second, inputs), act, arithmetic)
+        return hidden(params, self.depth, pair_sums(first, second, inputs), act, arithmetic)

@@ -18,7 +18,18 @@ from torch import Tensor
 
 from circuitgrok.apart import APART, Arithmetic
 from circuitgrok.models.fused import Rows
-from circuitgrok.models.mlp import PairMLP, check_scheme, dropped, gaussian, layer_shapes, pair_sums, readout, scaled
+from circuitgrok.models.mlp import (
+    LastHidden,
+    PairMLP,
+    check_scheme,
+    dropped,
+    gaussian,
+    hidden,
+    layer_shapes,
+    pair_sums,
+    scaled,
+    unembedded,
+)
 from circuitgrok.tree import Params, Role, is_bias, role
 
 if TYPE_CHECKING:
@@ -32,6 +43,9 @@ class EmbeddingMLP(PairMLP):
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("fan_in",)
+    called: ClassVar[str] = "an MLP on embeddings"
+    has_heads: ClassVar[bool] = False
+    has_embedding: ClassVar[bool] = True
 
     kind: Literal["embedding_mlp"] = "embedding_mlp"
     p: int = Field(default=59, ge=3, le=2**20, description="modulus: numbers read and classes told apart")
@@ -92,7 +106,8 @@ class EmbeddingMLP(PairMLP):
         embedded = dropout(dropout.embed, embedded)
         x = embedded.flatten(-2) if self.combine == "concat" else embedded.sum(-2)
         pre = APART.affine(x, params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"])
-        return readout(params, self.depth, pre, dropped(APART.activations[self.act], dropout), APART)
+        act = dropped(APART.activations[self.act], dropout)
+        return unembedded(params, hidden(params, self.depth, pre, act, APART), APART)
 
     def _embeddings(self, params: Params) -> tuple[Tensor, Tensor]:
         """Those of a and of b; the same rows, unless b has its own."""
@@ -100,9 +115,12 @@ class EmbeddingMLP(PairMLP):
         return W_E[..., : self.p, :], W_E[..., -self.p :, :]
 
     def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
+        return unembedded(params, self._hidden(params, inputs, arithmetic), arithmetic)
+
+    def _hidden(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> LastHidden:
         of_a, of_b = self._embeddings(params)
         W_in = params["blocks.0.mlp.W_in"]  # the part of a and that of b are the same rows where the two are summed
         first = arithmetic.affine(of_a, W_in[..., : self.d_embed, :], params["blocks.0.mlp.b_in"])
         second = arithmetic.product(of_b, W_in[..., -self.d_embed :, :])
-        hidden = pair_sums(first, second, inputs)
-        return readout(params, self.depth, hidden, arithmetic.activations[self.act], arithmetic)
+        pre = pair_sums(first, second, inputs)
+        return hidden(params, self.depth, pre, arithmetic.activations[self.act], arithmetic)

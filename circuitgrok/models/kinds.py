@@ -1,4 +1,4 @@
-"""The kinds of network that there are, and what to call them."""
+"""The kinds of network that there are."""
 
 from circuitgrok.errors import UserError
 from circuitgrok.models.dense import DenseMLP
@@ -7,12 +7,6 @@ from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
 
 AnyModel = Transformer | EmbeddingMLP | QuadraticMLP | DenseMLP
-NETWORKS = {
-    "transformer": "a transformer",
-    "embedding_mlp": "an MLP on embeddings",
-    "quadratic_mlp": "a quadratic MLP",
-    "dense": "a dense network",
-}
 
 
 def transformer_of(model: AnyModel) -> Transformer:

@@ -15,7 +15,7 @@ Source: the quadratic network is that of Gromov 2023 (arXiv:2301.02679), without
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -30,10 +30,18 @@ if TYPE_CHECKING:
     from circuitgrok.models.dropout import Dropout
 
 
+class LastHidden(NamedTuple):
+    """The neurons of the last hidden layer, before and after the nonlinearity; W_U alone reads them."""
+
+    pre: Float[Tensor, "*stack pair neuron"]
+    post: Float[Tensor, "*stack pair neuron"]
+
+
 class PairMLP(BaseModel, ABC):
     """What MLPs on pairs of numbers below p have in common; each says what its network is by `_forward`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    reads_linearly: ClassVar[bool] = True
 
     p: int
 
@@ -61,8 +69,24 @@ class PairMLP(BaseModel, ABC):
         """The logits of a stack, for one backward pass, without checks; `workspace` is not needed."""
         return self._forward(params, inputs, APART)
 
+    def neuron_to_logit(self, params: Params) -> Float[Tensor, "*stack neuron c"]:
+        """What the last hidden layer's neurons write to the logits, W_U, in float64."""
+        return params["unembed.W_U"].double()
+
+    def last_hidden(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> LastHidden:
+        """The last hidden layer, which W_U reads: one row per input, in the precision of the network.
+
+        Raises:
+            ValueError: As for `logits`.
+        """
+        check_pairs(inputs, self.p)
+        return self._hidden(params, inputs, PLAIN)
+
     @abstractmethod
     def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor: ...
+
+    @abstractmethod
+    def _hidden(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> LastHidden: ...
 
 
 class QuadraticMLP(PairMLP):
@@ -72,6 +96,9 @@ class QuadraticMLP(PairMLP):
     """
 
     schemes: ClassVar[tuple[str, ...]] = ("gromov",)
+    called: ClassVar[str] = "a quadratic MLP"
+    has_heads: ClassVar[bool] = False
+    has_embedding: ClassVar[bool] = False
 
     kind: Literal["quadratic_mlp"] = "quadratic_mlp"
     p: int = Field(default=97, ge=3, le=2**20, description="modulus: numbers read and classes told apart")
@@ -116,15 +143,19 @@ class QuadraticMLP(PairMLP):
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
     ) -> Float[Tensor, "stack pair c"]:
         """The logits of a stack with dropout on the squares."""
-        return self._layers(params, inputs, dropped(torch.square, dropout), APART)
+        post = dropped(torch.square, dropout)(self._sums(params, inputs))
+        return APART.product(post, params["unembed.W_U"])
 
     def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
-        return self._layers(params, inputs, torch.square, arithmetic)
+        return arithmetic.product(self._hidden(params, inputs, arithmetic).post, params["unembed.W_U"])
 
-    def _layers(self, params: Params, inputs: Tensor, act: Activation, arithmetic: Arithmetic) -> Tensor:
+    def _hidden(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> LastHidden:
+        pre = self._sums(params, inputs)
+        return LastHidden(pre, torch.square(pre))
+
+    def _sums(self, params: Params, inputs: Tensor) -> Tensor:
         W_in = params["blocks.0.mlp.W_in"]
-        hidden = act(pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs))
-        return arithmetic.product(hidden, params["unembed.W_U"])
+        return pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs)
 
 
 # --- shapes and draws -------------------------------------------------------------------------------
@@ -190,13 +221,18 @@ def pair_sums(
     return Rows(first, inputs[..., 0]).spread() + Rows(second, inputs[..., 1]).spread()
 
 
-def readout(
+def hidden(
     params: Params, depth: int, pre: Float[Tensor, "*stack pair width"], act: Activation, arithmetic: Arithmetic
-) -> Float[Tensor, "*stack pair c"]:
-    """Logits from the first of `depth` hidden layers' pre-activations."""
+) -> LastHidden:
+    """The last of `depth` hidden layers, from the first one's pre-activations."""
     for layer in range(1, depth):
         pre = arithmetic.affine(act(pre), params[f"blocks.{layer}.mlp.W_in"], params[f"blocks.{layer}.mlp.b_in"])
-    return arithmetic.affine(act(pre), params["unembed.W_U"], params["unembed.b_U"])
+    return LastHidden(pre, act(pre))
+
+
+def unembedded(params: Params, last: LastHidden, arithmetic: Arithmetic) -> Float[Tensor, "*stack pair c"]:
+    """The logits that W_U reads off the last hidden layer."""
+    return arithmetic.affine(last.post, params["unembed.W_U"], params["unembed.b_U"])
 
 
 def dropped(act: Activation, dropout: "Dropout") -> Activation:

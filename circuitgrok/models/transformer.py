@@ -32,6 +32,9 @@ class Transformer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schemes: ClassVar[tuple[str, ...]] = get_args(Scheme)
+    called: ClassVar[str] = "a transformer"
+    has_heads: ClassVar[bool] = True
+    has_embedding: ClassVar[bool] = True
 
     kind: Literal["transformer"] = "transformer"
     p: int = Field(default=113, ge=3, le=2**20, description="modulus; there are p + 1 tokens, the last is '='")
@@ -95,6 +98,16 @@ class Transformer(BaseModel):
         """
         shift = torch.tensor([0, self.p, self.p], device=inputs.device) * self.own_tokens
         return (inputs + shift)[..., : self.n_positions]
+
+    @property
+    def reads_linearly(self) -> bool:
+        """Whether what the neurons write is added to the logits; LayerNorm behind them would not let it."""
+        return self.normalization == "none"
+
+    def neuron_to_logit(self, params: Params) -> Float[Tensor, "*stack neuron c"]:
+        """What the last block's neurons write to the logits, W_L = W_out W_U, in float64; LayerNorm left out."""
+        W_out = params[f"blocks.{self.n_layers - 1}.mlp.W_out"]
+        return W_out.double() @ params["unembed.W_U"].double()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every tensor, by name, in TransformerLens' order."""

@@ -19,11 +19,11 @@ from torch import Tensor
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
-from circuitgrok.measures.parts.last_layer import LastLayer, last_layer
 from circuitgrok.measures.parts.opened import Opened, opened_network
 from circuitgrok.measures.spectra import key_freqs
 from circuitgrok.measures.spectra.tuning import NeuronSpectrum, neuron_spectrum
 from circuitgrok.models.kinds import AnyModel, transformer_of
+from circuitgrok.models.mlp import LastHidden
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import NormParts, orbit_minimal_norm
 from circuitgrok.tasks.composition import Composition, named_group
@@ -103,12 +103,12 @@ class Checkpoints:
             return [opened_network(one, model, self.inputs) for one in unstack(self.params)]
 
     @cached_property
-    def layer(self) -> LastLayer:
+    def layer(self) -> LastHidden:
         """The last hidden layer of MLPs, or the neurons of the last block."""
         if isinstance(self.model, Transformer):
-            return LastLayer(_stacked([one.pre for one in self.opened]), _stacked([one.post for one in self.opened]))
+            return LastHidden(_stacked([one.pre for one in self.opened]), _stacked([one.post for one in self.opened]))
         with torch.no_grad():
-            return last_layer(self.params, self.model, self.inputs)
+            return self.model.last_hidden(self.params, self.inputs)
 
     @cached_property
     def logits(self) -> Float[Tensor, "ckpt pair m"]:
@@ -140,11 +140,6 @@ class Checkpoints:
             return [one.spectrum for one in self.opened]
         return [neuron_spectrum(one) for one in self.neurons]
 
-    @property
-    def reads_linearly(self) -> bool:
-        """Whether what the neurons write is added to the logits; LayerNorm behind them would not let it."""
-        return not isinstance(self.model, Transformer) or self.model.normalization == "none"
-
     @cached_property
     def least_norms(self) -> NormParts:
         """The least norm on each transformer's orbit, and of its parts."""
@@ -162,10 +157,7 @@ class Checkpoints:
     @cached_property
     def W_L(self) -> Float[Tensor, "ckpt neuron m"]:
         """The last block's neuron-to-logit map, in float64; of an MLP it is W_U."""
-        W_U = self.params["unembed.W_U"].double()[..., self.hidden.classes]
-        if not isinstance(self.model, Transformer):
-            return W_U
-        return self.params[f"blocks.{self.model.n_layers - 1}.mlp.W_out"].double() @ W_U
+        return self.model.neuron_to_logit(self.params)[..., self.hidden.classes]
 
 
 def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, " freq"]) -> Checkpoints:

@@ -32,7 +32,6 @@ from circuitgrok.measures.spectra import complexity, fourier
 from circuitgrok.measures.spectra.sum_waves import Rivals, rivals
 from circuitgrok.measures.spectra.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
 from circuitgrok.models.kinds import transformer_of
-from circuitgrok.models.transformer import Transformer
 from circuitgrok.table.checkpoints import SPLITS, Checkpoints
 from circuitgrok.table.polar import orbit_columns
 
@@ -65,7 +64,7 @@ def circuit_columns(at: Checkpoints) -> Columns:
         "restricted_loss_no_mean": restricted.without_mean,
         "excluded_loss": excluded.together,
     }
-    if at.reads_linearly:
+    if at.model.reads_linearly:
         of_neurons = neuron_circuit(at.neurons, at.W_L / at.temperature, at.logits, at.key_freqs)
         by_pair["restricted_act_loss"] = restricted_losses(of_neurons, at.labels).together
         by_pair["excluded_act_loss"] = excluded_losses(of_neurons, against).together
@@ -105,7 +104,7 @@ def memorization_columns(at: Checkpoints) -> Columns:
     shares = {split: memorization.margin_shares(margin) for split, margin in margins.items()}
     columns = {f"circuit_share[{split}]": share.circuit for split, share in shares.items()}
     columns["memorised_share[train]"] = shares["train"].memorised
-    if isinstance(at.model, Transformer):  # of other networks the least norm on the orbit is not known
+    if at.model.has_heads:  # of other networks the least norm on the orbit is not known
         efficiency = memorization.efficiency(margins["train"], at.least_norms.total)._asdict()
         columns |= {f"efficiency[{part}]": value for part, value in efficiency.items()}
     credit = memorization.credit(memorization.answered_right(parts, at.labels), at.where("train"))

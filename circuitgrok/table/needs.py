@@ -7,8 +7,6 @@ said in `NEEDS` can be measured on every run.
 from collections.abc import Callable, Iterable
 
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.models.kinds import NETWORKS
-from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.modular import ModularAddition
 
@@ -17,7 +15,7 @@ Need = Callable[[TrainConfig], str | None]
 
 def heads(config: TrainConfig) -> str | None:
     """Heads, and a residual stream that neurons write to: a transformer."""
-    return None if isinstance(config.model, Transformer) else f"needs heads: {NETWORKS[config.model.kind]} has none"
+    return None if config.model.has_heads else f"needs heads: {config.model.called} has none"
 
 
 def numbers(config: TrainConfig) -> str | None:

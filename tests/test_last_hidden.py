@@ -6,7 +6,6 @@ from oracles import generator, noise
 from torch.nn.functional import gelu, one_hot
 
 from circuitgrok import tree
-from circuitgrok.measures.parts.last_layer import last_layer
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
@@ -47,10 +46,11 @@ def slow_layers(model, params):
 @pytest.mark.parametrize("name", MODELS)
 def test_neurons_are_those_of_the_network_on_one_hot_vectors_and_W_U_reads_them(name):
     model, params = MODELS[name], random_network(MODELS[name])
-    found, (pre, post) = last_layer(params, model, INPUTS), slow_layers(model, params)
+    found, (pre, post) = model.last_hidden(params, INPUTS), slow_layers(model, params)
     # sums of up to 14 products of numbers about 1, three times over: 1e-13 is some hundred roundings
     torch.testing.assert_close(found.pre, pre, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(found.post, post, rtol=1e-12, atol=1e-13)
+    assert torch.equal(model.neuron_to_logit(params), params["unembed.W_U"])
     logits = found.post @ params["unembed.W_U"] + params.get("unembed.b_U", torch.zeros(()))
     torch.testing.assert_close(logits, model.logits(params, INPUTS), rtol=1e-12, atol=1e-12)
 
@@ -58,9 +58,9 @@ def test_neurons_are_those_of_the_network_on_one_hot_vectors_and_W_U_reads_them(
 @pytest.mark.parametrize("name", MODELS)
 def test_a_stack_is_opened_like_each_of_its_networks(name):
     model, networks = MODELS[name], [random_network(MODELS[name], seed=10 * i) for i in range(2)]
-    together = last_layer(tree.stack(networks), model, INPUTS)
+    together = model.last_hidden(tree.stack(networks), INPUTS)
     for i, network in enumerate(networks):
-        alone = last_layer(network, model, INPUTS)
+        alone = model.last_hidden(network, INPUTS)
         torch.testing.assert_close(together.pre[i], alone.pre, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(together.post[i], alone.post, rtol=1e-12, atol=1e-13)
 
@@ -68,4 +68,4 @@ def test_a_stack_is_opened_like_each_of_its_networks(name):
 def test_the_dtype_of_the_weights_is_kept():
     model = MODELS["quadratic"]
     params = {name: value.float() for name, value in model.init(generator(0)).items()}
-    assert {part.dtype for part in last_layer(params, model, INPUTS)} == {torch.float32}
+    assert {part.dtype for part in model.last_hidden(params, INPUTS)} == {torch.float32}
