@@ -70,7 +70,9 @@ def test_r11_other_threads_and_instructions_give_close_weights_and_other_bits(tm
 
     for what, weights in others.items():
         assert abs(loss(weights) / loss(here) - 1) < 1e-5, what
-        assert any(not torch.equal(weights[name], here[name]) for name in here), f"{what}: nothing was varied"
+    # there are processors on which two threads give the same bits, and plain instructions may be all that one has
+    varied = [what for what, weights in others.items() if any(not torch.equal(weights[n], here[n]) for n in here)]
+    assert varied, "nothing was varied"
 
 
 @pytest.mark.slow
@@ -113,7 +115,7 @@ def test_r20_training_measuring_and_looking_open_no_socket(tmp_path):
         "    if event in ('socket.connect', 'socket.getaddrinfo', 'socket.bind', 'socket.sendto'):\n"
         "        raise RuntimeError(f'{event} {args}')\n"
         "sys.addaudithook(guard)\n"
-        "from circuitgrok import cli\n"
+        "from circuitgrok.faces import cli\n"
         "from tiny import tiny_flags\n"
         "out = sys.argv[1]\n"
         "assert cli.run(['train', 'nanda', *tiny_flags(), '--out', out]) == 0\n"
