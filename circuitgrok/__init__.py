@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
+    from circuitgrok.table.columns import columns as columns
     from circuitgrok.table.measure import measure as measure
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
@@ -24,6 +25,7 @@ _HOMES = {
     "Transformer": "models.transformer",
     "Run": "store.run",
     "__version__": "version",
+    "columns": "table.columns",
     "load": "store.run",
     "measure": "table.measure",
     "Task": "tasks.modular",
