@@ -160,10 +160,12 @@ def test_one_signal_ends_with_75_and_a_second_with_130(signals, code, said, tmp_
     assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_signal_outside_training_saves_nothing_and_does_not_say_so(finished, monkeypatch, capsys):
+def test_a_signal_outside_training_saves_nothing_and_does_not_say_so(finished, monkeypatch, capsys, request):
     def interrupted(*_, **__):
         signal.raise_signal(signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(measuring, "measure", interrupted)
     assert call(["measure", str(finished.path), "--quiet"]) == 130
     assert "saved" not in capsys.readouterr().err
