@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.interventions.spheres import Spheres, Vectors, arc, end, transported, vectors
+from circuitgrok.geometry import arc, direction, end, rescale, to_radius, transported
+from circuitgrok.interventions.spheres import Spheres
 from circuitgrok.tree import Params, along, dot, norm
 
 ConstraintState = dict[str, Tensor]
@@ -76,8 +77,8 @@ class FixedNorm:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the radii of runs that begin, and bring every held vector back to its own."""
         radii = self.spheres.begin(motion.begins, weights, state)
-        for name, every in vectors(weights, self.spheres.grain).items():
-            _rescale(every.tensors, _back_to(radii[name], every))
+        for name, every in self.spheres.vectors(weights).items():
+            rescale(every.tensors, to_radius(radii[name], *every))
         return radii
 
 
@@ -102,8 +103,8 @@ class NormCap:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
         ceilings = self.spheres.begin(motion.begins, weights, state)
-        for name, every in vectors(weights, self.spheres.grain).items():
-            _rescale(every.tensors, _back_to(ceilings[name], every).clamp(max=1.0))
+        for name, every in self.spheres.vectors(weights).items():
+            rescale(every.tensors, to_radius(ceilings[name], *every).clamp(max=1.0))
         return ceilings
 
 
@@ -119,7 +120,7 @@ class Geodesic:
         transport: Whether the first moment is carried along, so that it stays tangential and keeps the length
             of its tangential part; its radial part is dropped. Otherwise it is left alone.
 
-    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `spheres`.
+    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `geometry`.
     """
 
     spheres: Spheres
@@ -137,16 +138,16 @@ class Geodesic:
         """
         radii = self.spheres.begin(motion.begins, weights, state)
         if bool(motion.begins.any()):
-            for name, every in vectors(weights, self.spheres.grain).items():
+            for name, every in self.spheres.vectors(weights).items():
                 begins = along(motion.begins, radii[name])
-                _rescale(every.tensors, torch.where(begins, _back_to(radii[name], every), 1.0))
+                rescale(every.tensors, torch.where(begins, to_radius(radii[name], *every), 1.0))
         if motion.before is None:
             return radii
         if self.transport and motion.moment is None:
             raise ValueError("transport needs an optimizer with a first moment, and this one has none: turn it off")
-        before = vectors(motion.before, self.spheres.grain)
-        moment = vectors(motion.moment or {}, self.spheres.grain)
-        for name, every in vectors(weights, self.spheres.grain).items():
+        before = self.spheres.vectors(motion.before)
+        moment = self.spheres.vectors(motion.moment or {})
+        for name, every in self.spheres.vectors(weights).items():
             at, radius = before[name].tensors, radii[name]
             moves = (radius > 0) & ~along(motion.begins, radius) & (norm(at, every.axes) != 0)
             path = arc(at, every.tensors, radius)
@@ -171,11 +172,8 @@ class FixedDirection:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the direction of runs that begin, and bring every held run back to its ray."""
         if bool(motion.begins.any()):
-            norms = norm(weights, axes=1)
-            state = {
-                name: torch.where(along(motion.begins, value), value.double() / along(norms, value), state[name])
-                for name, value in weights.items()
-            }
+            u = direction(weights, axes=1)
+            state = {name: torch.where(along(motion.begins, u[name]), u[name], old) for name, old in state.items()}
         radius = dot(weights, state, axes=1)  # NaN without a direction
         _put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
         return state
@@ -198,19 +196,8 @@ class RescaleOnce:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Multiply the weights of runs that begin and are not done."""
         now = motion.begins & state["done"].isnan()
-        _rescale(weights, torch.where(now, self.factor, 1.0))
+        rescale(weights, torch.where(now, self.factor, 1.0))
         return {"done": torch.where(now, 1.0, state["done"])}
-
-
-def _back_to(radius: Tensor, every: Vectors) -> Tensor:
-    """What brings each vector to its radius; 1 if it has none, or no direction. NaN in a vector goes through."""
-    found = norm(*every)
-    return torch.where((radius > 0) & (found != 0), radius / found, 1.0)
-
-
-def _rescale(tensors: Params, factor: Tensor) -> None:
-    for value in tensors.values():
-        value.mul_(along(factor.to(value.dtype), value))
 
 
 def _put(tensors: Params, wanted: Params, where: Tensor) -> None:
