@@ -99,16 +99,6 @@ def along(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers.view(*numbers.shape, *[1] * (like.ndim - numbers.ndim))
 
 
-def across(vectors: Mapping[str, Tensor], at: Mapping[str, Tensor], axes: int = 0) -> Params:
-    """The part of a vector that is orthogonal to another, all tensors taken as one vector; in float64.
-
-    >>> across({"a": torch.tensor([1.0]), "b": torch.tensor([5.0])}, {"a": torch.ones(1), "b": torch.ones(1)})
-    {'a': tensor([-2.], dtype=torch.float64), 'b': tensor([2.], dtype=torch.float64)}
-    """
-    share = dot(vectors, at, axes) / dot(at, at, axes)
-    return combine(lambda v, w: v.double() - along(share, w) * w.double(), vectors, at)
-
-
 def combine(f: Callable[..., Tensor], *trees: Mapping[str, Tensor]) -> Params:
     """`f` applied to the tensors of equal name.
 
