@@ -9,9 +9,9 @@ has a norm and a direction, and a network turns by some of its parts turning. Pa
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.linalg import vector_norm
 from torch.nn.functional import pdist
 
+from circuitgrok.geometry import lengths
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.path import Polar, joint_path
 from circuitgrok.tree import Params
@@ -84,11 +84,10 @@ def angle_matrix(stack: Params) -> Float[Tensor, "ckpt ckpt"]:
         >>> round(angles[0, 1].item(), 20), round(angles[2, 0].item(), 12)
         (1e-09, 1.0)
     """
-    lengths = {len(value) for value in stack.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"every tensor must have the same checkpoints; their numbers are {sorted(lengths)}")
-    norms = [vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in stack.values()]
-    r = vector_norm(torch.stack(norms), dim=0)
+    numbers = {len(value) for value in stack.values()}
+    if len(numbers) != 1:
+        raise ValueError(f"every tensor must have the same checkpoints; their numbers are {sorted(numbers)}")
+    r = lengths(stack)
     square = torch.zeros(len(r) * (len(r) - 1) // 2, dtype=torch.float64, device=r.device)
     for value in stack.values():
         for block in value.flatten(1).split(_COLUMNS, dim=1):

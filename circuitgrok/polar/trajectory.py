@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from circuitgrok.geometry import lengths
 from circuitgrok.tree import ROLES, Params, role
 
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
@@ -108,7 +109,7 @@ def direction_pca(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Traje
     _check(stack, steps)
     moments = {}
     for part, tensors in ({"global": stack} | _roles(stack)).items():
-        norms = _norms(tensors)
+        norms = lengths(tensors)
         if bool((norms > 0).all()):
             moments[part] = _total([_moments(value, norms) for value in tensors.values()])
     return _decomposed(moments, steps)
@@ -174,12 +175,6 @@ def _roles(stack: Params) -> dict[str, Params]:
     """The tensors of each role that has some."""
     parts = {part: {name: value for name, value in stack.items() if role(name) == part} for part in ROLES}
     return {part: tensors for part, tensors in parts.items() if tensors}
-
-
-def _norms(tensors: Params) -> Float[Tensor, " ckpt"]:
-    """Of all tensors together, without a float64 copy of any."""
-    each = [torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in tensors.values()]
-    return torch.linalg.vector_norm(torch.stack(each), dim=0)
 
 
 def _decomposed(moments: dict[str, _Moments], steps: Int[Tensor, " ckpt"]) -> dict[str, TrajectoryPCA]:
