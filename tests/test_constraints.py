@@ -12,6 +12,7 @@ from tiny import tiny
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.geometry import angle
 from circuitgrok.interventions.constraints import (
     Constraint,
     FixedDirection,
@@ -22,7 +23,6 @@ from circuitgrok.interventions.constraints import (
     RescaleOnce,
 )
 from circuitgrok.interventions.spheres import Grain, Spheres
-from circuitgrok.polar.path import angle
 from circuitgrok.select import Vectors
 from circuitgrok.training.loop import train
 from circuitgrok.training.stack import new_stack
