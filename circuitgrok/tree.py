@@ -8,13 +8,10 @@ accumulated in float64, because a norm is a sum of 10^5 squares and angles are d
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-
-from circuitgrok.errors import UserError
 
 Params = dict[str, Tensor]
 Role = Literal["embed", "attention", "mlp", "unembed", "normalization"]
@@ -52,18 +49,6 @@ def is_bias(name: str) -> bool:
     (True, False, True)
     """
     return name.rsplit(".", 1)[-1].startswith("b")
-
-
-def select(params: Mapping[str, Tensor], pattern: str) -> Params:
-    """The tensors whose names match a glob; never silently none.
-
-    >>> list(select({"embed.W_E": torch.zeros(1), "unembed.W_U": torch.zeros(1)}, "*.W_E"))
-    ['embed.W_E']
-    """
-    chosen = {name: value for name, value in params.items() if fnmatchcase(name, pattern)}
-    if not chosen:
-        raise UserError(f"no tensor matches {pattern!r}; there are {', '.join(params)}")
-    return chosen
 
 
 def dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor], axes: int = 0) -> Tensor:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from oracles import generator, noise, slow_angle
 
+from circuitgrok import select
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import balance, inflate
 from circuitgrok.polar.parts import angle_matrix, part_paths
 from circuitgrok.polar.path import Polar, polar_path
-from circuitgrok.tree import combine, norm, ravel, role, select, stack, unstack
+from circuitgrok.tree import combine, norm, ravel, role, stack, unstack
 
 EPS = torch.finfo(torch.float64).eps
 FIELDS = Polar._fields
@@ -96,7 +97,9 @@ def test_squares_of_the_parts_and_of_the_shared_biases_add_up_to_those_of_the_ro
     for part, kind, shared in (("attention", "attn.head", "*.b_O"), ("mlp", "mlp.neuron", "*.b_out")):
         squares = sum(paths[f"blocks.{layer}.{kind}"].norm.square().sum(1) for layer in range(2))
         whole = norm({name: value for name, value in checkpoints.items() if role(name) == part}, 1)
-        torch.testing.assert_close(squares + norm(select(checkpoints, shared), 1) ** 2, whole**2, rtol=1e-13, atol=0)
+        torch.testing.assert_close(
+            squares + norm(select.weights(checkpoints, shared), 1) ** 2, whole**2, rtol=1e-13, atol=0
+        )
 
 
 def test_rescaled_neurons_turn_as_they_are_written_and_rest_once_balanced():
