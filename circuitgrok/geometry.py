@@ -1,17 +1,14 @@
 """Spheres in the space of weights: lengths and directions, radial and tangential parts, angles, great circles.
 
-A vector of constant norm r lies on a sphere. A step v from theta = r u has the radial part <u, v> and the tangential
-part v_t = v - <u, v> u. With e = v_t / |v_t| and phi = |v_t| / r, the exponential map goes along the great circle to
-cos(phi) theta + r sin(phi) e, and parallel transport along it takes a tangent vector w to
-w + <e, w> ((cos(phi) - 1) e - sin(phi) u).
+A step v from theta = r u has the radial part <u, v> and the tangential part v_t = v - <u, v> u. With e = v_t / |v_t|
+and phi = |v_t| / r, the exponential map goes along the great circle to cos(phi) theta + r sin(phi) e, and parallel
+transport along it takes a tangent vector w to w + <e, w> ((cos(phi) - 1) e - sin(phi) u).
 
-The same arithmetic stands here in two forms. Chains of a sampler are rows of a tensor, `[*stack dim]`, in a dtype of
-their own. Networks are dicts of tensors, of which all that lies behind the first `axes` axes is one vector (by run,
-tensor, head or neuron: `select.vectors`); they are computed in float64, and the training loop relies on the order of
-every operation: the bits of trained runs hang on it.
+The arithmetic stands here in two forms. Chains of a sampler are rows of a tensor, in their own dtype. Networks are
+dicts of tensors, in which all that lies behind the first `axes` axes is one vector (`select.vectors`), in float64;
+the bits of trained runs hang on the order of their operations.
 
-Source: P.-A. Absil, R. Mahony, R. Sepulchre, "Optimization Algorithms on Matrix Manifolds" (2008), sections 5.4
-and 8.1.
+Source: P.-A. Absil, R. Mahony, R. Sepulchre, "Optimization Algorithms on Matrix Manifolds" (2008), sections 5.4, 8.1.
 """
 
 import math
@@ -23,9 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok import apart
-from circuitgrok.tree import Params, along, combine, dot, norm
-
-# --- rows of a tensor -------------------------------------------------------------------------------
+from circuitgrok.tree import Params, along, combine, dot, norm, scaled
 
 
 def unit(rows: Float[Tensor, "*stack dim"]) -> Float[Tensor, "*stack dim"]:
@@ -50,16 +45,13 @@ def tangent(rows: Float[Tensor, "*stack dim"], unit: Float[Tensor, "*#stack dim"
 def move(
     position: Float[Tensor, "*stack dim"], velocity: Float[Tensor, "*stack dim"]
 ) -> tuple[Float[Tensor, "*stack dim"], Float[Tensor, "*stack dim"]]:
-    """Where rows are on their great circles after unit time, with their norms to rounding, and their velocities there.
+    """Where rows with tangential velocities are on their great circles after unit time, and their velocities there.
 
-    Args:
-        position: On the sphere of its own norm.
-        velocity: Tangential; the angle turned is its length over the norm.
+    Norms are kept to rounding; the angle turned is the speed over the norm.
 
-    Example:
-        >>> there, velocity = move(torch.tensor([2.0, 0.0]), torch.tensor([0.0, torch.pi]))  # a quarter turn
-        >>> there.round(decimals=5), velocity.round(decimals=4)
-        (tensor([-0., 2.]), tensor([-3.1416, -0.0000]))
+    >>> there, velocity = move(torch.tensor([2.0, 0.0]), torch.tensor([0.0, torch.pi]))  # a quarter turn
+    >>> there.round(decimals=5), velocity.round(decimals=4)
+    (tensor([-0., 2.]), tensor([-3.1416, -0.0000]))
     """
     radius = position.norm(dim=-1, keepdim=True)
     speed = velocity.norm(dim=-1, keepdim=True)
@@ -77,31 +69,6 @@ def uniform(n: int, dim: int, generator: torch.Generator) -> Float[Tensor, "n di
     tensor([1., 1.], dtype=torch.float64)
     """
     return unit(torch.randn(n, dim, generator=generator, dtype=torch.float64))
-
-
-# --- tensors of networks ----------------------------------------------------------------------------
-
-
-def scaled(numbers: Float[Tensor, "*vector"], tensors: Mapping[str, Tensor]) -> Params:
-    """Each vector times its number, in float64.
-
-    >>> scaled(torch.tensor([1.0, 2.0]), {"w": torch.tensor([[3.0], [4.0]])})
-    {'w': tensor([[3.],
-            [8.]], dtype=torch.float64)}
-    """
-    return combine(lambda x: along(numbers, x) * x.double(), tensors)
-
-
-def rescale(tensors: Mapping[str, Tensor], factor: Float[Tensor, "*vector"]) -> None:
-    """Multiply each vector in place by its number, which is rounded to the tensors' dtype before.
-
-    >>> weights = {"w": torch.ones(2, 3)}
-    >>> rescale(weights, torch.tensor([1.0, 2.0]))
-    >>> weights["w"].sum(1)
-    tensor([3., 6.])
-    """
-    for value in tensors.values():
-        value.mul_(along(factor.to(value.dtype), value))
 
 
 def to_radius(radius: Float[Tensor, "*vector"], tensors: Params, axes: int) -> Float[Tensor, "*vector"]:
@@ -144,31 +111,16 @@ def across(vectors: Mapping[str, Tensor], at: Mapping[str, Tensor], axes: int = 
     return combine(lambda v, w: v.double() - along(share, w) * w.double(), vectors, at)
 
 
-class Decomposition(NamedTuple):
-    """Vectors at points of weight space, split along and across the rays through those points.
+def decompose(
+    vectors: Mapping[str, Tensor], unit: Mapping[str, Tensor], axes: int = 0
+) -> tuple[Float[Tensor, "*vector"], Params]:
+    """Radial and tangential part of vectors (gradients, steps) at points of given `direction`, in float64.
 
-    Attributes:
-        radial: Their components along the ray; positive outwards. In the units of the vectors.
-        tangential: What is left, orthogonal to the point, with the point's names and shapes.
-    """
-
-    radial: Float[Tensor, "*vector"]
-    tangential: Params
-
-
-def decompose(vectors: Mapping[str, Tensor], unit: Mapping[str, Tensor], axes: int = 0) -> Decomposition:
-    """Radial and tangential part of vectors (gradients, steps) at points of given directions, in float64.
-
-    Pythagoras holds: |vector|^2 = radial^2 + |tangential|^2. A step of tangential part t still ends at a
-    larger norm, sqrt((r + radial)^2 + |t|^2), because it leaves the sphere along the tangent.
-
-    Args:
-        vectors: What to split.
-        unit: The `direction` of each point, in float64; same names and shapes.
-        axes: How many axes count vectors.
+    The radial part is a number, positive outwards, and |vector|^2 = radial^2 + |tangential|^2. A step of tangential
+    part t still ends at a larger norm, sqrt((r + radial)^2 + |t|^2), because it leaves the sphere along the tangent.
 
     Raises:
-        ValueError: The names differ.
+        ValueError: The names of the vectors and those of the directions differ.
 
     Example:
         >>> at, step = {"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([-3.0, 21.0])}
@@ -178,32 +130,26 @@ def decompose(vectors: Mapping[str, Tensor], unit: Mapping[str, Tensor], axes: i
     """
     _check_names(vectors, unit)
     radial = dot(unit, vectors, axes)
-    return Decomposition(radial, combine(lambda x, u: x.double() - along(radial, u) * u, vectors, unit))
+    return radial, combine(lambda x, u: x.double() - along(radial, u) * u, vectors, unit)
 
 
 def angle(u: Params | Tensor, v: Params | Tensor) -> Float[Tensor, ""]:
     """Angle between two vectors in radians, to about 1e-16 even where it is tiny or close to pi.
 
-    It is 2 atan2(|u - v|, |u + v|) of the directions, in float64. The arccosine of the inner product loses every
-    angle below 1e-8, which is what neighbouring checkpoints are apart.
+    The arccosine of the inner product loses every angle below 1e-8, which is what neighbouring checkpoints are apart.
 
     Args:
         u: All tensors of a dict taken as one vector, or one tensor of any shape.
-        v: The same names and shapes; the length of either vector does not matter.
-
-    Returns:
-        0..pi; nan if a vector is zero.
+        v: The same names and shapes; the length of either vector does not matter. The angle is nan if one is zero.
 
     Raises:
         ValueError: The names differ.
 
     Example:
-        >>> u, v = torch.tensor([[1.0, 0.0], [5.0, 5e-9]], dtype=torch.float64)
-        >>> round(angle(u, v).item(), 20)
+        >>> angle(*torch.tensor([[1.0, 0.0], [5.0, 5e-9]], dtype=torch.float64)).item()
         1e-09
 
-    Source: W. Kahan, "How futile are mindless assessments of roundoff in floating-point computation?"
-    (2006), on mangled angles.
+    Source: W. Kahan, "How futile are mindless assessments of roundoff in floating-point computation?" (2006).
     """
     one, other = (direction({"": vector} if isinstance(vector, Tensor) else vector) for vector in (u, v))
     _check_names(one, other)
@@ -216,30 +162,21 @@ def _check_names(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None
         raise ValueError(f"the vectors differ in their names: only one has {sorted(one.keys() ^ other.keys())}")
 
 
-# --- great circles of networks ----------------------------------------------------------------------
-
-
 def great_circle(start: Params, end: Params, t: Float[Tensor, " point"]) -> Params:
-    """Directions on the great circle from one network's to another's, at shares t of the angle between them.
+    """Directions `[point ...]` on the great circle from one network's to another's, at shares t of the angle between.
 
     Args:
         start: The network whose direction is at t = 0; its norm does not matter.
-        end: The one at t = 1. Below 0 and above 1 the circle goes on; the angle from `start` is t angle(start, end).
-        t: Any numbers.
-
-    Returns:
-        `[point ...]`, of norm 1, in float64.
+        end: The one at t = 1.
+        t: Any numbers; the angle from `start` is t angle(start, end).
 
     Raises:
-        ValueError: The names differ, a network is zero, or the two are opposite, with no circle more direct than
-            another.
+        ValueError: The names differ, a network is zero, or the two are opposite, and no circle is the most direct.
 
     Example:
         >>> east, north = {"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 5.0])}
-        >>> great_circle(east, north, torch.tensor([0.0, 1 / 3, 1.0]))["w"]
-        tensor([[1.0000, 0.0000],
-                [0.8660, 0.5000],
-                [0.0000, 1.0000]], dtype=torch.float64)
+        >>> great_circle(east, north, torch.tensor([1 / 3]))["w"]
+        tensor([[0.8660, 0.5000]], dtype=torch.float64)
 
     Source: K. Shoemake, "Animating rotation with quaternion curves" (1985).
     """
@@ -252,26 +189,16 @@ def great_circle(start: Params, end: Params, t: Float[Tensor, " point"]) -> Para
 
 
 def ray(factors: Float[Tensor, " factor"], params: Mapping[str, Tensor]) -> Params:
-    """One network times each factor, `[factor ...]`, in float64.
-
-    >>> ray(torch.tensor([0.0, 2.0]), {"w": torch.tensor([1.0, 3.0])})["w"].tolist()
-    [[0.0, 0.0], [2.0, 6.0]]
-    """
+    """One network times each factor, `[factor ...]`, in float64."""
     return scaled(factors.double(), {name: value[None] for name, value in params.items()})
 
 
 class Arc(NamedTuple):
-    """A piece of a great circle, for each of many vectors, in float64.
+    """A piece of a great circle, for each of many vectors, in float64."""
 
-    Attributes:
-        start: Unit vectors u at which it starts, `[*vector ...]`.
-        ahead: Unit tangent vectors e in which it sets out; zero where nothing moves.
-        angle: The angle phi in radians that it turns, `[*vector]`.
-    """
-
-    start: Params
-    ahead: Params
-    angle: Tensor
+    start: Params  # unit vectors u at which it starts, `[*vector ...]`
+    ahead: Params  # unit tangent vectors e in which it sets out; zero where nothing moves
+    angle: Float[Tensor, "*vector"]  # phi, radians
 
 
 def arc(before: Params, after: Params, radius: Float[Tensor, "*vector"]) -> Arc:
@@ -279,12 +206,8 @@ def arc(before: Params, after: Params, radius: Float[Tensor, "*vector"]) -> Arc:
 
     Args:
         before: `[*vector ...]`, on the sphere or off it by a rounding.
-        after: Where a step through flat space has led.
+        after: Where a step through flat space has led. The angle is NaN where it is not finite, or `before` is zero.
         radius: Of the sphere.
-
-    Returns:
-        The angle is the length of the tangential part over the radius, 0 for a radial step; NaN where `before`
-        is zero or the step is not finite.
 
     Example:
         >>> path = arc({"w": torch.tensor([[3.0, 0.0]])}, {"w": torch.tensor([[2.5, 0.6]])}, torch.tensor([3.0]))
@@ -294,7 +217,7 @@ def arc(before: Params, after: Params, radius: Float[Tensor, "*vector"]) -> Arc:
     axes = radius.ndim
     start = scaled(1 / norm(before, axes), before)
     step = combine(lambda old, new: new.double() - old.double(), before, after)
-    tangential = decompose(step, start, axes).tangential
+    _, tangential = decompose(step, start, axes)
     length = norm(tangential, axes)
     ahead = scaled(1 / torch.where(length == 0, 1.0, length), tangential)  # 0 / 1 where nothing moves
     return Arc(start, ahead, length / radius)
@@ -303,10 +226,9 @@ def arc(before: Params, after: Params, radius: Float[Tensor, "*vector"]) -> Arc:
 def end(path: Arc, radius: Float[Tensor, "*vector"]) -> Params:
     """Where the arc ends: r (cos(phi) u + sin(phi) e), with the norm r to rounding.
 
-    Example:
-        >>> path = Arc({"w": torch.tensor([[1.0, 0.0]])}, {"w": torch.tensor([[0.0, 1.0]])}, torch.tensor([torch.pi]))
-        >>> end(path, torch.tensor([2.0]))["w"][:, 0].round(decimals=6)
-        tensor([-2.], dtype=torch.float64)
+    >>> path = Arc({"w": torch.tensor([[1.0, 0.0]])}, {"w": torch.tensor([[0.0, 1.0]])}, torch.tensor([torch.pi]))
+    >>> end(path, torch.tensor([2.0]))["w"][:, 0].round(decimals=6)
+    tensor([-2.], dtype=torch.float64)
     """
     cosine, sine = (apart.each(f, path.angle) for f in (torch.cos, torch.sin))
     point = combine(torch.add, scaled(cosine, path.start), scaled(sine, path.ahead))
@@ -314,18 +236,15 @@ def end(path: Arc, radius: Float[Tensor, "*vector"]) -> Params:
 
 
 def transported(path: Arc, vector: Params) -> Params:
-    """A vector carried along the arc: tangential at the end, as long as its tangential part was at the start.
+    """The tangential part of a vector carried along the arc: tangential at its end, as long as at its start.
 
-    Its radial part is dropped, since no step can use it on the sphere.
-
-    Example:
-        >>> quarter = torch.tensor([torch.pi / 2])
-        >>> path = Arc({"w": torch.tensor([[1.0, 0.0]])}, {"w": torch.tensor([[0.0, 1.0]])}, quarter)
-        >>> transported(path, {"w": torch.tensor([[7.0, 3.0]])})["w"].round(decimals=5)[:, 0]
-        tensor([-3.], dtype=torch.float64)
+    >>> quarter = torch.tensor([torch.pi / 2])
+    >>> path = Arc({"w": torch.tensor([[1.0, 0.0]])}, {"w": torch.tensor([[0.0, 1.0]])}, quarter)
+    >>> transported(path, {"w": torch.tensor([[7.0, 3.0]])})["w"].round(decimals=5)[:, 0]
+    tensor([-3.], dtype=torch.float64)
     """
     axes = path.angle.ndim
-    tangential = decompose(vector, path.start, axes).tangential
+    _, tangential = decompose(vector, path.start, axes)
     forward = dot(path.ahead, tangential, axes)
     turned = scaled(forward * (apart.each(torch.cos, path.angle) - 1), path.ahead)
     sunk = scaled(forward * apart.each(torch.sin, path.angle), path.start)

@@ -65,7 +65,7 @@ def names(there: Collection[str], pattern: str) -> list[str]:
     """The names that a role, a glob or a path chooses, in the order in which they are there; never silently none.
 
     Raises:
-        UserError: Nothing matches; the message lists what there is.
+        UserError: Nothing matches; the message says what there is.
 
     Example:
         >>> every = ["embed.W_E", "blocks.0.attn.W_Q", "blocks.0.mlp.W_in", "unembed.W_U"]
@@ -89,10 +89,10 @@ def pieces(there: Mapping[str, tuple[int, ...]], pattern: str = "*", network: st
     Args:
         there: Shapes of one network's tensors, by name.
         pattern: As above.
-        network: What to call it in an error.
+        network: What an error calls it.
 
     Raises:
-        UserError: Nothing matches; the message lists what there is.
+        UserError: Nothing matches; the message says what there is.
 
     Example:
         >>> shapes = {"blocks.0.attn.W_Q": (4, 8, 2), "blocks.0.attn.b_O": (8,), "unembed.W_U": (8, 5)}
@@ -116,11 +116,9 @@ def weights(params: Mapping[str, Tensor], pattern: str = "*") -> Params:
     """The weights of one network that a pattern chooses, as views.
 
     Raises:
-        UserError: Nothing matches; the message lists what there is.
+        UserError: Nothing matches; the message says what there is.
 
     Example:
-        >>> list(weights({"embed.W_E": torch.zeros(1), "unembed.W_U": torch.zeros(1)}, "*.W_E"))
-        ['embed.W_E']
         >>> weights({"blocks.0.attn.W_Q": torch.eye(3)[:, None]}, "blocks.0.attn.head.2")
         {'blocks.0.attn.W_Q': tensor([[0., 0., 1.]])}
     """
@@ -129,33 +127,20 @@ def weights(params: Mapping[str, Tensor], pattern: str = "*") -> Params:
 
 
 class Vectors(NamedTuple):
-    """Many vectors of weights, as tensors: all that lies behind the first `axes` axes is one vector.
+    """Many vectors of weights, as tensors: all that lies behind the first `axes` axes is one vector."""
 
-    Attributes:
-        tensors: Views, `[*vector ...]`; `vector` is run, or run and output, or run, head and output.
-        axes: How many axes count vectors.
-    """
-
-    tensors: Params
-    axes: int
+    tensors: Params  # views, `[*vector ...]`; `vector` is run, or run and output, or run, head and output
+    axes: int  # how many axes count vectors
 
 
 def vectors(weights: Mapping[str, Tensor], grain: Grain, axes: int = 1) -> dict[str, Vectors]:
-    """The vectors that weights are made of, by the name of the tensor or of what they belong to.
+    """The vectors that weights `[*stack ...]` are made of, by the name of the tensor or of what they belong to.
 
-    Args:
-        weights: `[*stack ...]`, under TransformerLens' names.
-        grain: As above.
-        axes: How many axes of stacks the tensors have in front.
-
-    Returns:
-        Views: changing them in place changes the weights. Tensors without a vector of the grain are left out.
+    They are views: changing them in place changes the weights. Tensors without a vector of the grain are left out.
 
     Example:
         >>> from circuitgrok.tree import norm
         >>> weights = {"blocks.0.attn.W_Q": torch.ones(1, 2, 5, 3), "blocks.0.attn.b_Q": torch.ones(1, 2, 3)}
-        >>> [(name, norm(*every).shape) for name, every in vectors(weights, "tensor").items()]
-        [('blocks.0.attn.W_Q', torch.Size([1])), ('blocks.0.attn.b_Q', torch.Size([1]))]
         >>> [(name, norm(*every).shape) for name, every in vectors(weights, "neuron").items()]
         [('blocks.0.attn.W_Q', torch.Size([1, 2, 3]))]
         >>> [(name, norm(*every).square().round()) for name, every in vectors(weights, "head").items()]
@@ -171,19 +156,11 @@ def vectors(weights: Mapping[str, Tensor], grain: Grain, axes: int = 1) -> dict[
 
 
 def over(numbers: Mapping[str, Tensor], weights: Mapping[str, Tensor], grain: Grain, axes: int = 1) -> Params:
-    """One number for each vector, laid out to meet the tensors that the vectors have a share of.
+    """One number for each vector, by the names of `vectors`, laid out to meet the tensors that it has a share of.
 
-    Args:
-        numbers: `[*vector]` under the names of `vectors`.
-        weights: As for `vectors`.
-        grain: As above.
-        axes: How many axes of stacks the tensors have in front.
-
-    Example:
-        >>> rows = {"embed.W_E": torch.tensor([[1.0, 1.0], [2.0, 2.0]]), "unembed.b_U": torch.zeros(2)}
-        >>> over({"embed.W_E": torch.tensor([0.5, 0.25])}, rows, "neuron", axes=0)
-        {'embed.W_E': tensor([[0.5000],
-                [0.2500]])}
+    >>> over({"embed.W_E": torch.tensor([0.5, 0.25])}, {"embed.W_E": torch.ones(2, 9)}, "neuron", axes=0)
+    {'embed.W_E': tensor([[0.5000],
+            [0.2500]])}
     """
     return {
         name: along(numbers[group], value).movedim(tuple(range(axes, axes + len(counting))), counting)

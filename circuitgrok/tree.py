@@ -93,6 +93,28 @@ def combine(f: Callable[..., Tensor], *trees: Mapping[str, Tensor]) -> Params:
     return {name: f(*(tree[name] for tree in trees)) for name in trees[0]}
 
 
+def scaled(numbers: Tensor, tensors: Mapping[str, Tensor]) -> Params:
+    """Each index of the stack axes times its number, in float64.
+
+    >>> scaled(torch.tensor([1.0, 2.0]), {"w": torch.tensor([[3.0], [4.0]])})
+    {'w': tensor([[3.],
+            [8.]], dtype=torch.float64)}
+    """
+    return combine(lambda x: along(numbers, x) * x.double(), tensors)
+
+
+def rescale(tensors: Mapping[str, Tensor], factor: Tensor) -> None:
+    """Multiply in place each index of the stack axes by its number, rounded to the tensors' dtype before.
+
+    >>> weights = {"w": torch.ones(2, 3)}
+    >>> rescale(weights, torch.tensor([1.0, 2.0]))
+    >>> weights["w"].sum(1)
+    tensor([3., 6.])
+    """
+    for value in tensors.values():
+        value.mul_(along(factor.to(value.dtype), value))
+
+
 def stack(trees: Iterable[Mapping[str, Tensor]]) -> Params:
     """Equal-shaped `Params` as one, with a new axis in front.
 

@@ -18,8 +18,6 @@ from circuitgrok.geometry import (
     end,
     lengths,
     ray,
-    rescale,
-    scaled,
     tangent,
     to_radius,
     transported,
@@ -27,7 +25,7 @@ from circuitgrok.geometry import (
     unit,
 )
 from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
-from circuitgrok.tree import norm, ravel, unravel
+from circuitgrok.tree import norm, ravel, rescale, scaled, unravel
 
 EPS = torch.finfo(torch.float64).eps
 SHAPES = {

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.geometry import arc, direction, end, rescale, to_radius, transported
+from circuitgrok.geometry import arc, direction, end, to_radius, transported
 from circuitgrok.interventions.spheres import Spheres
-from circuitgrok.tree import Params, along, dot, norm
+from circuitgrok.tree import Params, along, dot, norm, rescale
 
 ConstraintState = dict[str, Tensor]
 

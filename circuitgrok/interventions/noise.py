@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.geometry import across, rescale
-from circuitgrok.tree import Params, along, combine, norm
+from circuitgrok.geometry import across
+from circuitgrok.tree import Params, along, combine, norm, rescale
 
 
 def streams(seeds: Sequence[int], purpose: str, step: int = 0) -> list[torch.Generator]:
