@@ -47,13 +47,21 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
-class FixedNorm:
+class OnSpheres:
+    """What holds the norms of vectors: `spheres` says which vectors, and at or below which norms."""
+
+    spheres: Spheres
+
+    def start(self, weights: Params) -> ConstraintState:
+        """The radii, unset (NaN)."""
+        return self.spheres.start(weights)
+
+
+@dataclass(frozen=True)
+class FixedNorm(OnSpheres):
     """Hold vectors of weights at constant norm, by rescaling after the optimizer's step.
 
     The radial part of the optimizer's step is thereby discarded; moments are left alone.
-
-    Attributes:
-        spheres: Which vectors are held, and at which norm.
 
     Example:
         >>> spheres = Spheres("global", radius=torch.tensor([torch.nan]), factor=torch.tensor([2.0]))
@@ -68,12 +76,6 @@ class FixedNorm:
     Source: Liu et al. 2022 (arXiv:2210.01117), constrained optimisation: all weights, from the initial norm on.
     """
 
-    spheres: Spheres
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The radii, unset (NaN)."""
-        return self.spheres.start(weights)
-
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the radii of runs that begin, and bring every held vector back to its own."""
         radii = self.spheres.begin(motion.begins, weights, state)
@@ -83,22 +85,13 @@ class FixedNorm:
 
 
 @dataclass(frozen=True)
-class NormCap:
+class NormCap(OnSpheres):
     """Hold vectors of weights below a norm, by shortening those that are longer after the optimizer's step.
 
     Nothing is ever lengthened, and moments are left alone.
 
-    Attributes:
-        spheres: Which vectors, and their ceilings: with a NaN radius, `factor` times the norm at the start.
-
     Source: the hidden-norm cap of PeterPonyu/muon-norm-cap-grokking, a ceiling for each weight matrix.
     """
-
-    spheres: Spheres
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The ceilings, unset (NaN)."""
-        return self.spheres.start(weights)
 
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
@@ -109,26 +102,20 @@ class NormCap:
 
 
 @dataclass(frozen=True)
-class Geodesic:
+class Geodesic(OnSpheres):
     """Hold vectors of weights at constant norm, by motion along great circles of their spheres.
 
     The tangential part of the applied step is taken as a velocity: the weights turn by |v_t| / r, where
     rescaling would turn them by atan(|v_t| / (r + v_r)). When a hold begins the weights are only rescaled.
 
     Attributes:
-        spheres: Which vectors are held, and at which norm.
         transport: Whether the first moment is carried along, so that it stays tangential and keeps the length
             of its tangential part; its radial part is dropped. Otherwise it is left alone.
 
     Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `geometry`.
     """
 
-    spheres: Spheres
     transport: bool
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The radii, unset (NaN)."""
-        return self.spheres.start(weights)
 
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Bring runs that begin to their spheres, and take those on them to the end of their arcs.

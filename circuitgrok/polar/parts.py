@@ -1,9 +1,7 @@
 """The polar coordinates of every head and every neuron, and the angle between any two checkpoints.
 
-The weights that belong to one head, or to one neuron, are a vector of their own: a head is its W_Q, b_Q, W_K, b_K,
-W_V, b_V and W_O, a neuron what enters it (a column of W_in, its b_in) and what leaves it (a row of W_out). So each
-has a norm and a direction, and a network turns by some of its parts turning. Parts of a layer come side by side,
-`[ckpt part]`; b_O and b_out belong to all parts of a layer, and so to none.
+The weights that belong to one head, or to one neuron, are a vector of their own (`select`). So each has a norm and a
+direction, and a network turns by some of its parts turning. Parts of a layer come side by side, `[ckpt part]`.
 """
 
 import torch

@@ -41,25 +41,24 @@ class Coordinates(NamedTuple):
 Grain = Callable[[Params, int], Coordinates]  # networks, and how many axes of stacks they have in front
 
 
-def globally(params: Params, axes: int = 0) -> Coordinates:
-    """All parameters as one vector.
+def by(grain: select.Grain) -> Grain:
+    """The vectors of one of `select`'s grains.
 
     Example:
-        >>> radii, directions = globally({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])})
+        >>> radii, directions = by("global")({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])}, 0)
         >>> radii["w"].item(), radii["b"].item(), directions["b"].item()
         (5.0, 5.0, 0.8)
     """
-    return _coordinates(params, "global", axes)
+
+    def coordinates(params: Params, axes: int) -> Coordinates:
+        lengths = {name: norm(*every) for name, every in select.vectors(params, grain, axes).items()}
+        radii = select.over(lengths, params, grain, axes)
+        return Coordinates(radii, combine(lambda x, r: x.double() / torch.where(r > 0, r, 1.0), params, radii))
+
+    return coordinates
 
 
-def by_role(params: Params, axes: int = 0) -> Coordinates:
-    """A vector for each role: embedding, attention, MLP, unembedding, normalization."""
-    return _coordinates(params, "role", axes)
-
-
-def by_tensor(params: Params, axes: int = 0) -> Coordinates:
-    """A vector for each tensor."""
-    return _coordinates(params, "tensor", axes)
+globally, by_role, by_tensor = by("global"), by("role"), by("tensor")
 
 
 def by_part(model: Transformer) -> Grain:
@@ -77,7 +76,7 @@ def by_part(model: Transformer) -> Grain:
         >>> radii["blocks.0.attn.W_O"].shape, radii["blocks.0.mlp.W_in"].shape, radii["embed.W_E"].shape
         (torch.Size([2, 1, 1]), torch.Size([1, 16]), torch.Size([1, 1]))
     """
-    return lambda params, axes: _coordinates(balance(params, model), "part", axes)
+    return lambda params, axes: by("part")(balance(params, model), axes)
 
 
 def transplant(radius: Params, direction: Params, grain: Grain, axes: int = 0) -> Params:
@@ -198,9 +197,3 @@ def variance_shares(matrices: Float[Tensor, "run radius direction"]) -> Variance
     estimate = total / total.sum()
     ends = ((estimate - half_width).clamp(min=0), (estimate + half_width).clamp(max=1))
     return VarianceShares(*(Share(*row) for row in torch.stack([estimate, stderr, *ends], dim=1).tolist()))
-
-
-def _coordinates(params: Params, grain: select.Grain, axes: int) -> Coordinates:
-    lengths = {name: norm(*every) for name, every in select.vectors(params, grain, axes).items()}
-    radii = select.over(lengths, params, grain, axes)
-    return Coordinates(radii, combine(lambda x, r: x.double() / torch.where(r > 0, r, 1.0), params, radii))
