@@ -20,12 +20,12 @@ import torch
 
 import circuitgrok as cg
 from circuitgrok import figures
+from circuitgrok.geometry import angle
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.exploration import Equipartition, equipartition
 from circuitgrok.landscape.sampling import GeometryName, SamplerName, Sampling
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar.path import angle
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
 from circuitgrok.study.verdicts import Claim, Decision, Interval, above, below, mean_interval, within

@@ -8,13 +8,10 @@ accumulated in float64, because a norm is a sum of 10^5 squares and angles are d
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-
-from circuitgrok.errors import UserError
 
 Params = dict[str, Tensor]
 Role = Literal["embed", "attention", "mlp", "unembed", "normalization"]
@@ -54,18 +51,6 @@ def is_bias(name: str) -> bool:
     return name.rsplit(".", 1)[-1].startswith("b")
 
 
-def select(params: Mapping[str, Tensor], pattern: str) -> Params:
-    """The tensors whose names match a glob; never silently none.
-
-    >>> list(select({"embed.W_E": torch.zeros(1), "unembed.W_U": torch.zeros(1)}, "*.W_E"))
-    ['embed.W_E']
-    """
-    chosen = {name: value for name, value in params.items() if fnmatchcase(name, pattern)}
-    if not chosen:
-        raise UserError(f"no tensor matches {pattern!r}; there are {', '.join(params)}")
-    return chosen
-
-
 def dot(a: Mapping[str, Tensor], b: Mapping[str, Tensor], axes: int = 0) -> Tensor:
     """Inner product over all tensors, in float64, one number for each index of the stack axes.
 
@@ -99,16 +84,6 @@ def along(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers.view(*numbers.shape, *[1] * (like.ndim - numbers.ndim))
 
 
-def across(vectors: Mapping[str, Tensor], at: Mapping[str, Tensor], axes: int = 0) -> Params:
-    """The part of a vector that is orthogonal to another, all tensors taken as one vector; in float64.
-
-    >>> across({"a": torch.tensor([1.0]), "b": torch.tensor([5.0])}, {"a": torch.ones(1), "b": torch.ones(1)})
-    {'a': tensor([-2.], dtype=torch.float64), 'b': tensor([2.], dtype=torch.float64)}
-    """
-    share = dot(vectors, at, axes) / dot(at, at, axes)
-    return combine(lambda v, w: v.double() - along(share, w) * w.double(), vectors, at)
-
-
 def combine(f: Callable[..., Tensor], *trees: Mapping[str, Tensor]) -> Params:
     """`f` applied to the tensors of equal name.
 
@@ -116,6 +91,28 @@ def combine(f: Callable[..., Tensor], *trees: Mapping[str, Tensor]) -> Params:
     {'w': tensor([2., 2.])}
     """
     return {name: f(*(tree[name] for tree in trees)) for name in trees[0]}
+
+
+def scaled(numbers: Tensor, tensors: Mapping[str, Tensor]) -> Params:
+    """Each index of the stack axes times its number, in float64.
+
+    >>> scaled(torch.tensor([1.0, 2.0]), {"w": torch.tensor([[3.0], [4.0]])})
+    {'w': tensor([[3.],
+            [8.]], dtype=torch.float64)}
+    """
+    return combine(lambda x: along(numbers, x) * x.double(), tensors)
+
+
+def rescale(tensors: Mapping[str, Tensor], factor: Tensor) -> None:
+    """Multiply in place each index of the stack axes by its number, rounded to the tensors' dtype before.
+
+    >>> weights = {"w": torch.ones(2, 3)}
+    >>> rescale(weights, torch.tensor([1.0, 2.0]))
+    >>> weights["w"].sum(1)
+    tensor([3., 6.])
+    """
+    for value in tensors.values():
+        value.mul_(along(factor.to(value.dtype), value))
 
 
 def stack(trees: Iterable[Mapping[str, Tensor]]) -> Params:

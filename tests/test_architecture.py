@@ -23,6 +23,7 @@ FLOORS: list[dict[str, list[str]]] = [
         "rooms": ["rooms.py"],
     },
     {"tree": ["tree.py"], "apart": ["apart.py"]},
+    {"geometry": ["geometry.py"], "select": ["select.py"]},
     {
         "tasks": ["tasks/"],
         "models": ["models/"],

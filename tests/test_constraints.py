@@ -12,6 +12,7 @@ from tiny import tiny
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.geometry import angle
 from circuitgrok.interventions.constraints import (
     Constraint,
     FixedDirection,
@@ -21,8 +22,8 @@ from circuitgrok.interventions.constraints import (
     NormCap,
     RescaleOnce,
 )
-from circuitgrok.interventions.spheres import Grain, Spheres, vectors
-from circuitgrok.polar.path import angle
+from circuitgrok.interventions.spheres import Grain, Spheres
+from circuitgrok.select import Vectors
 from circuitgrok.training.loop import train
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import forward, update
@@ -58,6 +59,10 @@ def constraint(name: str, runs: list[int]) -> Constraint:
     radius = torch.tensor([RADIUS[run] for run in runs], dtype=torch.float64)
     [(kind, grain)] = [(kind, grain) for kind in KINDS for grain in GRAINS if name == f"{kind} {grain}"]
     return KINDS[kind](Spheres(grain, radius, factor))
+
+
+def vectors(tensors: Params, grain: Grain) -> dict[str, Vectors]:
+    return Spheres(grain, torch.ones(1), torch.ones(1)).vectors(tensors)
 
 
 class Moment(NamedTuple):

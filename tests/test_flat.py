@@ -55,7 +55,7 @@ def test_roles_and_globs_choose_together_in_the_order_of_the_network():
 
 
 def test_a_name_that_matches_nothing_and_an_empty_split_are_refused():
-    with pytest.raises(ValueError, match="'atention' is none of embed.W_E"):
+    with pytest.raises(ValueError, match="no tensor matches 'atention'; there are embed.W_E"):
         declared(MODEL, network(), ["mlp", "atention"])
     with pytest.raises(ValueError, match="`where` picks none"):
         loss_on(MODEL, network(), TASK, torch.zeros(25, dtype=torch.bool))

@@ -1,14 +1,338 @@
-"""Geometries: what is kept, what is removed, and the way back."""
+"""Spheres: Rodrigues' rotation, matrix exponentials, 60 digits and flat float64 twins; geometries, and the way back."""
 
 import math
 
 import pytest
 import torch
-from oracles import noise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import noise, slow_angle
+from torch import Tensor
 
+from circuitgrok.geometry import (
+    across,
+    angle,
+    arc,
+    decompose,
+    direction,
+    end,
+    lengths,
+    ray,
+    tangent,
+    to_radius,
+    transported,
+    uniform,
+    unit,
+)
 from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
+from circuitgrok.tree import norm, ravel, rescale, scaled, unravel
 
 EPS = torch.finfo(torch.float64).eps
+SHAPES = {
+    "embed.W_E": (4, 6),
+    "blocks.0.attn.W_Q": (2, 6, 3),
+    "blocks.0.mlp.W_in": (6, 5),
+    "blocks.0.mlp.b_in": (5,),
+    "unembed.W_U": (6, 4),
+}
+
+
+def weights(seed: int, *stack: int) -> dict[str, Tensor]:
+    return {name: noise(*stack, *shape, seed=100 * seed + i) for i, (name, shape) in enumerate(SHAPES.items())}
+
+
+# Rows, and dicts against the flat vector: a sum of 105 squares and a few products, hence 32 EPS.
+
+
+def test_the_unit_vector_has_length_one_and_the_direction_of_its_row_and_zero_has_none():
+    rows = noise(6, 50) * torch.logspace(-20, 20, 6, dtype=torch.float64)[:, None]
+    rows[2] = 0
+    found = unit(rows)
+    assert not found[2].any() and unit(rows.float()).dtype == torch.float32
+    for row, u in zip(rows[[0, 1, 3, 4, 5]], found[[0, 1, 3, 4, 5]], strict=True):
+        assert u.norm().item() == pytest.approx(1.0, rel=4 * EPS)
+        assert slow_angle(row, u) <= 4 * EPS
+    assert unit(torch.tensor([[torch.nan, 1.0]])).isnan().all()
+
+
+def test_what_is_tangential_is_orthogonal_and_with_the_radial_part_the_whole():
+    rows, u = noise(5, 40), unit(noise(40, seed=1))
+    found = tangent(rows, u)
+    torch.testing.assert_close(found, rows - torch.outer(rows @ u, u), rtol=0, atol=16 * EPS)
+    assert ((found @ u).abs() <= 32 * EPS).all()
+    torch.testing.assert_close(found.square().sum(1) + (rows @ u).square(), rows.square().sum(1), rtol=32 * EPS, atol=0)
+
+
+def test_dicts_are_split_as_their_flat_vectors_run_by_run():
+    v, at = weights(1, 3), weights(2, 3)
+    flat, u = ravel(v, 1), unit(ravel(at, 1))
+    torch.testing.assert_close(ravel(direction(at, 1), 1), u, rtol=32 * EPS, atol=0)
+    radial, tangential = decompose(v, direction(at, 1), 1)
+    torch.testing.assert_close(radial, (flat * u).sum(1), rtol=0, atol=32 * EPS)
+    for found in (tangential, across(v, at, 1)):
+        torch.testing.assert_close(ravel(found, 1), tangent(flat, u), rtol=0, atol=32 * EPS)
+    torch.testing.assert_close(lengths(v), flat.norm(dim=1), rtol=32 * EPS, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_vector_brought_to_its_radius_has_it_to_rounding_and_its_direction(dtype):
+    x = {name: value.to(dtype) for name, value in weights(1, 4).items()}
+    for value in x.values():
+        value[3] = 0  # no direction
+    radius = torch.tensor([2.0, 1e-5, torch.nan, 1.0], dtype=torch.float64)
+    factor = to_radius(radius, x, 1)
+    assert factor[2:].tolist() == [1.0, 1.0]
+    moved = {name: value.clone() for name, value in x.items()}
+    rescale(moved, factor)
+    # A factor and a product in the dtype, half an eps each; norms in float64.
+    tolerance = torch.finfo(dtype).eps + 32 * EPS
+    torch.testing.assert_close(norm(moved, 1)[:2], radius[:2], rtol=tolerance, atol=0)
+    for name, value in scaled(factor, x).items():
+        torch.testing.assert_close(moved[name].double(), value, rtol=tolerance, atol=0)
+        assert torch.equal(moved[name][2:], x[name][2:])
+
+
+def test_a_ray_holds_every_multiple_of_one_network():
+    x, factors = weights(1), torch.tensor([0.0, -1.5, 2.0])
+    for name, value in ray(factors, x).items():
+        assert torch.equal(value, torch.stack([c * x[name] for c in factors.double()]))
+
+
+@pytest.mark.parametrize("dim", [2, 3, 100])
+def test_uniform_draws_are_of_length_one_and_no_direction_is_preferred(dim):
+    """Mean 0, covariance 1 / dim, fourth moment 3 / (dim (dim + 2)) along any direction: to 4 standard errors."""
+    n = 20_000
+    drawn = uniform(n, dim, torch.Generator().manual_seed(5))
+    torch.testing.assert_close(drawn.norm(dim=1), torch.ones(n).double(), rtol=4 * EPS, atol=0)
+    turn = torch.linalg.qr(noise(dim, dim, seed=9)).Q
+    for rows in (drawn, drawn @ turn):  # invariant: the same moments about every axis of another basis
+        x = rows[:, : min(dim, 5)]
+        four = 3 / (dim * (dim + 2))
+        eight = 105 / (dim * (dim + 2) * (dim + 4) * (dim + 6))
+        for power, mean, square in ((1, 0.0, 1 / dim), (2, 1 / dim, four), (4, four, eight)):
+            error = math.sqrt((square - mean**2) / n)
+            assert ((x**power).mean(0) - mean).abs().max() < 4 * error
+    assert torch.equal(drawn, uniform(n, dim, torch.Generator().manual_seed(5)))
+
+
+# Angles
+
+
+@pytest.mark.parametrize("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
+def test_the_angle_of_a_planted_rotation_is_measured_to_rounding(phi):
+    u = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    v = torch.tensor([math.cos(phi), math.sin(phi)], dtype=torch.float64)
+    assert angle(u, 1e3 * v).item() == pytest.approx(phi, rel=4 * EPS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(exponent=st.integers(-12, 2), seed=st.integers(0, 999))
+def test_angles_agree_with_sixty_digits_from_tiny_to_nearly_opposite(exponent, seed):
+    u, step = noise(20, seed=seed), noise(20, seed=seed + 1000)
+    for v in (u + 10.0**exponent * step, -u + 10.0**exponent * step):
+        # Each of 20 entries of a unit vector is rounded by eps/2 of itself, a few times.
+        assert angle(u, v).item() == pytest.approx(slow_angle(u, v), rel=4 * EPS, abs=4 * EPS)
+
+
+def test_an_angle_of_a_billionth_is_measured_to_a_millionth_of_itself_through_a_dict():
+    basis = torch.linalg.qr(torch.stack([ravel(weights(1)), ravel(weights(2))], dim=1)).Q
+    u, v = (unravel(math.cos(t) * basis[:, 0] + math.sin(t) * basis[:, 1], weights(1)) for t in (0.3, 0.3 + 1e-9))
+    assert angle(u, v).item() == pytest.approx(1e-9, rel=1e-6)
+    assert angle(u, v).item() == pytest.approx(angle(ravel(u), ravel(v)).item(), abs=2 * EPS)
+
+
+def test_the_angle_is_symmetric_and_does_not_see_lengths_but_sees_signs():
+    u, v = weights(1), weights(2)
+    phi = angle(u, v).item()
+    shorter = {name: 1e-7 * value for name, value in u.items()}
+    assert angle(v, shorter).item() == pytest.approx(phi, rel=4 * EPS)
+    opposite = {name: -value for name, value in v.items()}
+    assert angle(u, opposite).item() == pytest.approx(math.pi - phi, rel=4 * EPS)
+
+
+def test_float32_weights_are_compared_in_float64():
+    u = noise(1000).float()
+    v = u.clone()
+    v[0] = torch.nextafter(v[0], torch.tensor(torch.inf))
+    assert angle(u, v).dtype == torch.float64
+    assert angle(u, v).item() == pytest.approx(slow_angle(u, v), rel=1e-6)  # about 1e-9: 1e-16 is 1e-7 of it
+
+
+def test_a_zero_vector_has_no_angle():
+    assert angle(torch.zeros(3), torch.ones(3)).isnan() and angle(torch.ones(3), torch.zeros(3)).isnan()
+
+
+def test_vectors_with_other_names_are_refused():
+    for f in (angle, decompose):
+        with pytest.raises(ValueError, match=r"only one has \['b'\]"):
+            f({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(2)})
+
+
+# Radial and tangential
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), scale=st.sampled_from([1e-6, 1.0, 1e6]))
+def test_pythagoras_holds_and_the_parts_sum_to_the_vector(seed, scale):
+    vector = {name: scale * value for name, value in weights(seed).items()}
+    at = weights(seed + 1)
+    radial, tangential = decompose(vector, direction(at))
+    u = ravel(at) / ravel(at).norm()
+    torch.testing.assert_close(radial**2 + norm(tangential) ** 2, norm(vector) ** 2, rtol=1e-14, atol=0)
+    whole = radial * u + ravel(tangential)
+    torch.testing.assert_close(whole, ravel(vector), rtol=0, atol=1e-14 * scale)
+    assert abs(ravel(tangential) @ u) <= 1e-14 * scale
+
+
+def test_the_weights_themselves_are_all_radial():
+    radial, tangential = decompose(weights(1), direction(weights(1)))
+    assert radial.item() == pytest.approx(norm(weights(1)).item(), rel=4 * EPS)
+    assert norm(tangential) <= 1e-14
+
+
+def test_a_tangential_step_still_makes_the_norm_grow():
+    at = weights(1)
+    _, tangential = decompose(weights(2), direction(at))
+    moved = {name: at[name] + tangential[name] for name in at}
+    expected = math.hypot(norm(at).item(), norm(tangential).item())
+    assert norm(moved).item() == pytest.approx(expected, rel=1e-14)
+
+
+# Great circles
+
+
+def slow_tangent(vector: Tensor, u: Tensor) -> Tensor:
+    return vector - torch.dot(vector, u) * u
+
+
+def case(size: int, seed: int, length: float = 0.7) -> tuple[Tensor, Tensor, float]:
+    """A point, a step from it of some length that is neither radial nor tangential, and the radius."""
+    point = noise(size, seed=seed)
+    step = noise(size, seed=seed + 100)
+    return point, length * step / step.norm(), point.norm().item()
+
+
+def arc_of(point: Tensor, step: Tensor, r: float):
+    return arc({"w": point[None]}, {"w": (point + step)[None]}, torch.tensor([r], dtype=torch.float64))
+
+
+def end_of(point: Tensor, step: Tensor, r: float) -> Tensor:
+    return end(arc_of(point, step, r), torch.tensor([r], dtype=torch.float64))["w"][0]
+
+
+def carried(point: Tensor, step: Tensor, r: float, vector: Tensor) -> Tensor:
+    return transported(arc_of(point, step, r), {"w": vector[None]})["w"][0]
+
+
+def rodrigues(vector: Tensor, axis: Tensor, angle: float) -> Tensor:
+    axis = axis / axis.norm()
+    across = torch.linalg.cross(axis, vector)
+    return math.cos(angle) * vector + math.sin(angle) * across + (1 - math.cos(angle)) * axis.dot(vector) * axis
+
+
+# Arcs. A point carries about ten roundings of numbers of its own size, hence 16 EPS of that size.
+
+
+@pytest.mark.parametrize("length", [1e-6, 0.7, 30.0])  # the last goes round the sphere more than once
+@pytest.mark.parametrize("seed", range(3))
+def test_on_the_sphere_in_three_dimensions_the_exponential_map_is_a_rotation(seed, length):
+    point, step, r = case(3, seed, length)
+    across = slow_tangent(step, point / r)
+    axis, angle = torch.linalg.cross(point, across), across.norm().item() / r
+    turned = rodrigues(point, axis, angle)
+    near = (16 + 4 * angle) * EPS  # the angle itself is known to a few EPS of its size
+    torch.testing.assert_close(end_of(point, step, r), turned, rtol=0, atol=near * r)
+    vector = noise(3, seed=seed + 50)
+    flat = slow_tangent(vector, point / r)
+    found = carried(point, step, r, vector)
+    # The axis and e are directions of a difference: a step of 1e-6 against weights of size 1 keeps 1e-16 / 1e-6 of it.
+    torch.testing.assert_close(found, rodrigues(flat, axis, angle), rtol=0, atol=near * (1 + r / length))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_angle_turned_is_the_tangential_length_over_the_radius(seed):
+    point, step, r = case(40, seed)
+    expected = slow_tangent(step, point / r).norm().item() / r
+    assert arc_of(point, step, r).angle.item() == pytest.approx(expected, rel=32 * EPS)
+    assert slow_angle(point, end_of(point, step, r)) == pytest.approx(expected, rel=1e-13)  # 16 EPS of r / |v_t|
+    assert end_of(point, step, r).norm().item() == pytest.approx(r, rel=4 * EPS)
+
+
+def test_a_long_radial_step_leaves_the_norm_exact():
+    point, step, r = case(40, seed=1)
+    step = step + 1e4 * point  # v_t is known to 1e4 EPS of r, and as much of it points outwards
+    assert end_of(point, step, r).norm().item() == pytest.approx(r, rel=4 * EPS)
+
+
+def test_transport_is_the_rotation_of_the_plane_of_motion():
+    point, step, r = case(9, seed=7)
+    u = point / r
+    across = slow_tangent(step, u)
+    e = across / across.norm()
+    turn = torch.linalg.matrix_exp(across.norm() / r * (torch.outer(e, u) - torch.outer(u, e)))
+    vector = noise(9, seed=8)
+    torch.testing.assert_close(end_of(point, step, r), turn @ point, rtol=0, atol=16 * EPS * r)
+    expected = turn @ slow_tangent(vector, u)
+    torch.testing.assert_close(carried(point, step, r, vector), expected, rtol=0, atol=16 * EPS * vector.norm().item())
+
+
+def test_a_transported_vector_is_tangential_at_the_end_and_keeps_lengths_and_angles():
+    point, step, r = case(30, seed=3)
+    u, there = point / r, end_of(point, step, r) / r
+    one, other = noise(30, seed=4), noise(30, seed=5)
+    moved, moved_too = (carried(point, step, r, vector) for vector in (one, other))
+    size = 16 * EPS * one.norm().item() * other.norm().item()
+    assert abs(moved.dot(there).item()) <= 16 * EPS * one.norm().item()
+    assert moved.norm().item() == pytest.approx(slow_tangent(one, u).norm().item(), rel=16 * EPS)
+    assert moved.dot(moved_too).item() == pytest.approx(
+        slow_tangent(one, u).dot(slow_tangent(other, u)).item(), abs=size
+    )
+    path = arc_of(point, step, r)
+    ahead, angle = path.ahead["w"][0], path.angle.item()
+    arrived = math.cos(angle) * ahead - math.sin(angle) * u  # the velocity of the great circle at its end
+    torch.testing.assert_close(carried(point, step, r, ahead), arrived, rtol=0, atol=8 * EPS)
+    assert moved.dot(arrived).item() == pytest.approx(one.dot(ahead).item(), abs=size)
+
+
+def test_a_step_that_is_radial_or_zero_turns_nothing_and_drops_the_radial_part_of_a_vector():
+    point, r = noise(3, 4), noise(3, 4).norm(dim=1)
+    after = torch.stack([point[0], 0.5 * point[1], 2 * point[2]])  # by powers of two: no rounding
+    path = arc({"w": point}, {"w": after}, r)
+    assert path.angle[0] == 0 and (path.angle <= 4 * EPS).all()
+    torch.testing.assert_close(end(path, r)["w"], point, rtol=0, atol=4 * EPS * r.max().item())
+    vector = noise(4, seed=9)
+    moved = transported(path, {"w": vector.expand(3, 4)})["w"]
+    for i in range(3):
+        expected = slow_tangent(vector, point[i] / r[i])
+        torch.testing.assert_close(moved[i], expected, rtol=0, atol=16 * EPS * vector.norm().item())
+
+
+@pytest.mark.parametrize("lr", [1e-3, 0.1, 2.0])
+def test_descent_of_a_linear_function_follows_the_closed_form_with_the_riemannian_slope(lr):
+    """f(theta) = <a, theta> after the step -lr a is r (cos(phi) <a, u> - sin(phi) |a_t|), phi = lr |a_t| / r."""
+    point, a = noise(20, seed=11), noise(20, seed=12)
+    r = point.norm().item()
+    radial, slope = a.dot(point).item() / r, slow_tangent(a, point / r).norm().item()
+    phi = lr * slope / r
+    found = end_of(point, -lr * a, r).dot(a).item()
+    assert found == pytest.approx(r * (math.cos(phi) * radial - math.sin(phi) * slope), abs=32 * EPS * r * slope)
+    fallen = (r * radial - found) / lr
+    curved = slope**2 / (2 * r) * (abs(radial) + slope)  # at most this much for each unit of lr: the second derivative
+    assert abs(fallen - slope**2) <= lr * curved + 64 * EPS * r * slope / lr
+
+
+def test_a_step_that_is_not_finite_stays_so():
+    point = noise(2, 3)
+    after = point + 0.1
+    after[1, 0] = torch.nan
+    radius = norm({"w": point}, 1)
+    path = arc({"w": point}, {"w": after}, radius)
+    assert end(path, radius)["w"].isfinite().tolist() == [[True] * 3, [False] * 3]
+    assert transported(path, {"w": point})["w"].isfinite().tolist() == [[True] * 3, [False] * 3]
+
+
+# Geometries of samplers
+
 GEOMETRIES = {"flat": FLAT, "hyperplane": Orthogonal(noise(7, 5, seed=3)), "sphere": Sphere()}
 
 

@@ -7,6 +7,7 @@ import torch
 from oracles import generator
 
 from circuitgrok import tree
+from circuitgrok.geometry import across
 from circuitgrok.interventions.noise import GradientNoise, LabelNoise, WalkNoise, WeightNoise, gaussian, streams
 
 STD = torch.tensor([0.1, 0.0, 0.3, 0.0, 0.1])
@@ -87,14 +88,6 @@ def test_noise_has_mean_zero_and_the_variance_of_its_run(dtype):
     assert abs(correlation) < 4 / math.sqrt(n)
 
 
-def test_across_leaves_what_is_orthogonal_and_takes_what_is_parallel():
-    w = weights(torch.float64)
-    v = tree.across(gaussian(w, torch.ones(5), streams(SEEDS, "walk")), w, axes=1)
-    mixed = tree.combine(lambda a, b: 3 * a + b, w, v)
-    for name, value in tree.across(mixed, w, axes=1).items():
-        torch.testing.assert_close(value, v[name], rtol=0, atol=1e-14)  # numbers up to 10, rounded at 2^-53
-
-
 @pytest.mark.parametrize("kind", [forward, on_gradient])
 def test_tangential_noise_is_orthogonal_to_all_of_the_weights_and_the_rest_of_its_twins(kind):
     w = weights(torch.float64)
@@ -105,7 +98,7 @@ def test_tangential_noise_is_orthogonal_to_all_of_the_weights_and_the_rest_of_it
     # weights up to 4 and squares up to 16, to which the noise was added, are rounded at 16 * 2^-53 = 2e-15
     assert (cosine[[2, 4]].abs() < 1e-14).all() and abs(cosine[0]) > 1e-4
     raw, twin = one(noise, 0), one(noise, 4)
-    for name, value in tree.across(raw, one(w, 4), axes=1).items():
+    for name, value in across(raw, one(w, 4), axes=1).items():
         torch.testing.assert_close(twin[name], value, rtol=0, atol=1e-14)
 
 
@@ -178,7 +171,7 @@ def test_a_walk_on_the_sphere_keeps_its_norm_and_goes_where_its_twins_noise_poin
     assert after[0] / before[0] > 1.001  # 1078 * 0.01 beside 1078, halved, would be 1.005
 
     noise = gaussian(one(w, 4), STD[:1], streams(SEEDS[:1], "walk"))
-    step = tree.across(noise, one(w, 4), axes=1)
+    step = across(noise, one(w, 4), axes=1)
     cosine = tree.dot(one(moved, 4), one(w, 4), axes=1) / before[4].square()
     angle = torch.atan(tree.norm(step, axes=1) / before[4])
     torch.testing.assert_close(cosine, angle.cos(), rtol=4 * ROUNDING, atol=0)

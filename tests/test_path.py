@@ -1,15 +1,14 @@
-"""Polar: planted rotations and scalings, Pythagoras, and angles against 60-digit arithmetic."""
+"""Polar paths: planted rotations and scalings, and angles against 60-digit arithmetic."""
 
 import math
 from itertools import accumulate, pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from oracles import noise, slow_angle
 
-from circuitgrok.polar.path import angle, cosine, decompose, joint_path, polar_path
+from circuitgrok.geometry import angle
+from circuitgrok.polar.path import joint_path, polar_path
 from circuitgrok.tree import norm, ravel, unravel
 
 EPS = torch.finfo(torch.float64).eps
@@ -37,89 +36,6 @@ def rotation(angles, radii=None):
 
 def path_of(stack):
     return polar_path(stack, torch.arange(len(next(iter(stack.values())))))
-
-
-# Angles
-
-
-@pytest.mark.parametrize("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
-def test_the_angle_of_a_planted_rotation_is_measured_to_rounding(phi):
-    u = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    v = torch.tensor([math.cos(phi), math.sin(phi)], dtype=torch.float64)
-    assert angle(u, 1e3 * v).item() == pytest.approx(phi, rel=4 * EPS)
-
-
-@settings(max_examples=50, deadline=None)
-@given(exponent=st.integers(-12, 2), seed=st.integers(0, 999))
-def test_angles_agree_with_sixty_digits_from_tiny_to_nearly_opposite(exponent, seed):
-    u, step = noise(20, seed=seed), noise(20, seed=seed + 1000)
-    for v in (u + 10.0**exponent * step, -u + 10.0**exponent * step):
-        # Each of 20 entries of a unit vector is rounded by eps/2 of itself, a few times.
-        assert angle(u, v).item() == pytest.approx(slow_angle(u, v), rel=4 * EPS, abs=4 * EPS)
-
-
-def test_an_angle_of_a_billionth_is_measured_to_a_millionth_of_itself_through_a_dict():
-    stack = rotation([0.3, 0.3 + 1e-9])
-    u, v = ({name: value[i] for name, value in stack.items()} for i in range(2))
-    assert angle(u, v).item() == pytest.approx(1e-9, rel=1e-6)
-    assert angle(u, v).item() == pytest.approx(angle(ravel(u), ravel(v)).item(), abs=2 * EPS)
-
-
-def test_the_angle_is_symmetric_and_does_not_see_lengths_but_sees_signs():
-    u, v = weights(1), weights(2)
-    phi = angle(u, v).item()
-    shorter = {name: 1e-7 * value for name, value in u.items()}
-    assert angle(v, shorter).item() == pytest.approx(phi, rel=4 * EPS)
-    opposite = {name: -value for name, value in v.items()}
-    assert angle(u, opposite).item() == pytest.approx(math.pi - phi, rel=4 * EPS)
-    assert cosine(u, v).item() == pytest.approx(math.cos(phi), abs=EPS)
-
-
-def test_cosine_is_the_normalised_inner_product():
-    u, v = noise(30, seed=1), noise(30, seed=2)
-    assert cosine(u, v).item() == pytest.approx((u @ v / (u.norm() * v.norm())).item(), abs=8 * EPS)
-
-
-def test_float32_weights_are_compared_in_float64():
-    u = noise(1000).float()
-    v = u.clone()
-    v[0] = torch.nextafter(v[0], torch.tensor(torch.inf))
-    assert angle(u, v).dtype == torch.float64
-    assert angle(u, v).item() == pytest.approx(slow_angle(u, v), rel=1e-6)  # about 1e-9: 1e-16 is 1e-7 of it
-
-
-def test_a_zero_vector_has_no_angle():
-    assert angle(torch.zeros(3), torch.ones(3)).isnan() and cosine(torch.ones(3), torch.zeros(3)).isnan()
-
-
-# Radial and tangential
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 999), scale=st.sampled_from([1e-6, 1.0, 1e6]))
-def test_pythagoras_holds_and_the_parts_sum_to_the_vector(seed, scale):
-    vector = {name: scale * value for name, value in weights(seed).items()}
-    at = weights(seed + 1)
-    radial, tangential = decompose(vector, at)
-    direction = ravel(at) / ravel(at).norm()
-    torch.testing.assert_close(radial**2 + norm(tangential) ** 2, norm(vector) ** 2, rtol=1e-14, atol=0)
-    whole = radial * direction + ravel(tangential)
-    torch.testing.assert_close(whole, ravel(vector), rtol=0, atol=1e-14 * scale)
-    assert abs(ravel(tangential) @ direction) <= 1e-14 * scale
-
-
-def test_the_weights_themselves_are_all_radial():
-    radial, tangential = decompose(weights(1), weights(1))
-    assert radial.item() == pytest.approx(norm(weights(1)).item(), rel=4 * EPS)
-    assert norm(tangential) <= 1e-14
-
-
-def test_a_tangential_step_still_makes_the_norm_grow():
-    at = weights(1)
-    _, tangential = decompose(weights(2), at)
-    moved = {name: at[name] + tangential[name] for name in at}
-    expected = math.hypot(norm(at).item(), norm(tangential).item())
-    assert norm(moved).item() == pytest.approx(expected, rel=1e-14)
 
 
 # Paths
@@ -245,12 +161,6 @@ def test_a_path_of_one_checkpoint_has_gone_nowhere():
 
 
 # Refusals
-
-
-def test_vectors_with_other_names_are_refused():
-    for f in (angle, cosine, decompose):
-        with pytest.raises(ValueError, match=r"only one has \['b'\]"):
-            f({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(2)})
 
 
 def test_steps_that_do_not_fit_are_refused():

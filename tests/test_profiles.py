@@ -8,10 +8,10 @@ import torch
 from oracles import noise, slow_cross_entropy, slow_excluded_logits, slow_restricted_logits
 from torch.nn.functional import cross_entropy
 
+from circuitgrok.geometry import angle, great_circle
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar import profiles
-from circuitgrok.polar.path import angle
-from circuitgrok.polar.profiles import circuit_scores, great_circle, polar_slice, radial_profile, reduced_landscape
+from circuitgrok.polar.profiles import circuit_scores, polar_slice, radial_profile, reduced_landscape
 from circuitgrok.tasks.modular import ModularAddition, modular_addition
 from circuitgrok.tree import Params, combine, norm, ravel, stack, unstack
 

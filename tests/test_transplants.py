@@ -9,9 +9,9 @@ import torch
 from oracles import generator, noise
 from scipy import stats
 
+from circuitgrok.geometry import angle
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import balance, inflate, part_norms
-from circuitgrok.polar.path import angle
 from circuitgrok.polar.transplants import (
     Grain,
     by_part,

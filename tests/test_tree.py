@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.tree import Params, combine, dot, is_bias, norm, ravel, role, select, stack, unravel, unstack
+from circuitgrok.tree import Params, combine, dot, is_bias, norm, ravel, role, stack, unravel, unstack
 
 SHAPES = {"embed.W_E": (4, 3), "blocks.0.attn.W_Q": (2, 3, 2), "unembed.b_U": (5,), "scalar": ()}
 TOTAL = 12 + 12 + 5 + 1
@@ -43,14 +43,6 @@ def test_biases_are_told_by_their_own_name():
     biases = {n.removeprefix("blocks.0.") for n in names if is_bias(n)}
     attention, mlp = {f"attn.b_{x}" for x in "QKVO"}, {"mlp.b_in", "mlp.b_out"}
     assert biases == attention | mlp | {"ln1.b", "ln2.b", "ln_final.b", "unembed.b_U"}
-
-
-def test_select_keeps_order_and_tensors_and_is_never_empty():
-    params = draw(0)
-    assert list(select(params, "*.W_?")) == ["embed.W_E", "blocks.0.attn.W_Q"]
-    assert select(params, "embed.*")["embed.W_E"] is params["embed.W_E"]
-    with pytest.raises(ValueError, match=r"no tensor matches '\*\.w_e'; there are embed.W_E, blocks"):
-        select(params, "*.w_e")
 
 
 # --- inner product ----------------------------------------------------------------------------------

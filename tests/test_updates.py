@@ -10,10 +10,10 @@ from tiny import tiny
 from torch.nn.functional import one_hot
 
 from circuitgrok import tree
+from circuitgrok.geometry import angle
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.interventions.optimizers import adam_gradient_part
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar.path import angle
 from circuitgrok.polar.updates import update_columns
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.training.loop import train

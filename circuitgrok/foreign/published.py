@@ -20,7 +20,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from circuitgrok import tree
+from circuitgrok import select, tree
 from circuitgrok.config.train_config import TrainConfig, explain
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.claims import Claims, before_update, claims_of, slices
@@ -231,13 +231,11 @@ def write_run(published: Published, path: str | Path) -> Run:
     """
     path, config = Path(path), published.config
     first, task = min(published.networks), config.task.task()
-    parts: dict[str, Params] = {}
-    for name, value in published.networks[first].items():
-        parts.setdefault(tree.role(name), {})[name] = value
+    roles = select.vectors(published.networks[first], "role", axes=0)
     start = {
         "step": first,
         "norm": tree.norm(published.networks[first]).item(),
-        "norm_by_role": {role: tree.norm(part).item() for role, part in parts.items()},
+        "norm_by_role": {role: tree.norm(*every).item() for role, every in roles.items()},
         "split_hash": task.split_hash,
         "n_train": task.n_train,
     }

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.interventions.spheres import Spheres, Vectors, arc, end, transported, vectors
-from circuitgrok.tree import Params, along, dot, norm
+from circuitgrok.geometry import arc, direction, end, to_radius, transported
+from circuitgrok.interventions.spheres import Spheres
+from circuitgrok.tree import Params, along, dot, norm, rescale
 
 ConstraintState = dict[str, Tensor]
 
@@ -46,13 +47,21 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
-class FixedNorm:
+class OnSpheres:
+    """What holds the norms of vectors: `spheres` says which vectors, and at or below which norms."""
+
+    spheres: Spheres
+
+    def start(self, weights: Params) -> ConstraintState:
+        """The radii, unset (NaN)."""
+        return self.spheres.start(weights)
+
+
+@dataclass(frozen=True)
+class FixedNorm(OnSpheres):
     """Hold vectors of weights at constant norm, by rescaling after the optimizer's step.
 
     The radial part of the optimizer's step is thereby discarded; moments are left alone.
-
-    Attributes:
-        spheres: Which vectors are held, and at which norm.
 
     Example:
         >>> spheres = Spheres("global", radius=torch.tensor([torch.nan]), factor=torch.tensor([2.0]))
@@ -67,67 +76,46 @@ class FixedNorm:
     Source: Liu et al. 2022 (arXiv:2210.01117), constrained optimisation: all weights, from the initial norm on.
     """
 
-    spheres: Spheres
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The radii, unset (NaN)."""
-        return self.spheres.start(weights)
-
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the radii of runs that begin, and bring every held vector back to its own."""
         radii = self.spheres.begin(motion.begins, weights, state)
-        for name, every in vectors(weights, self.spheres.grain).items():
-            _rescale(every.tensors, _back_to(radii[name], every))
+        for name, every in self.spheres.vectors(weights).items():
+            rescale(every.tensors, to_radius(radii[name], *every))
         return radii
 
 
 @dataclass(frozen=True)
-class NormCap:
+class NormCap(OnSpheres):
     """Hold vectors of weights below a norm, by shortening those that are longer after the optimizer's step.
 
     Nothing is ever lengthened, and moments are left alone.
 
-    Attributes:
-        spheres: Which vectors, and their ceilings: with a NaN radius, `factor` times the norm at the start.
-
     Source: the hidden-norm cap of PeterPonyu/muon-norm-cap-grokking, a ceiling for each weight matrix.
     """
-
-    spheres: Spheres
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The ceilings, unset (NaN)."""
-        return self.spheres.start(weights)
 
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
         ceilings = self.spheres.begin(motion.begins, weights, state)
-        for name, every in vectors(weights, self.spheres.grain).items():
-            _rescale(every.tensors, _back_to(ceilings[name], every).clamp(max=1.0))
+        for name, every in self.spheres.vectors(weights).items():
+            rescale(every.tensors, to_radius(ceilings[name], *every).clamp(max=1.0))
         return ceilings
 
 
 @dataclass(frozen=True)
-class Geodesic:
+class Geodesic(OnSpheres):
     """Hold vectors of weights at constant norm, by motion along great circles of their spheres.
 
     The tangential part of the applied step is taken as a velocity: the weights turn by |v_t| / r, where
     rescaling would turn them by atan(|v_t| / (r + v_r)). When a hold begins the weights are only rescaled.
 
     Attributes:
-        spheres: Which vectors are held, and at which norm.
         transport: Whether the first moment is carried along, so that it stays tangential and keeps the length
             of its tangential part; its radial part is dropped. Otherwise it is left alone.
 
-    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `spheres`.
+    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `geometry`.
     """
 
-    spheres: Spheres
     transport: bool
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The radii, unset (NaN)."""
-        return self.spheres.start(weights)
 
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Bring runs that begin to their spheres, and take those on them to the end of their arcs.
@@ -137,16 +125,16 @@ class Geodesic:
         """
         radii = self.spheres.begin(motion.begins, weights, state)
         if bool(motion.begins.any()):
-            for name, every in vectors(weights, self.spheres.grain).items():
+            for name, every in self.spheres.vectors(weights).items():
                 begins = along(motion.begins, radii[name])
-                _rescale(every.tensors, torch.where(begins, _back_to(radii[name], every), 1.0))
+                rescale(every.tensors, torch.where(begins, to_radius(radii[name], *every), 1.0))
         if motion.before is None:
             return radii
         if self.transport and motion.moment is None:
             raise ValueError("transport needs an optimizer with a first moment, and this one has none: turn it off")
-        before = vectors(motion.before, self.spheres.grain)
-        moment = vectors(motion.moment or {}, self.spheres.grain)
-        for name, every in vectors(weights, self.spheres.grain).items():
+        before = self.spheres.vectors(motion.before)
+        moment = self.spheres.vectors(motion.moment or {})
+        for name, every in self.spheres.vectors(weights).items():
             at, radius = before[name].tensors, radii[name]
             moves = (radius > 0) & ~along(motion.begins, radius) & (norm(at, every.axes) != 0)
             path = arc(at, every.tensors, radius)
@@ -171,11 +159,8 @@ class FixedDirection:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Fix the direction of runs that begin, and bring every held run back to its ray."""
         if bool(motion.begins.any()):
-            norms = norm(weights, axes=1)
-            state = {
-                name: torch.where(along(motion.begins, value), value.double() / along(norms, value), state[name])
-                for name, value in weights.items()
-            }
+            u = direction(weights, axes=1)
+            state = {name: torch.where(along(motion.begins, u[name]), u[name], old) for name, old in state.items()}
         radius = dot(weights, state, axes=1)  # NaN without a direction
         _put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
         return state
@@ -198,19 +183,8 @@ class RescaleOnce:
     def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
         """Multiply the weights of runs that begin and are not done."""
         now = motion.begins & state["done"].isnan()
-        _rescale(weights, torch.where(now, self.factor, 1.0))
+        rescale(weights, torch.where(now, self.factor, 1.0))
         return {"done": torch.where(now, 1.0, state["done"])}
-
-
-def _back_to(radius: Tensor, every: Vectors) -> Tensor:
-    """What brings each vector to its radius; 1 if it has none, or no direction. NaN in a vector goes through."""
-    found = norm(*every)
-    return torch.where((radius > 0) & (found != 0), radius / found, 1.0)
-
-
-def _rescale(tensors: Params, factor: Tensor) -> None:
-    for value in tensors.values():
-        value.mul_(along(factor.to(value.dtype), value))
 
 
 def _put(tensors: Params, wanted: Params, where: Tensor) -> None:

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuitgrok.tree import Params, along, ravel, unravel
+from circuitgrok.geometry import across
+from circuitgrok.tree import Params, along, norm, ravel, unravel
 
 GradientState = dict[str, Tensor]
 
@@ -200,16 +201,11 @@ def _put(gradients: Params, flat: Tensor) -> None:
 
 
 def _project(gradients: Params, weights: Params, rescale: Tensor) -> None:
-    given = ravel(gradients, axes=1)
-    g, w = given.double(), ravel({name: weights[name] for name in gradients}, axes=1).double()
-    squared = _dot(w, w)
-    across = g - _dot(w, g) / squared * w
-    length, left = _dot(g, g).sqrt(), _dot(across, across).sqrt()
+    g, w = ({"": ravel({name: tree[name] for name in gradients}, axes=1)} for tree in (gradients, weights))
+    left, given = across(g, w, axes=1), g[""]
+    length, rest = norm(g, axes=1), norm(left, axes=1)
     # Each sum of n products errs by at most n epsilons, quotient, product and difference by one each.
-    is_rounding = left <= (2 * g.shape[1] + 3) * torch.finfo(g.dtype).eps * length
-    factor = torch.where(is_rounding, 0.0, torch.where(rescale[:, None], length / left, 1.0))
-    _put(gradients, torch.where(squared > 0, (factor * across).to(given.dtype), given))
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(-1, keepdim=True)
+    is_rounding = rest <= (2 * given.shape[1] + 3) * torch.finfo(torch.float64).eps * length
+    factor = torch.where(is_rounding, 0.0, torch.where(rescale, length / rest, 1.0))
+    turned = along(factor, given) * left[""]
+    _put(gradients, torch.where(along(norm(w, axes=1) > 0, given), turned.to(given.dtype), given))

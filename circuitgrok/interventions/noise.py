@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.tree import Params, across, along, combine, norm
+from circuitgrok.geometry import across
+from circuitgrok.tree import Params, along, combine, norm, rescale
 
 
 def streams(seeds: Sequence[int], purpose: str, step: int = 0) -> list[torch.Generator]:
@@ -121,9 +122,7 @@ class WalkNoise:
         noise = _drawn(self.std, self.tangential, weights, weights, generators)
         for name, value in weights.items():
             value.add_(noise[name])
-        back = torch.where(self.tangential, before / norm(weights, axes=1), 1.0)
-        for value in weights.values():
-            value.mul_(along(back, value).to(value.dtype))
+        rescale(weights, torch.where(self.tangential, before / norm(weights, axes=1), 1.0))
 
 
 @dataclass(frozen=True)

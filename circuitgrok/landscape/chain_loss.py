@@ -5,10 +5,8 @@ training loop, in the dtype of the weights. Losses come from a float64 log-softm
 numbers are is declared by role, by glob or by head; all others stay where they are.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,30 +17,12 @@ from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.target import Generators, Loss
+from circuitgrok.select import Piece, pieces
 from circuitgrok.tasks.kinds import Drawn, check_classes
-from circuitgrok.tree import ROLES, Params
+from circuitgrok.tree import Params
 
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
-
-
-class Piece(NamedTuple):
-    """A tensor that moves, or one head of it."""
-
-    name: str
-    head: int | None = None  # index into the axis of heads, which comes first
-
-    def of(self, stack: Params) -> Tensor:
-        """The piece of every network of a stack, `[chain ...]`."""
-        return stack[self.name] if self.head is None else stack[self.name][:, self.head]
-
-    def put(self, stack: Params, value: Tensor) -> Tensor:
-        """The whole tensor of every network, with this piece of it replaced."""
-        if self.head is None:
-            return value
-        at = torch.tensor([self.head], device=value.device)
-        return stack[self.name].index_copy(1, at, value.unsqueeze(1))
 
 
 def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
@@ -50,32 +30,21 @@ def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
 
     Args:
         model: Says which tensors train; those that do not are never chosen.
-        pattern: A role (`embed`, `attention`, `mlp`, `unembed`), a glob over names (`blocks.0.attn.W_[QK]`), or one
-            head of one layer (`blocks.0.attn.head.2`).
+        pattern: As in `select`: a role (`embed`, `attention`, `mlp`, `unembed`), a glob over names
+            (`blocks.0.attn.W_[QK]`), a path (`blocks.0`), or one head of one layer (`blocks.0.attn.head.2`).
 
     Raises:
         UserError: Nothing matches; the message lists what there is.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> [piece.name for piece in chosen_pieces(Transformer(p=5), "mlp")]
         ['blocks.0.mlp.W_in', 'blocks.0.mlp.b_in', 'blocks.0.mlp.W_out', 'blocks.0.mlp.b_out']
         >>> chosen_pieces(Transformer(p=5), "blocks.0.attn.head.2")[0]
         Piece(name='blocks.0.attn.W_Q', head=2)
     """
-    trained = {name: torch.empty(0) for name in model.shapes() if model.is_trainable(name)}
-    if pattern in ROLES:
-        found = [Piece(name) for name in trained if tree.role(name) == pattern]
-        if not found:
-            raise UserError(f"no trained tensor has the role {pattern!r}; there are {', '.join(trained)}")
-        return found
-    if head := re.fullmatch(r"(blocks\.\d+\.attn)\.head\.(\d+)", pattern):
-        if not isinstance(model, Transformer):
-            raise UserError(f"no head {pattern!r}: {model.called} has none")
-        if int(head[2]) >= model.n_heads or f"{head[1]}.W_Q" not in trained:
-            raise UserError(f"no head {pattern!r}; there are {model.n_layers} layers of {model.n_heads} heads, from 0")
-        names = [name for name in trained if name.startswith(f"{head[1]}.") and not name.endswith(".b_O")]
-        return [Piece(name, int(head[2])) for name in names]
-    return [Piece(name) for name in tree.select(trained, pattern)]
+    trained = {name: shape for name, shape in model.shapes().items() if model.is_trainable(name)}
+    return pieces(trained, pattern, model.called)
 
 
 @dataclass

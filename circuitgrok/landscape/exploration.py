@@ -28,13 +28,13 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.errors import UserError
+from circuitgrok.geometry import angle
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import refuse_unstable
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.polar.path import angle
 from circuitgrok.polar.profiles import Measure
 from circuitgrok.samplers.diagnostics import diagnose, faults
 from circuitgrok.samplers.geometry import FLAT, Geometry

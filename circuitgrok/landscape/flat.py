@@ -12,7 +12,6 @@ curvature keeps nine of sixteen. So the cross-entropy is written with the margin
 """
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import torch
@@ -20,10 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from circuitgrok import select
 from circuitgrok.errors import UserError
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.tasks.kinds import Drawn, check_classes
-from circuitgrok.tree import Params, ravel, role, unravel
+from circuitgrok.tree import Params, ravel, unravel
 
 Loss = Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]]
 Logits = Callable[[Float[Tensor, " dim"]], Float[Tensor, "pair c"]]
@@ -49,10 +49,11 @@ def declared(model: AnyModel, params: Params, names: Sequence[str] | None = None
     Args:
         model: Says which tensors train.
         params: One network.
-        names: Roles (`attention`, `mlp`, ...) or globs (`*.W_E`); together they choose, and each has to match.
+        names: Roles (`attention`, `mlp`, ...), globs (`*.W_E`) or paths (`blocks.0`), as in `select`; together they
+            choose whole tensors, and each has to match.
 
     Raises:
-        ValueError: A name matches no tensor.
+        UserError: A name matches no tensor; the message lists what there is.
 
     Example:
         >>> from circuitgrok.models.transformer import Transformer
@@ -63,11 +64,8 @@ def declared(model: AnyModel, params: Params, names: Sequence[str] | None = None
     """
     if names is None:
         return {name: value.double() for name, value in params.items() if model.is_trainable(name)}
-    matches = {given: {name for name in params if given == role(name) or fnmatchcase(name, given)} for given in names}
-    for given, found in matches.items():
-        if not found:
-            raise ValueError(f"every name must be a role or match a tensor; {given!r} is none of {', '.join(params)}")
-    return {name: value.double() for name, value in params.items() if any(name in m for m in matches.values())}
+    chosen = {name for pattern in names for name in select.names(params, pattern)}
+    return {name: value.double() for name, value in params.items() if name in chosen}
 
 
 def logits_on(model: AnyModel, params: Params, inputs: Tensor, names: Sequence[str] | None = None) -> Flat:

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.geometry import uniform
 from circuitgrok.landscape.hessian import Operator
 
 
@@ -291,5 +292,4 @@ def random_probes(n_probes: int, dim: int, generator: torch.Generator) -> Float[
     """
     if n_probes < 2:
         raise ValueError(f"n_probes must be at least 2, so that there is an error; got {n_probes}")
-    draws = torch.randn(n_probes, dim, generator=generator, dtype=torch.float64)
-    return draws / draws.norm(dim=-1, keepdim=True)
+    return uniform(n_probes, dim, generator)

@@ -34,6 +34,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.geometry import unit
 from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.samplers.diagnostics import diagnose, faults, status
@@ -211,9 +212,8 @@ def _slope_shift(
     k = nbeta h + localization; where that is not positive the local posterior has no peak, and the shift is -inf.
     """
     slope = geometry.tangent(centre, gradient)
-    length = slope.norm(dim=-1, keepdim=True)
-    unit = torch.where(length > 0, slope / length, 0.0)
-    bend = (hessian_product(loss, centre, unit) * unit).double().sum(-1)
+    length, ahead = slope.norm(dim=-1), unit(slope)
+    bend = (hessian_product(loss, centre, ahead) * ahead).double().sum(-1)
     k = nbeta * bend + localization
-    shift = -((nbeta * length[:, 0].double()) ** 2) / k * (1 - nbeta * bend / (2 * k))
-    return torch.where(length[:, 0] == 0, 0.0, torch.where(k > 0, shift, -math.inf))
+    shift = -((nbeta * length.double()) ** 2) / k * (1 - nbeta * bend / (2 * k))
+    return torch.where(length == 0, 0.0, torch.where(k > 0, shift, -math.inf))

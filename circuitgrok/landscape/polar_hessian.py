@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.geometry import tangent, unit
 from circuitgrok.landscape.flat import Loss
 from circuitgrok.landscape.hessian import Operator, hessian_operator
 
@@ -54,7 +55,7 @@ def polar_blocks(operator: Operator, at: Float[Tensor, " dim"]) -> PolarBlocks:
     u = _direction(at)
     along = operator(u[None])[0]
     radial = along @ u
-    return PolarBlocks(radial, along - radial * u, lambda rows: _across(operator(_across(rows, u)), u))
+    return PolarBlocks(radial, tangent(along, u), lambda rows: tangent(operator(tangent(rows, u)), u))
 
 
 def sphere_hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
@@ -87,18 +88,13 @@ def sphere_hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
     flat = hessian_operator(loss, at)
 
     def multiply(rows: Float[Tensor, "k dim"]) -> Float[Tensor, "k dim"]:
-        tangent = _across(rows, u)
-        return _across(flat(tangent), u) - bend * tangent
+        ahead = tangent(rows, u)
+        return tangent(flat(ahead), u) - bend * ahead
 
     return multiply
 
 
-def _across(rows: Float[Tensor, "k dim"], u: Float[Tensor, " dim"]) -> Float[Tensor, "k dim"]:
-    return rows - (rows @ u)[:, None] * u
-
-
 def _direction(at: Float[Tensor, " dim"]) -> Float[Tensor, " dim"]:
-    length = at.norm()
-    if not length > 0:
+    if not at.norm() > 0:
         raise ValueError("polar coordinates need a point with a direction; got the origin")
-    return at / length
+    return unit(at)

@@ -38,7 +38,8 @@ from circuitgrok.measures.spectra.fourier import (
     numbers,
     sum_table,
 )
-from circuitgrok.tree import ROLES, Params, dot, role, unravel
+from circuitgrok.select import vectors
+from circuitgrok.tree import ROLES, Params, dot, norm, unravel
 
 
 class LogitShares(NamedTuple):
@@ -126,11 +127,8 @@ def role_shares(directions: Params) -> Float[Tensor, "eig role"]:
         tensor([[0.3600, 0.0000, 0.0000, 0.6400, 0.0000]], dtype=torch.float64)
     """
     total = dot(directions, directions, axes=1)
-    energies = []
-    for each in ROLES:
-        part = {name: value for name, value in directions.items() if role(name) == each}
-        energies.append(dot(part, part, axes=1) if part else torch.zeros_like(total))
-    return torch.stack(energies, dim=-1) / total[:, None]
+    energies = {part: norm(*every).square() for part, every in vectors(directions, "role").items()}
+    return torch.stack([energies.get(part, torch.zeros_like(total)) for part in ROLES], dim=-1) / total[:, None]
 
 
 def logit_shares(change: Float[Tensor, "pair c"]) -> LogitShares:

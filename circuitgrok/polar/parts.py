@@ -1,32 +1,23 @@
 """The polar coordinates of every head and every neuron, and the angle between any two checkpoints.
 
-The weights that belong to one head, or to one neuron, are a vector of their own: a head is its W_Q, b_Q, W_K, b_K,
-W_V, b_V and W_O, a neuron what enters it (a column of W_in, its b_in) and what leaves it (a row of W_out). So each
-has a norm and a direction, and a network turns by some of its parts turning. Parts of a layer come side by side,
-`[ckpt part]`; b_O and b_out belong to all parts of a layer, and so to none.
+The weights that belong to one head, or to one neuron, are a vector of their own (`select`). So each has a norm and a
+direction, and a network turns by some of its parts turning. Parts of a layer come side by side, `[ckpt part]`.
 """
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.linalg import vector_norm
 from torch.nn.functional import pdist
 
-from circuitgrok.models.transformer import Transformer
+from circuitgrok.geometry import lengths
 from circuitgrok.polar.path import Polar, joint_path
+from circuitgrok.select import vectors
 from circuitgrok.tree import Params
 
-# The axis, from the end, that counts the parts of a kind, in each tensor that they own a share of.
-PARTS: dict[str, dict[str, int]] = {
-    "attn.head": {
-        "attn.W_Q": -3, "attn.b_Q": -2, "attn.W_K": -3, "attn.b_K": -2, "attn.W_V": -3, "attn.b_V": -2, "attn.W_O": -3,
-    },
-    "mlp.neuron": {"mlp.W_in": -1, "mlp.b_in": -1, "mlp.W_out": -2},
-}  # fmt: skip
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
 
 
-def part_paths(stack: Params, model: Transformer, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
+def part_paths(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
     """Polar coordinates of every head and every neuron along a stack of checkpoints.
 
     They see more than those of the tensors: a layer whose neurons turn one after the other turns all the time.
@@ -34,8 +25,7 @@ def part_paths(stack: Params, model: Transformer, steps: Int[Tensor, " ckpt"]) -
     before, if only the function is meant.
 
     Args:
-        stack: `[ckpt ...]` under each name.
-        model: The networks' shape.
+        stack: `[ckpt ...]` under each name, of transformers.
         steps: The training step of each checkpoint, increasing.
 
     Returns:
@@ -46,27 +36,26 @@ def part_paths(stack: Params, model: Transformer, steps: Int[Tensor, " ckpt"]) -
         ValueError: There are not as many steps as checkpoints, or they do not increase.
 
     Example:
+        >>> from circuitgrok.models.transformer import Transformer
         >>> model = Transformer(p=5, d_model=8, n_heads=2, d_head=4, d_mlp=16)
         >>> one = model.init(torch.Generator().manual_seed(0))
         >>> two = one | {"blocks.0.mlp.W_out": one["blocks.0.mlp.W_out"].index_fill(0, torch.tensor([3]), 0.0)}
         >>> stack = {name: torch.stack([value, two[name]]) for name, value in one.items()}
-        >>> paths = part_paths(stack, model, torch.tensor([0, 100]))
+        >>> paths = part_paths(stack, torch.tensor([0, 100]))
         >>> paths["blocks.0.attn.head"].norm.shape, paths["blocks.0.mlp.neuron"].arc_length[1].nonzero().tolist()
         (torch.Size([2, 2]), [[3]])
     """
-    paths = {}
-    for layer in range(model.n_layers):
-        for kind, axes in PARTS.items():
-            tensors = [(stack[f"blocks.{layer}.{name}"], axis) for name, axis in axes.items()]
-            shares = [tensor.unsqueeze(-1).movedim(axis - 1, 1).flatten(2) for tensor, axis in tensors]
-            paths[f"blocks.{layer}.{kind}"] = joint_path(shares, steps)
-    return paths
+    parts = {name: every.tensors for name, every in vectors(stack, "part").items() if name not in stack}
+    return {
+        name: joint_path([share.unsqueeze(-1).flatten(2) for share in tensors.values()], steps)
+        for name, tensors in parts.items()
+    }
 
 
 def angle_matrix(stack: Params) -> Float[Tensor, "ckpt ckpt"]:
     """Angle between the weights of any two checkpoints: their distance on the sphere of directions.
 
-    For a role or a tensor give only that (`tree.select`); for two runs, their stacks one behind the other.
+    For a role or a tensor give only that (`select.weights`); for two runs, their stacks one behind the other.
 
     Args:
         stack: `[ckpt ...]` under each name; all tensors are taken as one vector.
@@ -84,11 +73,10 @@ def angle_matrix(stack: Params) -> Float[Tensor, "ckpt ckpt"]:
         >>> round(angles[0, 1].item(), 20), round(angles[2, 0].item(), 12)
         (1e-09, 1.0)
     """
-    lengths = {len(value) for value in stack.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"every tensor must have the same checkpoints; their numbers are {sorted(lengths)}")
-    norms = [vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in stack.values()]
-    r = vector_norm(torch.stack(norms), dim=0)
+    numbers = {len(value) for value in stack.values()}
+    if len(numbers) != 1:
+        raise ValueError(f"every tensor must have the same checkpoints; their numbers are {sorted(numbers)}")
+    r = lengths(stack)
     square = torch.zeros(len(r) * (len(r) - 1) // 2, dtype=torch.float64, device=r.device)
     for value in stack.values():
         for block in value.flatten(1).split(_COLUMNS, dim=1):

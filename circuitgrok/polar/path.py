@@ -5,12 +5,11 @@ both parts orthogonal: |d theta|^2 = dr^2 + r^2 |du|^2. So a path has a radial l
 arc length, the sum of r times the angle turned, in the units of the weights. Each can be asked of all
 parameters together, of one part of the network (a role), of one tensor; of heads and neurons in `polar.parts`.
 
-Angles come from phi = 2 atan2(|u' - u|, |u' + u|) in float64. The arccosine of the inner product
-loses every angle below 1e-8, which is what neighbouring checkpoints are apart.
+Angles come from phi = 2 atan2(|u' - u|, |u' + u|) in float64, as in `geometry.angle`.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,96 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.errors import UserError
-from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
+from circuitgrok.tree import ROLES, Params, role
 
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
-
-
-def angle(u: Params | Tensor, v: Params | Tensor) -> Float[Tensor, ""]:
-    """Angle between two vectors in radians, to about 1e-16 even where it is tiny or close to pi.
-
-    Args:
-        u: All tensors of a dict taken as one vector, or one tensor of any shape.
-        v: The same names and shapes; the length of either vector does not matter.
-
-    Returns:
-        0..pi; nan if a vector is zero.
-
-    Raises:
-        ValueError: The names differ.
-
-    Example:
-        >>> u, v = torch.tensor([[1.0, 0.0], [5.0, 5e-9]], dtype=torch.float64)
-        >>> round(angle(u, v).item(), 20)
-        1e-09
-
-    Source: W. Kahan, "How futile are mindless assessments of roundoff in floating-point computation?"
-    (2006), on mangled angles.
-    """
-    one, other = _direction(_tree(u)), _direction(_tree(v))
-    _check_names(one, other)
-    apart, together = combine(torch.sub, one, other), combine(torch.add, one, other)
-    return 2 * torch.atan2(norm(apart), norm(together))
-
-
-def cosine(u: Params | Tensor, v: Params | Tensor) -> Float[Tensor, ""]:
-    """Cosine of the angle between two vectors.
-
-    Args:
-        u: All tensors of a dict taken as one vector, or one tensor of any shape.
-        v: The same names and shapes; the length of either vector does not matter.
-
-    Returns:
-        -1..1; nan if a vector is zero.
-
-    Raises:
-        ValueError: The names differ.
-
-    Example:
-        >>> round(cosine(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 4.0])).item(), 12)
-        0.6
-    """
-    return angle(u, v).cos()
-
-
-class Decomposition(NamedTuple):
-    """A vector at a point of weight space, split along and across the ray through that point.
-
-    Attributes:
-        radial: Its component along the ray; positive outwards. In the units of the vector.
-        tangential: What is left, orthogonal to the point, with the point's names and shapes.
-    """
-
-    radial: Float[Tensor, ""]
-    tangential: Params
-
-
-def decompose(vector: Params, at: Params) -> Decomposition:
-    """Radial and tangential part of a vector (a gradient, a step) at a point, in float64.
-
-    Pythagoras holds: |vector|^2 = radial^2 + |tangential|^2. A step of tangential part t still ends at a
-    larger norm, sqrt((r + radial)^2 + |t|^2), because it leaves the sphere along the tangent.
-
-    Args:
-        vector: What to split.
-        at: The point; same names and shapes.
-
-    Returns:
-        `radial` = <vector, at> / |at| and `tangential` = vector - radial * at / |at|; nan at the origin.
-
-    Raises:
-        ValueError: The names differ.
-
-    Example:
-        >>> at, step = {"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([-3.0, 21.0])}
-        >>> radial, tangential = decompose(step, at)
-        >>> radial.item(), tangential["w"].tolist()
-        (15.0, [-12.0, 9.0])
-    """
-    _check_names(vector, at)
-    direction = _direction(at)
-    radial = dot(vector, direction)
-    return Decomposition(radial, combine(lambda x, u: x.double() - radial * u, vector, direction))
 
 
 class Polar(NamedTuple):
@@ -267,20 +179,6 @@ def _polar(path: _Chords, steps: Int[Tensor, " ckpt"]) -> Polar:
 def _running(lengths: Float[Tensor, " interval *part"]) -> Float[Tensor, " ckpt *part"]:
     """Sums of the intervals up to each checkpoint, 0 at the first."""
     return torch.cat([lengths.new_zeros(1, *lengths.shape[1:]), lengths.cumsum(0)])
-
-
-def _tree(vector: Params | Tensor) -> Params:
-    return {"": vector} if isinstance(vector, Tensor) else vector
-
-
-def _direction(params: Params) -> Params:
-    r = norm(params)
-    return {name: value.double() / r for name, value in params.items()}
-
-
-def _check_names(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-    if one.keys() != other.keys():
-        raise ValueError(f"the vectors differ in their names: only one has {sorted(one.keys() ^ other.keys())}")
 
 
 def _check_steps(tensors: Iterable[Tensor], steps: Int[Tensor, " ckpt"]) -> None:

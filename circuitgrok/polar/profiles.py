@@ -11,7 +11,6 @@ Source: Z. Liu, E. Michaud, M. Tegmark, "Omnigrok: grokking beyond algorithmic d
 reduced landscape.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,13 +20,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.geometry import great_circle, ray
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures.circuits.restricted import excluded_logits, restricted_logits
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar.path import angle
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import as_addition
-from circuitgrok.tree import Params, combine, norm
+from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,39 +88,7 @@ def radial_profile(
         tensor([[2.5000, 5.0000],
                 [0.5000, 1.0000]], dtype=torch.float64)
     """
-    return tree.stack(measure(_scaled(factors, network)) for network in tree.unstack(stack))
-
-
-def great_circle(start: Params, end: Params, t: Float[Tensor, " point"]) -> Params:
-    """Directions on the great circle from one network's to another's, at shares t of the angle between them.
-
-    Args:
-        start: The network whose direction is at t = 0; its norm does not matter.
-        end: The one at t = 1. Below 0 and above 1 the circle goes on; the angle from `start` is t angle(start, end).
-        t: Any numbers.
-
-    Returns:
-        `[point ...]`, of norm 1, in float64.
-
-    Raises:
-        ValueError: The names differ, a network is zero, or the two are opposite, with no circle more direct than
-            another.
-
-    Example:
-        >>> east, north = {"w": torch.tensor([2.0, 0.0])}, {"w": torch.tensor([0.0, 5.0])}
-        >>> great_circle(east, north, torch.tensor([0.0, 1 / 3, 1.0]))["w"]
-        tensor([[1.0000, 0.0000],
-                [0.8660, 0.5000],
-                [0.0000, 1.0000]], dtype=torch.float64)
-
-    Source: K. Shoemake, "Animating rotation with quaternion curves" (1985).
-    """
-    turn = angle(start, end)
-    if not float(turn) < math.pi - 1e-6:
-        raise ValueError(f"the networks must have directions that are not opposite; their angle is {float(turn):g}")
-    t = t.double()
-    here, there = (torch.where(turn > 0, (share * turn).sin() / turn.sin(), share) for share in (1 - t, t))
-    return combine(torch.add, _scaled(here / norm(start), start), _scaled(there / norm(end), end))
+    return tree.stack(measure(ray(factors, network)) for network in tree.unstack(stack))
 
 
 def polar_slice(
@@ -146,7 +113,7 @@ def polar_slice(
         tensor([[0.5000, 1.0000],
                 [2.0000, 4.0000]], dtype=torch.float64)
     """
-    scores = [measure(_scaled(radii, direction)) for direction in tree.unstack(great_circle(start, end, t))]
+    scores = [measure(ray(radii, direction)) for direction in tree.unstack(great_circle(start, end, t))]
     return {column: values.T for column, values in tree.stack(scores).items()}
 
 
@@ -200,11 +167,6 @@ def _by_pair(
         "restricted_loss": cross_entropy(restricted_logits(logits, key_freqs), labels),
         "excluded_loss": cross_entropy(excluded_logits(logits, key_freqs), labels),
     }
-
-
-def _scaled(factors: Float[Tensor, " factor"], params: Params) -> Params:
-    """The network times each factor, `[factor ...]`, in float64."""
-    return {name: factors.double().reshape(-1, *[1] * value.ndim) * value.double() for name, value in params.items()}
 
 
 def _readings(run: int, history: "pd.DataFrame") -> dict[tuple[str, str], float]:

@@ -24,7 +24,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitgrok.tree import ROLES, Params, role
+from circuitgrok.geometry import lengths
+from circuitgrok.select import vectors
+from circuitgrok.tree import Params
 
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
 
@@ -77,7 +79,8 @@ def trajectory_pca(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Traj
         (1.0, tensor([-8.7500, -3.7500,  1.2500, 11.2500], dtype=torch.float64))
     """
     _check(stack, steps)
-    by_role = {part: _total([_moments(value) for value in tensors.values()]) for part, tensors in _roles(stack).items()}
+    roles = vectors(stack, "role").items()
+    by_role = {part: _total([_moments(value) for value in every.tensors.values()]) for part, every in roles}
     return _decomposed({"global": _total(list(by_role.values()))} | by_role, steps)
 
 
@@ -107,8 +110,8 @@ def direction_pca(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Traje
     """
     _check(stack, steps)
     moments = {}
-    for part, tensors in ({"global": stack} | _roles(stack)).items():
-        norms = _norms(tensors)
+    for part, (tensors, _) in (vectors(stack, "global") | vectors(stack, "role")).items():
+        norms = lengths(tensors)
         if bool((norms > 0).all()):
             moments[part] = _total([_moments(value, norms) for value in tensors.values()])
     return _decomposed(moments, steps)
@@ -168,18 +171,6 @@ def _moments(tensor: Float[Tensor, "ckpt ..."], norms: Float[Tensor, " ckpt"] | 
 
 def _total(parts: Sequence[_Moments]) -> _Moments:
     return _Moments(*(torch.stack(field).sum(0) for field in zip(*parts, strict=True)))
-
-
-def _roles(stack: Params) -> dict[str, Params]:
-    """The tensors of each role that has some."""
-    parts = {part: {name: value for name, value in stack.items() if role(name) == part} for part in ROLES}
-    return {part: tensors for part, tensors in parts.items() if tensors}
-
-
-def _norms(tensors: Params) -> Float[Tensor, " ckpt"]:
-    """Of all tensors together, without a float64 copy of any."""
-    each = [torch.linalg.vector_norm(value.flatten(1), dim=1, dtype=torch.float64) for value in tensors.values()]
-    return torch.linalg.vector_norm(torch.stack(each), dim=0)
 
 
 def _decomposed(moments: dict[str, _Moments], steps: Int[Tensor, " ckpt"]) -> dict[str, TrajectoryPCA]:

@@ -12,19 +12,18 @@ accuracy cannot depend on the radius. That is the control.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok import tree
+from circuitgrok import select, tree
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import balance
-from circuitgrok.polar.parts import PARTS
 from circuitgrok.polar.profiles import Measure
-from circuitgrok.tree import ROLES, Params, combine, norm, role
+from circuitgrok.tree import Params, combine, norm
 
 
 class Coordinates(NamedTuple):
@@ -42,25 +41,24 @@ class Coordinates(NamedTuple):
 Grain = Callable[[Params, int], Coordinates]  # networks, and how many axes of stacks they have in front
 
 
-def globally(params: Params, axes: int = 0) -> Coordinates:
-    """All parameters as one vector.
+def by(grain: select.Grain) -> Grain:
+    """The vectors of one of `select`'s grains.
 
     Example:
-        >>> radii, directions = globally({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])})
+        >>> radii, directions = by("global")({"w": torch.tensor([3.0]), "b": torch.tensor([4.0])}, 0)
         >>> radii["w"].item(), radii["b"].item(), directions["b"].item()
         (5.0, 5.0, 0.8)
     """
-    return _coordinates(params, axes, [list(params)])
+
+    def coordinates(params: Params, axes: int) -> Coordinates:
+        lengths = {name: norm(*every) for name, every in select.vectors(params, grain, axes).items()}
+        radii = select.over(lengths, params, grain, axes)
+        return Coordinates(radii, combine(lambda x, r: x.double() / torch.where(r > 0, r, 1.0), params, radii))
+
+    return coordinates
 
 
-def by_role(params: Params, axes: int = 0) -> Coordinates:
-    """A vector for each role: embedding, attention, MLP, unembedding, normalization."""
-    return _coordinates(params, axes, [[name for name in params if role(name) == part] for part in ROLES])
-
-
-def by_tensor(params: Params, axes: int = 0) -> Coordinates:
-    """A vector for each tensor."""
-    return _coordinates(params, axes, [[name] for name in params])
+globally, by_role, by_tensor = by("global"), by("role"), by("tensor")
 
 
 def by_part(model: Transformer) -> Grain:
@@ -78,22 +76,7 @@ def by_part(model: Transformer) -> Grain:
         >>> radii["blocks.0.attn.W_O"].shape, radii["blocks.0.mlp.W_in"].shape, radii["embed.W_E"].shape
         (torch.Size([2, 1, 1]), torch.Size([1, 16]), torch.Size([1, 1]))
     """
-
-    def coordinates(params: Params, axes: int = 0) -> Coordinates:
-        balanced = balance(params, model)
-        radii, _ = by_tensor(balanced, axes)
-        for layer in range(model.n_layers):
-            for kind in PARTS.values():
-                owned = {f"blocks.{layer}.{name}": axis for name, axis in kind.items()}
-                vectors = {name: balanced[name].movedim(axis, axes) for name, axis in owned.items()}
-                r = norm(vectors, axes + 1)
-                for name, axis in owned.items():
-                    shape = [1] * (balanced[name].ndim - axes)
-                    shape[axis] = r.shape[-1]
-                    radii[name] = r.reshape(*r.shape[:-1], *shape)
-        return Coordinates(radii, combine(_divided, balanced, radii))
-
-    return coordinates
+    return lambda params, axes: by("part")(balance(params, model), axes)
 
 
 def transplant(radius: Params, direction: Params, grain: Grain, axes: int = 0) -> Params:
@@ -214,17 +197,3 @@ def variance_shares(matrices: Float[Tensor, "run radius direction"]) -> Variance
     estimate = total / total.sum()
     ends = ((estimate - half_width).clamp(min=0), (estimate + half_width).clamp(max=1))
     return VarianceShares(*(Share(*row) for row in torch.stack([estimate, stderr, *ends], dim=1).tolist()))
-
-
-def _coordinates(params: Params, axes: int, groups: Iterable[list[str]]) -> Coordinates:
-    radii = {}
-    for names in filter(None, groups):
-        vector = {name: params[name] for name in names}
-        r = norm(vector, axes)
-        radii |= {name: r.reshape(*r.shape, *[1] * (value.ndim - axes)) for name, value in vector.items()}
-    radii = {name: radii[name] for name in params}
-    return Coordinates(radii, combine(_divided, params, radii))
-
-
-def _divided(value: Tensor, r: Tensor) -> Tensor:
-    return value.double() / torch.where(r > 0, r, 1.0)

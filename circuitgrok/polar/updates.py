@@ -22,7 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok import apart
-from circuitgrok.tree import ROLES, Params, across, combine, dot, norm, role
+from circuitgrok.geometry import across
+from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
 
 Columns = dict[str, Float[Tensor, " run"]]
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok.geometry import move, tangent, unit
+
 Vectors = Float[Tensor, "chain dim"]
 
 
@@ -64,11 +66,8 @@ class Orthogonal:
 
     def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
         """The vector less its part along the normal, twice, so that rounding of the first time is gone."""
-        length = self.normal.norm(dim=-1, keepdim=True)
-        unit = torch.where(length > 0, self.normal / length, 0.0)
-        for _ in range(2):
-            vector = vector - (unit * vector).sum(-1, keepdim=True) * unit
-        return vector
+        along = unit(self.normal)
+        return tangent(tangent(vector, along), along)
 
     def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
         """A straight line in the hyperplane."""
@@ -85,19 +84,11 @@ class Sphere:
 
     def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
         """The vector less its radial part."""
-        unit = position / position.norm(dim=-1, keepdim=True)
-        return vector - (unit * vector).sum(-1, keepdim=True) * unit
+        return tangent(vector, unit(position))
 
     def move(self, position: Vectors, velocity: Vectors) -> tuple[Vectors, Vectors]:
-        """A great circle: cos(phi) w + r sin(phi) e, with e the velocity's direction and phi = |v| / r."""
-        radius = position.norm(dim=-1, keepdim=True)
-        speed = velocity.norm(dim=-1, keepdim=True)
-        unit = torch.where(speed > 0, velocity / speed, 0.0)
-        angle = speed / radius
-        moved = angle.cos() * position + radius * angle.sin() * unit
-        carried = speed * (angle.cos() * unit - angle.sin() / radius * position)
-        moved = moved * (radius / moved.norm(dim=-1, keepdim=True))
-        return moved, self.tangent(moved, carried)
+        """A great circle."""
+        return move(position, velocity)
 
     def freedom(self, position: Vectors) -> Float[Tensor, " chain"]:
         """None: great circles are not straight."""

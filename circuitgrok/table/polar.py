@@ -26,7 +26,7 @@ def polar_columns(stack: Params, model: AnyModel, steps: Sequence[int]) -> Colum
         columns |= {f"{name}{suffix}": value for name, value in path._asdict().items()}
     if not isinstance(model, Transformer):
         return columns
-    for part, paths in part_paths(stack, model, torch.tensor(steps)).items():
+    for part, paths in part_paths(stack, torch.tensor(steps)).items():
         layer = "" if model.n_layers == 1 else f", {part.split('.')[1]}"
         columns |= _heads(paths, layer) if part.endswith("head") else _neurons(paths, layer)
     return columns

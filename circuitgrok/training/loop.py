@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
-from circuitgrok import tree
+from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.train_config import Schedule, TrainConfig
 from circuitgrok.errors import Interrupted, UserError
@@ -165,13 +165,11 @@ def start_facts(config: TrainConfig) -> dict[str, Any]:
             f"{said or f'start = {config.init.start}'}: the initial weights or their norm are beyond "
             f"{config.numerics.precision}: take smaller factors"
         )
-    by_role: dict[str, dict[str, torch.Tensor]] = {}
-    for name, value in weights.items():
-        by_role.setdefault(tree.role(name), {})[name] = value
+    roles = select.vectors(weights, "role", axes=0)
     source = config.init.start
     return ({"digest": source_digest(source)} if source else {}) | {
         "norm": tree.norm(weights).item(),
-        "norm_by_role": {role: tree.norm(part).item() for role, part in by_role.items()},
+        "norm_by_role": {role: tree.norm(*every).item() for role, every in roles.items()},
         "split_hash": config.task.task().split_hash,
         "n_train": config.task.task().n_train,
     }
