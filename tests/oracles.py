@@ -90,6 +90,22 @@ def slow_cross_entropy(logits: Tensor, labels: Tensor, where: Tensor) -> float:
     return math.fsum(losses) / len(losses)
 
 
+def slow_restricted_loss(logits: Tensor, labels: Tensor, freqs: list[int], where: Tensor) -> float:
+    return slow_cross_entropy(slow_restricted_logits(logits, freqs), labels, where)
+
+
+def slow_excluded_loss(logits: Tensor, labels: Tensor, freqs: list[int], where: Tensor) -> float:
+    return slow_cross_entropy(slow_excluded_logits(logits, freqs), labels, where)
+
+
+def share_right(logits: Tensor, labels: Tensor, where: Tensor) -> float:
+    """Accuracy: of equal logits the first one counts."""
+    right = [
+        row.index(max(row)) == label for row, label in zip(logits[where].tolist(), labels[where].tolist(), strict=True)
+    ]
+    return sum(right) / len(right)
+
+
 def slow_margins(logits: Tensor, labels: Tensor) -> list[float]:
     rows = zip(logits.tolist(), labels.tolist(), strict=True)
     return [row[right] - max(z for c, z in enumerate(row) if c != right) for row, right in rows]

@@ -9,7 +9,7 @@ import torch
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
-from circuitgrok.measures.circuits.restricted import cosine_coefficients, frac_explained
+from circuitgrok.measures.circuits.explained import cosine_coefficients, frac_explained
 from circuitgrok.measures.parts.clock_pizza import (
     LogitGradients,
     circularity,

@@ -8,7 +8,7 @@ import torch
 from oracles import generator, noise, planted_circuit
 from torch.func import vmap
 
-from circuitgrok.measures.circuits.restricted import cosine_coefficients
+from circuitgrok.measures.circuits.explained import cosine_coefficients
 from circuitgrok.measures.parts.representations import (
     irrep_energy,
     logit_irrep_share,

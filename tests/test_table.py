@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from oracles import slow_excluded_loss, slow_restricted_loss
 from tiny import copied, logits_at, tiny
 
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures import scores
-from circuitgrok.measures.circuits import restricted as circuits
+from circuitgrok.measures.circuits import explained
 from circuitgrok.measures.parts import neurons
 from circuitgrok.measures.spectra import fourier, key_freqs
 from circuitgrok.models.kinds import transformer_of
@@ -45,23 +46,27 @@ def test_columns_of_circuits_and_scale_are_the_public_measures_of_that_step(fini
     assert 0 < len(freqs) < 5
     for step in finished.steps:
         row, logits, labels = measured.loc[step], logits_at(finished, step), task.labels
+        keys = freqs.tolist()
         for split in SPLITS:
             where = task.where(split)
             expected = {
                 "loss": scores.cross_entropy(logits, labels, where),
                 "accuracy": scores.accuracy(logits, labels, where),
-                "restricted_loss": circuits.restricted_loss(logits, labels, freqs, where),
-                "excluded_loss": circuits.excluded_loss(logits, labels, freqs, where),
+                "restricted_loss": slow_restricted_loss(logits, labels, keys, where),
+                "excluded_loss": slow_excluded_loss(logits, labels, keys, where),
             }
             for name, value in expected.items():
-                assert row[f"{name}[{split}]"] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), (step, name, split)
-        by_freq = circuits.excluded_loss_by_freq(logits, labels, freqs, task.is_train)
-        coefficients = circuits.cosine_coefficients(logits)
-        for i, k in enumerate(freqs.tolist()):
-            assert row[f"excluded_loss[{k}]"] == pytest.approx(by_freq[i].item(), rel=1e-4, abs=1e-6)
+                assert row[f"{name}[{split}]"] == pytest.approx(float(value), rel=1e-4, abs=1e-6), (step, name, split)
+        coefficients = explained.cosine_coefficients(logits)
+        for k in keys:
+            without = slow_excluded_loss(logits, labels, [k], task.is_train)
+            alone = slow_restricted_loss(logits, labels, [k], task.where("all"))
+            assert row[f"excluded_loss[{k}]"] == pytest.approx(without, rel=1e-4, abs=1e-6)
+            assert row[f"restricted_loss[{k}]"] == pytest.approx(alone, rel=1e-4, abs=1e-6)
             assert row[f"cosine_coefficient[{k}]"] == pytest.approx(coefficients[k - 1].item(), rel=1e-4, abs=1e-6)
-        assert row["frac_explained"] == pytest.approx(circuits.frac_explained(logits, freqs).item(), rel=1e-4, abs=1e-6)
-        within = circuits.frac_explained_within_classes(logits, freqs).item()
+        of_all = explained.frac_explained(logits, freqs).item()
+        assert row["frac_explained"] == pytest.approx(of_all, rel=1e-4, abs=1e-6)
+        within = explained.frac_explained_within_classes(logits, freqs).item()
         assert row["frac_explained_within_classes"] == pytest.approx(within, rel=1e-4, abs=1e-6)
         scale = scores.logit_scale(logits)
         assert row["logit_scale"] == pytest.approx(scale.mean_abs.item(), rel=1e-4, abs=1e-6)

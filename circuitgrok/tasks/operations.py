@@ -9,7 +9,7 @@ pairs, classes and tokens put in that order, everything that is measured on addi
 on them unchanged:
 
     hidden = as_addition(task)
-    restricted_loss(hidden.table(logits), hidden.labels, key_freqs, task.is_train[hidden.pairs])
+    restricted_losses(logit_circuit(hidden.table(logits), key_freqs), hidden.labels)[:, task.is_train[hidden.pairs]]
     embed_spectrum(W_E[hidden.tokens], hidden.m)
 
 Frequencies are then those of the discrete logarithm. Another primitive root permutes them, and changes
