@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from oracles import slow_restricted_loss
+from oracles import share_right, slow_cross_entropy, slow_restricted_loss
 from tiny import logits_at, tiny
 
-from circuitgrok.measures import scores
 from circuitgrok.measures.circuits import controls
 from circuitgrok.measures.circuits import restricted as circuits
 from circuitgrok.measures.circuits import unseen as unseen_pairs
@@ -14,7 +13,7 @@ from circuitgrok.measures.learning import memorization
 from circuitgrok.measures.parts import attention, clock_pizza, neurons
 from circuitgrok.measures.parts.logit_forms import logit_forms
 from circuitgrok.measures.spectra import complexity
-from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
+from circuitgrok.measures.spectra.tuning import neuron_frequencies, neuron_spectrum, shares_of
 from circuitgrok.polar import orbits
 from circuitgrok.table.checkpoints import checkpoints_of
 from circuitgrok.table.groups import N_CONTROLS, SEED, circuit_columns, form_columns
@@ -43,7 +42,7 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
     expected = {
         "neuron_purity": tuned.purity.mean(),
         "pure_neurons": neurons.in_cluster(tuned).double().mean(),
-        "neuron_share[sums]": wave_shares(post).sums[freqs - 1].sum(),
+        "neuron_share[sums]": shares_of(neuron_spectrum(post)).sums[freqs - 1].sum(),
         "direction_fve_min": complexity.direction_tuning(post, complexity.wave_directions(W_L, freqs))[1].min(),
         "attention[head 1, a]": attention.attention_mass(pattern)[1, 0],
         "attention_entropy[head 0]": attention.attention_entropy(pattern)[0],
@@ -133,9 +132,9 @@ def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, o
             logits = run.config.model.logits(run.at(step), task.inputs)[:, first : task.p].double()
         for split in ("train", "test"):
             where = task.where(split)
-            loss = scores.cross_entropy(logits, task.labels - first, where).item()
+            loss = slow_cross_entropy(logits, task.labels - first, where)
             assert table.loc[step, f"loss[{split}]"] == pytest.approx(loss, rel=1e-4)
-            accuracy = scores.accuracy(logits, task.labels - first, where).item()
+            accuracy = share_right(logits, task.labels - first, where)
             assert table.loc[step, f"accuracy[{split}]"] == pytest.approx(accuracy, abs=1e-12)
     assert max(table.attrs["key_freqs"]) <= (task.p - first) // 2
     columns = [
@@ -152,8 +151,8 @@ def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, fi
     table, task = measure(run, ["memorization"]), run.task
     logits = logits_at(run, 8)
     wrong = task.is_train & task.is_corrupted
-    assert table.loc[8, "label_fit[corrupted]"] == scores.accuracy(logits, task.labels, wrong).item()
-    assert table.loc[8, "label_fit[corrected]"] == scores.accuracy(logits, task.true_labels, wrong).item()
+    assert table.loc[8, "label_fit[corrupted]"] == share_right(logits, task.labels, wrong)
+    assert table.loc[8, "label_fit[corrected]"] == share_right(logits, task.true_labels, wrong)
 
 
 def test_updates_are_in_the_table_where_they_were_recorded(finished, measured):

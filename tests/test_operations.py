@@ -10,7 +10,7 @@ from oracles import labels_of, noise
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.measures.circuits.explained import frac_explained
 from circuitgrok.measures.circuits.restricted import parts_of
-from circuitgrok.measures.spectra.fourier import embed_spectrum, neuron_logit_spectrum
+from circuitgrok.measures.spectra.fourier import frequency_power, neuron_logit_spectrum
 from circuitgrok.measures.spectra.tuning import neuron_frequencies
 from circuitgrok.tasks.modular import ModularAddition, Operation, Task
 from circuitgrok.tasks.operations import as_addition, powers, primitive_root
@@ -185,7 +185,7 @@ def test_analytic_network_answers_and_shows_its_frequencies(operation):
     torch.testing.assert_close(table, wanted, rtol=0, atol=1e-13)
     torch.testing.assert_close(parts_of(table, torch.tensor(freqs)).circuit, table, rtol=0, atol=2e-13)
     nine_waves = torch.tensor([4.5 * hidden.m if k in freqs else 0 for k in range(1, hidden.m // 2 + 1)])
-    spectra = [embed_spectrum(operand[hidden.tokens], hidden.m) for operand in (U, V)]
+    spectra = [frequency_power(operand[hidden.tokens]) for operand in (U, V)]
     for spectrum in (*spectra, neuron_logit_spectrum(W[:, hidden.classes], hidden.m)):
         torch.testing.assert_close(spectrum, nine_waves.double(), rtol=0, atol=1e-12)
     tuned = neuron_frequencies(U[task.inputs[:, 0]][hidden.pairs] * V[task.inputs[:, 1]][hidden.pairs])
@@ -195,7 +195,7 @@ def test_analytic_network_answers_and_shows_its_frequencies(operation):
 def test_another_primitive_root_permutes_the_frequencies():
     W_E, roots = noise(13, 4), [g for g in range(2, 13) if len(set(powers(g, 13).tolist())) == 12]
     assert roots == [2, 6, 7, 11]
-    spectra = [embed_spectrum(W_E[powers(g, 13)], 12) for g in roots]
+    spectra = [frequency_power(W_E[powers(g, 13)]) for g in roots]
     for g, spectrum in zip(roots, spectra, strict=True):
         unit = next(u for u in range(12) if pow(2, u, 13) == g)  # log_2 x = u log_g x: wave k is wave u k to g
         moved = [min(unit * k % 12, -unit * k % 12) for k in range(1, 7)]

@@ -53,43 +53,6 @@ def random_sets(key_freqs: Int[Tensor, " freq"], p: int, n_draws: int, seed: int
     return pool[draws.argsort(dim=1)[:, : len(key_freqs)]].sort(dim=1).values
 
 
-class Spread(NamedTuple):
-    """How a number varies over draws, in its own units.
-
-    Attributes:
-        mean: Over the draws.
-        std: With n - 1 in the denominator; nan for a single draw.
-        quantiles: At the asked levels.
-    """
-
-    mean: Float[Tensor, "*stack"]
-    std: Float[Tensor, "*stack"]
-    quantiles: Float[Tensor, "*stack level"]
-
-
-def spread(values: Float[Tensor, "*stack draw"], levels: Float[Tensor, " level"]) -> Spread:
-    """Mean, standard deviation and quantiles over draws.
-
-    Args:
-        values: One per draw.
-        levels: In 0..1. Between two draws a quantile is interpolated linearly.
-
-    Raises:
-        ValueError: There is no draw.
-
-    Example:
-        >>> mean, std, quantiles = spread(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 0.5]))
-        >>> mean.item(), round(std.item(), 4), quantiles.tolist()
-        (2.5, 1.291, [1.0, 2.5])
-    """
-    n = values.shape[-1]
-    if n == 0:
-        raise ValueError("the spread of no draws has no value; draw at least one set")
-    mean = values.double().mean(-1)
-    std = ((values.double() - mean.unsqueeze(-1)).square().sum(-1) / (n - 1 or torch.nan)).sqrt()
-    return Spread(mean, std, values.double().quantile(levels.double(), dim=-1).movedim(0, -1))
-
-
 def jaccard(one: Int[Tensor, " one"], other: Int[Tensor, " other"]) -> float:
     """Jaccard overlap of two sets: the number of common members over the number of all.
 
