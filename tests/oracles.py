@@ -5,6 +5,7 @@ Everything is float64. The twins use loops and dense p^2 x p^2 matrices, so that
 
 import itertools
 import math
+from collections.abc import Callable
 
 import mpmath
 import numpy as np
@@ -155,6 +156,13 @@ def slow_angle(u: Tensor, v: Tensor) -> float:
         one, other = ([mpmath.mpf(x) for x in vector.flatten().tolist()] for vector in (u, v))
         cosine = mpmath.fdot(one, other) / mpmath.sqrt(mpmath.fdot(one, one) * mpmath.fdot(other, other))
         return float(mpmath.acos(cosine))
+
+
+def dense_hessian(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """By one double backward for each row."""
+    found = torch.autograd.functional.hessian(loss, at)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def lookup_table(p: int, frac_train: float = 0.3, scale: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:
