@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import noise, slow_angle
 
-from circuitgrok.polar.path import angle, cosine, decompose, joint_path, polar_path
+from circuitgrok.polar.path import angle, joint_path, polar_path
 from circuitgrok.tree import norm, ravel, unravel
 
 EPS = torch.finfo(torch.float64).eps
@@ -72,12 +72,6 @@ def test_the_angle_is_symmetric_and_does_not_see_lengths_but_sees_signs():
     assert angle(v, shorter).item() == pytest.approx(phi, rel=4 * EPS)
     opposite = {name: -value for name, value in v.items()}
     assert angle(u, opposite).item() == pytest.approx(math.pi - phi, rel=4 * EPS)
-    assert cosine(u, v).item() == pytest.approx(math.cos(phi), abs=EPS)
-
-
-def test_cosine_is_the_normalised_inner_product():
-    u, v = noise(30, seed=1), noise(30, seed=2)
-    assert cosine(u, v).item() == pytest.approx((u @ v / (u.norm() * v.norm())).item(), abs=8 * EPS)
 
 
 def test_float32_weights_are_compared_in_float64():
@@ -89,37 +83,7 @@ def test_float32_weights_are_compared_in_float64():
 
 
 def test_a_zero_vector_has_no_angle():
-    assert angle(torch.zeros(3), torch.ones(3)).isnan() and cosine(torch.ones(3), torch.zeros(3)).isnan()
-
-
-# Radial and tangential
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 999), scale=st.sampled_from([1e-6, 1.0, 1e6]))
-def test_pythagoras_holds_and_the_parts_sum_to_the_vector(seed, scale):
-    vector = {name: scale * value for name, value in weights(seed).items()}
-    at = weights(seed + 1)
-    radial, tangential = decompose(vector, at)
-    direction = ravel(at) / ravel(at).norm()
-    torch.testing.assert_close(radial**2 + norm(tangential) ** 2, norm(vector) ** 2, rtol=1e-14, atol=0)
-    whole = radial * direction + ravel(tangential)
-    torch.testing.assert_close(whole, ravel(vector), rtol=0, atol=1e-14 * scale)
-    assert abs(ravel(tangential) @ direction) <= 1e-14 * scale
-
-
-def test_the_weights_themselves_are_all_radial():
-    radial, tangential = decompose(weights(1), weights(1))
-    assert radial.item() == pytest.approx(norm(weights(1)).item(), rel=4 * EPS)
-    assert norm(tangential) <= 1e-14
-
-
-def test_a_tangential_step_still_makes_the_norm_grow():
-    at = weights(1)
-    _, tangential = decompose(weights(2), at)
-    moved = {name: at[name] + tangential[name] for name in at}
-    expected = math.hypot(norm(at).item(), norm(tangential).item())
-    assert norm(moved).item() == pytest.approx(expected, rel=1e-14)
+    assert angle(torch.zeros(3), torch.ones(3)).isnan()
 
 
 # Paths
@@ -248,9 +212,8 @@ def test_a_path_of_one_checkpoint_has_gone_nowhere():
 
 
 def test_vectors_with_other_names_are_refused():
-    for f in (angle, cosine, decompose):
-        with pytest.raises(ValueError, match=r"only one has \['b'\]"):
-            f({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(2)})
+    with pytest.raises(ValueError, match=r"only one has \['b'\]"):
+        angle({"a": torch.ones(2)}, {"a": torch.ones(2), "b": torch.ones(2)})
 
 
 def test_steps_that_do_not_fit_are_refused():

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.errors import UserError
-from circuitgrok.tree import ROLES, Params, combine, dot, norm, role
+from circuitgrok.tree import ROLES, Params, combine, norm, role
 
 _COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
 
@@ -48,66 +48,6 @@ def angle(u: Params | Tensor, v: Params | Tensor) -> Float[Tensor, ""]:
     _check_names(one, other)
     apart, together = combine(torch.sub, one, other), combine(torch.add, one, other)
     return 2 * torch.atan2(norm(apart), norm(together))
-
-
-def cosine(u: Params | Tensor, v: Params | Tensor) -> Float[Tensor, ""]:
-    """Cosine of the angle between two vectors.
-
-    Args:
-        u: All tensors of a dict taken as one vector, or one tensor of any shape.
-        v: The same names and shapes; the length of either vector does not matter.
-
-    Returns:
-        -1..1; nan if a vector is zero.
-
-    Raises:
-        ValueError: The names differ.
-
-    Example:
-        >>> round(cosine(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 4.0])).item(), 12)
-        0.6
-    """
-    return angle(u, v).cos()
-
-
-class Decomposition(NamedTuple):
-    """A vector at a point of weight space, split along and across the ray through that point.
-
-    Attributes:
-        radial: Its component along the ray; positive outwards. In the units of the vector.
-        tangential: What is left, orthogonal to the point, with the point's names and shapes.
-    """
-
-    radial: Float[Tensor, ""]
-    tangential: Params
-
-
-def decompose(vector: Params, at: Params) -> Decomposition:
-    """Radial and tangential part of a vector (a gradient, a step) at a point, in float64.
-
-    Pythagoras holds: |vector|^2 = radial^2 + |tangential|^2. A step of tangential part t still ends at a
-    larger norm, sqrt((r + radial)^2 + |t|^2), because it leaves the sphere along the tangent.
-
-    Args:
-        vector: What to split.
-        at: The point; same names and shapes.
-
-    Returns:
-        `radial` = <vector, at> / |at| and `tangential` = vector - radial * at / |at|; nan at the origin.
-
-    Raises:
-        ValueError: The names differ.
-
-    Example:
-        >>> at, step = {"w": torch.tensor([3.0, 4.0])}, {"w": torch.tensor([-3.0, 21.0])}
-        >>> radial, tangential = decompose(step, at)
-        >>> radial.item(), tangential["w"].tolist()
-        (15.0, [-12.0, 9.0])
-    """
-    _check_names(vector, at)
-    direction = _direction(at)
-    radial = dot(vector, direction)
-    return Decomposition(radial, combine(lambda x, u: x.double() - radial * u, vector, direction))
 
 
 class Polar(NamedTuple):
