@@ -5,6 +5,7 @@ Everything is float64. The twins use loops and dense p^2 x p^2 matrices, so that
 
 import itertools
 import math
+from collections.abc import Callable
 
 import mpmath
 import numpy as np
@@ -90,6 +91,22 @@ def slow_cross_entropy(logits: Tensor, labels: Tensor, where: Tensor) -> float:
     return math.fsum(losses) / len(losses)
 
 
+def slow_restricted_loss(logits: Tensor, labels: Tensor, freqs: list[int], where: Tensor) -> float:
+    return slow_cross_entropy(slow_restricted_logits(logits, freqs), labels, where)
+
+
+def slow_excluded_loss(logits: Tensor, labels: Tensor, freqs: list[int], where: Tensor) -> float:
+    return slow_cross_entropy(slow_excluded_logits(logits, freqs), labels, where)
+
+
+def share_right(logits: Tensor, labels: Tensor, where: Tensor) -> float:
+    """Accuracy: of equal logits the first one counts."""
+    right = [
+        row.index(max(row)) == label for row, label in zip(logits[where].tolist(), labels[where].tolist(), strict=True)
+    ]
+    return sum(right) / len(right)
+
+
 def slow_margins(logits: Tensor, labels: Tensor) -> list[float]:
     rows = zip(logits.tolist(), labels.tolist(), strict=True)
     return [row[right] - max(z for c, z in enumerate(row) if c != right) for row, right in rows]
@@ -139,6 +156,13 @@ def slow_angle(u: Tensor, v: Tensor) -> float:
         one, other = ([mpmath.mpf(x) for x in vector.flatten().tolist()] for vector in (u, v))
         cosine = mpmath.fdot(one, other) / mpmath.sqrt(mpmath.fdot(one, one) * mpmath.fdot(other, other))
         return float(mpmath.acos(cosine))
+
+
+def dense_hessian(loss: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
+    """By one double backward for each row."""
+    found = torch.autograd.functional.hessian(loss, at)
+    assert isinstance(found, Tensor)
+    return found
 
 
 def lookup_table(p: int, frac_train: float = 0.3, scale: float = 100.0, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -36,10 +36,10 @@ from circuitgrok.measures.circuits.ablations import (
     without_sum_waves,
 )
 from circuitgrok.measures.parts.neurons import polynomial_neurons
-from circuitgrok.measures.parts.opened import Opened, along, opened_network
+from circuitgrok.measures.parts.opened import Opened, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
-from circuitgrok.tree import Params, combine, stack
+from circuitgrok.tree import Params, combine
 
 P = 7
 EPS = torch.finfo(torch.float64).eps
@@ -388,23 +388,6 @@ def test_a_split_without_pairs_scores_nan_and_nothing_else_does():
         for fields in scores.values():
             for field in fields:
                 assert field.isnan().tolist() == [split == "test_mirror_seen" for split in SPLITS]
-
-
-def test_a_stack_scores_what_its_networks_score_one_by_one():
-    model, task, freqs = SHAPES["1-none"], modular_addition(p=P), torch.tensor([1, 2])
-
-    def measure(opened):
-        scores = ablation_scores(opened, *of(task), freqs)
-        return scores | control_scores(opened, *of(task), freqs, seed=3, n_draws=2)
-
-    each = [random_params(model, seed) for seed in (0, 100, 200)]
-    together = along(stack(each), model, task.inputs, measure)
-    for i, params in enumerate(each):
-        alone = measure(opened_network(params, model, task.inputs))
-        assert list(alone) == list(together)
-        for name, fields in alone.items():
-            for field, whole in zip(fields, together[name], strict=True):
-                assert torch.equal(whole[i], field), name
 
 
 # Controls

@@ -1,6 +1,7 @@
 """How the package is built, read from its syntax trees: floors, doors, and no random state that is shared."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,3 +186,137 @@ def test_files_name_nothing_outside_the_repository():
     assert len(files) > 40
     naming = [str(file) for file in files if any(word in file.read_text("utf-8") for word in outside)]
     assert not naming
+
+
+# Nothing that only tests call
+
+Names = dict[str, set[str]]  # full names that each definition of the package asks for, by its own full name
+KEPT = {
+    "exact answers that estimates are held against": (
+        "exact.analytic.gromov_network",
+        "exact.analytic.max_margin",
+        "exact.analytic.max_margin_network",
+        "exact.analytic.normalized_margin",
+        "exact.learning_coefficients.normal_crossing_llc",
+        "exact.learning_coefficients.reduced_rank_regression_llc",
+        "exact.potentials.thermodynamic_llc",
+        "exact.surfing.gibbs_occupancy",
+        "exact.surfing.torus_walk",
+    ),
+    "what volumes, susceptibilities and densities around a point need": (
+        "landscape.jacobian.gauss_newton_operator",
+        "landscape.jacobian.symmetry_rank",
+        "landscape.lanczos.spectral_density",
+        "landscape.lanczos.spectral_sum",
+        "landscape.polar_hessian.sphere_hessian_operator",
+        "samplers.sample.restored",
+        "samplers.sample.saved",
+    ),
+    "functions for one question, of files that README.md names": (
+        "measures.circuits.controls.agreement",
+        "measures.circuits.controls.rule_strengths",
+        "measures.circuits.controls.threshold_sensitivity",
+        "measures.learning.probes.membership_probe",
+        "measures.learning.probes.permuted_membership",
+        "polar.profiles.polar_slice",
+        "polar.profiles.reduced_landscape",
+        "polar.trajectory.direction_pca",
+        "polar.trajectory.random_walk_ratios",
+        "polar.trajectory.trajectory_pca",
+        "polar.transplants.transplant",
+    ),
+}
+TEXTS = [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "analyses").rglob("*.ipynb")]
+
+
+def module_of(file: str) -> str:
+    return ".".join(["circuitgrok", *Path(file).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def definitions(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name, node
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            yield from ((name.id, node) for name in ast.walk(target) if isinstance(name, ast.Name))
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, node
+
+
+def local_names(tree: ast.Module, module: str) -> dict[str, str]:
+    """The full names of what a file imports from the package, and of what it defines."""
+    known = {name: f"{module}.{name}" for name, _ in definitions(tree)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return {name: full for name, full in known.items() if full.startswith("circuitgrok")}
+
+
+def asked_for(node: ast.AST, known: dict[str, str]) -> set[str]:
+    """Full names that a piece of code mentions, also in annotations that are strings."""
+    found = set()
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name | ast.Attribute):
+            first, _, rest = ast.unparse(part).partition(".")
+            found.add(".".join(filter(None, [known.get(first, ""), rest])))
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.isidentifier():
+            found.add(known.get(part.value, ""))
+    return found
+
+
+def used_by_package() -> tuple[Names, set[str]]:
+    """What each definition asks for; and what is asked for by no definition, enters itself in a register, or opens.
+
+    A decorator of the same file is taken for one that registers.
+    """
+    inside: Names = {}
+    outside = {f"circuitgrok.{home}.{name}" for name, home in circuitgrok._HOMES.items()}
+    for file, tree in SOURCES.items():
+        module = module_of(file)
+        known = local_names(tree, module)
+        owned = {id(node) for _, node in definitions(tree)}
+        for name, node in definitions(tree):
+            inside.setdefault(f"{module}.{name}", set()).update(asked_for(node, known) - {f"{module}.{name}"})
+            registers = asked_for(ast.Module(getattr(node, "decorator_list", []), []), known)
+            outside |= {f"{module}.{name}"} if any(other.startswith(module) for other in registers) else set()
+        for node in tree.body:
+            if id(node) not in owned or file.endswith("__init__.py"):
+                outside |= asked_for(node, known)
+    for file in (REPOSITORY / "analyses").glob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        outside |= asked_for(tree, local_names(tree, ""))
+    return inside, outside
+
+
+def reached(inside: Names, new: set[str]) -> set[str]:
+    """All that some definitions lead to."""
+    found = set()
+    while new:
+        found |= new
+        new = {other for full in new for other in inside[full] if other in inside} - found
+    return found
+
+
+def test_every_public_name_is_used_by_more_than_tests_or_kept_for_a_reason():
+    inside, outside = used_by_package()
+    said = {word for file in TEXTS for word in re.findall(r"(?:\.|import |`)(\w+)", file.read_text("utf-8"))}
+    used = reached(inside, {full for full in inside if full in outside or full.rpartition(".")[2] in said})
+    kept = {f"circuitgrok.{name}" for names in KEPT.values() for name in names}
+    assert kept <= inside.keys() and not kept & used
+    unused = inside.keys() - used - reached(inside, kept)
+    assert not sorted(full for full in unused if not full.rpartition(".")[2].startswith("_"))
+
+
+def test_every_public_method_is_called_by_more_than_tests():
+    trees = [
+        *SOURCES.values(),
+        *(ast.parse(file.read_text("utf-8")) for file in (REPOSITORY / "analyses").glob("*.py")),
+    ]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    called = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    methods = [part for node in nodes if isinstance(node, ast.ClassDef) and node.name[0] != "_" for part in node.body]
+    plain = [part for part in methods if isinstance(part, ast.FunctionDef) and not part.name.startswith("_")]
+    by_pydantic = {part.name for part in plain if "validator(" in " ".join(map(ast.unparse, part.decorator_list))}
+    assert not sorted({part.name for part in plain} - by_pydantic - called)

@@ -10,8 +10,6 @@ from circuitgrok.measures.parts.attention import (
     attention_entropy,
     attention_mass,
     head_tuning,
-    sigmoid_frac_explained,
-    single_frequency_fit,
 )
 
 SINE = -math.pi / 2
@@ -81,29 +79,18 @@ def test_planted_heads_are_found_at_every_frequency_and_all_is_explained():
     freq, explained = head_tuning(scores[..., 0] - scores[..., 1])
     assert freq.tolist() == freqs
     assert explained.tolist() == pytest.approx([1] * 6, abs=1e-12)
-    pattern = scores.softmax(-1)
-    assert sigmoid_frac_explained(pattern, scores).tolist() == pytest.approx([1] * 6, abs=1e-12)
 
 
 @pytest.mark.parametrize("p", [7, 8])
-def test_fit_and_share_are_those_of_dense_least_squares(p):
+def test_the_share_is_that_of_dense_least_squares(p):
     values = noise(p * p, 4)
     shares = []
     for k in range(1, p // 2 + 1):
-        fit = single_frequency_fit(values, torch.full((4,), k))
-        torch.testing.assert_close(fit, slow_fit(values, k, p), rtol=0, atol=1e-13)
+        fit = slow_fit(values, k, p)
         shares.append(1 - (values - fit).square().sum(0) / (values - values.mean(0)).square().sum(0))
     freq, explained = head_tuning(values)
     torch.testing.assert_close(explained, torch.stack(shares).amax(0), rtol=0, atol=1e-12)
     assert freq.tolist() == (torch.stack(shares).argmax(0) + 1).tolist()
-
-
-def test_each_head_is_fitted_by_its_own_frequency_and_a_frequency_of_zero_leaves_the_mean():
-    values = noise(49, 3)
-    fit = single_frequency_fit(values, torch.tensor([3, 0, 1]))
-    torch.testing.assert_close(fit[:, [0]], slow_fit(values[:, [0]], 3, 7), rtol=0, atol=1e-13)
-    torch.testing.assert_close(fit[:, 1], values[:, 1].mean().expand(49), rtol=0, atol=1e-14)
-    torch.testing.assert_close(fit[:, [2]], slow_fit(values[:, [2]], 1, 7), rtol=0, atol=1e-13)
 
 
 def test_a_wave_that_does_not_change_sign_with_a_and_b_is_not_explained():
@@ -132,25 +119,6 @@ def test_the_linear_form_of_the_pattern_is_as_good_as_the_scores_are_small():
     assert lost[0] < 1e-5 and lost[1] / lost[0] == pytest.approx(16, rel=0.05)
 
 
-def test_attention_to_equals_does_not_count_against_a_head_of_one_frequency():
-    scores = planted_scores(13, [4], size=2.0, equals=1.0)
-    assert sigmoid_frac_explained(scores.softmax(-1), scores).item() == pytest.approx(1, abs=1e-12)
-
-
-def test_the_share_of_the_sigmoid_agrees_with_its_definition():
-    p = 7
-    scores = noise(p * p, 2, 3)
-    pattern = scores.softmax(-1)
-    difference = scores[..., 0] - scores[..., 1]
-    freq = head_tuning(difference).freq
-    for head in range(2):
-        fit = slow_fit(difference[:, [head]], int(freq[head]), p)[:, 0]
-        share = [x / (x + y) for x, y, _ in pattern[:, head].tolist()]
-        residual = math.fsum((s - 1 / (1 + math.exp(-f))) ** 2 for s, f in zip(share, fit.tolist(), strict=True))
-        variance = math.fsum((s - math.fsum(share) / p**2) ** 2 for s in share)
-        assert sigmoid_frac_explained(pattern, scores)[head].item() == pytest.approx(1 - residual / variance, rel=1e-10)
-
-
 def test_random_heads_have_the_share_of_the_best_of_so_many_planes():
     p, n = 13, 300
     a, b = torch.randn(2, p, n, generator=generator(0), dtype=torch.float64)
@@ -166,8 +134,6 @@ def test_a_head_that_does_not_vary_has_no_frequency():
     values = torch.full((49, 2), 0.1, dtype=torch.float32)
     freq, explained = head_tuning(values)
     assert freq.tolist() == [0, 0] and explained.tolist() == [0, 0]
-    scores = torch.zeros(49, 2, 3)
-    assert sigmoid_frac_explained(scores.softmax(-1), scores).isnan().all()
 
 
 def test_pairs_that_are_no_grid_are_refused():
@@ -181,9 +147,7 @@ def test_stacks_and_vmap_give_what_single_networks_give(p):
 
     def measure(scores):
         pattern, difference = scores.softmax(-1), scores[..., 0] - scores[..., 1]
-        tuned = head_tuning(difference)
-        of_pattern = [attention_mass(pattern), attention_entropy(pattern), sigmoid_frac_explained(pattern, scores)]
-        return [*of_pattern, *tuned, single_frequency_fit(difference, tuned.freq)]
+        return [attention_mass(pattern), attention_entropy(pattern), *head_tuning(difference)]
 
     together, mapped = measure(stack), torch.vmap(measure)(stack)
     for i, scores in enumerate(stack):

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import copied, files_of, flip, tiny, tiny_flags
+from tiny import copied, files_of, flip, json_lines, tiny, tiny_flags
 
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.config.train_config import LEAVES, TrainConfig
 from circuitgrok.faces.cli import COMMANDS, HELP, run
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import load
 from circuitgrok.store.weights import file_name
 from circuitgrok.table.llc import llc_along

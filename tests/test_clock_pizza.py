@@ -9,13 +9,12 @@ import torch
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
-from circuitgrok.measures.circuits.restricted import cosine_coefficients, frac_explained
+from circuitgrok.measures.circuits.explained import cosine_coefficients, frac_explained
 from circuitgrok.measures.parts.clock_pizza import (
     LogitGradients,
     circularity,
     distance_irrelevance,
     gradient_symmetricity,
-    in_components,
     is_pizza,
     logit_gradients,
     one_circle,
@@ -354,25 +353,6 @@ def test_gradients_are_taken_also_where_none_are_recorded():
     with torch.no_grad():
         found = logit_gradients(model, params, TRIPLES)
     assert torch.equal(found.of_a, logit_gradients(model, params, TRIPLES).of_a) and not found.of_a.requires_grad
-
-
-def test_in_all_components_nothing_is_lost_and_along_one_all_cosines_are_signs():
-    gradients, table = LogitGradients(noise(6, 4), noise(6, 4, seed=1)), noise(9, 4, seed=2)
-    whole, all_of_it = gradient_symmetricity(gradients), gradient_symmetricity(in_components(gradients, table, 4))
-    assert all_of_it.mean.item() == pytest.approx(whole.mean.item(), rel=1e-13)
-    of_a, of_b = in_components(gradients, table, 1)
-    signs = gradient_symmetricity(LogitGradients(of_a, of_b)).mean.item()
-    assert signs == pytest.approx((of_a * of_b).sign().mean().item(), rel=1e-14)
-
-
-def test_components_are_the_directions_in_which_the_numbers_spread_most():
-    x, axes = torch.arange(7), torch.linalg.qr(noise(5, 5)).Q
-    table = 2 * wave(1, x, 7)[:, None] * axes[0] + wave(2, x, 7)[:, None] * axes[1] + 9 * axes[2]
-    gradients = LogitGradients(axes, 3 * axes)
-    along = in_components(gradients, table, 2)
-    torch.testing.assert_close(along.of_a.abs(), torch.eye(5, 2).double(), rtol=0, atol=1e-13)  # not the mean, axis 2
-    with pytest.raises(ValueError, match="7 centred rows of width 5 have 5 components; asked for 6"):
-        in_components(gradients, table, 6)
 
 
 def test_a_single_triple_has_no_error_and_a_gradient_that_vanishes_no_cosine():

@@ -9,13 +9,12 @@ from oracles import block_projector, grid, noise, planted_circuit, sum_projector
 from circuitgrok.measures.spectra.complexity import (
     direction_tuning,
     effective_rank,
-    singular_directions,
     spectral_entropy,
     stable_rank,
     wave_directions,
 )
 from circuitgrok.measures.spectra.fourier import neuron_logit_spectrum
-from circuitgrok.measures.spectra.tuning import wave_shares
+from circuitgrok.measures.spectra.tuning import neuron_spectrum, shares_of
 
 SINE = -math.pi / 2
 
@@ -82,17 +81,13 @@ def test_nothing_has_no_entropy_and_no_rank():
 @pytest.mark.parametrize("k", range(1, 7))
 def test_along_the_directions_of_a_clock_the_neurons_are_sum_waves_of_its_frequency(k):
     neurons, W_L = clock_network(13, [k], {k: 2.0})
-    for directions in (singular_directions(W_L, 2), wave_directions(W_L, torch.tensor([k]))):
-        freq, explained = direction_tuning(neurons, directions)
-        assert freq.tolist() == [k, k]
-        assert explained.tolist() == pytest.approx([1, 1], abs=1e-12)
+    freq, explained = direction_tuning(neurons, wave_directions(W_L, torch.tensor([k])))
+    assert freq.tolist() == [k, k]
+    assert explained.tolist() == pytest.approx([1, 1], abs=1e-12)
 
 
-def test_leading_singular_directions_come_by_strength_and_wave_directions_in_the_order_asked():
+def test_wave_directions_come_in_the_order_asked():
     neurons, W_L = clock_network(13, [2, 5, 6], {2: 1.0, 5: 3.0, 6: 2.0})
-    freq, explained = direction_tuning(neurons, singular_directions(W_L, 6))
-    assert freq.tolist() == [5, 5, 6, 6, 2, 2]
-    assert explained.tolist() == pytest.approx([1] * 6, abs=1e-12)
     assert direction_tuning(neurons, wave_directions(W_L, torch.tensor([6, 2]))).freq.tolist() == [6, 6, 2, 2]
 
 
@@ -139,25 +134,17 @@ def test_wave_directions_carry_the_energy_of_their_frequencies(p):
     assert energy == pytest.approx(neuron_logit_spectrum(W_L, p).tolist(), rel=1e-12)
 
 
-def test_singular_directions_are_orthonormal_and_span_what_w_l_reads():
-    W_L = noise(9, 3) @ noise(3, 7, seed=1)
-    directions = singular_directions(W_L, 3)
-    torch.testing.assert_close(directions.T @ directions, torch.eye(3).double(), rtol=0, atol=1e-13)
-    torch.testing.assert_close(directions @ directions.T @ W_L, W_L, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("rank", [0, 8])
-def test_a_rank_that_w_l_does_not_have_is_refused(rank):
-    with pytest.raises(ValueError, match=rf"directions 1\.\.7; got a rank of {rank}"):
-        singular_directions(noise(9, 7), rank)
-
-
 def test_frequencies_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"distinct integers in 1\.\.6 for p = 13"):
         wave_directions(noise(4, 13), torch.tensor([7]))
 
 
 # Shares of the neurons' variance
+
+
+def wave_shares(neurons):
+    return shares_of(neuron_spectrum(neurons))
+
 
 PLANTED = {
     "sum": (lambda a, b, p: wave(2, a + b, p, 0.3), (0, 1, 0)),
@@ -217,10 +204,9 @@ def test_stacks_and_vmap_give_what_single_networks_give(p):
     neurons, W_L, freqs = noise(3, p * p, 6), noise(3, 6, p, seed=1), torch.tensor([1, p // 2])
 
     def measure(neurons, W_L):
-        directions = [singular_directions(W_L, 2), wave_directions(W_L, freqs)]
-        tuned = [number for direction in directions for number in direction_tuning(neurons, direction)]
+        directions = wave_directions(W_L, freqs)
         whole = [effective_rank(W_L), stable_rank(W_L), spectral_entropy(neurons.square())]
-        return [*tuned, *whole, *wave_shares(neurons), directions[1]]
+        return [*direction_tuning(neurons, directions), *whole, *wave_shares(neurons), directions]
 
     together, mapped = measure(neurons, W_L), torch.vmap(measure)(neurons, W_L)
     for i in range(3):

@@ -1,4 +1,4 @@
-"""Controls: sets drawn at random, their losses one by one the slow way, and rules at any threshold."""
+"""Controls: sets drawn at random, and rules at any threshold."""
 
 import itertools
 import math
@@ -13,22 +13,18 @@ from oracles import (
     planted_circuit,
     planted_neurons,
     slow_cross_entropy,
-    slow_excluded_logits,
-    slow_restricted_logits,
-    sum_projector,
+    slow_excluded_loss,
+    slow_restricted_loss,
 )
 
-from circuitgrok.measures.circuits.activation_circuits import logit_circuit, neuron_circuit
 from circuitgrok.measures.circuits.controls import (
     agreement,
-    control_losses,
     jaccard,
     random_sets,
     rule_strengths,
-    spread,
     threshold_sensitivity,
 )
-from circuitgrok.measures.circuits.restricted import excluded_loss, restricted_loss
+from circuitgrok.measures.circuits.restricted import excluded_losses, logit_circuit, of_sets, restricted_losses
 from circuitgrok.measures.spectra.key_freqs import embed_energy, logit_energy, neuron_argmax, wl_energy
 from circuitgrok.measures.spectra.sum_waves import rivals
 
@@ -39,6 +35,13 @@ def every_freq(p):
 
 def some_pairs(p, seed=0):
     return torch.rand(p * p, generator=generator(seed)) < 0.3
+
+
+def losses_of(logits, labels, sets, where):
+    """Mean restricted and excluded loss of each set."""
+    drawn = of_sets(logit_circuit(logits, every_freq(logits.shape[-1])), sets)
+    by_pair = restricted_losses(drawn, labels), excluded_losses(drawn, rivals(logits, labels))
+    return [losses[..., where].mean(-1) for losses in by_pair]
 
 
 # Random sets
@@ -81,92 +84,36 @@ def test_an_empty_key_set_has_empty_controls_which_keep_the_mean_and_exclude_not
     sets = random_sets(torch.tensor([], dtype=torch.long), 5, n_draws=2, seed=0)
     assert sets.shape == (2, 0)
     logits, labels = noise(25, 5), labels_of(5)
-    circuit, where = logit_circuit(logits, every_freq(5)), everywhere(5)
-    losses = control_losses(circuit, rivals(logits, labels), labels, sets, where)
-    mean = slow_cross_entropy(logits.mean(0).expand(25, 5), labels, where)
-    assert losses.restricted.tolist() == pytest.approx([mean] * 2, rel=1e-12)
-    assert losses.excluded.tolist() == pytest.approx([slow_cross_entropy(logits, labels, where)] * 2, rel=1e-12)
+    restricted, excluded = losses_of(logits, labels, sets, everywhere(5))
+    mean = slow_cross_entropy(logits.mean(0).expand(25, 5), labels, everywhere(5))
+    full = slow_cross_entropy(logits, labels, everywhere(5))
+    assert restricted.tolist() == pytest.approx([mean] * 2, rel=1e-12)
+    assert excluded.tolist() == pytest.approx([full] * 2, rel=1e-12)
 
 
 # Their losses
-
-
-@pytest.mark.parametrize(("p", "n"), [(5, 1), (8, 2), (13, 3)])
-def test_losses_of_each_set_agree_with_dense_projections_at_logits_and_neurons(p, n):
-    neurons, W_L = torch.relu(noise(p * p, 6)), noise(6, p, seed=1)
-    logits = neurons @ W_L + noise(p * p, p, seed=2)
-    labels, where = torch.randint(p, (p * p,), generator=generator(3)), some_pairs(p)
-    sets = random_sets(every_freq(p)[:n], p, n_draws=4, seed=0)
-    against, freqs = rivals(logits, labels), every_freq(p)
-    at_logits = control_losses(logit_circuit(logits, freqs), against, labels, sets, where)
-    at_neurons = control_losses(neuron_circuit(neurons, W_L, logits, freqs), against, labels, sets, where)
-    for i, drawn in enumerate(sets.tolist()):
-        written = sum_projector(p, drawn) @ neurons @ W_L
-        for value, kept in (
-            (at_logits.restricted[i], slow_restricted_logits(logits, drawn)),
-            (at_logits.excluded[i], slow_excluded_logits(logits, drawn)),
-            (at_neurons.restricted[i], written + logits.mean(0)),
-            (at_neurons.excluded[i], logits - written),
-        ):
-            assert value.item() == pytest.approx(slow_cross_entropy(kept, labels, where), rel=1e-10)
 
 
 def test_on_a_planted_clock_random_frequencies_are_at_chance_when_kept_and_harmless_when_excluded():
     p, key = 29, torch.tensor([3, 8, 13])
     logits, labels = planted_circuit(p, key.tolist())
     sets, where = random_sets(key, p, n_draws=10, seed=0), everywhere(p)
-    losses = control_losses(logit_circuit(logits, every_freq(p)), rivals(logits, labels), labels, sets, where)
+    restricted, excluded = losses_of(logits, labels, sets, where)
     full = slow_cross_entropy(logits, labels, where)
-    assert losses.restricted.tolist() == pytest.approx([math.log(p)] * 10, abs=1e-12)
-    assert losses.excluded.tolist() == pytest.approx([full] * 10, abs=1e-12)
+    assert restricted.tolist() == pytest.approx([math.log(p)] * 10, abs=1e-12)
+    assert excluded.tolist() == pytest.approx([full] * 10, abs=1e-12)
 
 
 def test_in_a_random_network_a_set_is_like_any_other_of_its_size():
     p, key = 29, torch.tensor([3, 8, 13])
     logits, labels, where = noise(p * p, p), labels_of(p), everywhere(p)
     sets = random_sets(key, p, n_draws=60, seed=0)
-    losses = control_losses(logit_circuit(logits, every_freq(p)), rivals(logits, labels), labels, sets, where)
-    for values, own in zip(losses, (restricted_loss, excluded_loss), strict=True):
-        mean, std, _ = spread(values, torch.tensor([0.5]))
-        assert abs(own(logits, labels, key, where) - mean) < 4 * std
-
-
-def test_stacks_and_vmap_give_what_single_networks_give():
-    p, labels, where = 8, labels_of(8), some_pairs(8)
-    sets = random_sets(torch.tensor([4, 2]), p, 3, seed=0)
-    stack = noise(3, p * p, p)
-
-    def losses(logits):
-        circuit = logit_circuit(logits, every_freq(p))
-        return control_losses(circuit, rivals(logits, labels), labels, sets, where)
-
-    together, mapped = losses(stack), torch.vmap(losses)(stack)
-    for i, logits in enumerate(stack):
-        for alone, whole, by_vmap in zip(losses(logits), together, mapped, strict=True):
-            torch.testing.assert_close(whole[i], alone, rtol=1e-12, atol=0)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-12, atol=0)
-
-
-# Their spread
-
-
-def test_spread_is_mean_standard_deviation_and_quantiles():
-    values, levels = noise(2, 7), torch.tensor([0.0, 0.25, 0.5, 1.0])
-    mean, std, quantiles = spread(values, levels)
-    for i, row in enumerate(values):
-        ordered = sorted(row.tolist())
-        centre = math.fsum(ordered) / 7
-        assert mean[i].item() == pytest.approx(centre, rel=1e-12)
-        assert std[i].item() == pytest.approx(math.sqrt(math.fsum((x - centre) ** 2 for x in ordered) / 6), rel=1e-12)
-        expected = [ordered[0], (ordered[1] + ordered[2]) / 2, ordered[3], ordered[6]]
-        assert quantiles[i].tolist() == pytest.approx(expected, rel=1e-12)
-
-
-def test_one_draw_has_no_deviation_and_none_has_no_spread():
-    mean, std, _ = spread(torch.tensor([2.0]), torch.tensor([0.5]))
-    assert mean == 2 and std.isnan()
-    with pytest.raises(ValueError, match="no draws"):
-        spread(torch.empty(0), torch.tensor([0.5]))
+    own = (
+        slow_restricted_loss(logits, labels, key.tolist(), where),
+        slow_excluded_loss(logits, labels, key.tolist(), where),
+    )
+    for values, of_key in zip(losses_of(logits, labels, sets, where), own, strict=True):
+        assert abs(of_key - values.mean()) < 4 * values.std()
 
 
 # Agreement and thresholds
@@ -226,10 +173,3 @@ def test_frequencies_out_of_range_or_repeated_are_refused():
             random_sets(torch.tensor(key), 13, 3, seed=0)
         with pytest.raises(ValueError, match=r"distinct integers in 1\.\.6 for p = 13"):
             threshold_sensitivity(torch.ones(6), torch.tensor([0.5]), torch.tensor(key))
-
-
-def test_a_mask_that_picks_nothing_is_refused():
-    logits, labels = planted_circuit(5, [1])
-    circuit = logit_circuit(logits, every_freq(5))
-    with pytest.raises(ValueError, match="at least one pair"):
-        control_losses(circuit, rivals(logits, labels), labels, torch.tensor([[1]]), ~everywhere(5))

@@ -9,11 +9,12 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from tiny import json_lines
 
 from circuitgrok.canonical import canonical_json, from_json, sha256
 from circuitgrok.errors import DamagedFile
 from circuitgrok.store.files import LONGEST, drop_temporaries, open_plain, read_json, read_verified, write_atomically
-from circuitgrok.store.lines import JsonLines, Lines, json_lines
+from circuitgrok.store.lines import JsonLines, Lines
 from circuitgrok.store.sealed import first_seal
 
 # The folder is shared by the examples of one test, and every example writes its file anew.

@@ -5,7 +5,7 @@ import pytest
 import torch
 from oracles import generator, noise, slow_cross_entropy
 
-from circuitgrok.landscape.flat import declared, logits_on, loss_on, margin_cross_entropy, with_l2
+from circuitgrok.landscape.flat import declared, logits_on, loss_on, margin_cross_entropy
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tree import ravel
@@ -79,10 +79,3 @@ def test_the_margin_form_is_the_cross_entropy_for_every_label():
     logits, labels = 3 * noise(7, 5), torch.tensor([0, 1, 2, 3, 4, 0, 2])
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     torch.testing.assert_close(margin_cross_entropy(logits, labels), expected, rtol=32 * EPS, atol=0)
-
-
-def test_the_l2_term_adds_half_coef_times_the_squared_norm():
-    w = noise(6)
-    assert with_l2(lambda x: x.sum(), 0.3)(w).item() == pytest.approx(
-        w.sum().item() + 0.15 * (w @ w).item(), rel=8 * EPS
-    )

@@ -21,7 +21,6 @@ from oracles import (
 )
 
 from circuitgrok.measures.spectra.fourier import (
-    embed_spectrum,
     fourier_basis,
     fourier_gini,
     frequency_power,
@@ -115,7 +114,7 @@ def test_the_equals_row_of_the_embedding_and_the_equals_class_of_w_l_do_not_coun
     garbage_row, garbage_column = W_E.clone(), W_L.clone()
     garbage_row[13], garbage_column[:, 13] = 1e6, -1e6
     for found, expected in (
-        (embed_spectrum(garbage_row, 13), embed_spectrum(W_E, 13)),
+        (embed_energy(garbage_row, 13), embed_energy(W_E, 13)),
         (neuron_logit_spectrum(garbage_column, 13), neuron_logit_spectrum(W_L, 13)),
         (frequency_power(W_L[:, :13].T), neuron_logit_spectrum(W_L, 13)),
     ):
@@ -278,7 +277,7 @@ def test_networks_that_are_not_finite_are_refused():
 
 def test_wrong_shapes_are_refused_with_what_was_got():
     with pytest.raises(ValueError, match="one token for each of the 13 numbers is needed; got 12"):
-        embed_spectrum(noise(12, 4), 13)
+        embed_energy(noise(12, 4), 13)
     with pytest.raises(ValueError, match="one class for each of the 13 numbers is needed; got 12"):
         neuron_logit_spectrum(noise(4, 12), 13)
     for measure in (sum_table, logit_spectrum, neuron_frequencies):

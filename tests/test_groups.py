@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from oracles import share_right, slow_cross_entropy, slow_restricted_loss
 from tiny import logits_at, tiny
 
-from circuitgrok.measures import scores
-from circuitgrok.measures.circuits import activation_circuits, controls
+from circuitgrok.measures.circuits import controls
 from circuitgrok.measures.circuits import restricted as circuits
 from circuitgrok.measures.circuits import unseen as unseen_pairs
 from circuitgrok.measures.learning import memorization
 from circuitgrok.measures.parts import attention, clock_pizza, neurons
 from circuitgrok.measures.parts.logit_forms import logit_forms
 from circuitgrok.measures.spectra import complexity
-from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
+from circuitgrok.measures.spectra.tuning import neuron_frequencies, neuron_spectrum, shares_of
 from circuitgrok.polar import orbits
 from circuitgrok.table.checkpoints import checkpoints_of
 from circuitgrok.table.groups import N_CONTROLS, SEED, circuit_columns, form_columns
@@ -32,17 +32,17 @@ def test_columns_of_neurons_attention_forms_and_memory_are_the_public_measures_o
     pattern = cache["blocks.0.attn.hook_pattern"][:, :, -1]
     scored = cache["blocks.0.attn.hook_attn_scores"][:, :, -1]
     heads = attention.head_tuning(scored[..., 0] - scored[..., 1])
-    parts = memorization.parts_of(logits, freqs)
+    parts = circuits.parts_of(logits, freqs)
     credit = memorization.credit(memorization.answered_right(parts, task.labels), task.is_train)
     forms = logit_forms(logits, freqs)
     least = orbits.orbit_minimal_norm(params, model).total
     margins = memorization.mean_margins(parts, task.labels, task.is_train)
-    circuit = activation_circuits.neuron_circuit(post, W_L, logits, freqs)
-    alone = activation_circuits.restricted_losses(circuit, task.labels).together
+    circuit = circuits.together(circuits.neuron_circuit(post, W_L, logits, freqs))
+    alone = circuits.restricted_losses(circuit, task.labels)[0]
     expected = {
         "neuron_purity": tuned.purity.mean(),
         "pure_neurons": neurons.in_cluster(tuned).double().mean(),
-        "neuron_share[sums]": wave_shares(post).sums[freqs - 1].sum(),
+        "neuron_share[sums]": shares_of(neuron_spectrum(post)).sums[freqs - 1].sum(),
         "direction_fve_min": complexity.direction_tuning(post, complexity.wave_directions(W_L, freqs))[1].min(),
         "attention[head 1, a]": attention.attention_mass(pattern)[1, 0],
         "attention_entropy[head 0]": attention.attention_entropy(pattern)[0],
@@ -79,7 +79,7 @@ def test_random_sets_of_frequencies_are_the_control_of_a_sparse_key_set(finished
     task, keys = finished.task, torch.tensor([2, 5])
     logits = logits_at(finished, finished.steps[-1])
     sets = controls.random_sets(keys, task.p, N_CONTROLS, SEED)
-    losses = [circuits.restricted_loss(logits, task.labels, one, task.where("all")).item() for one in sets]
+    losses = [slow_restricted_loss(logits, task.labels, one, task.where("all")) for one in sets.tolist()]
     row = circuits_of(finished, [2, 5])
     assert row["restricted_loss_random"] == pytest.approx(np.mean(losses), rel=1e-4)
     assert row["restricted_loss_random_sd"] == pytest.approx(np.std(losses, ddof=1), rel=1e-3, abs=1e-6)
@@ -132,9 +132,9 @@ def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, o
             logits = run.config.model.logits(run.at(step), task.inputs)[:, first : task.p].double()
         for split in ("train", "test"):
             where = task.where(split)
-            loss = scores.cross_entropy(logits, task.labels - first, where).item()
+            loss = slow_cross_entropy(logits, task.labels - first, where)
             assert table.loc[step, f"loss[{split}]"] == pytest.approx(loss, rel=1e-4)
-            accuracy = scores.accuracy(logits, task.labels - first, where).item()
+            accuracy = share_right(logits, task.labels - first, where)
             assert table.loc[step, f"accuracy[{split}]"] == pytest.approx(accuracy, abs=1e-12)
     assert max(table.attrs["key_freqs"]) <= (task.p - first) // 2
     columns = [
@@ -151,8 +151,8 @@ def test_wrong_labels_have_columns_of_their_own_where_there_are_any(tmp_path, fi
     table, task = measure(run, ["memorization"]), run.task
     logits = logits_at(run, 8)
     wrong = task.is_train & task.is_corrupted
-    assert table.loc[8, "label_fit[corrupted]"] == scores.accuracy(logits, task.labels, wrong).item()
-    assert table.loc[8, "label_fit[corrected]"] == scores.accuracy(logits, task.true_labels, wrong).item()
+    assert table.loc[8, "label_fit[corrupted]"] == share_right(logits, task.labels, wrong)
+    assert table.loc[8, "label_fit[corrected]"] == share_right(logits, task.true_labels, wrong)
 
 
 def test_updates_are_in_the_table_where_they_were_recorded(finished, measured):

@@ -2,18 +2,17 @@
 
 import pytest
 import torch
-from oracles import generator
+from oracles import dense_hessian, generator
 from torch.nn.functional import cross_entropy
 
 from circuitgrok import tree
 from circuitgrok.exact.analytic import max_margin_network
 from circuitgrok.landscape import hessian_along as module
 from circuitgrok.landscape.flat import loss_on
-from circuitgrok.landscape.hessian import dense_hessian, hessian_operator
+from circuitgrok.landscape.hessian import hessian_operator
 from circuitgrok.landscape.hessian_along import Z, spectra, spectrum_columns
 from circuitgrok.landscape.lanczos import spectral_density, spectral_sum
 from circuitgrok.landscape.positive_part import shares
-from circuitgrok.landscape.spectra import effective_dimension
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
@@ -67,10 +66,11 @@ def test_dense_columns_are_the_spectrum(point):
     model, params, task = point
     exact, columns = eigenvalues(params, model, task), spectrum_columns(one_of(params), model, task)
     assert 400 < len(exact) < 700
-    assert columns["sharpness"].item() == exact[-1].item() and columns["hessian_trace_se"].item() == 0
+    assert columns["sharpness"].item() == pytest.approx(exact[-1].item(), rel=1e-10)
+    assert columns["hessian_trace_se"].item() == 0
     share = (exact.clamp(max=0).sum().abs() / exact.abs().sum()).item()
     assert columns["negative_mass"].item() == pytest.approx(share, rel=1e-12)
-    dimensions = effective_dimension(exact, torch.tensor(Z, dtype=torch.float64)).curve
+    dimensions = shares(torch.tensor(Z, dtype=torch.float64))(exact).sum(-1)
     for z, value in zip(Z, dimensions.tolist(), strict=True):
         found = {part: columns[f"effective_dimension{part}[{z:g}]"].item() for part in ("", "_low", "_high")}
         assert found == pytest.approx(dict.fromkeys(found, value), rel=1e-12)
@@ -106,7 +106,7 @@ def test_twelve_nodes_and_the_spread_of_six_probes_would_have_failed_it():
     old = spectral_density(hessian_operator(loss, at), len(at), n_steps=12, n_probes=6, generator=generator(0))
     z = torch.tensor(Z, dtype=torch.float64)
     value, spread = spectral_sum(old, shares(z))
-    exact = effective_dimension(eigenvalues(params, model, task), z).curve
+    exact = shares(z)(eigenvalues(params, model, task)).sum(-1)
     assert ((value - exact).abs() / spread).max() > 2 * 4
 
 
@@ -130,12 +130,34 @@ def test_nodes_are_added_until_the_bounds_are_near_and_no_further(point, monkeyp
         assert taken.pop(0) == module.N_STEPS_MOST or high - low <= 6 * module.NEAR * value
 
 
+@pytest.mark.parametrize("dense_most", [0, 3000])
+def test_curvature_along_the_ray_and_across_it_is_that_of_the_dense_hessian(point, dense_most, monkeypatch):
+    monkeypatch.setattr(module, "DENSE_MOST", dense_most)
+    monkeypatch.setattr(module, "N_STEPS_MOST", 4)
+    model, params, task = point
+    loss, at, _ = loss_on(model, params, task, task.is_train)
+    u = at / at.norm()
+    along = dense_hessian(loss, at) @ u
+    columns = spectrum_columns(one_of(params), model, task)
+    radial = along @ u
+    size = along.norm().item()
+    assert columns["curvature_radial"].item() == pytest.approx(radial.item(), abs=1e-10 * size)
+    assert columns["curvature_mixed"].item() == pytest.approx((along - radial * u).norm().item(), abs=1e-10 * size)
+
+
+def test_a_network_without_weights_has_no_ray(stack):
+    nothing = {name: torch.zeros_like(value) for name, value in stack.items()}
+    columns = spectrum_columns(nothing, MODEL, TASK)
+    assert columns["curvature_radial"].isnan().all() and columns["curvature_mixed"].isnan().all()
+    assert columns["sharpness"].isfinite().all()
+
+
 def test_half_the_dimension_at_gamma_over_nbeta_is_the_coefficient_of_the_quadratic(stack):
     """The identity that ties samplers and spectra: (1/2) sum nbeta h / (nbeta h + gamma), for positive h."""
     exact = eigenvalues(tree.unstack(stack)[0]).clamp(min=0)
     nbeta, gamma = 30.0, 3.0
     ideal = 0.5 * (nbeta * exact / (nbeta * exact + gamma)).sum().item()
-    [dimension] = effective_dimension(exact, torch.tensor([gamma / nbeta], dtype=torch.float64)).curve.tolist()
+    [dimension] = shares(torch.tensor([gamma / nbeta], dtype=torch.float64))(exact).sum(-1).tolist()
     assert dimension / 2 == pytest.approx(ideal, rel=1e-12)
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from oracles import generator, noise
+from oracles import dense_hessian, generator, noise
 from torch.autograd.functional import jacobian as second_jacobian
 
 from circuitgrok.landscape import jacobian
 from circuitgrok.landscape.flat import Flat, logits_on
-from circuitgrok.landscape.hessian import as_matrix, dense_hessian
+from circuitgrok.landscape.hessian import as_matrix
 from circuitgrok.landscape.jacobian import gauss_newton_operator, linearized, symmetry_rank
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition

@@ -8,7 +8,7 @@ from oracles import noise
 from pydantic import ValidationError
 
 from circuitgrok.config.bounds import NUMBER
-from circuitgrok.landscape.llc import estimate_llc, wbic
+from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import MANY, Sampling
 from circuitgrok.samplers.target import Loss
 
@@ -207,14 +207,6 @@ def test_burnin_can_be_given_and_is_found_where_it_is_not():
     assert 5 < found.n_burnin.item() <= 200
     given = estimate_llc(start, far, 100, how(localization=0.01, step_size=1e-2, n_burnin=50))
     assert given.n_burnin.item() == 50
-
-
-def test_wbic_is_n_times_the_mean_loss():
-    n = 400
-    found = estimate_llc(bowl, torch.zeros(1, 40).double(), n, how(nbeta=None, sampler="mala", step_size=1e-3))
-    nbeta = n / math.log(n)
-    exact = 0.5 * math.log(n) * (nbeta * CURVATURES / (nbeta * CURVATURES + GAMMA)).sum().item()  # n / nbeta = ln n
-    assert abs(wbic(found.mean_loss, n).item() - exact) < 4 * n * found.mcse.item() / nbeta
 
 
 def test_every_chain_draws_numbers_of_its_own():

@@ -5,18 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
-from oracles import labels_of, slow_margins, sum_projector
+from oracles import (
+    labels_of,
+    share_right,
+    slow_cross_entropy,
+    slow_excluded_loss,
+    slow_margins,
+    slow_restricted_loss,
+    sum_projector,
+)
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 from torch.nn.functional import one_hot
 
 from circuitgrok.exact.analytic import max_margin_network
 from circuitgrok.measures import scores
-from circuitgrok.measures.circuits import restricted as circuits
+from circuitgrok.measures.circuits import explained
+from circuitgrok.measures.circuits.restricted import parts_of
 from circuitgrok.measures.learning import memorization
 from circuitgrok.measures.parts import neurons, representations
 from circuitgrok.measures.spectra import complexity, fourier
-from circuitgrok.measures.spectra.tuning import neuron_frequencies, wave_shares
+from circuitgrok.measures.spectra.tuning import neuron_frequencies, neuron_spectrum, shares_of
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.polar.path import polar_path
@@ -95,31 +104,31 @@ def test_columns_of_mlps_are_the_public_measures_of_that_step(runs, tables, name
     W_L = params["unembed.W_U"].double()[:, hidden.classes]
     W_E = params["embed.W_E" if "embed.W_E" in params else "blocks.0.mlp.W_in"].double()[hidden.tokens]
     where = {split: run.task.where(split)[hidden.pairs] for split in ("train", "test", "all")}
-    parts = memorization.parts_of(logits, freqs)
+    parts, keys = parts_of(logits, freqs), freqs.tolist()
     expected = {
-        "loss[test]": scores.cross_entropy(logits, hidden.labels, where["test"]),
-        "accuracy[train]": scores.accuracy(logits, hidden.labels, where["train"]),
-        "restricted_loss[all]": circuits.restricted_loss(logits, hidden.labels, freqs, where["all"]),
-        "excluded_loss[train]": circuits.excluded_loss(logits, hidden.labels, freqs, where["train"]),
-        "frac_explained": circuits.frac_explained(logits, freqs),
+        "loss[test]": slow_cross_entropy(logits, hidden.labels, where["test"]),
+        "accuracy[train]": share_right(logits, hidden.labels, where["train"]),
+        "restricted_loss[all]": slow_restricted_loss(logits, hidden.labels, keys, where["all"]),
+        "excluded_loss[train]": slow_excluded_loss(logits, hidden.labels, keys, where["train"]),
+        "frac_explained": explained.frac_explained(logits, freqs),
         "gini[W_E]": fourier.fourier_gini(W_E),
         "gini[W_L]": fourier.fourier_gini(W_L.T),
         "power_W_L[2]": fourier.frequency_power(W_L.T)[1],
         "effective_rank[W_L]": complexity.effective_rank(W_L),
         "ipr[W_E]": neurons.inverse_participation(W_E).mean(),
         "logit_std": scores.logit_scale(logits).std,
-        "margin_min[test]": scores.margin_summary(logits, hidden.labels, where["test"]).min,
+        "margin_min[test]": scores.margin(logits, hidden.labels)[where["test"]].min(),
         "neuron_purity": neuron_frequencies(post).purity.mean(),
-        "neuron_share[sums]": wave_shares(post).sums[freqs - 1].sum(),
+        "neuron_share[sums]": shares_of(neuron_spectrum(post)).sums[freqs - 1].sum(),
         "pairs_rest_only[train]": memorization.credit(
             memorization.answered_right(parts, hidden.labels), where["train"]
         ).rest_only,
     }
     for column, value in expected.items():
-        assert row[column] == pytest.approx(value.item(), rel=1e-4, abs=1e-6), column
+        assert row[column] == pytest.approx(float(value), rel=1e-4, abs=1e-6), column
     waves = sum_projector(hidden.m, freqs.tolist()) @ post  # sent on to the logits, with the mean of the network's own
     circuit = waves @ W_L / run.config.objective.temperature + logits.mean(0)
-    alone = scores.cross_entropy(circuit, hidden.labels, where["test"]).item()
+    alone = slow_cross_entropy(circuit, hidden.labels, where["test"])
     assert row["restricted_act_loss[test]"] == pytest.approx(alone, rel=1e-4)
     assert not [column for column in tables[name] if str(column).startswith(("efficiency", "norm_min", "attention"))]
 
@@ -127,7 +136,7 @@ def test_columns_of_mlps_are_the_public_measures_of_that_step(runs, tables, name
 def test_wrong_labels_are_told_apart_in_an_mlp_too(tmp_path):
     [run] = train([tiny_kind("embedding", corrupted=0.2)], tmp_path, names=["run"])
     logits = run.config.model.logits(run.at(16), run.task.inputs)
-    wrong = scores.accuracy(logits, run.task.labels, run.task.is_train & run.task.is_corrupted).item()
+    wrong = share_right(logits, run.task.labels, run.task.is_train & run.task.is_corrupted)
     assert measure(run, ["memorization"]).loc[16, "label_fit[corrupted]"] == wrong
 
 

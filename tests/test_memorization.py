@@ -11,29 +11,23 @@ from oracles import (
     labels_of,
     noise,
     planted_circuit,
-    slow_cross_entropy,
     slow_excluded_logits,
     slow_margins,
     slow_restricted_logits,
 )
 from torch.nn.functional import one_hot
 
-from circuitgrok.measures.circuits.restricted import excluded_loss, restricted_loss
+from circuitgrok.measures.circuits.restricted import parts_of
 from circuitgrok.measures.learning.memorization import (
     Margins,
-    Parts,
     Right,
     answered_right,
-    by_pair,
     credit,
     efficiency,
     label_fit,
     low_ipr_share,
-    lowest_ipr,
     margin_shares,
     mean_margins,
-    parts_of,
-    without_neurons,
 )
 
 EPS = torch.finfo(torch.float64).eps
@@ -115,18 +109,11 @@ def test_efficiency_does_not_change_when_weights_and_logits_of_a_linear_network_
 
 
 @pytest.mark.parametrize(("p", "freqs"), [(7, [2]), (8, [1, 4]), (13, [2, 5])])
-def test_losses_by_pair_are_those_of_each_row_alone_and_average_to_restricted_and_excluded_loss(p, freqs):
-    logits, labels, where = 3 * noise(p * p, p, seed=p), labels_of(p), some_pairs(p)
-    key_freqs = torch.tensor(freqs)
-    table = by_pair(parts_of(logits, key_freqs), labels)
+def test_who_answers_a_pair_right_is_who_has_a_margin(p, freqs):
+    logits, labels = noise(p * p, p, seed=p), labels_of(p)
     slow = (logits, slow_restricted_logits(logits, freqs), slow_excluded_logits(logits, freqs))
-    for column, part in zip(table[:3], slow, strict=True):
-        rows = [slow_cross_entropy(part[i : i + 1], labels[i : i + 1], torch.tensor([True])) for i in range(p * p)]
-        assert column.tolist() == pytest.approx(rows, rel=1e-10)
-    for column, part in zip(table[3:], slow, strict=True):
-        assert column.tolist() == [m > 0 for m in slow_margins(part, labels)]
-    for column, loss in ((table.circuit_loss, restricted_loss), (table.rest_loss, excluded_loss)):
-        torch.testing.assert_close(column[where].mean(), loss(logits, labels, key_freqs, where), rtol=1e-12, atol=0)
+    for right, part in zip(answered_right(parts_of(logits, torch.tensor(freqs)), labels), slow, strict=True):
+        assert right.tolist() == [m > 0 for m in slow_margins(part, labels)]
 
 
 def test_pairs_learnt_by_heart_are_told_from_those_the_clock_answers():
@@ -201,51 +188,10 @@ def test_label_fit_without_a_corrupted_label_is_nan_there_and_accuracy_elsewhere
 # Neurons
 
 
-def test_the_lowest_share_of_the_ratios_is_what_sorting_finds():
-    ipr = torch.rand(3, 20, generator=generator(0), dtype=torch.float64)
-    for share in (0.0, 0.25, 0.5, 1.0):
-        chosen = lowest_ipr(ipr, share)
-        for row, mask in zip(ipr, chosen, strict=True):
-            n = round(20 * share)
-            assert sorted(row[mask].tolist()) == sorted(row.tolist())[:n]
-
-
-def test_neurons_without_a_ratio_are_pruned_last_and_not_counted():
+def test_neurons_without_a_ratio_are_not_counted():
     ipr = torch.tensor([torch.nan, 0.2, 0.7, torch.nan, 0.4])
-    assert lowest_ipr(ipr, 0.6).tolist() == [False, True, True, False, True]
     assert low_ipr_share(ipr, below=0.5).item() == pytest.approx(2 / 3, rel=EPS)
     assert math.isnan(low_ipr_share(torch.tensor([torch.nan])).item())
-
-
-def test_logits_without_neurons_are_those_of_the_network_built_without_them():
-    neurons, W_L, other = noise(49, 10), noise(10, 7, seed=1), noise(49, 7, seed=2)
-    removed = torch.rand(10, generator=generator(3)) < 0.5
-    kept = neurons[:, ~removed] @ W_L[~removed] + other
-    found = without_neurons(neurons @ W_L + other, neurons, W_L, removed)
-    # Sums of ten products of size 1, in another order.
-    torch.testing.assert_close(found, kept, rtol=0, atol=100 * EPS)
-
-
-def test_pruning_a_planted_list_of_low_ratio_keeps_the_circuit_and_forgets_the_list():
-    p = 7
-    labels, is_train = labels_of(p), some_pairs(p)
-    clock, _ = planted_circuit(p, [2])
-    table = clock.reshape(p, p, p)[0]  # one neuron per sum, writing that row
-    wrong = (labels + 1) % p
-    by_heart = 20 * one_hot(wrong, p).double() * is_train[:, None]  # one neuron per training pair
-    neurons = torch.cat([one_hot(labels, p).double(), torch.eye(p * p, dtype=torch.float64)[:, is_train]], dim=1)
-    W_L = torch.cat([table, by_heart[is_train]])
-    ipr = torch.cat([torch.ones(p), torch.full((int(is_train.sum()),), 1 / p)])
-    whole = neurons @ W_L
-    assert (whole.argmax(-1) == torch.where(is_train, wrong, labels)).all()
-    pruned = without_neurons(whole, neurons, W_L, lowest_ipr(ipr, 1 - p / len(ipr)))
-    assert (pruned.argmax(-1) == labels).all()
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_a_share_outside_its_range_is_refused(share):
-    with pytest.raises(ValueError, match=rf"in 0\.\.1; got {share}"):
-        lowest_ipr(torch.rand(3, generator=generator(0)), share)
 
 
 def test_a_mask_that_picks_nothing_is_refused():
@@ -261,24 +207,17 @@ def test_a_mask_that_picks_nothing_is_refused():
 def measures(p):
     labels, where, freqs = labels_of(p), some_pairs(p), torch.tensor([1, 3])
     drawn = (labels + some_pairs(p, seed=5)) % p
-    ipr = torch.rand(4, generator=generator(6))
 
     def by_norm(logits):
         return efficiency(mean_margins(parts_of(logits, freqs), labels, where), logits.square().sum((-2, -1)).sqrt())
 
-    def pruned(logits):
-        neurons, W_L = logits[..., :4], logits[..., :4, :]
-        return without_neurons(logits, neurons, W_L, lowest_ipr(W_L.abs().sum(-1) + ipr, 0.5))
-
     return [
-        lambda logits: parts_of(logits, freqs),
         by_norm,
         lambda logits: margin_shares(mean_margins(parts_of(logits, freqs), labels, where)),
-        lambda logits: by_pair(parts_of(logits, freqs), labels),
+        lambda logits: answered_right(parts_of(logits, freqs), labels),
         lambda logits: credit(answered_right(parts_of(logits, freqs), labels), where),
         lambda logits: label_fit(logits, drawn, labels, where, drawn != labels),
         lambda logits: (low_ipr_share(logits.abs()[..., 0, :]),),
-        lambda logits: (pruned(logits),),
     ]
 
 
@@ -291,10 +230,3 @@ def test_stacks_and_vmap_give_what_single_networks_give():
                 for whole, by_vmap, alone in zip(together, mapped, measure(stack[i, j]), strict=True):
                     for found in (whole, by_vmap):
                         torch.testing.assert_close(found[i, j], alone, rtol=1e-12, atol=1e-12, equal_nan=True)
-
-
-def test_parts_add_up_to_the_logits_and_their_mean_in_float64_whatever_comes_in():
-    parts = parts_of(noise(49, 7).float(), torch.tensor([1, 2]))
-    assert isinstance(parts, Parts) and all(part.dtype == torch.float64 for part in parts)
-    total = parts.whole + parts.whole.mean(0)
-    torch.testing.assert_close(parts.circuit + parts.rest, total, rtol=0, atol=49 * EPS)

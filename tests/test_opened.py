@@ -5,10 +5,10 @@ import torch
 from oracles import grid, noise, slow_sum_table
 
 from circuitgrok.measures.parts.neurons import cluster_sizes
-from circuitgrok.measures.parts.opened import along, opened_network
+from circuitgrok.measures.parts.opened import opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
-from circuitgrok.tree import Params, combine, stack
+from circuitgrok.tree import Params, combine
 
 P = 7
 EPS = {dtype: torch.finfo(dtype).eps for dtype in (torch.float32, torch.float64)}
@@ -90,17 +90,3 @@ def test_neurons_that_are_waves_are_found_tuned_to_them():
     waves = [torch.cos(2 * torch.pi * k / P * (a + b)).flatten().double() for k in (3, 1, 3)]
     opened.post.copy_(torch.stack(waves, dim=1))
     assert cluster_sizes(opened.tuned, P).tolist() == [1, 0, 2]
-
-
-@pytest.mark.parametrize("axes", [(), (3,), (2, 2)])
-def test_a_stack_gives_what_its_networks_give_one_by_one(axes):
-    model = Transformer.model_validate(BASE)
-    seeds = torch.arange(100, 100 + torch.Size(axes).numel())
-    each = [random_params(model, seed=int(seed)) for seed in seeds]
-    together = combine(lambda x: x.reshape(*axes, *x.shape[1:]), stack(each))
-    table = along(together, model, INPUTS, lambda opened: {"tuned": opened.tuned})
-    for i, params in enumerate(each):
-        alone = opened_network(params, model, INPUTS).tuned
-        for field, whole in zip(alone, table["tuned"], strict=True):
-            assert whole.shape == (*axes, model.d_mlp)
-            assert torch.equal(whole.reshape(-1, model.d_mlp)[i], field)

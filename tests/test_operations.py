@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
-from oracles import everywhere, labels_of, noise
+from oracles import labels_of, noise
 
-from circuitgrok.measures.circuits.restricted import excluded_loss, frac_explained, restricted_logits, restricted_loss
-from circuitgrok.measures.scores import cross_entropy
-from circuitgrok.measures.spectra.fourier import embed_spectrum, neuron_logit_spectrum
+from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.measures.circuits.explained import frac_explained
+from circuitgrok.measures.circuits.restricted import parts_of
+from circuitgrok.measures.spectra.fourier import frequency_power, neuron_logit_spectrum
 from circuitgrok.measures.spectra.tuning import neuron_frequencies
 from circuitgrok.tasks.modular import ModularAddition, Operation, Task
 from circuitgrok.tasks.operations import as_addition, powers, primitive_root
@@ -133,12 +134,14 @@ def test_random_and_corrupted_labels_keep_their_place_in_the_table(operation):
 def test_restricted_loss_of_a_planted_circuit_is_its_full_loss(operation, freqs):
     task = drawn(operation)
     hidden, logits = as_addition(task), planted_logits(task, freqs)
-    table, keys, where = hidden.table(logits), torch.tensor(freqs), task.is_train[hidden.pairs]
-    full = cross_entropy(logits, task.labels, task.is_train)
+    keys, where = torch.tensor(freqs), task.is_train[hidden.pairs]
+    table, restricted, excluded = parts_of(hidden.table(logits), keys)
+    full = cross_entropy(logits, task.labels)[task.is_train].mean()
     # Sums of cosines, each with an error of about 8 eps; a class at -1000 adds nothing to a loss in float64.
-    torch.testing.assert_close(restricted_loss(table, hidden.labels, keys, where), full, rtol=0, atol=1e-13)
+    alone = cross_entropy(restricted, hidden.labels)[where].mean()
+    torch.testing.assert_close(alone, full, rtol=0, atol=1e-13)
     assert frac_explained(table, keys).item() == pytest.approx(1, abs=1e-13)
-    chance = excluded_loss(table, hidden.labels, keys, everywhere(hidden.m))
+    chance = cross_entropy(excluded, hidden.labels).mean()
     assert chance.item() == pytest.approx(math.log(hidden.m), abs=1e-13)
 
 
@@ -180,9 +183,9 @@ def test_analytic_network_answers_and_shows_its_frequencies(operation):
     # 27 products of magnitude up to 4, each with a few eps: 27 * 4 * 4 eps is 1e-13. The mean of the nine is cos / 2.
     wanted = hidden.table(planted_logits(task, freqs, scale=4.5))
     torch.testing.assert_close(table, wanted, rtol=0, atol=1e-13)
-    torch.testing.assert_close(restricted_logits(table, torch.tensor(freqs)), table, rtol=0, atol=2e-13)
+    torch.testing.assert_close(parts_of(table, torch.tensor(freqs)).circuit, table, rtol=0, atol=2e-13)
     nine_waves = torch.tensor([4.5 * hidden.m if k in freqs else 0 for k in range(1, hidden.m // 2 + 1)])
-    spectra = [embed_spectrum(operand[hidden.tokens], hidden.m) for operand in (U, V)]
+    spectra = [frequency_power(operand[hidden.tokens]) for operand in (U, V)]
     for spectrum in (*spectra, neuron_logit_spectrum(W[:, hidden.classes], hidden.m)):
         torch.testing.assert_close(spectrum, nine_waves.double(), rtol=0, atol=1e-12)
     tuned = neuron_frequencies(U[task.inputs[:, 0]][hidden.pairs] * V[task.inputs[:, 1]][hidden.pairs])
@@ -192,7 +195,7 @@ def test_analytic_network_answers_and_shows_its_frequencies(operation):
 def test_another_primitive_root_permutes_the_frequencies():
     W_E, roots = noise(13, 4), [g for g in range(2, 13) if len(set(powers(g, 13).tolist())) == 12]
     assert roots == [2, 6, 7, 11]
-    spectra = [embed_spectrum(W_E[powers(g, 13)], 12) for g in roots]
+    spectra = [frequency_power(W_E[powers(g, 13)]) for g in roots]
     for g, spectrum in zip(roots, spectra, strict=True):
         unit = next(u for u in range(12) if pow(2, u, 13) == g)  # log_2 x = u log_g x: wave k is wave u k to g
         moved = [min(unit * k % 12, -unit * k % 12) for k in range(1, 7)]

@@ -10,9 +10,9 @@ from oracles import generator, noise, slow_angle
 from circuitgrok import select
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import balance, inflate
-from circuitgrok.polar.parts import angle_matrix, part_paths
+from circuitgrok.polar.parts import part_paths
 from circuitgrok.polar.path import Polar, polar_path
-from circuitgrok.tree import combine, norm, ravel, role, stack, unstack
+from circuitgrok.tree import norm, ravel, role, stack
 
 EPS = torch.finfo(torch.float64).eps
 FIELDS = Polar._fields
@@ -127,60 +127,3 @@ def test_steps_that_do_not_fit_the_checkpoints_are_refused():
     checkpoints = stack(network(small(), seed) for seed in range(3))
     with pytest.raises(ValueError, match=r"got 2 for \[3\] checkpoints"):
         part_paths(checkpoints, torch.arange(2))
-
-
-# Angles of all pairs
-
-
-def test_angles_of_all_pairs_agree_with_sixty_digits():
-    checkpoints = {name: value.float() for name, value in stack(network(small(), s) for s in range(4)).items()}
-    angles = angle_matrix(checkpoints)
-    points = [ravel(x).double() for x in unstack(checkpoints)]
-    for i, u in enumerate(points):
-        # Chords are sums of 900 squares that are rounded a few times each, in any order: errors are far below 1e-13.
-        assert angles[i].tolist() == pytest.approx([slow_angle(u, v) for v in points], rel=1e-13)
-
-
-def test_tensors_longer_than_a_block_are_compared_whole():
-    value = noise(3, 50, 100)
-    angles = angle_matrix({"w": value})
-    assert angles[0, 2].item() == pytest.approx(slow_angle(value[0], value[2]), rel=1e-13)
-
-
-def test_angles_of_a_billionth_are_exact_to_a_millionth_whatever_the_norms():
-    at, across = network(small(), 0), network(small(), 1)
-    near = combine(lambda x, y: 1e3 * (x + 1e-9 * y), at, across)
-    exact = slow_angle(ravel(at), ravel(near))
-    assert angle_matrix(stack([at, near]))[1, 0].item() == pytest.approx(
-        exact, rel=1e-6
-    )  # about 1e-9, rounded by 1e-16
-
-
-def test_the_first_row_is_the_angle_to_the_start_and_the_next_diagonal_the_angle_turned():
-    checkpoints = stack(network(small(), seed) for seed in range(5))
-    path, angles = polar_path(checkpoints, torch.arange(5))["global"], angle_matrix(checkpoints)
-    torch.testing.assert_close(angles[0], path.angle_start, rtol=1e-13, atol=0)
-    torch.testing.assert_close(angles.diagonal(1), path.angular_distance.diff(), rtol=1e-13, atol=0)
-
-
-def test_it_is_a_distance():
-    angles = angle_matrix(stack(network(small(), seed) for seed in range(6)))
-    assert torch.equal(angles, angles.T) and angles.diagonal().tolist() == [0.0] * 6
-    assert bool((angles[:, None] <= angles[:, :, None] + angles[None] + 1e-15).all())  # from i to k by way of j
-
-
-def test_right_angles_are_exact_and_opposite_directions_half_a_turn_apart():
-    angles = angle_matrix({"w": torch.tensor([[3.0, 0.0], [0.0, 1.0], [-0.1, 0.0]])})
-    assert angles[0, 1].item() == pytest.approx(math.pi / 2, rel=4 * EPS)
-    assert angles[0, 2].item() == pytest.approx(math.pi, abs=4 * math.sqrt(EPS))
-
-
-def test_weights_that_are_zero_have_no_angle_to_any_and_one_checkpoint_none_but_to_itself():
-    angles = angle_matrix({"w": torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])})
-    assert angles.isnan().tolist() == [[False, True, False], [True, True, True], [False, True, False]]
-    assert angle_matrix({"w": torch.ones(1, 3)}).tolist() == [[0.0]]
-
-
-def test_tensors_of_different_stacks_are_refused():
-    with pytest.raises(ValueError, match=r"numbers are \[2, 3\]"):
-        angle_matrix({"a": torch.ones(2, 3), "b": torch.ones(3, 3)})

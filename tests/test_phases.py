@@ -158,7 +158,7 @@ def test_a_run_that_only_memorises_has_no_circuit_formation_and_no_clean_up():
     found = boundaries(memorised)
     assert found.pop("train_accuracy") == Event(90, 100, None)
     assert set(found.values()) == {CENSORED}
-    assert [phase.length for phase in phases(memorised).values()] == [(90, 100), None, None]
+    assert [phase.end for phase in phases(memorised).values()] == [Event(90, 100, None), CENSORED, CENSORED]
 
 
 def test_a_run_cut_short_in_circuit_formation_has_a_start_of_it_and_no_end():
@@ -208,13 +208,6 @@ def test_nan_is_passed_over():
     kept = [(step, value) for step, value in zip(STEPS, holes, strict=True) if not math.isnan(value)]
     for rule in (minimum, plateau, settled):
         assert rule(STEPS, holes) == rule([step for step, _ in kept], [value for _, value in kept])
-
-
-def test_length_of_a_phase_spans_the_intervals_of_its_ends_and_is_negative_out_of_order():
-    assert Phase(Event(10, 20, None), Event(50, 70, None)).length == (30, 60)
-    assert Phase(Event(-1, 0, None), Event(50, 70, None)).length == (50, 70)
-    assert Phase(Event(50, 70, None), Event(10, 20, None)).length == (-60, -30)
-    assert Phase(Event(50, 70, None), CENSORED).length is None
 
 
 # Refusals

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from test_lens import Payload, hooked_transformer_file, random_params
-from tiny import files_of
+from tiny import files_of, json_lines
 from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
@@ -21,7 +21,6 @@ from circuitgrok.foreign.lens import bridge
 from circuitgrok.foreign.published import Published, read_published, report, saved_losses, write_run
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import Run, RunError, load
 from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train

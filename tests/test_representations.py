@@ -8,12 +8,11 @@ import torch
 from oracles import generator, noise, planted_circuit
 from torch.func import vmap
 
-from circuitgrok.measures.circuits.restricted import cosine_coefficients
+from circuitgrok.measures.circuits.explained import cosine_coefficients
 from circuitgrok.measures.parts.representations import (
     irrep_energy,
     logit_irrep_share,
     logit_trace_similarity,
-    pair_energy,
     product_table,
 )
 from circuitgrok.measures.spectra.fourier import frequency_power, logit_spectrum, sum_table
@@ -239,36 +238,6 @@ def test_irreps_of_a_cyclic_group_are_its_frequencies(p):
 
 
 @each_small_group
-def test_pair_energy_of_products_and_of_sums_is_where_they_were_planted(group):
-    irreps = list(group.irreps.values())
-    shape = len(irreps), len(irreps)
-    for q, r in itertools.product(range(len(irreps)), repeat=2):
-        of_a = irreps[q].flatten(1) @ noise(irreps[q].shape[1] ** 2, 1, seed=1)
-        of_b = irreps[r].flatten(1) @ noise(irreps[r].shape[1] ** 2, 1, seed=2)
-        wanted = torch.zeros(shape, dtype=torch.float64)
-        wanted[q, r] = (of_a.square().sum() * of_b.square().sum()).item()
-        energy = pair_energy((of_a * of_b.T).reshape(-1, 1), group)
-        torch.testing.assert_close(energy, wanted, rtol=0, atol=EXACT * wanted.max().item())
-
-
-@each_small_group
-def test_pair_energies_add_up_and_those_of_a_alone_stand_in_the_first_column(group):
-    grid = noise(group.order**2, 3, seed=4)
-    energy = pair_energy(grid, group)
-    torch.testing.assert_close(energy.sum(), grid.square().sum(), rtol=EXACT, atol=0)
-    over_b = grid.view(group.order, group.order, 3).mean(1)
-    torch.testing.assert_close(energy[:, 0], group.order * irrep_energy(over_b, group), rtol=1e-12, atol=1e-13)
-
-
-@each_small_group
-def test_a_function_of_the_product_has_its_energy_in_equal_irreps_of_both(group):
-    values = noise(group.order, 2, seed=5)
-    energy = pair_energy(values[group.table.flatten()], group)
-    wanted = torch.diag(group.order * irrep_energy(values, group))
-    torch.testing.assert_close(energy, wanted, rtol=0, atol=EXACT * energy.sum().item())
-
-
-@each_small_group
 def test_product_table_is_the_mean_over_pairs_of_equal_product(group):
     grid = noise(2, group.order**2, 3, seed=6)
     product = group.table.flatten()
@@ -361,7 +330,6 @@ def test_stacks_are_measured_one_by_one_and_through_vmap():
     tables, grids, logits = noise(2, 3, 6, 4), noise(2, 3, 36, 4), noise(2, 3, 36, 6)
     for measure, stack in (
         (irrep_energy, tables),
-        (pair_energy, grids),
         (product_table, grids),
         (logit_irrep_share, logits),
         (logit_trace_similarity, logits),
@@ -377,7 +345,6 @@ def test_stacks_are_measured_one_by_one_and_through_vmap():
     ("measure", "shape", "message"),
     [
         (irrep_energy, (7, 2), "a group of 6 elements needs 6 rows; got 7"),
-        (pair_energy, (35, 2), "needs 36 pairs; got 35"),
         (product_table, (25, 2), "needs 36 pairs; got 25"),
         (logit_irrep_share, (36, 7), "needs 6 classes, without '='; got 7"),
         (logit_trace_similarity, (25, 6), "needs 36 pairs; got 25"),

@@ -20,7 +20,18 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from safetensors.torch import load as load_tensors
-from tiny import bits_of, copied, files_of, flip, resealed_config, rewritten, tiny, tiny_flags
+from tiny import (
+    bits_of,
+    copied,
+    files_of,
+    flip,
+    json_lines,
+    resealed_config,
+    rewritten,
+    tiny,
+    tiny_flags,
+    usable_resume_steps,
+)
 from workers import Ended
 
 import circuitgrok as cg
@@ -29,7 +40,6 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile
 from circuitgrok.faces.cli import run as command
 from circuitgrok.store import resume
-from circuitgrok.store.lines import json_lines
 from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import Run, RunError, load, runs_below
 from circuitgrok.store.weights import file_name, pack
@@ -241,7 +251,7 @@ def test_resume_point_beyond_where_a_stack_goes_on_does_not_outlive_its_history(
         resume.drop_resume(run, gone)
         shutil.copytree(tmp_path / "at-6" / run.name, run.path / "resume", dirs_exist_ok=True)
     resume.drop_resume(a, [5])
-    assert (resume.usable_resume_steps(a), resume.usable_resume_steps(b)) == ([6, 12], [5, 6])
+    assert (usable_resume_steps(a), usable_resume_steps(b)) == ([6, 12], [5, 6])
     go_on(until=8)
     resume.drop_resume(b, [7])  # killed after a was saved there and before b was
     train(configs, tmp_path / "cut", names=["a", "b"])
@@ -304,7 +314,7 @@ def test_signal_saves_the_state_ends_with_75_and_the_same_command_goes_on(worker
     assert "everything is saved: the same command goes on" in stopped.stderr.splitlines()[-1]
     run = load(history.parent)
     last = list(json_lines(history))[-1]["step"]
-    assert run.state == "interrupted" and resume.usable_resume_steps(run)[-1] == last < 60
+    assert run.state == "interrupted" and usable_resume_steps(run)[-1] == last < 60
     assert workers.wait(workers.cli(*argv)).code == 0
     assert_same_bits(run, load(tmp_path / "unbroken"))
 
@@ -524,7 +534,7 @@ def half_trained(folder: Path, until: int = 17, **leaves: Any) -> Run:
     with pytest.raises(KeyboardInterrupt):
         train([tiny(**leaves)], folder, names=["finished"], progress=Stopping(), save_every_s=0.0)
     run = load(folder / "finished")
-    assert resume.usable_resume_steps(run) == [until - 2, until - 1]
+    assert usable_resume_steps(run) == [until - 2, until - 1]
     return run
 
 
@@ -555,7 +565,7 @@ def test_damaged_newest_resume_point_falls_back_to_the_one_before(finished, tmp_
         case "link":
             newest_point.rename(tmp_path / "elsewhere")
             newest_point.symlink_to(tmp_path / "elsewhere")
-    assert resume.usable_resume_steps(run) == [15]
+    assert usable_resume_steps(run) == [15]
     starts = []
 
     class Watching(Silent):

@@ -4,12 +4,11 @@ import shutil
 
 import pytest
 import torch
-from tiny import rewritten, tiny
+from tiny import json_lines, rewritten, tiny
 
 import circuitgrok.training.stack
 from circuitgrok import tree
 from circuitgrok.canonical import sha256
-from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import RunError
 from circuitgrok.store.weights import file_name, pack
 from circuitgrok.training.loop import train

@@ -5,10 +5,9 @@ import math
 
 import pytest
 import torch
-from oracles import generator, grid, labels_of, noise, sum_projector, wave
+from oracles import dense_hessian, generator, grid, labels_of, noise, sum_projector, wave
 
 from circuitgrok.landscape.flat import Flat, logits_on
-from circuitgrok.landscape.hessian import dense_hessian
 from circuitgrok.landscape.stiffness import LogitShares, chance_shares, logit_shares, role_shares, stiffness_map
 from circuitgrok.measures.spectra.fourier import frequency_power
 from circuitgrok.models.transformer import Transformer

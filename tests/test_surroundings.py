@@ -14,7 +14,7 @@ from circuitgrok.figures import run_figure
 from circuitgrok.foreign.lens import to_bridge
 from circuitgrok.foreign.published import read_published, write_run
 from circuitgrok.landscape.exploration import explore
-from circuitgrok.landscape.hessian import dense_hessian
+from circuitgrok.landscape.hessian import extreme_eigenpairs, hessian_operator
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import Run
@@ -117,8 +117,9 @@ def bias(run: Run) -> object:
 
 def hessian(run: Run) -> object:
     with plain_surroundings():
-        at = torch.tensor([0.5, 2.0], dtype=torch.float64)
-    return dense_hessian(lambda w: w.square().prod().cos() + torch.ones(2).sum(), at)
+        at, draws = torch.tensor([0.5, 2.0], dtype=torch.float64), torch.Generator().manual_seed(0)
+        operator = hessian_operator(lambda w: w.square().prod().cos() + torch.ones(2).sum(), at)
+    return extreme_eigenpairs(operator, 2, n_top=1, n_bottom=0, generator=draws)
 
 
 def weights(run: Run) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import files_of, tiny
+from tiny import files_of, json_lines, tiny
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 import circuitgrok.training.loop
@@ -15,7 +15,6 @@ from circuitgrok import tree
 from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.losses import accuracy, cross_entropy
-from circuitgrok.store.lines import json_lines
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import Silent, train
 from circuitgrok.training.stack import initial_weights, new_stack, put_state, state_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import bits_of, copied, files_of, flip, rewritten, tiny
+from tiny import bits_of, copied, files_of, flip, rewritten, tiny, usable_resume_steps
 
 import circuitgrok.training.loop
 from circuitgrok.errors import DamagedFile
@@ -87,7 +87,7 @@ def test_kill_anywhere_after_the_last_line_leaves_an_interrupted_run_that_the_sa
     missing = [finding for finding in examine(run) if not finding.good and finding.file == "complete.json"]
     assert len(missing) == 1 and "the history has come to its end" in missing[0].note
     [again] = train([tiny()], tmp_path, names=["finished"])
-    assert again.state == "finished" and resume.usable_resume_steps(again)[-1] == 24
+    assert again.state == "finished" and usable_resume_steps(again)[-1] == 24
     for name, content in bits_of(finished.path).items():
         assert bits_of(again.path)[name] == content
 
@@ -147,7 +147,7 @@ def test_resume_point_of_another_step_is_not_gone_on_from(tmp_path):
         shutil.copy(run.path / "resume" / f"{file_name(15)}{ending}", run.path / "resume" / f"{file_name(16)}{ending}")
     with pytest.raises(DamagedFile, match=f"{file_name(16)} does not belong here: it is of step 15"):
         resume.read_resume(run, 16)
-    assert resume.usable_resume_steps(run) == [15]
+    assert usable_resume_steps(run) == [15]
 
 
 def test_folder_that_lost_its_config_is_not_taken_for_an_empty_one(finished, tmp_path):

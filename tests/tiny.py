@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from circuitgrok.canonical import canonical_json
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.store.completion import NAME
-from circuitgrok.store.lines import json_lines
+from circuitgrok.store.lines import Lines
+from circuitgrok.store.resume import resume_points
 from circuitgrok.store.run import Run, load
 from circuitgrok.store.sealed import first_seal, seal_line
 from circuitgrok.store.writer import complete, write_records
@@ -49,6 +50,18 @@ def logits_at(run: Run, step: int) -> torch.Tensor:
     """Of all pairs over the p numbers, by the plain forward, in float64."""
     model = transformer_of(run.config.model)
     return model.activations(run.at(step), run.task.inputs)["logits"][:, -1, : model.p].double()
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON-lines file as they stand there, their seals taken off and not checked."""
+    for record in Lines(path).parsed():
+        record.pop("seal", None)
+        yield record
+
+
+def usable_resume_steps(run: Run) -> list[int]:
+    """Steps of the resume points that training can go on from, in order."""
+    return [step for step, wrong in resume_points(run).items() if not wrong]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -98,7 +98,8 @@ def loss_on(
 ) -> Flat:
     """Mean cross-entropy of chosen pairs, in nats, as a function of the declared tensors; the others stay fixed.
 
-    This is the bare loss. Weight decay is not in it: see `with_l2`.
+    This is the bare loss: weight decay is not in it. AdamW's decay bypasses the preconditioner, so that it follows the
+    gradient of no sum with the loss, and no shift of the Hessian stands for it.
 
     Args:
         model: Its `logits` are taken, in float64, with the '=' class if the model has one.
@@ -149,21 +150,3 @@ def margin_cross_entropy(logits: Float[Tensor, "pair c"], labels: Int[Tensor, " 
     others = logits.masked_fill(is_label, -torch.inf).logsumexp(-1)
     label = logits.gather(-1, labels[:, None])[:, 0]
     return softplus(others - label, threshold=40.0)  # linear beyond, where exp(-40) is below rounding
-
-
-def with_l2(loss: Loss, coef: float) -> Loss:
-    """The loss plus (coef / 2) |w|^2 over the declared tensors: a different function, with every eigenvalue up by coef.
-
-    Critical points of the one are none of the other. A run with an L2 term (or SGD with decay coef) ends where this
-    one is stationary. AdamW does not: its decay bypasses the preconditioner, so that it follows the gradient of no
-    such sum, and no shift of the Hessian stands for it.
-
-    Args:
-        loss: A function of a vector.
-        coef: Strength; 0 or more.
-
-    Example:
-        >>> with_l2(lambda w: w.sum(), coef=2.0)(torch.tensor([3.0, 4.0]))  # 7 + 25
-        tensor(32.)
-    """
-    return lambda vector: loss(vector) + coef / 2 * vector.square().sum()

@@ -67,23 +67,6 @@ def hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
     return multiply
 
 
-@in_plain_surroundings
-def hvp(loss: Loss, at: Float[Tensor, " dim"], vectors: Float[Tensor, "k dim"]) -> Float[Tensor, "k dim"]:
-    """Products of the Hessian with some vectors, once; for many rounds at one point keep a `hessian_operator`.
-
-    Args:
-        loss: Twice differentiable at the point.
-        at: The point, in float64.
-        vectors: One per row.
-
-    Example:
-        >>> at = torch.tensor([1.0, 2.0], dtype=torch.float64)
-        >>> hvp(lambda w: w.prod(), at, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
-        tensor([[0., 1.]], dtype=torch.float64)
-    """
-    return hessian_operator(loss, at)(vectors)
-
-
 def as_matrix(operator: Operator, dim: int) -> Float[Tensor, "dim dim"]:
     """The matrix of a symmetric operator, written down; the mean of itself and its transpose.
 
@@ -111,25 +94,6 @@ def as_matrix(operator: Operator, dim: int) -> Float[Tensor, "dim dim"]:
         unit[:, start:stop].fill_diagonal_(1.0)
         rows[start:stop] = operator(unit)
     return (rows + rows.T) / 2
-
-
-@in_plain_surroundings
-def dense_hessian(loss: Loss, at: Float[Tensor, " dim"]) -> Float[Tensor, "dim dim"]:
-    """The Hessian of a loss at a point, written down.
-
-    Args:
-        loss: Twice differentiable at the point.
-        at: At most 20 000 numbers, in float64.
-
-    Raises:
-        ValueError: There are more, or they are not float64.
-
-    Example:
-        >>> dense_hessian(lambda w: w[0] * w[1], torch.tensor([3.0, 5.0], dtype=torch.float64))
-        tensor([[0., 1.],
-                [1., 0.]], dtype=torch.float64)
-    """
-    return as_matrix(hessian_operator(loss, at), len(at))
 
 
 class Eigenpairs(NamedTuple):
@@ -180,7 +144,7 @@ def extreme_eigenpairs(
     if n_top < 1 or n_bottom < 0 or n_top + n_bottom >= dim:
         raise UserError(
             f"n_top must be at least 1 and n_top + n_bottom at most dim - 1 = {dim - 1}; got {n_top} and {n_bottom}: "
-            "for all eigenvalues take torch.linalg.eigh of dense_hessian"
+            "for all eigenvalues take torch.linalg.eigh of as_matrix"
         )
     start = torch.randn(dim, generator=generator, dtype=torch.float64)
     vectors = [_top(operator, start, n_top)]

@@ -1,4 +1,4 @@
-"""The Hessian's spectrum along a run: sharpness, trace, effective dimension, what lies below zero.
+"""The Hessian's spectrum along a run: sharpness, trace, effective dimension, what lies below zero; and its ray.
 
     effective_dimension[z] = sum of x / (x + z) over the eigenvalues x > 0 of the Hessian of the training loss
 
@@ -11,6 +11,9 @@ Up to `DENSE_MOST` weights all eigenvalues are computed, and errors are 0. Above
 until the bounds that its moments allow (`positive_part`) are near, or `N_STEPS_MOST` are reached. `_se` holds both
 errors, the probes' and the quadrature's; `_low` and `_high` are the bounds of the quadrature for these very probes;
 `effective_dimension_converged[z]` is 1 where the quadrature's part of the error is at most `NEAR` of the value.
+
+`curvature_radial` is u^T H u for the direction u of the weights, how the slope along the ray changes with the norm;
+`curvature_mixed` is |P H u|, P = 1 - u u^T, how fast the slope across the ray does. Both are exact, from one product.
 
 Products are exact. Differences of gradients would be cheaper, and wrong for ReLU networks: gradients jump where a
 neuron switches, and what a difference sees of the jumps it crosses does not shrink with its step.
@@ -29,6 +32,7 @@ from torch import Tensor
 from circuitgrok.landscape.flat import loss_on
 from circuitgrok.landscape.hessian import Operator, as_matrix, hessian_operator
 from circuitgrok.landscape.lanczos import Tridiagonal, density, lanczos, probe_error, random_probes
+from circuitgrok.landscape.polar_hessian import polar_blocks
 from circuitgrok.landscape.positive_part import PositiveSum, positive, positive_sum, shares
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.surroundings import in_plain_surroundings
@@ -42,6 +46,13 @@ NEAR = 0.05  # share of a value that the quadrature's part of its error may be, 
 Z = (1e-3, 1e-2, 1e-1, 1.0)  # in units of the eigenvalues: nats over squared weight
 
 
+class Ray(NamedTuple):
+    """Curvature along the ray through a network, and the size of the mixed block; nan without weights."""
+
+    radial: Float[Tensor, ""]
+    mixed: Float[Tensor, ""]
+
+
 class Spectrum(NamedTuple):
     """What is known of a Hessian's spectrum: all of it, or what Lanczos says; numbers as in the table."""
 
@@ -51,6 +62,7 @@ class Spectrum(NamedTuple):
     negative_mass: Float[Tensor, ""]
     negative_mass_error: Float[Tensor, ""]
     dimensions: PositiveSum  # one for each z
+    ray: Ray
 
 
 @in_plain_surroundings
@@ -71,14 +83,14 @@ def spectra(params: Params, model: AnyModel, task: Drawn, z: Float[Tensor, " z"]
     found = []
     for network in unstack(params):
         loss, at, _ = loss_on(model, network, task, task.is_train)
-        operator, dim = hessian_operator(loss, at), len(at)
-        found.append(_dense(operator, dim, z) if dim <= DENSE_MOST else _sampled(operator, dim, z))
+        spectrum = _dense if len(at) <= DENSE_MOST else _sampled
+        found.append(spectrum(hessian_operator(loss, at), at, z))
     return found
 
 
 @in_plain_surroundings
 def spectrum_columns(params: Params, model: AnyModel, task: Drawn, z: Sequence[float] = Z) -> dict[str, Tensor]:
-    """Columns of a table: top eigenvalue (from below), trace, effective dimensions, mass below zero; with errors.
+    """Columns of a table: top eigenvalue (from below), trace, dimensions, mass below zero, with errors; the ray.
 
     `negative_mass` is the sum of |x| over eigenvalues x < 0, as a share of the sum of all |x|.
 
@@ -98,6 +110,8 @@ def spectrum_columns(params: Params, model: AnyModel, task: Drawn, z: Sequence[f
         "hessian_trace_se": torch.stack([one.trace_error for one in found]),
         "negative_mass": torch.stack([one.negative_mass for one in found]),
         "negative_mass_se": torch.stack([one.negative_mass_error for one in found]),
+        "curvature_radial": torch.stack([one.ray.radial for one in found]),
+        "curvature_mixed": torch.stack([one.ray.mixed for one in found]),
     }
     value, error, lower, upper = (torch.stack(parts) for parts in zip(*(one.dimensions for one in found), strict=True))
     near = ((upper - lower) / 6 <= NEAR * value).double()
@@ -107,16 +121,16 @@ def spectrum_columns(params: Params, model: AnyModel, task: Drawn, z: Sequence[f
     return columns
 
 
-def _dense(operator: Operator, dim: int, z: Float[Tensor, " z"]) -> Spectrum:
+def _dense(operator: Operator, at: Float[Tensor, " dim"], z: Float[Tensor, " z"]) -> Spectrum:
     """From all eigenvalues."""
-    all_of_them = torch.linalg.eigvalsh(as_matrix(operator, dim))
+    all_of_them = torch.linalg.eigvalsh(as_matrix(operator, len(at)))
     none, value = torch.zeros((), dtype=torch.float64), shares(z)(all_of_them).sum(-1)
     below, size = all_of_them.clamp(max=0).abs().sum(), all_of_them.abs().sum()
     dimensions = PositiveSum(value, torch.zeros_like(value), value, value)
-    return Spectrum(all_of_them[-1], all_of_them.sum(), none, below / size, none, dimensions)
+    return Spectrum(all_of_them[-1], all_of_them.sum(), none, below / size, none, dimensions, _ray(operator, at))
 
 
-def _sampled(operator: Operator, dim: int, z: Float[Tensor, " z"]) -> Spectrum:
+def _sampled(operator: Operator, at: Float[Tensor, " dim"], z: Float[Tensor, " z"]) -> Spectrum:
     """From Lanczos at random probes. With P the sum of positive eigenvalues and T the trace, the mass below zero is
 
         s = (P - T) / (2 P - T),   ds = T dP / (2 P - T)^2 for the quadrature, which knows T exactly,
@@ -133,6 +147,7 @@ def _sampled(operator: Operator, dim: int, z: Float[Tensor, " z"]) -> Spectrum:
         value, _, lower, upper = positive_sum(so_far, shares(z))
         return bool(((upper - lower) / 6 <= NEAR * value).all())
 
+    dim = len(at)
     probes = random_probes(N_PROBES, dim, torch.Generator().manual_seed(0))
     found = lanczos(operator, probes, min(N_STEPS_MOST, dim), enough)
     nodes, sums = density(found), positive_sum(found, of)
@@ -147,4 +162,12 @@ def _sampled(operator: Operator, dim: int, z: Float[Tensor, " z"]) -> Spectrum:
         share,
         torch.hypot(of_probes, trace.abs() * quadrature / size.square()),
         PositiveSum(*(part[:-1] for part in sums)),
+        _ray(operator, at),
     )
+
+
+def _ray(operator: Operator, at: Float[Tensor, " dim"]) -> Ray:
+    if not bool(at.any()):
+        return Ray(at.new_tensor(torch.nan), at.new_tensor(torch.nan))
+    blocks = polar_blocks(operator, at)
+    return Ray(blocks.radial, blocks.mixed.norm())

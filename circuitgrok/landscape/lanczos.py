@@ -45,22 +45,6 @@ class Estimate(NamedTuple):
     stderr: Float[Tensor, "*of"]
 
 
-class Bounded(NamedTuple):
-    """An estimate with its two errors apart.
-
-    Attributes:
-        value: Mean over probes.
-        stderr: Standard error of that mean: what the probes leave open.
-        lower: Mean over probes of the least that their quadratures allow.
-        upper: Mean of the most. For an interval, move both ends out by two standard errors.
-    """
-
-    value: Float[Tensor, "*of"]
-    stderr: Float[Tensor, "*of"]
-    lower: Float[Tensor, "*of"]
-    upper: Float[Tensor, "*of"]
-
-
 class Tridiagonal(NamedTuple):
     """What Lanczos leaves of a symmetric operator, for each start vector.
 
@@ -181,74 +165,6 @@ def spectral_sum(density: Density, f: Callable[[Tensor], Float[Tensor, "*of prob
         [24.0, 4.0]
     """
     return over_probes((density.weights * f(density.nodes)).sum(-1))
-
-
-def trace(operator: Operator, dim: int, *, n_probes: int, generator: torch.Generator) -> Estimate:
-    """Sum of the eigenvalues by Hutchinson's estimator, with its standard error; one product per probe.
-
-    With probes v uniform on the sphere, dim * v^T H v has variance 2 dim / (dim + 2) * (|H|_F^2 - tr(H)^2 / dim).
-
-    Args:
-        operator: Symmetric.
-        dim: Its size.
-        n_probes: At least 2.
-        generator: Draws the probes.
-
-    Raises:
-        ValueError: Fewer than 2 probes.
-
-    Example:
-        >>> draws = torch.Generator().manual_seed(0)
-        >>> round(trace(lambda rows: 3 * rows, 5, n_probes=2, generator=draws).value.item(), 12)
-        15.0
-
-    Source: Hutchinson 1990; Girard 1989, there for the sphere.
-    """
-    probes = random_probes(n_probes, dim, generator)
-    return over_probes(dim * (probes * operator(probes)).sum(-1))
-
-
-def step_sum(density: Density, f: Callable[[Tensor], Float[Tensor, "*of probe node"]]) -> Bounded:
-    """Sum over all eigenvalues of a function that rises from 0 to 1, with bounds on what the quadrature cannot resolve.
-
-    The weight of node k stands for eigenvalues that lie between its neighbours, theta_(k-1) and theta_(k+1). As f
-    rises, its values there bound the sum. The bounds need no smoothness and are wide where one node stands for many
-    eigenvalues and its neighbour is far.
-
-    Args:
-        density: From `spectral_density`.
-        f: Takes the nodes; does not fall anywhere, and lies in 0..1.
-
-    Example:
-        >>> density = Density(torch.tensor([[-1.0, 0.0, 2.0]] * 2), torch.tensor([[1.0, 6.0, 3.0]] * 2))
-        >>> [x.item() for x in step_sum(density, lambda nodes: (nodes >= -0.5).double())]
-        [9.0, 0.0, 3.0, 10.0]
-
-    Source: Szego 1939, Orthogonal Polynomials, theorem 3.41.1 (Chebyshev, Markov, Stieltjes).
-    """
-    values = f(density.nodes)
-    edge = values.new_zeros(*values.shape[:-1], 1)
-    least, most = torch.cat([edge, values[..., :-1]], dim=-1), torch.cat([values[..., 1:], edge + 1], dim=-1)
-    value, stderr = over_probes((density.weights * values).sum(-1))
-    lower, upper = ((density.weights * bound).sum(-1).mean(-1) for bound in (least, most))
-    return Bounded(value, stderr, lower, upper)
-
-
-def count_below(density: Density, threshold: float) -> Bounded:
-    """Number of eigenvalues below a threshold, with bounds on what the quadrature cannot resolve.
-
-    Args:
-        density: From `spectral_density`.
-        threshold: Any number. At 0 it is up to rounding on which side zeros fall, and the bounds say so.
-
-    Example:
-        >>> density = Density(torch.tensor([[-1.0, 0.0, 2.0]] * 2), torch.tensor([[1.0, 6.0, 3.0]] * 2))
-        >>> [x.item() for x in count_below(density, -0.5)]
-        [1.0, 0.0, 0.0, 7.0]
-    """
-    above = step_sum(density, lambda nodes: (nodes >= threshold).double())
-    total = density.weights.sum(-1).mean()
-    return Bounded(total - above.value, above.stderr, total - above.upper, total - above.lower)
 
 
 def over_probes(values: Float[Tensor, "*of probe"]) -> Estimate:

@@ -179,25 +179,6 @@ def refuse_unstable(sampling: Sampling, curvature: Float[Tensor, " point"], nbet
         )
 
 
-def wbic(mean_loss: Float[Tensor, "*point"], n_examples: int) -> Float[Tensor, "*point"]:
-    """Widely applicable Bayesian information criterion, in nats: n E[L] with draws at nbeta = n / ln n.
-
-    It estimates the free energy n L(w*) + llc ln n of the region that the chains stay in, and so weighs the fit
-    of a point against its learning coefficient.
-
-    Args:
-        mean_loss: `LLC.mean_loss` of an estimate that left `nbeta` at its default.
-        n_examples: The n of that estimate.
-
-    Example:
-        >>> wbic(torch.tensor(0.25), 100)
-        tensor(25.)
-
-    Source: Watanabe 2013, A Widely Applicable Bayesian Information Criterion, JMLR 14.
-    """
-    return n_examples * mean_loss
-
-
 def _streams(sampling: Sampling, seeds: Sequence[int]) -> list[int]:
     """A seed for every chain, 32 bits mixed from (seed, point, chain): torch's generator drops all bits above."""
     names = (f"{sampling.seed}/{point}/{chain}" for point in seeds for chain in range(sampling.n_chains))

@@ -1,4 +1,4 @@
-"""How well a network answers: loss, accuracy, margins and the size of its logits, on any set of pairs."""
+"""How clearly a network answers: its margins, and the size of its logits."""
 
 from typing import NamedTuple
 
@@ -6,58 +6,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
-
-from circuitgrok.interventions import losses
-
-
-def cross_entropy(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> Float[Tensor, "*stack"]:
-    """Mean cross-entropy over the pairs that `where` picks, in nats, from a float64 log-softmax.
-
-    Args:
-        logits: One row per pair, any number of classes.
-        labels: The right class of each pair.
-        where: The pairs to average over.
-
-    Returns:
-        ln c for logits that are all equal.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> pairs = torch.ones(4, dtype=torch.bool)
-        >>> cross_entropy(torch.zeros(4, 2), torch.tensor([0, 1, 1, 0]), pairs).round(decimals=4)
-        tensor(0.6931, dtype=torch.float64)
-    """
-    pairs = picked(where)
-    return losses.cross_entropy(logits[..., pairs, :], labels[pairs]).mean(-1)
-
-
-def accuracy(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> Float[Tensor, "*stack"]:
-    """Share of the pairs that `where` picks whose largest logit is the right one: a count over a count.
-
-    Args:
-        logits: One row per pair, any number of classes. Of equal logits the first one counts.
-        labels: The right class of each pair.
-        where: The pairs to count.
-
-    Returns:
-        0..1, exactly 1 if all are right.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> pairs = torch.tensor([True, True, True, False])
-        >>> accuracy(torch.eye(4), torch.tensor([0, 1, 3, 3]), pairs).round(decimals=4)
-        tensor(0.6667, dtype=torch.float64)
-    """
-    pairs = picked(where)
-    return losses.accuracy(logits[..., pairs, :], labels[pairs])
 
 
 def margin(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"]) -> Float[Tensor, "*stack pair"]:
@@ -77,37 +25,6 @@ def margin(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"])
     is_right = one_hot(labels.long(), logits.shape[-1]).bool()
     right = logits.double().masked_fill(~is_right, -torch.inf).amax(-1)
     return right - logits.double().masked_fill(is_right, -torch.inf).amax(-1)
-
-
-class MarginSummary(NamedTuple):
-    """Margins over a set of pairs, in units of the logits.
-
-    Attributes:
-        mean: Mean margin.
-        min: Smallest margin: above 0 exactly if every pair is right.
-    """
-
-    mean: Float[Tensor, "*stack"]
-    min: Float[Tensor, "*stack"]
-
-
-def margin_summary(
-    logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"], where: Bool[Tensor, " pair"]
-) -> MarginSummary:
-    """Mean and smallest margin over the pairs that `where` picks.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> logits = torch.tensor([[1.0, 5.0, 2.0], [1.0, 5.0, 2.0]])
-        >>> mean, smallest = margin_summary(logits, torch.tensor([1, 2]), torch.tensor([True, True]))
-        >>> mean.item(), smallest.item()
-        (0.0, -3.0)
-    """
-    pairs = picked(where)
-    margins = margin(logits[..., pairs, :], labels[pairs])
-    return MarginSummary(margins.mean(-1), margins.amin(-1))
 
 
 class LogitScale(NamedTuple):

@@ -1,20 +1,15 @@
-"""The polar coordinates of every head and every neuron, and the angle between any two checkpoints.
+"""The polar coordinates of every head and every neuron.
 
 The weights that belong to one head, or to one neuron, are a vector of their own (`select`). So each has a norm and a
 direction, and a network turns by some of its parts turning. Parts of a layer come side by side, `[ckpt part]`.
 """
 
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn.functional import pdist
 
-from circuitgrok.geometry import lengths
 from circuitgrok.polar.path import Polar, joint_path
 from circuitgrok.select import vectors
 from circuitgrok.tree import Params
-
-_COLUMNS = 1024  # entries of a tensor taken at a time: the float64 copy of 400 checkpoints takes 3 MB
 
 
 def part_paths(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
@@ -50,38 +45,3 @@ def part_paths(stack: Params, steps: Int[Tensor, " ckpt"]) -> dict[str, Polar]:
         name: joint_path([share.unsqueeze(-1).flatten(2) for share in tensors.values()], steps)
         for name, tensors in parts.items()
     }
-
-
-def angle_matrix(stack: Params) -> Float[Tensor, "ckpt ckpt"]:
-    """Angle between the weights of any two checkpoints: their distance on the sphere of directions.
-
-    For a role or a tensor give only that (`select.weights`); for two runs, their stacks one behind the other.
-
-    Args:
-        stack: `[ckpt ...]` under each name; all tensors are taken as one vector.
-
-    Returns:
-        Radians, 0..pi, symmetric. To about 1e-16 up to a right angle, however small; from there on less and less,
-        to 1e-8 at pi, which weights that were trained do not come near. nan where all weights are zero.
-
-    Raises:
-        ValueError: The tensors differ in their number of checkpoints.
-
-    Example:
-        >>> turned = torch.tensor([0.0, 1e-9, 1.0], dtype=torch.float64)
-        >>> angles = angle_matrix({"w": torch.stack([turned.cos(), turned.sin()], dim=1)})
-        >>> round(angles[0, 1].item(), 20), round(angles[2, 0].item(), 12)
-        (1e-09, 1.0)
-    """
-    numbers = {len(value) for value in stack.values()}
-    if len(numbers) != 1:
-        raise ValueError(f"every tensor must have the same checkpoints; their numbers are {sorted(numbers)}")
-    r = lengths(stack)
-    square = torch.zeros(len(r) * (len(r) - 1) // 2, dtype=torch.float64, device=r.device)
-    for value in stack.values():
-        for block in value.flatten(1).split(_COLUMNS, dim=1):
-            square += pdist(block.double() / r[:, None]).square()  # |u' - u|^2 of the pairs above the diagonal
-    angles = torch.diag(0.0 * r / r)
-    above = torch.triu_indices(len(r), len(r), offset=1, device=r.device)
-    angles[above[0], above[1]] = 2 * torch.asin((square.sqrt() / 2).clamp(max=1))
-    return angles + angles.triu(1).T

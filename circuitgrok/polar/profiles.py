@@ -22,7 +22,7 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.geometry import great_circle, ray
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.circuits.restricted import excluded_logits, restricted_logits
+from circuitgrok.measures.circuits.restricted import parts_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import as_addition
@@ -161,12 +161,9 @@ def reduced_landscape(radii: Sequence[float], histories: Sequence["pd.DataFrame"
 def _by_pair(
     logits: Float[Tensor, "network pair c"], labels: Int[Tensor, " pair"], key_freqs: Int[Tensor, " freq"]
 ) -> dict[str, Float[Tensor, "network pair"]]:
-    return {
-        "loss": cross_entropy(logits, labels),
-        "accuracy": (logits.argmax(-1) == labels).double(),
-        "restricted_loss": cross_entropy(restricted_logits(logits, key_freqs), labels),
-        "excluded_loss": cross_entropy(excluded_logits(logits, key_freqs), labels),
-    }
+    whole, restricted, excluded = (cross_entropy(part, labels) for part in parts_of(logits, key_freqs))
+    right = (logits.argmax(-1) == labels).double()
+    return {"loss": whole, "accuracy": right, "restricted_loss": restricted, "excluded_loss": excluded}
 
 
 def _readings(run: int, history: "pd.DataFrame") -> dict[tuple[str, str], float]:

@@ -19,7 +19,7 @@ from circuitgrok.store.records import is_digest
 from circuitgrok.store.sealed import first_seal, open_line, seal_line
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 LARGEST = 1 << 32
 
@@ -38,11 +38,6 @@ def write_vouched(path: Path, content: bytes) -> None:
     digest_file(path).unlink(missing_ok=True)
     write_atomically(path, content)
     write_atomically(digest_file(path), sha256(content).encode())
-
-
-def vouch(path: Path) -> None:
-    """Write the digest of a file that was just written beside it."""
-    write_atomically(digest_file(path), sha256(read_plain(path, LARGEST)).encode())
 
 
 def read_vouched(path: Path, again: str = "measure again") -> bytes:
@@ -82,19 +77,6 @@ def kept_text(path: Path, sealed: bool) -> str:
         return read_plain(path).decode("utf-8")
     except (FileNotFoundError, DamagedFile, UnicodeDecodeError):
         return ""
-
-
-def read_table(path: Path) -> "pd.DataFrame":
-    """A table of measures that has its digest beside it, verified.
-
-    Raises:
-        DamagedFile: It is not what was written, or has no digest.
-    """
-    import io
-
-    import pandas as pd
-
-    return pd.read_parquet(io.BytesIO(read_vouched(path)))
 
 
 class Estimates:

@@ -93,17 +93,6 @@ class Lines:
         return DamagedFile(f"{self.path} is damaged: line {line or self.head.lines} {what}")
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON-lines file as they stand there, their seals taken off and not checked.
-
-    Raises:
-        DamagedFile: A line before the last does not parse.
-    """
-    for record in Lines(path).parsed():
-        record.pop("seal", None)
-        yield record
-
-
 class JsonLines:
     """A JSON-lines file to append to, cut back first to a length known to be good.
 

@@ -127,8 +127,3 @@ def resume_points(run: Run) -> dict[int, str]:
         except DamagedFile as error:
             found[step] = str(error)
     return found
-
-
-def usable_resume_steps(run: Run) -> list[int]:
-    """Steps of the resume points that training can go on from, in order."""
-    return [step for step, wrong in resume_points(run).items() if not wrong]

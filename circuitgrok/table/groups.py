@@ -14,22 +14,25 @@ from circuitgrok.interventions.losses import accuracy, cross_entropy, within
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.measures import scores
 from circuitgrok.measures.circuits.ablations import ablation_scores, control_scores
-from circuitgrok.measures.circuits.activation_circuits import (
+from circuitgrok.measures.circuits.controls import random_sets
+from circuitgrok.measures.circuits.explained import cosine_coefficients, frac_explained, frac_explained_within_classes
+from circuitgrok.measures.circuits.restricted import (
     Circuit,
     excluded_losses,
     logit_circuit,
     neuron_circuit,
+    of_sets,
+    parts_of,
     restricted_losses,
+    together,
 )
-from circuitgrok.measures.circuits.controls import control_losses, random_sets
-from circuitgrok.measures.circuits.restricted import cosine_coefficients, frac_explained, frac_explained_within_classes
 from circuitgrok.measures.circuits.unseen import is_sparse, restricted_loss_blank, restricted_loss_unseen
 from circuitgrok.measures.learning import memorization
 from circuitgrok.measures.parts import attention, clock_pizza, neurons, representations
 from circuitgrok.measures.parts.logit_forms import accompanying_share, circle_turns, logit_forms
 from circuitgrok.measures.parts.opened import stacked
 from circuitgrok.measures.spectra import complexity, fourier
-from circuitgrok.measures.spectra.sum_waves import Rivals, rivals
+from circuitgrok.measures.spectra.sum_waves import Rivals, losses_of_sums, rivals
 from circuitgrok.measures.spectra.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.table.checkpoints import SPLITS, Checkpoints
@@ -55,26 +58,27 @@ def fourier_columns(at: Checkpoints) -> Columns:
 def circuit_columns(at: Checkpoints) -> Columns:
     """Loss and accuracy in full, of the circuit alone and without it, at the logits and at the neurons; controls."""
     every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
-    circuit, against = Circuit(every.waves[:, at.key_freqs - 1], every.mean), rivals(at.logits, at.labels)
-    restricted, excluded = restricted_losses(circuit, at.labels), excluded_losses(circuit, against)
+    each, against = Circuit(every.waves[:, at.key_freqs - 1], every.mean), rivals(at.logits, at.labels)
+    whole = together(each)
     by_pair = {
         "loss": cross_entropy(at.logits, at.labels),
         "accuracy": (at.logits.argmax(-1) == at.labels).double(),
-        "restricted_loss": restricted.together,
-        "restricted_loss_no_mean": restricted.without_mean,
-        "excluded_loss": excluded.together,
+        "restricted_loss": restricted_losses(whole, at.labels)[:, 0],
+        "restricted_loss_no_mean": losses_of_sums(whole.waves, at.labels)[:, 0],
+        "excluded_loss": excluded_losses(whole, against)[:, 0],
     }
     if at.model.reads_linearly:
-        of_neurons = neuron_circuit(at.neurons, at.W_L / at.temperature, at.logits, at.key_freqs)
-        by_pair["restricted_act_loss"] = restricted_losses(of_neurons, at.labels).together
-        by_pair["excluded_act_loss"] = excluded_losses(of_neurons, against).together
+        of_neurons = together(neuron_circuit(at.neurons, at.W_L / at.temperature, at.logits, at.key_freqs))
+        by_pair["restricted_act_loss"] = restricted_losses(of_neurons, at.labels)[:, 0]
+        by_pair["excluded_act_loss"] = excluded_losses(of_neurons, against)[:, 0]
     columns = {
         f"{name}[{split}]": values[:, at.where(split)].mean(-1) for name, values in by_pair.items() for split in SPLITS
     }
     train, everywhere = at.where("train"), at.where("all")
+    restricted, excluded = restricted_losses(each, at.labels), excluded_losses(each, against)
     for i, k in enumerate(at.key_freqs.tolist()):
-        columns[f"excluded_loss[{k}]"] = excluded.one_by_one[:, i, train].mean(-1)
-        columns[f"restricted_loss[{k}]"] = restricted.one_by_one[:, i].mean(-1)
+        columns[f"excluded_loss[{k}]"] = excluded[:, i, train].mean(-1)
+        columns[f"restricted_loss[{k}]"] = restricted[:, i].mean(-1)
     unseen = at.where("test_mirror_unseen")
     columns["restricted_loss_unseen"] = restricted_loss_unseen(at.logits, at.labels, at.key_freqs, unseen)
     columns["restricted_loss_blank"] = restricted_loss_blank(at.logits, at.labels, at.key_freqs, unseen, everywhere)
@@ -88,9 +92,12 @@ def circuit_columns(at: Checkpoints) -> Columns:
 def _random_controls(at: Checkpoints, every: Circuit, against: Rivals) -> Columns:
     """Losses of as many other frequencies, mean and spread over random sets; nan where there are not as many."""
     columns = {}
-    sets = random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED)
-    for kind, split in (("restricted", "all"), ("excluded", "train")):
-        losses = getattr(control_losses(every, against, at.labels, sets, at.where(split)), kind)
+    drawn = of_sets(every, random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED))
+    for kind, by_pair in {
+        "restricted": restricted_losses(drawn, at.labels),
+        "excluded": excluded_losses(drawn, against)[..., at.where("train")],
+    }.items():
+        losses = by_pair.mean(-1)
         if not is_sparse(at.key_freqs, at.hidden.m):
             losses = torch.full_like(losses, torch.nan)
         columns[f"{kind}_loss_random"], columns[f"{kind}_loss_random_sd"] = losses.mean(-1), losses.std(-1)
@@ -99,7 +106,7 @@ def _random_controls(at: Checkpoints, every: Circuit, against: Rivals) -> Column
 
 def memorization_columns(at: Checkpoints) -> Columns:
     """What the circuit and the rest each carry of the right answers, and what a unit of norm buys."""
-    parts = memorization.parts_of(at.logits, at.key_freqs)
+    parts = parts_of(at.logits, at.key_freqs)
     margins = {s: memorization.mean_margins(parts, at.labels, at.where(s)) for s in SIDES}
     shares = {split: memorization.margin_shares(margin) for split, margin in margins.items()}
     columns = {f"circuit_share[{split}]": share.circuit for split, share in shares.items()}

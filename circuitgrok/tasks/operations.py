@@ -9,8 +9,8 @@ pairs, classes and tokens put in that order, everything that is measured on addi
 on them unchanged:
 
     hidden = as_addition(task)
-    restricted_loss(hidden.table(logits), hidden.labels, key_freqs, task.is_train[hidden.pairs])
-    embed_spectrum(W_E[hidden.tokens], hidden.m)
+    restricted_losses(logit_circuit(hidden.table(logits), key_freqs), hidden.labels)[:, task.is_train[hidden.pairs]]
+    frequency_power(W_E[hidden.tokens])
 
 Frequencies are then those of the discrete logarithm. Another primitive root permutes them, and changes
 nothing else. The second operand of subtraction and division runs backwards, which turns the sign of a

@@ -27,7 +27,7 @@ from circuitgrok.canonical import canonical_json
 from circuitgrok.errors import UserError
 from circuitgrok.faces.doctor import examine
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.store.kept import read_table, read_vouched, vouch, write_vouched
+from circuitgrok.store.kept import read_vouched, write_vouched
 from circuitgrok.store.resume import read_resume
 from circuitgrok.store.run import Run
 from circuitgrok.table.calibration import calibration_of
@@ -63,8 +63,7 @@ def made(folder: Path, seed: int) -> Run:
     llc_along(run, HOW, run.steps[-3:])
     note = {"sampling": HOW.model_dump(mode="json"), "explanation": ["as given"], "table": [{"seed": seed}]}
     write_vouched(run.path / "llc" / "calibration.json", canonical_json(note).encode())
-    measure(run, ["polar"]).to_parquet(run.path / "measures.parquet")
-    vouch(run.path / "measures.parquet")
+    write_vouched(run.path / "measures.parquet", measure(run, ["polar"]).to_parquet())
     write_vouched(run.path / "summary.txt", f"seed {seed}\nlearned\n".encode())
     return run
 
@@ -141,7 +140,7 @@ def readers(run: Run, name: str) -> list[Callable[[], Any]]:
         "updates.jsonl": lambda: run.updates,
         "events.jsonl": lambda: run.events,
         "summary.txt": lambda: read_vouched(run.path / "summary.txt"),
-        "measures.parquet": lambda: read_table(run.path / "measures.parquet"),
+        "measures.parquet": lambda: read_vouched(run.path / "measures.parquet"),
         "llc/calibration.json": lambda: calibration_of(run),
     }
     base = name.removesuffix(".sha256").removesuffix(".head")

@@ -3,8 +3,8 @@
 A loss restricted to five frequencies says something about these five only beside the loss restricted to five others.
 Whether it says anything of pairs that were not trained on is another question, with a control of its own for key sets
 of every size (`unseen.restricted_loss_blank`); past half of all frequencies there are not as many others.
-Random sets are drawn once, from a stored seed, and kept along the run like the key set. Their losses are cheap:
-what a set keeps is a table [p c], and what it takes out is a matrix product with what `sum_waves.rivals` holds.
+Random sets are drawn once, from a stored seed, and kept along the run like the key set; `restricted.of_sets` has what
+each of them writes, and the losses are those of the key set.
 
 The named rules of `spectra.key_freqs` compare a strength of each frequency with a threshold. `rule_strengths` has
 the strengths, as shares, so that the sets at any threshold are `strength > threshold`.
@@ -18,11 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.measures.circuits.activation_circuits import Circuit
-from circuitgrok.measures.scores import picked
 from circuitgrok.measures.spectra.fourier import logit_spectrum, neuron_logit_spectrum
 from circuitgrok.measures.spectra.key_freqs import embed_norms
-from circuitgrok.measures.spectra.sum_waves import Rivals, check_freqs, losses_of_sums, losses_without
+from circuitgrok.measures.spectra.sum_waves import check_freqs
 from circuitgrok.measures.spectra.tuning import neuron_frequencies
 
 
@@ -53,96 +51,6 @@ def random_sets(key_freqs: Int[Tensor, " freq"], p: int, n_draws: int, seed: int
     pool = others if len(others) >= len(key_freqs) else everything
     draws = torch.rand(n_draws, len(pool), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return pool[draws.argsort(dim=1)[:, : len(key_freqs)]].sort(dim=1).values
-
-
-class ControlLosses(NamedTuple):
-    """Mean losses of each random set, in nats.
-
-    Attributes:
-        restricted: From the set's sum waves and the mean logit alone.
-        excluded: Without the set's sum waves.
-    """
-
-    restricted: Float[Tensor, "*stack draw"]
-    excluded: Float[Tensor, "*stack draw"]
-
-
-def control_losses(
-    every_freq: Circuit,
-    against: Rivals,
-    labels: Int[Tensor, " pair"],
-    sets: Int[Tensor, "draw freq"],
-    where: Bool[Tensor, " pair"],
-) -> ControlLosses:
-    """Restricted and excluded loss of each of many sets of frequencies.
-
-    Args:
-        every_freq: `logit_circuit` or `neuron_circuit` of all frequencies 1..p // 2, in this order.
-        against: `sum_waves.rivals` of the logits and the labels.
-        labels: The right class of each pair, in the order a * p + b.
-        sets: Of `random_sets`; any sets of one size.
-        where: The pairs to average over.
-
-    Returns:
-        One number per set. Excluded losses are nan where `sum_waves.losses_without` says so.
-
-    Raises:
-        ValueError: No pair is picked.
-
-    Example:
-        >>> from circuitgrok.measures.circuits.activation_circuits import logit_circuit
-        >>> from circuitgrok.measures.spectra.sum_waves import rivals
-        >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
-        >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
-        >>> labels, everywhere = ((a + b) % 5)[..., 0].flatten(), torch.ones(25, dtype=torch.bool)
-        >>> circuit, against = logit_circuit(clock, torch.tensor([1, 2])), rivals(clock, labels)
-        >>> control_losses(circuit, against, labels, torch.tensor([[1], [2]]), everywhere).restricted.round(decimals=4)
-        tensor([1.6094, 0.0079], dtype=torch.float64)
-    """
-    pairs = picked(where)
-    n_freqs = every_freq.waves.shape[-3]
-    in_set = (sets[..., None] == torch.arange(1, n_freqs + 1, device=sets.device)).any(1).double()
-    tables = torch.einsum("df,...ftc->...dtc", in_set.to(every_freq.waves.device), every_freq.waves)
-    restricted = losses_of_sums(tables + every_freq.mean[..., None, None, :], labels)
-    excluded = losses_without(against, tables)
-    return ControlLosses(restricted[..., pairs].mean(-1), excluded[..., pairs].mean(-1))
-
-
-class Spread(NamedTuple):
-    """How a number varies over draws, in its own units.
-
-    Attributes:
-        mean: Over the draws.
-        std: With n - 1 in the denominator; nan for a single draw.
-        quantiles: At the asked levels.
-    """
-
-    mean: Float[Tensor, "*stack"]
-    std: Float[Tensor, "*stack"]
-    quantiles: Float[Tensor, "*stack level"]
-
-
-def spread(values: Float[Tensor, "*stack draw"], levels: Float[Tensor, " level"]) -> Spread:
-    """Mean, standard deviation and quantiles over draws.
-
-    Args:
-        values: One per draw.
-        levels: In 0..1. Between two draws a quantile is interpolated linearly.
-
-    Raises:
-        ValueError: There is no draw.
-
-    Example:
-        >>> mean, std, quantiles = spread(torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([0.0, 0.5]))
-        >>> mean.item(), round(std.item(), 4), quantiles.tolist()
-        (2.5, 1.291, [1.0, 2.5])
-    """
-    n = values.shape[-1]
-    if n == 0:
-        raise ValueError("the spread of no draws has no value; draw at least one set")
-    mean = values.double().mean(-1)
-    std = ((values.double() - mean.unsqueeze(-1)).square().sum(-1) / (n - 1 or torch.nan)).sqrt()
-    return Spread(mean, std, values.double().quantile(levels.double(), dim=-1).movedim(0, -1))
 
 
 def jaccard(one: Int[Tensor, " one"], other: Int[Tensor, " other"]) -> float:

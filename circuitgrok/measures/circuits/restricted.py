@@ -1,100 +1,169 @@
-"""How much of a network's behaviour is the circuit: restricted and excluded loss, variance explained.
+"""How much of a network's behaviour is the circuit: restricted and excluded loss, at the logits or at the neurons.
 
-Logits are a function on the p x p grid of inputs (a, b), one column per class. The circuit for addition
-writes cos(w_k (a + b - c)), w_k = 2 pi k / p, for a few key frequencies k; as a function of the inputs
-that is a mix of the two sum waves cos(w_k (a + b)) and sin(w_k (a + b)). Write P_S for the projection
-of each column on the sum waves of the key frequencies. Then
+Logits are a function on the p x p grid of inputs (a, b), one column per class. The circuit for addition writes
+cos(w_k (a + b - c)), w_k = 2 pi k / p, for a few key frequencies k; as a function of the inputs that is a mix of the
+two sum waves cos(w_k (a + b)) and sin(w_k (a + b)). Write P_S for the projection of each column on the sum waves of the
+key frequencies. Then
 
     restricted logits = P_S L + mean of L over the pairs, for each class
     excluded logits   = L - P_S L
 
-and each loss is the mean cross-entropy of those over the pairs that `where` picks. The projection needs
-all p^2 pairs, so that the split comes after it. Sum waves are functions of t = (a + b) mod p, and all
-that is restricted lives in a table [p c]. Find `key_freqs` once, by a rule of `spectra.key_freqs` at one
-checkpoint, and keep them along the run.
+and each loss is their cross-entropy. Find `key_freqs` once, by a rule of `spectra.key_freqs` at one checkpoint, and
+keep them along the run. Two choices are left, and values of different choices are different numbers.
 
-Where many losses of the same logits are wanted, `spectra.sum_waves` takes that table once.
+- *Where.* Logits are L = N W_L + (what reaches them past the last block's neurons), with the neurons N after the
+  nonlinearity and W_L = W_out W_U. The waves are taken of L (`logit_circuit`), or of N and then sent on through W_L
+  (`neuron_circuit`): the second leaves out those that the skip path writes. It needs a network without LayerNorm.
+- *Which.* A circuit comes as one part for each frequency. `together` makes one part of all, `of_sets` one of each of
+  many sets; `restricted_losses` and `excluded_losses` take each part by itself.
 
-Everything takes leading stack axes on the logits, goes through `torch.func.vmap` over them, and answers
-in float64, where losses below 1e-7 can still be told apart.
+A projection needs all p^2 pairs, so that the split comes after it: losses come for each pair, to be averaged over any
+split. Everything takes leading stack axes, goes through `torch.func.vmap`, and answers in float64, where losses below
+1e-7 can still be told apart.
 
-Source: Nanda et al. 2023 (arXiv:2301.05217), section 5.1, and the authors' code.
+Source: Nanda et al. 2023 (arXiv:2301.05217), section 5.1, and the authors' code (logits); the TransformerLens grokking
+demo (neurons).
 """
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.scores import picked
-from circuitgrok.measures.spectra.fourier import fourier_basis
+from circuitgrok.measures.spectra.fourier import sum_table
 from circuitgrok.measures.spectra.sum_waves import (
-    check_freqs,
+    Rivals,
     losses_of_sums,
     losses_without,
     pair_sums,
-    rivals,
-    squares_about_mean,
     sum_logits,
     wave_tables,
 )
 
 
-def restricted_logits(
-    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack pair c"]:
-    """Logits that may depend on the inputs through the sum waves of the key frequencies only.
+class Circuit(NamedTuple):
+    """What the sum waves of some frequencies write to the logits, by the sum t = (a + b) mod p.
+
+    Attributes:
+        waves: In logits; a part is what one frequency writes, or several together.
+        mean: The mean logit of each class over all pairs.
+    """
+
+    waves: Float[Tensor, "*stack part p c"]
+    mean: Float[Tensor, "*stack c"]
+
+
+def circuit_of_sums(sums: Float[Tensor, "*stack p c"], key_freqs: Int[Tensor, " freq"]) -> Circuit:
+    """The sum waves of the key frequencies in logits that are known by the sum of a pair alone.
+
+    Args:
+        sums: Mean of the logits over the pairs of each sum t, such as `sum_waves.sum_logits`.
+        key_freqs: Distinct integers in 1..p // 2, which is (p - 1) / 2 for odd p; p - k is the same wave as k.
+
+    Returns:
+        One part for each frequency, in their order.
+
+    Raises:
+        ValueError: A frequency is out of range or repeated.
+
+    Example:
+        >>> circuit = circuit_of_sums(torch.eye(3), torch.tensor([1]))
+        >>> circuit.waves[0, 0].round(decimals=4), circuit.mean.round(decimals=4)  # of (1, 0, 0), less its mean
+        (tensor([ 0.6667, -0.3333, -0.3333], dtype=torch.float64), tensor([0.3333, 0.3333, 0.3333]))
+    """
+    return Circuit(wave_tables(sums, key_freqs), sums.mean(-2))
+
+
+def logit_circuit(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]) -> Circuit:
+    """The sum waves of the key frequencies, taken at the logits.
 
     Args:
         logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2, which is (p - 1) / 2 for odd p. If empty, the mean is left.
+        key_freqs: Distinct integers in 1..p // 2.
 
     Returns:
-        P_S L, plus the mean of L over all pairs for each class.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
-
-    Example:
-        >>> logits = torch.randn(25, 5, generator=torch.Generator().manual_seed(0))
-        >>> kept = restricted_logits(logits, torch.tensor([2]))
-        >>> torch.allclose(kept[1 * 5 + 3], kept[2 * 5 + 2])  # 1 + 3 = 2 + 2
-        True
-    """
-    return _restricted_table(logits, key_freqs)[..., pair_sums(logits), :]
-
-
-def excluded_logits(
-    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack pair c"]:
-    """Logits without the sum waves of the key frequencies, all of them taken out at once.
-
-    Args:
-        logits: As for `restricted_logits`.
-        key_freqs: As for `restricted_logits`. An empty set leaves the logits as they are.
-
-    Returns:
-        L - P_S L. With the restricted logits they sum to L plus its mean over the pairs.
+        One part for each frequency, in their order; their sum is P_S L.
 
     Raises:
         ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
 
     Example:
         >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
-        >>> clock = torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
-        >>> excluded_logits(clock, torch.tensor([2])).abs().max().item() < 1e-6
-        True
+        >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
+        >>> circuit = logit_circuit(clock, torch.tensor([1, 2]))
+        >>> circuit.waves.abs().amax((-2, -1)).round(decimals=4)  # one for each frequency
+        tensor([0., 8.], dtype=torch.float64)
+
+    Source: the paper counts 20 terms for five frequencies; like the authors' code we take the two sum waves of each, at
+    the logits, and keep the constant.
     """
-    return logits.double() - wave_tables(sum_logits(logits), key_freqs).sum(-3)[..., pair_sums(logits), :]
+    return circuit_of_sums(sum_logits(logits), key_freqs)
 
 
-def restricted_loss(
+def neuron_circuit(
+    neurons: Float[Tensor, "*stack pair neuron"],
+    W_L: Float[Tensor, "*stack neuron c"],
     logits: Float[Tensor, "*stack pair c"],
-    labels: Int[Tensor, " pair"],
     key_freqs: Int[Tensor, " freq"],
-    where: Bool[Tensor, " pair"],
-) -> Float[Tensor, "*stack"]:
-    """Loss when the logits may depend on the inputs through the key frequencies only, mean kept.
+) -> Circuit:
+    """The sum waves of the key frequencies, taken at the neurons and sent on to the logits.
+
+    Args:
+        neurons: Of the last block, after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        W_L: W_out @ W_U over the p numbers as classes.
+        logits: The network's own; their mean is all that is asked of them.
+        key_freqs: Distinct integers in 1..p // 2.
+
+    Returns:
+        Parts of the neurons' logits, and the mean of the network's logits, skip path and biases included.
+
+    Raises:
+        ValueError: The number of pairs is not a square, or a frequency is out of range or repeated.
+
+    Example:
+        >>> a, b = torch.meshgrid(*[torch.arange(5)] * 2, indexing="ij")
+        >>> neuron = torch.cos(2 * torch.pi * 2 / 5 * (a + b)).reshape(25, 1)
+        >>> circuit = neuron_circuit(neuron, torch.ones(1, 5), torch.ones(25, 5), torch.tensor([2]))
+        >>> circuit.waves[0, :, 0].round(decimals=4)  # and the same for every class
+        tensor([ 1.0000, -0.8090,  0.3090,  0.3090, -0.8090], dtype=torch.float64)
+
+    Source: the TransformerLens grokking demo, which puts the mean logits back as well.
+    """
+    written = sum_table(neurons) @ W_L.double()
+    return Circuit(wave_tables(written, key_freqs), logits.mean(-2, dtype=torch.float64))
+
+
+def together(circuit: Circuit) -> Circuit:
+    """The circuit as a single part, the sum of all; of none it is zero.
+
+    Example:
+        >>> together(Circuit(torch.ones(3, 5, 5), torch.zeros(5))).waves.shape
+        torch.Size([1, 5, 5])
+    """
+    return Circuit(circuit.waves.sum(-3, keepdim=True), circuit.mean)
+
+
+def of_sets(circuit: Circuit, sets: Int[Tensor, "set freq"]) -> Circuit:
+    """A circuit with one part for each of many sets of frequencies, such as `controls.random_sets`.
+
+    Args:
+        circuit: Of all frequencies 1..p // 2, in this order, one part for each.
+        sets: Distinct frequencies in each row.
+
+    Example:
+        >>> of_sets(Circuit(torch.eye(3)[:, None], torch.zeros(3)), torch.tensor([[1, 2], [2, 3]])).waves[:, 0]
+        tensor([[1., 1., 0.],
+                [0., 1., 1.]])
+    """
+    waves = circuit.waves
+    every = torch.arange(1, waves.shape[-3] + 1, device=sets.device)
+    in_set = (sets[..., None] == every).any(1).to(waves)
+    return Circuit(torch.einsum("df,...ftc->...dtc", in_set, waves), circuit.mean)
+
+
+def restricted_losses(circuit: Circuit, labels: Int[Tensor, " pair"]) -> Float[Tensor, "*stack part pair"]:
+    """Loss of each pair when the logits are a part of the circuit and the mean logit alone, for each part in turn.
 
     A finished circuit loses nothing by this. A small value is no proof of one: restricted logits average over the pairs
     of equal sum, and so carry the answers to training pairs over to all others, the further the more frequencies are
@@ -104,198 +173,86 @@ def restricted_loss(
     logits are small. `unseen.restricted_loss_unseen` is not taken in; `unseen.restricted_loss_blank` is the control.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        labels: (a + b) mod p, in the same order.
-        key_freqs: Distinct integers in 1..p // 2; p - k is the same wave as k.
-        where: The pairs to average over: the training set, the test set, all.
+        circuit: Taken at the logits or at the neurons.
+        labels: The right class of each pair, in the order a * p + b.
 
     Returns:
-        Mean cross-entropy of `restricted_logits`, in nats; ln p if nothing is left.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
+        Cross-entropy in nats; ln p if nothing is left. The published measure is the mean over pairs for `together`.
 
     Example:
         >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
         >>> clock = sum(8 * torch.cos(2 * torch.pi * k / 13 * (a + b - c)) for k in (2, 5)).reshape(169, 13)
-        >>> labels, everywhere = ((a + b) % 13)[..., 0].flatten(), torch.ones(169, dtype=torch.bool)
-        >>> full = cross_entropy(clock, labels).mean()
-        >>> torch.isclose(restricted_loss(clock, labels, torch.tensor([2, 5]), everywhere), full)
-        tensor(True)
-
-    Source: Nanda et al. 2023, section 5.1. The paper counts 20 terms for five frequencies; like the
-    authors' code we take the two sum waves of each, at the logits, and keep the constant.
+        >>> circuit, labels = logit_circuit(clock, torch.tensor([2, 5, 6])), ((a + b) % 13)[..., 0].flatten()
+        >>> restricted_losses(together(circuit), labels).mean().item() < 0.01
+        True
+        >>> restricted_losses(circuit, labels).mean(-1).round(decimals=2)  # ln 13 = 2.56: frequency 6 is not there
+        tensor([0.6200, 0.6200, 2.5600], dtype=torch.float64)
     """
-    pairs = picked(where)
-    return losses_of_sums(_restricted_table(logits, key_freqs), labels)[..., pairs].mean(-1)
+    return losses_of_sums(circuit.waves + circuit.mean[..., None, None, :], labels)
 
 
-def excluded_loss(
-    logits: Float[Tensor, "*stack pair c"],
-    labels: Int[Tensor, " pair"],
-    key_freqs: Int[Tensor, " freq"],
-    where: Bool[Tensor, " pair"],
-) -> Float[Tensor, "*stack"]:
-    """Loss without the sum waves of the key frequencies, all of them taken out at once.
+def excluded_losses(circuit: Circuit, against: Rivals) -> Float[Tensor, "*stack part pair"]:
+    """Loss of each pair when a part of the circuit is taken out of the logits, for each part in turn.
 
-    On the training set it first falls with memorisation and rises again as the circuit takes over.
+    Without all key frequencies at once (`together`), that of the training set first falls with memorisation and rises
+    again as the circuit takes over. The mean logit is left where it is; nothing is added back.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        labels: (a + b) mod p, in the same order.
-        key_freqs: Distinct integers in 1..p // 2.
-        where: The pairs to average over; the training set in the paper.
+        circuit: Taken at the logits or at the neurons. At the neurons, the residual stream stays as it is.
+        against: `sum_waves.rivals` of the whole logits and the labels.
 
     Returns:
-        Mean cross-entropy of `excluded_logits`, in nats. Nothing is added back.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
+        Cross-entropy in nats; nan where `sum_waves.losses_without` says so.
 
     Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
-        >>> clock = 8 * torch.cos(2 * torch.pi * 6 / 13 * (a + b - c)).reshape(169, 13)
-        >>> labels, everywhere = ((a + b) % 13)[..., 0].flatten(), torch.ones(169, dtype=torch.bool)
-        >>> excluded_loss(clock, labels, torch.tensor([6]), everywhere).exp().round(decimals=4)  # chance
-        tensor(13., dtype=torch.float64)
-
-    Source: Nanda et al. 2023, section 5.1, figure 7.
-    """
-    pairs = picked(where)
-    waves = wave_tables(sum_logits(logits), key_freqs).sum(-3)[..., pair_sums(logits)[pairs], :]
-    return cross_entropy(logits[..., pairs, :].double() - waves, labels[pairs]).mean(-1)
-
-
-def excluded_loss_by_freq(
-    logits: Float[Tensor, "*stack pair c"],
-    labels: Int[Tensor, " pair"],
-    key_freqs: Int[Tensor, " freq"],
-    where: Bool[Tensor, " pair"],
-) -> Float[Tensor, "*stack freq"]:
-    """Loss without the sum waves of one key frequency, for each of them in turn.
-
-    Args:
-        logits: As for `excluded_loss`.
-        labels: As for `excluded_loss`.
-        key_freqs: Distinct integers in 1..p // 2.
-        where: The pairs to average over.
-
-    Returns:
-        In nats, in the order of `key_freqs`; nan where `losses_without` says so.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], a frequency is out of range or repeated, or no pair is picked.
-
-    Example:
+        >>> from circuitgrok.measures.spectra.sum_waves import rivals
         >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
         >>> clock = 8 * torch.cos(2 * torch.pi * 2 / 5 * (a + b - c)).reshape(25, 5)
-        >>> labels, everywhere = ((a + b) % 5)[..., 0].flatten(), torch.ones(25, dtype=torch.bool)
-        >>> excluded_loss_by_freq(clock, labels, torch.tensor([1, 2]), everywhere).round(decimals=4)
+        >>> against = rivals(clock, ((a + b) % 5)[..., 0].flatten())
+        >>> losses = excluded_losses(logit_circuit(clock, torch.tensor([1, 2])), against)
+        >>> losses.mean(-1).round(decimals=4)  # ln 5 = 1.6094
         tensor([0.0079, 1.6094], dtype=torch.float64)
 
-    Source: the authors' code of Nanda et al. 2023, which excludes one frequency at a time.
+    Source: Nanda et al. 2023, section 5.1, figure 7; their code excludes one frequency at a time.
     """
-    pairs = picked(where)
-    waves = wave_tables(sum_logits(logits), key_freqs)
-    return losses_without(rivals(logits, labels), waves)[..., pairs].mean(-1)
+    return losses_without(against, circuit.waves)
 
 
-def cosine_coefficients(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack freq"]:
-    """Least-squares coefficient alpha_k of cos(w_k (a + b - c)) in the logits, for each k = 1..p // 2.
+class Parts(NamedTuple):
+    """The logits and the two parts of them; last position, all p^2 pairs, p classes.
 
-    The cubes cos(w_k (a + b - c)) are orthogonal and depend on t = (a + b - c) mod p only, so that sums
-    of the logits along t are all that is needed: alpha_k = (2 / p^3) sum_t D[t] cos(w_k t).
+    Attributes:
+        whole: The logits L.
+        circuit: P_S L plus the mean over pairs: what depends on the sum waves of the key frequencies.
+        rest: L - P_S L.
+    """
+
+    whole: Float[Tensor, "*stack pair c"]
+    circuit: Float[Tensor, "*stack pair c"]
+    rest: Float[Tensor, "*stack pair c"]
+
+
+def parts_of(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]) -> Parts:
+    """The logits, the restricted logits and the excluded logits: what the circuit writes of them, and the rest.
 
     Args:
         logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        key_freqs: Distinct integers in 1..p // 2. Without any, the circuit is the mean, and the rest is all.
 
     Returns:
-        In units of the logits; negative if the wave is upside down. Entry i belongs to frequency i + 1.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p].
-
-    Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
-        >>> clock = 5 * torch.cos(2 * torch.pi * 3 / 7 * (a + b - c)).reshape(49, 7)
-        >>> cosine_coefficients(clock).round(decimals=4).abs()
-        tensor([0., 0., 5.], dtype=torch.float64)
-
-    Source: Nanda et al. 2023, section 4.1.
-    """
-    sums = sum_logits(logits)
-    p = sums.shape[-1]
-    residue = torch.arange(p, device=logits.device)
-    diagonal = p * sums[..., (residue[:, None] + residue) % p, residue].sum(-1)
-    cosines = fourier_basis(p)[1::2].to(logits.device)
-    return diagonal @ cosines.T * cosines[:, 0] / p**2  # cosines[:, 0] is 1 / norm of cos(w_k t)
-
-
-def frac_explained(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]) -> Float[Tensor, "*stack"]:
-    """Share of the logits' variance that sum_k alpha_k cos(w_k (a + b - c)) explains, k in `key_freqs`.
-
-    Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2.
-
-    Returns:
-        0..1; the variance is about the overall mean, one number, so that class offsets count as unexplained. nan if
-        the logits do not vary at all.
+        In float64; circuit + rest = whole + its mean over the pairs.
 
     Raises:
         ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
 
     Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
-        >>> wave = [torch.cos(2 * torch.pi * k / 7 * (a + b - c)).reshape(49, 7) for k in (1, 2, 3)]
-        >>> frac_explained(3 * wave[0] + 1 * wave[2] + 7, torch.tensor([1])).round(decimals=4)  # 9 of 10
-        tensor(0.9000, dtype=torch.float64)
-
-    Source: Nanda et al. 2023, section 4.1.
+        >>> whole, circuit, rest = parts_of(torch.eye(9, 3), torch.tensor([1]))
+        >>> torch.allclose(circuit + rest, whole + whole.mean(0))
+        True
+        >>> torch.allclose(circuit[0 * 3 + 2], circuit[1 * 3 + 1])  # 0 + 2 = 1 + 1
+        True
     """
-    return _explained(logits, key_freqs) / squares_about_mean(logits)
-
-
-def frac_explained_within_classes(
-    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]
-) -> Float[Tensor, "*stack"]:
-    """Share of the logits' variance about the mean of each class that sum_k alpha_k cos(w_k (a + b - c)) explains.
-
-    Offsets of classes, the same for every pair, are variance about the overall mean that no wave can explain: over the
-    pairs each wave has the mean 0 for every class. So this is `frac_explained` of logits with their class means taken
-    out, and no less than that of the logits as they are.
-
-    Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2.
-
-    Returns:
-        0..1; nan if no class's logit varies over the pairs.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
-
-    Example:
-        >>> a, b, c = torch.meshgrid(*[torch.arange(7)] * 3, indexing="ij")
-        >>> wave = 8**0.5 * torch.cos(2 * torch.pi * 3 / 7 * (a + b - c)).reshape(49, 7)  # of variance 4
-        >>> logits = wave + torch.arange(7)  # and offsets of variance 4
-        >>> [f(logits, torch.tensor([3])).round(decimals=4) for f in (frac_explained, frac_explained_within_classes)]
-        [tensor(0.5000, dtype=torch.float64), tensor(1., dtype=torch.float64)]
-
-    Source: ours; the paper does not say which mean it takes.
-    """
-    return _explained(logits, key_freqs) / squares_about_mean(logits, within_classes=True)
-
-
-def _explained(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack"]:
-    """Sum of squares of sum_k alpha_k cos(w_k (a + b - c)) over all triples."""
-    alpha = cosine_coefficients(logits)
-    p = logits.shape[-1]
-    check_freqs(key_freqs, p)
-    norms = p / fourier_basis(p)[1::2, 0].to(logits.device)  # of the cubes: p times that of cos(w_k t)
-    return (alpha * norms).square()[..., key_freqs.long() - 1].sum(-1)
-
-
-def _restricted_table(logits: Tensor, key_freqs: Tensor) -> Float[Tensor, "*stack p c"]:
-    sums = sum_logits(logits)
-    return wave_tables(sums, key_freqs).sum(-3) + sums.mean(-2, keepdim=True)
+    waves, mean = together(logit_circuit(logits, key_freqs))
+    by_sum, sums = waves.squeeze(-3), pair_sums(logits)
+    restricted = by_sum + mean.unsqueeze(-2)
+    return Parts(logits.double(), restricted[..., sums, :], logits.double() - by_sum[..., sums, :])

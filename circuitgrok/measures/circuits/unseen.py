@@ -2,7 +2,7 @@
 
 Restricted logits average over the pairs of equal sum. Those of a network that only memorised are right on the training
 pairs, and the average carries that over to all others, so that on pairs it never saw a look-up table has a restricted
-loss of next to nothing where most frequencies are key (`circuits.restricted_loss` has figures). Call a pair unseen if
+loss of next to nothing where most frequencies are key (`restricted_losses` has figures). Call a pair unseen if
 neither it nor its mirror (b, a) was trained on (`test_mirror_unseen`): one that a symmetric network cannot know by
 heart either. Then
 
@@ -31,6 +31,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from circuitgrok.measures.circuits.restricted import circuit_of_sums, restricted_losses, together
 from circuitgrok.measures.scores import picked
 from circuitgrok.measures.spectra.fourier import fourier_basis
 from circuitgrok.measures.spectra.sum_waves import (
@@ -39,7 +40,6 @@ from circuitgrok.measures.spectra.sum_waves import (
     pair_sums,
     sum_logits_where,
     wave_rows,
-    wave_tables,
 )
 
 NO_SPARSE_SPECTRUM = "no sparse spectrum"  # status of a run that more than half of all frequencies are key of
@@ -55,8 +55,8 @@ def restricted_loss_unseen(
 
     The logits of the unseen pairs are fitted, class by class and by least squares over these pairs, by a constant and
     the sum waves cos(w_k (a + b)) and sin(w_k (a + b)) of the key frequencies; the fit's cross-entropy is averaged over
-    the same pairs. With all p^2 pairs as unseen ones this is `circuits.restricted_loss`, where the waves are orthogonal
-    and the fit is their projection. Logits that are functions of a + b made of these waves are fitted exactly: their
+    the same pairs. With all p^2 pairs as unseen ones this is the published loss, where the waves are orthogonal and the
+    fit is their projection. Logits that are functions of a + b made of these waves are fitted exactly: their
     loss is the full one. Functions of a or b alone cancel over all pairs and only nearly so over some.
 
     Args:
@@ -119,7 +119,7 @@ def restricted_loss_blank(
     unseen: Bool[Tensor, " pair"],
     where: Bool[Tensor, " pair"],
 ) -> Float[Tensor, "*stack"]:
-    """Control of the same size for restricted loss: `circuits.restricted_loss` once unseen pairs' logits are blanked.
+    """Control of the same size for restricted loss: the published one once unseen pairs' logits are blanked.
 
     What the network says to training pairs and their mirrors is left, and averaged over all pairs of equal sum as in
     the published measure; every unseen pair says the same of all classes. A network that only memorised has a
@@ -148,8 +148,8 @@ def restricted_loss_blank(
     """
     sums = sum_logits_where(logits, ~unseen) / check_classes(logits)
     sums = sums - sums.mean(-1, keepdim=True)  # a pair's mean over the classes says nothing: what blanked pairs have
-    table = wave_tables(sums, key_freqs).sum(-3) + sums.mean(-2, keepdim=True)
-    return losses_of_sums(table, labels)[..., picked(where)].mean(-1)
+    losses = restricted_losses(together(circuit_of_sums(sums, key_freqs)), labels)
+    return losses[..., 0, picked(where)].mean(-1)
 
 
 def is_sparse(key_freqs: Int[Tensor, " freq"], p: int) -> bool:

@@ -1,6 +1,6 @@
 """How much a network has memorised: what is left without the circuit, by margins, pair by pair, and by neurons.
 
-The logits split into what the circuit writes and the rest (`circuits.restricted_logits`, `circuits.excluded_logits`). A
+The logits split into what the circuit writes and the rest (`restricted.parts_of`). A
 pair that the rest alone answers right is memorised, one that the circuit alone answers right is understood, and many
 a pair is both while the circuit forms. The two parts add up to the logits plus their mean over the pairs, which
 belongs to neither and is left in both.
@@ -20,46 +20,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuitgrok.interventions import losses
-from circuitgrok.measures.circuits.restricted import excluded_logits, restricted_logits
+from circuitgrok.measures.circuits.restricted import Parts
 from circuitgrok.measures.scores import margin, picked
 
 LOW_IPR = 0.5  # a neuron none of whose frequencies holds half of its energy is below: the sum of s^2 is at most max s
-
-
-class Parts(NamedTuple):
-    """The logits and the two parts of them; last position, all p^2 pairs, p classes.
-
-    Attributes:
-        whole: The logits L.
-        circuit: P_S L plus the mean over pairs: what depends on the sum waves of the key frequencies.
-        rest: L - P_S L.
-    """
-
-    whole: Float[Tensor, "*stack pair c"]
-    circuit: Float[Tensor, "*stack pair c"]
-    rest: Float[Tensor, "*stack pair c"]
-
-
-def parts_of(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"]) -> Parts:
-    """The logits, what the circuit writes of them, and the rest; computed once for the measures below.
-
-    Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
-        key_freqs: Distinct integers in 1..p // 2.
-
-    Returns:
-        In float64; circuit + rest = whole + its mean over the pairs.
-
-    Raises:
-        ValueError: `logits` is not [p^2, p], or a frequency is out of range or repeated.
-
-    Example:
-        >>> whole, circuit, rest = parts_of(torch.eye(9, 3), torch.tensor([1]))
-        >>> torch.allclose(circuit + rest, whole + whole.mean(0))
-        True
-    """
-    return Parts(logits.double(), restricted_logits(logits, key_freqs), excluded_logits(logits, key_freqs))
 
 
 class Margins(NamedTuple):
@@ -80,7 +44,7 @@ def mean_margins(parts: Parts, labels: Int[Tensor, " pair"], where: Bool[Tensor,
     """Mean over pairs of the right logit less the best of the others, for the whole, the circuit and the rest.
 
     Args:
-        parts: Of the logits, from `parts_of`.
+        parts: Of the logits, from `restricted.parts_of`.
         labels: The right class of each pair.
         where: The pairs to average over: the training set, or the test set.
 
@@ -92,6 +56,7 @@ def mean_margins(parts: Parts, labels: Int[Tensor, " pair"], where: Bool[Tensor,
         ValueError: No pair is picked.
 
     Example:
+        >>> from circuitgrok.measures.circuits.restricted import parts_of
         >>> a, b, c = torch.meshgrid(*[torch.arange(5)] * 3, indexing="ij")
         >>> clock = 8 * torch.cos(2 * torch.pi / 5 * (a + b - c)).reshape(25, 5)
         >>> labels = ((a + b) % 5)[..., 0].flatten()
@@ -158,46 +123,6 @@ def efficiency(margins: Margins, norm: Float[Tensor, "*stack"]) -> Margins:
     return Margins(*(part / norm for part in margins))
 
 
-class ByPair(NamedTuple):
-    """A table with one row per pair: losses in nats, and whether the answer is right.
-
-    Attributes:
-        loss: Of the whole.
-        circuit_loss: Of the circuit alone.
-        rest_loss: With the circuit removed: the excluded loss of this pair. Low where the pair is memorised.
-        right: Whether the whole answers right; of equal logits the first one counts.
-        circuit_right: Whether the circuit alone does.
-        rest_right: Whether the rest alone does.
-    """
-
-    loss: Float[Tensor, "*stack pair"]
-    circuit_loss: Float[Tensor, "*stack pair"]
-    rest_loss: Float[Tensor, "*stack pair"]
-    right: Bool[Tensor, "*stack pair"]
-    circuit_right: Bool[Tensor, "*stack pair"]
-    rest_right: Bool[Tensor, "*stack pair"]
-
-
-def by_pair(parts: Parts, labels: Int[Tensor, " pair"]) -> ByPair:
-    """Who answers which pair: loss and answer of the whole, the circuit alone and the rest alone.
-
-    Args:
-        parts: Of the logits, from `parts_of`.
-        labels: The right class of each pair, or the one it was trained on.
-
-    Returns:
-        Rows in the order of the pairs. Means of the losses over a split are its restricted and excluded loss.
-
-    Example:
-        >>> parts = Parts(*torch.tensor([[[9.0, 0.0]], [[0.0, 1.0]], [[9.0, 0.0]]]))
-        >>> table = by_pair(parts, torch.tensor([0]))
-        >>> table.rest_right, table.circuit_right  # by heart
-        (tensor([True]), tensor([False]))
-    """
-    whole, circuit, rest = (losses.cross_entropy(part, labels) for part in parts)
-    return ByPair(whole, circuit, rest, *answered_right(parts, labels))
-
-
 class Right(NamedTuple):
     """Whether each pair is answered right.
 
@@ -216,7 +141,7 @@ def answered_right(parts: Parts, labels: Int[Tensor, " pair"]) -> Right:
     """Which pairs the whole, the circuit alone and the rest alone answer right.
 
     Args:
-        parts: Of the logits, from `parts_of`.
+        parts: Of the logits, from `restricted.parts_of`.
         labels: The right class of each pair, or the one it was trained on.
 
     Example:
@@ -335,51 +260,3 @@ def low_ipr_share(ipr: Float[Tensor, "*stack neuron"], *, below: float = LOW_IPR
     Source: Doshi et al. 2023, where neurons of low ratio memorise.
     """
     return (ipr < below).double().sum(-1) / (~ipr.isnan()).sum(-1)
-
-
-def lowest_ipr(ipr: Float[Tensor, "*stack neuron"], share: float) -> Bool[Tensor, "*stack neuron"]:
-    """The given share of the neurons, those of lowest inverse participation ratio.
-
-    Args:
-        ipr: Of each neuron; those without a ratio (nan) are taken last, of equal ones the first.
-        share: 0..1, rounded to whole neurons.
-
-    Raises:
-        ValueError: The share is outside 0..1.
-
-    Example:
-        >>> lowest_ipr(torch.tensor([0.9, 0.1, torch.nan, 0.3]), 0.5)
-        tensor([False,  True, False,  True])
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share of the neurons must be in 0..1; got {share}")
-    rank = ipr.argsort(dim=-1, stable=True).argsort(dim=-1)
-    return rank < round(share * ipr.shape[-1])
-
-
-def without_neurons(
-    logits: Float[Tensor, "*stack pair c"],
-    neurons: Float[Tensor, "*stack pair neuron"],
-    W_L: Float[Tensor, "*stack neuron c"],
-    removed: Bool[Tensor, "*stack neuron"],
-) -> Float[Tensor, "*stack pair c"]:
-    """Logits of the network without some neurons of its last block: their activation is set to zero.
-
-    Args:
-        logits: Of the whole network, last position.
-        neurons: Activations of the last block, last position, for the same pairs.
-        W_L: Neuron-to-logit map, for the same classes. There must be no LayerNorm behind it.
-        removed: The neurons to remove, such as `lowest_ipr(ipr, 0.2)`.
-
-    Returns:
-        What all else writes (other neurons, the residual stream, biases), in float64.
-
-    Example:
-        >>> neurons, W_L = torch.tensor([[1.0, 2.0]]), torch.tensor([[10.0, 0.0], [0.0, 10.0]])
-        >>> without_neurons(neurons @ W_L + 7, neurons, W_L, torch.tensor([False, True]))
-        tensor([[17.,  7.]], dtype=torch.float64)
-
-    Source: Doshi et al. 2023: with the neurons of lowest ratio goes what was learnt by heart.
-    """
-    lost = torch.where(removed[..., None, :], neurons.double(), 0.0)
-    return logits.double() - lost @ W_L.double()

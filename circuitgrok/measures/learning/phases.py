@@ -208,16 +208,6 @@ class Phase(NamedTuple):
     start: Event
     end: Event
 
-    @property
-    def length(self) -> tuple[int, int] | None:
-        """Least and largest number of steps it can have taken; None if an end is censored.
-
-        Both are negative if its end comes before its start: the rules do not see such a phase in this run.
-        """
-        if self.start.by is None or self.end.by is None:
-            return None
-        return max(self.end.after, 0) - self.start.by, self.end.by - max(self.start.after, 0)
-
 
 def phases(table: "pd.DataFrame", rules: Mapping[str, tuple[str | None, str]] = PHASES) -> dict[str, Phase]:
     """The phases of a run, from its table of measures.

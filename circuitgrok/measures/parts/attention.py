@@ -7,7 +7,7 @@ sigmoid(score_a - score_b). A head of a finished circuit has one frequency k, w_
     score_a - score_b ~ constant + alpha (cos w_k a - cos w_k b) + beta (sin w_k a - sin w_k b).
 
 Near zero the sigmoid is linear, and the pattern on a has the same form, with a constant of 1/2. `head_tuning` fits
-the form by least squares to either, and `sigmoid_frac_explained` sends the fit of the scores through the sigmoid.
+the form by least squares to either.
 
 Everything takes leading stack axes, goes through `torch.func.vmap`, and answers in float64.
 
@@ -17,10 +17,8 @@ Source: Nanda et al. 2023 (arXiv:2301.05217), section 4.3 and appendix: the head
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
 
 from circuitgrok.measures.spectra.fourier import by_frequency, fourier_basis, grid_side
 
@@ -101,67 +99,6 @@ def head_tuning(values: Float[Tensor, "*stack pair head"]) -> HeadTuning:
     most, best = power.max(-1)
     explained = torch.where(varies, most / torch.where(varies, variance, 1.0), 0.0)
     return HeadTuning(torch.where(varies, best + 1, 0), explained)
-
-
-def single_frequency_fit(
-    values: Float[Tensor, "*stack pair head"], freq: Int[Tensor, "*stack head"]
-) -> Float[Tensor, "*stack pair head"]:
-    """The best fit constant + alpha (cos w_k a - cos w_k b) + beta (sin w_k a - sin w_k b), k given for each head.
-
-    Args:
-        values: As for `head_tuning`.
-        freq: One per head; 0 fits the constant alone.
-
-    Returns:
-        In the units and order of `values`.
-
-    Raises:
-        ValueError: The number of pairs is not a square.
-
-    Example:
-        >>> a, b = torch.meshgrid(*[2 * torch.pi / 7 * torch.arange(7.0)] * 2, indexing="ij")
-        >>> wave = 5 + torch.sin(2 * a) - torch.sin(2 * b)
-        >>> fit = single_frequency_fit((wave + torch.cos(a)).reshape(49, 1), torch.tensor([2]))
-        >>> torch.allclose(fit, wave.reshape(49, 1).double(), atol=1e-5)
-        True
-    """
-    p = grid_side(values)
-    basis = pad(fourier_basis(p), (0, 0, 0, 1 - p % 2)).to(values.device)  # p / 2 has no sine: a row of zeros
-    waves = basis[torch.stack([(2 * freq - 1).clamp(min=0), 2 * freq], dim=-1)]  # [*stack head wave p]
-    half = _a_less_b(values).mT.unsqueeze(-1) / 2
-    of_one = (waves.mT @ (waves @ half))[..., 0]  # [*stack head p]; 0 for frequency 0, as half has mean 0
-    apart = of_one.unsqueeze(-1) - of_one.unsqueeze(-2)
-    return rearrange(apart, "... head a b -> ... (a b) head") + values.double().mean(-2, keepdim=True)
-
-
-def sigmoid_frac_explained(
-    pattern: Float[Tensor, "*stack pair head pos"], scores: Float[Tensor, "*stack pair head pos"]
-) -> Float[Tensor, "*stack head"]:
-    """Share of a head's pattern that a sigmoid of one frequency explains: of a's part of what a and b get.
-
-    Args:
-        pattern: From the last position, to a and b first.
-        scores: What the softmax takes, scaled, in the same order.
-
-    Returns:
-        1 - mean square of the residual / variance over the pairs, of pattern_a / (pattern_a + pattern_b) against
-        sigmoid(fit of score_a - score_b): 1 if the scores are of one frequency; negative where the mean would be the
-        better guess; nan for a head that pays the same to every a.
-
-    Raises:
-        ValueError: The number of pairs is not a square.
-
-    Example:
-        >>> a, b = torch.meshgrid(*[2 * torch.pi / 7 * torch.arange(7.0)] * 2, indexing="ij")
-        >>> scores = 3 * torch.stack([torch.cos(a), torch.cos(b)], dim=-1).reshape(49, 1, 2)
-        >>> sigmoid_frac_explained(scores.softmax(-1), scores).round(decimals=4)
-        tensor([1.], dtype=torch.float64)
-    """
-    difference = scores[..., 0] - scores[..., 1]
-    fit = single_frequency_fit(difference, head_tuning(difference).freq).sigmoid()
-    share = pattern[..., 0].double() / pattern[..., :2].double().sum(-1)
-    variance = (share - share.mean(-2, keepdim=True)).square().mean(-2)
-    return 1 - (share - fit).square().mean(-2) / variance
 
 
 def _a_less_b(values: Float[Tensor, "*stack pair head"]) -> Float[Tensor, "*stack p head"]:

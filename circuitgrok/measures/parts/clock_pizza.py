@@ -92,31 +92,6 @@ def logit_gradients(model: Transformer, params: Params, triples: Int[Tensor, "tr
         return LogitGradients(*torch.autograd.grad(picked.sum(), (at_a, at_b)))
 
 
-def in_components(gradients: LogitGradients, table: Float[Tensor, "*stack p d_model"], n: int) -> LogitGradients:
-    """Coordinates of the gradients along the first principal components of the embedding.
-
-    What a gradient has outside of them would move a number off its circles; here only motion along them counts.
-
-    Args:
-        gradients: From `logit_gradients`.
-        table: The embedding of the numbers, without '='.
-        n: Number of components, 1..min(p - 1, d_model); six are three circles.
-
-    Raises:
-        Undefined: There are not so many components.
-
-    Example:
-        >>> gradients = LogitGradients(torch.ones(1, 3), torch.ones(1, 3))
-        >>> table = torch.tensor([[0.0, 5.0, 0.0], [0.0, -5.0, 0.0], [1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
-        >>> in_components(gradients, table, 1).of_a.abs()  # the second axis
-        tensor([[1.]], dtype=torch.float64)
-
-    Source: Zhong et al. 2023, section 4.1, where gradients are drawn along the first six components.
-    """
-    _, axes = _principal(table, n)
-    return LogitGradients(*(gradient.double() @ axes.mT for gradient in gradients))
-
-
 class Symmetricity(NamedTuple):
     """Mean over triples, and its error.
 
@@ -135,8 +110,8 @@ def gradient_symmetricity(gradients: LogitGradients) -> Symmetricity:
     A pizza sees the sum of the two embeddings, which enter alike; a clock multiplies each by the other.
 
     Args:
-        gradients: From `logit_gradients`: in the whole space of the embedding, where the published numbers and the
-            threshold are taken; or from `in_components`.
+        gradients: From `logit_gradients`, in the whole space of the embedding, where the published numbers and the
+            threshold are taken.
 
     Returns:
         1 if the embeddings of a and b only enter by their sum; .99 and .33 in the authors' two examples of a pizza and
@@ -217,7 +192,7 @@ def circularity(W_E: Float[Tensor, "*stack d_vocab d_model"], p: int) -> Float[T
 
     Source: Zhong et al. 2023, appendix, and the authors' code.
     """
-    functions, _ = _principal(numbers(W_E, p, "token"), N_CIRCLE_COMPONENTS)
+    functions = _principal(numbers(W_E, p, "token"), N_CIRCLE_COMPONENTS)
     power = frequency_power(functions.mT.unsqueeze(-1))  # [*stack component freq]
     return (power.amax(-1) / power.sum(-1)).mean(-1)
 
@@ -275,11 +250,10 @@ def is_pizza(symmetricity: Float[Tensor, "*stack"], irrelevance: Float[Tensor, "
     return (symmetricity > PIZZA_SYMMETRICITY) & (irrelevance < PIZZA_IRRELEVANCE)
 
 
-def _principal(table: Float[Tensor, "*stack p d_model"], n: int) -> tuple[Tensor, Tensor]:
-    """The first principal components: as functions of the rows `[*stack p n]`, and as axes `[*stack n d_model]`."""
+def _principal(table: Float[Tensor, "*stack p d_model"], n: int) -> Float[Tensor, "*stack p n"]:
+    """The first principal components as functions of the rows."""
     p, d_model = table.shape[-2:]
     if not 1 <= n <= min(p - 1, d_model):
         raise Undefined(f"{p} centred rows of width {d_model} have {min(p - 1, d_model)} components; asked for {n}")
     centred = table.double() - table.double().mean(-2, keepdim=True)
-    functions, _, axes = torch.linalg.svd(centred, full_matrices=False)
-    return functions[..., :n], axes[..., :n, :]
+    return torch.linalg.svd(centred, full_matrices=False).U[..., :n]

@@ -14,7 +14,7 @@ spread over the pairs. Of the last block only the last position is evaluated, a 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ from circuitgrok.measures.spectra.tuning import NeuronFrequencies, NeuronSpectru
 from circuitgrok.models.forward import layer_norm
 from circuitgrok.models.fused import Rows
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.tree import Params, unstack
+from circuitgrok.tree import Params
 
 Table = dict[str, Any]  # named tuples of tensors, by name
 
@@ -141,40 +141,6 @@ def opened_network(params: Params, model: Transformer, inputs: Int[Tensor, "pair
         W_write, b_write, skip = W_write @ W_U[:, :p], b_write @ W_U[:, :p], skip @ W_U[:, :p]
     mlp = torch.addmm(b_write, post, W_write)
     return Opened(model, params, resid_pre, values, pattern, z, resid_mid, pre, post, W_write, b_write, skip, mlp)
-
-
-def along(
-    params: Params, model: Transformer, inputs: Int[Tensor, "pair 3"], measure: Callable[[Opened], Table]
-) -> Table:
-    """A table of measures of an opened network, for each network of a stack.
-
-    One network after the other is opened and closed again: hundreds of them would not fit into memory, and one
-    stays in the processor's cache.
-
-    Args:
-        params: One network or a stack.
-        model: Its shape.
-        inputs: Tokens (a, b, '='), one row per pair.
-        measure: Such as `ablation_scores`: a named tuple of tensors by name, equal names for every network.
-
-    Returns:
-        The same table, with the axes of the stack in front of every tensor.
-
-    Example:
-        >>> from circuitgrok.measures.circuits.ablations import ablation_scores
-        >>> from circuitgrok.tasks.modular import modular_addition
-        >>> from circuitgrok.tree import stack
-        >>> model, task = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16), modular_addition(p=5)
-        >>> two = stack(model.init(torch.Generator().manual_seed(seed)) for seed in (0, 1))
-        >>> train, freqs = task.is_train[None], torch.tensor([1])
-        >>> scores = along(two, model, task.inputs, lambda opened: ablation_scores(opened, task.labels, train, freqs))
-        >>> scores["mlp, mean"].loss.shape
-        torch.Size([2, 1])
-    """
-    if params["embed.W_E"].ndim == 2:
-        with torch.no_grad():
-            return measure(opened_network(params, model, inputs))
-    return stacked([along(one, model, inputs, measure) for one in unstack(params)])
 
 
 def stacked(tables: Sequence[Table]) -> Table:

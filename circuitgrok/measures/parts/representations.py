@@ -47,36 +47,6 @@ def irrep_energy(table: Float[Tensor, "*stack element feature"], group: Group) -
     return rows.square().sum(-1) @ group.irrep_of_row.T.to(table.device)
 
 
-def pair_energy(grid: Float[Tensor, "*stack pair feature"], group: Group) -> Float[Tensor, "*stack irrep irrep"]:
-    """Energy of a function of pairs in each irrep of a times each irrep of b, summed over the columns.
-
-    A product of embeddings of one irrep lies on the diagonal; what depends on a alone, in the first column.
-
-    Args:
-        grid: All pairs, such as activations of neurons. Each column takes 8 |G|^2 bytes, a few times over.
-        group: The group.
-
-    Returns:
-        Squared units of the grid; all of them add up to its sum of squares.
-
-    Raises:
-        ValueError: There is not one row for each pair.
-
-    Example:
-        >>> from circuitgrok.tasks.finite_groups import symmetric_group
-        >>> sign = symmetric_group(3).irreps["1+1+1"].flatten()
-        >>> pair_energy((sign[:, None] * torch.ones(6)).reshape(36, 1), symmetric_group(3)).round(decimals=4).abs()
-        tensor([[ 0.,  0.,  0.],
-                [ 0.,  0.,  0.],
-                [36.,  0.,  0.]], dtype=torch.float64)
-    """
-    _check(grid.shape[-2], group.order**2, "pairs", group)
-    fourier, irrep_of_row = group.fourier.to(grid.device), group.irrep_of_row.to(grid.device)
-    by_b = torch.einsum("rb,...abf->...arf", fourier, grid.unflatten(-2, (group.order, -1)).double())
-    power = torch.einsum("qa,...arf->...qrf", fourier, by_b).square().sum(-1)
-    return irrep_of_row @ power @ irrep_of_row.T
-
-
 def product_table(grid: Float[Tensor, "*stack pair feature"], group: Group) -> Float[Tensor, "*stack element feature"]:
     """Mean of a function of the pairs (a, b) over the |G| pairs of equal product, for each product a b.
 

@@ -75,30 +75,6 @@ def stable_rank(matrix: Float[Tensor, "*stack row column"]) -> Float[Tensor, "*s
     return energy.sum(-1) / energy[..., 0]
 
 
-def singular_directions(W_L: Float[Tensor, "*stack neuron c"], rank: int) -> Float[Tensor, "*stack neuron direction"]:
-    """The neuron directions that W_L passes on most strongly: its leading left singular vectors.
-
-    Args:
-        W_L: W_out @ W_U over the p numbers as classes.
-        rank: How many; twice the number of key frequencies for a circuit.
-
-    Returns:
-        Orthonormal columns, the strongest first; their signs are arbitrary, and so is the basis among directions of
-        equal strength.
-
-    Raises:
-        ValueError: The rank is not in 1..the smaller side.
-
-    Example:
-        >>> singular_directions(torch.diag(torch.tensor([1.0, 4.0])), 1).abs().T
-        tensor([[0., 1.]], dtype=torch.float64)
-    """
-    smaller = min(W_L.shape[-2:])
-    if not 1 <= rank <= smaller:
-        raise ValueError(f"W_L has directions 1..{smaller}; got a rank of {rank}")
-    return torch.linalg.svd(W_L.double(), full_matrices=False).U[..., :rank]
-
-
 def wave_directions(
     W_L: Float[Tensor, "*stack neuron p"], key_freqs: Int[Tensor, " freq"]
 ) -> Float[Tensor, "*stack neuron direction"]:
@@ -149,7 +125,7 @@ def direction_tuning(
 
     Args:
         neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
-        directions: One per column, of any length: `singular_directions` or `wave_directions`.
+        directions: One per column, of any length: `wave_directions`, or any others.
 
     Returns:
         One frequency and share per direction. An output does not vary if its standard deviation is below p times

@@ -68,26 +68,6 @@ def frequency_power(table: Float[Tensor, "*stack p feature"]) -> Float[Tensor, "
     return by_frequency(row_norms(table)[..., 1:].square())
 
 
-def embed_spectrum(W_E: Float[Tensor, "*stack d_vocab d_model"], p: int) -> Float[Tensor, "*stack freq"]:
-    """Energy of each frequency in the embedding of the p numbers; the '=' token's row is left out.
-
-    Args:
-        W_E: One row per token, the numbers 0..p - 1 first.
-        p: The modulus.
-
-    Returns:
-        `frequency_power` of the first p rows.
-
-    Raises:
-        ValueError: There are fewer than p tokens.
-
-    Example:
-        >>> embed_spectrum(torch.eye(6), p=5).round(decimals=4)  # white: two rows for each frequency
-        tensor([2., 2.], dtype=torch.float64)
-    """
-    return frequency_power(numbers(W_E, p, "token"))
-
-
 def neuron_logit_spectrum(W_L: Float[Tensor, "*stack d_mlp c"], p: int) -> Float[Tensor, "*stack freq"]:
     """Energy of each frequency in the neuron-to-logit map W_L = W_out @ W_U, along its class axis.
 

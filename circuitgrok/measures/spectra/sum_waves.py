@@ -179,8 +179,8 @@ def losses_without(rivals: Rivals, tables: Float[Tensor, "*stack set p c"]) -> F
 
     Returns:
         In nats, pairs in the order a * p + b. As exact for small losses as for large ones. nan for a pair where
-        one table spreads over more than 1000 logits, beyond which the products leave float64; `excluded_loss`
-        has no such bound.
+        one table spreads over more than 1000 logits, beyond which the products leave float64;
+        `restricted.parts_of` has no such bound.
 
     Example:
         >>> from circuitgrok.interventions.losses import cross_entropy

@@ -145,31 +145,23 @@ class WaveShares(NamedTuple):
     differences: Float[Tensor, "*stack freq"]
 
 
-def wave_shares(neurons: Float[Tensor, "*stack pair neuron"]) -> WaveShares:
+def shares_of(spectrum: NeuronSpectrum) -> WaveShares:
     """How the variance of all neurons together divides among the waves of each frequency.
 
     The three shares of a frequency sum to that of its 3 x 3 block; what is left over all frequencies are products of
     waves of two of them.
 
     Args:
-        neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        spectrum: `neuron_spectrum` of the neurons.
 
     Returns:
         Of the sum over neurons of their variances over the pairs; nan if no neuron varies.
 
-    Raises:
-        ValueError: The number of pairs is not a square.
-
     Example:
         >>> a, b = torch.meshgrid(*[2 * torch.pi / 7 * torch.arange(7.0)] * 2, indexing="ij")
-        >>> shares = wave_shares((torch.cos(3 * a) * torch.cos(3 * b)).reshape(49, 1))
+        >>> shares = shares_of(neuron_spectrum((torch.cos(3 * a) * torch.cos(3 * b)).reshape(49, 1)))
         >>> [share[2].round(decimals=4).abs().item() for share in shares]
         [0.0, 0.5, 0.5]
     """
-    return shares_of(neuron_spectrum(neurons))
-
-
-def shares_of(spectrum: NeuronSpectrum) -> WaveShares:
-    """`wave_shares`, from a spectrum that has been taken already."""
     variance = spectrum.variance.sum(-1, keepdim=True)
     return WaveShares(*(part.sum(-2) / variance for part in spectrum[:3]))

@@ -7,7 +7,7 @@ them on the sum waves cos w_k(a + b), sin w_k(a + b) of the key frequencies, w_k
 from circuitgrok.table.family import ANY, COSINE, NOT_NEGATIVE, SHARE, Family
 
 _RESTRICTED = "measures/circuits/restricted.py"
-_ACTIVATION = "measures/circuits/activation_circuits.py"
+_EXPLAINED = "measures/circuits/explained.py"
 _CONTROLS = "measures/circuits/controls.py"
 _MEMORY = "measures/learning/memorization.py"
 _ABLATIONS = "measures/circuits/ablations.py"
@@ -58,7 +58,7 @@ CIRCUITS = (
     Family(
         "restricted_loss_no_mean[split]",
         "Loss of P_S L alone.",
-        "nats", NOT_NEGATIVE, "arXiv:2301.05217, code", ("circuits",), _ACTIVATION,
+        "nats", NOT_NEGATIVE, "arXiv:2301.05217, code", ("circuits",), _RESTRICTED,
     ),
     Family(
         "excluded_loss[split]",
@@ -68,12 +68,12 @@ CIRCUITS = (
     Family(
         "restricted_act_loss[split]",
         "Restricted loss with the sum waves taken at the neurons and sent on to the logits; no LayerNorm behind them.",
-        "nats", NOT_NEGATIVE, "TransformerLens, Grokking_Demo", ("circuits",), _ACTIVATION,
+        "nats", NOT_NEGATIVE, "TransformerLens, Grokking_Demo", ("circuits",), _RESTRICTED,
     ),
     Family(
         "excluded_act_loss[split]",
         "Excluded loss with the sum waves taken out of the neurons alone: the residual stream around them stays.",
-        "nats", NOT_NEGATIVE, "TransformerLens, Grokking_Demo", ("circuits",), _ACTIVATION,
+        "nats", NOT_NEGATIVE, "TransformerLens, Grokking_Demo", ("circuits",), _RESTRICTED,
     ),
     Family(
         "excluded_loss[k]",
@@ -83,7 +83,7 @@ CIRCUITS = (
     Family(
         "restricted_loss[k]",
         "Loss on all pairs from the sum waves of one key frequency and the mean logit.",
-        "nats", NOT_NEGATIVE, "arXiv:2301.05217, code", ("circuits",), _ACTIVATION,
+        "nats", NOT_NEGATIVE, "arXiv:2301.05217, code", ("circuits",), _RESTRICTED,
     ),
     Family(
         "restricted_loss_unseen",
@@ -120,17 +120,17 @@ CIRCUITS = (
     Family(
         "frac_explained",
         "Share of the logits' variance about their overall mean in Σ α_k cos w_k(a + b − c), over the key frequencies.",
-        "1", SHARE, "arXiv:2301.05217, 4.1", ("circuits",), _RESTRICTED,
+        "1", SHARE, "arXiv:2301.05217, 4.1", ("circuits",), _EXPLAINED,
     ),
     Family(
         "frac_explained_within_classes",
         "The same share of the variance about the mean of each class.",
-        "1", SHARE, "here", ("circuits",), _RESTRICTED,
+        "1", SHARE, "here", ("circuits",), _EXPLAINED,
     ),
     Family(
         "cosine_coefficient[k]",
         "Least-squares coefficient α_k of cos w_k(a + b − c) in the logits, of a key frequency.",
-        "logits", ANY, "arXiv:2301.05217, 4.1", ("circuits",), _RESTRICTED,
+        "logits", ANY, "arXiv:2301.05217, 4.1", ("circuits",), _EXPLAINED,
     ),
 )  # fmt: skip
 

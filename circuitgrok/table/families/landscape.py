@@ -14,6 +14,16 @@ _VEHTARI = "arXiv:1903.08008"
 
 HESSIAN = (
     Family(
+        "curvature_radial",
+        "uᵀHu along the ray, u = w / r: how fast the slope along it changes with the norm.",
+        "nats/weights²", ANY, "here", ("hessian",), "landscape/polar_hessian.py",
+    ),
+    Family(
+        "curvature_mixed",
+        "|(1 − uuᵀ)Hu|: how fast the slope across the ray changes with the norm.",
+        "nats/weights²", NOT_NEGATIVE, "here", ("hessian",), "landscape/polar_hessian.py",
+    ),
+    Family(
         "sharpness",
         "Largest eigenvalue; above 3000 weights that of Lanczos, which comes from below.",
         "nats/weights²", ANY, "arXiv:1901.10159", ("hessian",), _ALONG,

@@ -1,0 +1,65 @@
+"""Margins and the size of the logits, against loops."""
+
+import math
+
+import pytest
+import torch
+from oracles import (
+    generator,
+    labels_of,
+    noise,
+    planted_circuit,
+    slow_margins,
+)
+
+from circuitgrok.measures.scores import logit_scale, margin, picked
+
+
+def other_labels(p, seed=0):
+    """Labels that are not (a + b) mod p: nothing may take them for granted."""
+    return torch.randint(p, (p * p,), generator=generator(seed))
+
+
+def test_margin_agrees_with_loops():
+    logits, labels = noise(49, 7), other_labels(7)
+    assert margin(logits, labels).tolist() == slow_margins(logits, labels)
+
+
+def test_a_margin_is_positive_exactly_where_the_answer_is_right():
+    logits, labels = noise(169, 13), labels_of(13)
+    assert torch.equal(margin(logits, labels) > 0, logits.argmax(1) == labels)
+
+
+def test_logit_scale_of_a_planted_circuit_is_the_mean_and_root_mean_square_of_its_cosine():
+    logits, _ = planted_circuit(13, [6], scale=3.0)
+    mean_abs, std = logit_scale(logits + 10 * noise(169, 1))  # what the softmax ignores is ignored
+    cosines = [abs(math.cos(2 * math.pi * t / 13)) for t in range(13)]
+    assert mean_abs.item() == pytest.approx(3 * sum(cosines) / 13, rel=1e-12)
+    assert std.item() == pytest.approx(3 / math.sqrt(2), rel=1e-12)
+
+
+# Stacks and refusals
+
+
+def measures(p):
+    labels = other_labels(p)
+    return [lambda logits: (margin(logits, labels),), logit_scale]
+
+
+@pytest.mark.parametrize("p", [8, 9])
+def test_stacks_and_vmap_give_what_single_networks_give(p):
+    stack = noise(2, 2, p * p, p)
+    for measure in measures(p):
+        together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
+        for i in range(2):
+            for j in range(2):
+                alone = measure(stack[i, j])
+                for field, whole, by_vmap in zip(alone, together, mapped, strict=True):
+                    torch.testing.assert_close(whole[i, j], field, rtol=1e-12, atol=1e-12)
+                    torch.testing.assert_close(by_vmap[i, j], field, rtol=1e-12, atol=1e-12)
+
+
+def test_a_mask_that_picks_nothing_is_refused():
+    assert picked(torch.tensor([False, True])).tolist() == [1]
+    with pytest.raises(ValueError, match="at least one pair"):
+        picked(torch.zeros(25, dtype=torch.bool))
