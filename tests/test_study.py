@@ -11,6 +11,7 @@ from tiny import tiny
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
+from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study, censored
 from circuitgrok.study.verdicts import Asked
 
@@ -34,6 +35,52 @@ def test_every_cell_has_a_config_with_its_leaves_and_seeds():
 def test_an_arm_overrides_the_grid():
     [config] = study(arms={"one": {"alpha": 2.0}}, grid={"alpha": [1.0]}, seeds=[0]).configs().values()
     assert config.init.alpha == 2
+
+
+def test_an_arm_may_be_found_from_the_cell_of_the_grid_and_the_seed():
+    arms = {"apart": lambda cell: {"data_seed": 1000 + cell.init.seed, "alpha": 2 * cell.init.alpha}}
+    configs, labels = study(arms=arms).configs(), study(arms=arms).labels()
+    one = configs["apart-alpha0.5-s4"]
+    assert (one.init.seed, one.task.data_seed, one.init.alpha) == (4, 1004, 1.0)
+    assert labels["apart-alpha0.5-s4"] == {"arm": "apart", "alpha": 0.5, "seed": 4}  # the grid's
+
+
+def test_several_studies_are_one_table_and_the_verdict_says_the_setting_of_each(tmp_path, capsys):
+    from circuitgrok import figures
+    from circuitgrok.study.claims import Share, where
+
+    long = study(grid={}, arms={"free": {}}, steps=30, checkpoint_every=30)
+    both = Studies("Are they?", {"radii": study(seeds=[3]), "long ones": long}, column="which")
+    asked = Asked(quick=True, out=tmp_path / "out", threads=1)
+    runs = both.train(asked)
+    assert list(runs) == list(both.configs()) and list(runs)[-1] == "long-ones-free-s4" == runs[list(runs)[-1]].name
+    table = both.table(runs)
+    assert (
+        table["which"].tolist() == ["radii"] * 4 + ["long ones"] * 2 and table["steps"].tolist() == [20] * 4 + [30] * 2
+    )
+    assert table["alpha"].tolist()[:4] == [0.5, 1.0, 0.5, 1.0] and table["alpha"][4:].isna().all()
+    figure, ax = figures.sheet(1, 1, (2, 2))
+    ax.plot([0, 1], [0, 1])
+    claim = Share(where(which="radii"), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
+    both.write(asked, table, [claim], figure, ["And this."])
+    verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
+    assert verdict.strip() in capsys.readouterr().out and "share of runs: 0 of 4" in verdict and "And this." in verdict
+    unit = table["r0"][4:].mean()
+    radii, longer = (line for line in verdict.splitlines() if "runs, seeds" in line)
+    assert radii.startswith("radii: ") and "20 steps" in radii and "free alpha 0.5: 1 of 1" in radii
+    assert longer.startswith("long ones: ") and "30 steps" in longer and f"|θ₀| = {unit:.2f} at α = 1" in longer
+
+
+def test_parts_whose_runs_would_have_one_name_are_refused():
+    clash = {"a": study(arms={"b-c": {}}), "a-b": study(arms={"c": {}})}
+    with pytest.raises(UserError, match="have one name"):
+        Studies("Are they?", clash).labels()
+
+
+def test_the_setting_says_every_size_of_the_training_set():
+    sized = study(grid={"frac_train": [0.4, 0.6]}, seeds=[0], arms={"free": {}})
+    small, large = (config.task.n_train for config in sized.configs().values())
+    assert f"{small}, {large} to train on" in sized.setting(pd.DataFrame({"r0": [1.0, 1.0]}))
 
 
 def test_arms_whose_runs_would_have_one_name_are_refused():
