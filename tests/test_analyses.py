@@ -16,6 +16,7 @@ import torch
 from scipy import stats
 
 from circuitgrok.landscape.exploration import Equipartition
+from circuitgrok.study.claims import decide
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
@@ -241,21 +242,23 @@ def test_alpha_by_train_size_holds_the_norm_and_decides_eight_claims(tmp_path):
 def test_gaps_that_are_planted_are_found_and_unfitted_radii_are_not_compared(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("alpha_by_train_size")
-    grids = {"digits": module.arms(quick=False)["digits"]}
+    grid = module.STUDY.parts["digits"].grid
     rows = []
-    for n, alpha, seed in itertools.product(grids["digits"].sizes, grids["digits"].alphas, range(3)):
+    for n, alpha, seed in itertools.product(grid["n_train"], grid["alpha"], range(3)):
         gap = 0.1 + (0.1 * alpha if n == 50 else 0.0) + 0.008 * (seed + 1) * alpha / 8
         fitted = not (n == 1000 and alpha == 8 and seed == 2)
-        line = {"task": "digits", "n_train": n, "alpha": alpha, "seed": seed, "gap": gap, "best_gap": gap}
-        rows.append({**line, "fitted": fitted, "train_acc": 1.0, "best_train_acc": 1.0 if fitted else 0.7})
+        line = {"task": "digits", "n_train": n, "alpha": alpha, "seed": seed, "gap": gap, "best_gap": 2 * gap}
+        rows.append({**line, "fitted": fitted})
     table = pd.DataFrame(rows)
-    small, large, both, fits = module.claims(table, grids)
+    small, large, both, fits = decide(module.claims("digits"), table)
     assert [claim.decision for claim in (small, large, both, fits)] == ["holds", "holds", "holds", "fails"]
     # from 1 to 8 at 50: 0.7 and on average 0.016 * 7 / 8; at 1000 only to 4: 0.016 * 3 / 8
     assert "from α = 1 to 8, the largest that all fit, 0.714 [" in small.measured
     assert "from α = 1 to 4, the largest that all fit, 0.006 [" in large.measured
     assert "from α = 1 to 4, the largest that all fit, 0.3 [0.3, 0.3]" in both.measured  # of seeds alike
-    assert "not on 1000: 1, best train accuracy 0.7" in fits.measured
+    assert "with the best values of each run 1.43 [" in small.measured and "runs that fit: 11 of 12" in fits.measured
+    never = decide(module.claims("digits"), table.assign(fitted=table["alpha"] <= 1))
+    assert [claim.decision for claim in never] == ["undecided", "undecided", "undecided", "fails"]
 
 
 def test_held_norm_delay_holds_the_norms_from_one_start_and_decides_eight_claims(tmp_path):
