@@ -371,15 +371,25 @@ def test_depth_and_width_compares_networks_of_as_many_weights(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 12
 
 
-def test_a_censored_time_decides_only_what_its_bound_decides(monkeypatch):
+def test_depths_are_compared_at_the_learning_rate_that_is_best_for_each_network_and_seed(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    sooner = importlib.import_module("depth_and_width")._sooner
-    slow, fast, never = pd.Series([900.0, 1000.0]), pd.Series([90.0, 100.0]), pd.Series([float("nan")] * 2)
-    assert sooner("", fast, slow, 2000).decision == "holds" and sooner("", slow, fast, 2000).decision == "fails"
-    assert sooner("", fast, never, 2000).decision == "holds"  # the true ratio is smaller still
-    assert sooner("", never, fast, 2000).decision == "fails"
-    assert sooner("", never, never, 2000).decision == "undecided"
-    assert sooner("", never, slow, 500).decision == "undecided"  # 500 of 900 steps say nothing about later
+    module = importlib.import_module("depth_and_width")
+    never = math.nan
+    times = {"one layer": [(never, 500), (never, 520)], "two layers": [(100, never), (never, 102)]}
+    times["four layers"] = [(never, 1000), (1100, 1900)]
+    lines = [
+        {"arm": arm, "lr": lr, "weight_decay": decay, "seed": seed, "grokked_by": time if decay else never}
+        | {"test_acc": 0.99 if arm == "four layers" and lr == 3e-3 else 0.5 + 0.01 * seed}
+        for arm, of_arm in times.items()
+        for seed, by_rate in enumerate(of_arm)
+        for lr, time in zip((1e-3, 3e-3), by_rate, strict=True)
+        for decay in (0.0, 2.0)
+    ]
+    table = pd.DataFrame(lines).assign(family="embedding MLP", steps=2000)
+    two, four, *solved, more = decide(module.claims("embedding MLP"), table)
+    assert (two.decision, four.decision) == ("holds", "fails") and "seeds 5.05," in two.measured
+    assert [claim.decision for claim in solved] == ["fails", "fails", "holds"] and more.decision == "holds"
+    assert "paired difference 0.485 [" in more.measured
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ class Study:
         optimizer = f"{config.optimizer.rule} {config.optimizer.lr:g}, decay {config.optimizer.weight_decay:g}"
         return (
             f"{config.task.formula}, {', '.join(map(str, sizes))} to train on; {config.model.kind}; {optimizer} where "
-            f"no arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
+            f"neither arm nor grid says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
             f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
         )
