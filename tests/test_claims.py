@@ -97,3 +97,13 @@ def test_a_mean_and_a_paired_difference():
 def test_a_claim_of_ones_own_is_a_sentence_and_a_function():
     own = Declared("There are rows.", lambda rows: (f"{len(rows)} rows", "holds" if len(rows) else "fails"))
     assert decide([own], table(LATE, EARLY))[0] == ("There are rows.", "6 rows", "holds")
+
+
+def test_what_is_told_beside_a_claim_decides_nothing():
+    never = Ratio(where(arm="slow"), where(arm="slow"), name="unknown")
+    plain = RATIO.exceeds(3, "Slow.")
+    for rows in (table(LATE, EARLY), table(EARLY, LATE), table(NEVER, EARLY)):
+        alone, told = decide([plain, plain.telling(Mean(where(arm="fast"), "steps", "budget"), never)], rows)
+        assert told == alone._replace(measured=told.measured)
+        words = (alone.measured, "budget 1e+03 [1e+03, 1e+03]", never.found(rows).words)
+        assert told.measured == "; ".join(words)

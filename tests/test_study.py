@@ -4,6 +4,8 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from tiny import tiny
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
+from circuitgrok.study.moments import at_events
 from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study, censored
 from circuitgrok.study.verdicts import Asked
@@ -117,6 +120,14 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     assert "test_acc never held 0.95 within the budget: free alpha 1: 2 of 2" in verdict
     asked.train(of)  # again: all are finished, nothing is trained
     assert pd.read_csv(tmp_path / "out" / "table.csv")["r0"].tolist() == pytest.approx(table["r0"].tolist(), rel=1e-9)
+
+
+def test_a_column_at_the_events_is_that_of_the_evaluation_from_which_they_hold():
+    steps = [10 * i for i in range(12)]
+    accuracies = {"train_acc": [float(step >= 30) for step in steps], "test_acc": [0.5] * 12}
+    history = pd.DataFrame(accuracies | {"norm": [100.0 - step for step in steps]}, index=steps)
+    then = at_events(cast(Any, SimpleNamespace(history=history)), "norm")
+    assert then["norm_memorised"] == 70 and math.isnan(then["norm_grokked"]) and len(then) == 2
 
 
 def test_diverged_runs_are_counted():
