@@ -108,7 +108,33 @@ def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_pa
     assert set(table[table["arm"] == "task"]["alpha"].round(2)) == {0.7, 0.9, 2.0}  # the norm that was held
     assert table[table["arm"] == "random labels"]["excluded_min"].isna().all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert "Not fitted to 0.95" in verdict and "Not generalised" in verdict
+    assert "Not fitted to 0.95" in verdict and "test_acc never held 0.95" in verdict
+    later = table[table["arm"] == "held after memorising"]  # from a free start at α = 1
+    assert (later["final_norm"] / later["r0"] / later["alpha"] - 1).abs().max() < 1e-6
+
+
+def test_arms_are_compared_where_the_task_is_solved_soonest_and_over_all_radii_from_twice_that_on(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("does_the_sphere_prevent_memorising")
+    grokked = {0.5: math.nan, 0.8: 400.0, 0.9: 200.0, 1.0: math.nan, 2.0: math.nan, 4.0: math.nan}
+    fitted = {"task": {2.0: 100.0, 4.0: math.nan}, "random labels": {2.0: 200.0, 4.0: 500.0}}
+    lines = [
+        {"arm": arm, "alpha": alpha, "seed": seed, "steps": 2000, "test_acc": 0.0 if math.isnan(t) else 1.0}
+        | {"grokked_by": t, "fitted_by": fitted[arm].get(alpha, 100.0), "best_train_acc": 0.5 + 0.1 * seed}
+        | {"random_fit": 0.6 if alpha == 0.9 else 0.1, "excluded_min": 2.0 + seed}
+        | {"best_train_loss": (1e-2 if arm == "task" else 1.0) * (1 + seed)}
+        for arm in fitted
+        for alpha, t in grokked.items()
+        for seed in (0, 1)
+    ]
+    there, room, comes, outruns, price, excluded, alike, *later = decide(module.CLAIMS, pd.DataFrame(lines))
+    assert there.measured == "α in {0.8, 0.9}" and there.decision == "holds"
+    assert (room.decision, comes.decision, outruns.decision) == ("undecided", "fails", "fails")
+    assert "seeds 0.5, 0.5, 0.5" in outruns.measured  # 100 steps over 200, at 0.9
+    assert price.decision == "fails" and "seeds 100, 100, 100" in price.measured and excluded.decision == "undecided"
+    # √(200 · 500) over √(100 · 2000), the budget for what is censored
+    assert "seeds 0.707, 0.707, 0.707" in alike.measured and alike.decision == "holds"
+    assert {claim.decision for claim in later} == {"undecided"}
 
 
 @pytest.mark.slow
