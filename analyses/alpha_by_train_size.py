@@ -18,6 +18,7 @@ import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Found, Quantity, Share, where
+from circuitgrok.study.selections import at_ends
 from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study
 
@@ -86,11 +87,7 @@ def claims(task: str) -> list[Declared]:
     """The rise at the smallest size, none at the largest, their difference, and whether the largest radius fits."""
     small, large, both = (Rise(task, sizes) for sizes in ([0], [-1], [0, -1]))
     on = task.capitalize()
-
-    def widest(table: pd.DataFrame) -> pd.DataFrame:
-        rows = where(task=task)(table)
-        return rows[rows["alpha"] == rows["alpha"].max()]
-
+    widest = at_ends(where(task=task), alpha=max)
     return [
         small.exceeds(RISE, f"{on}: on the smallest training set the gap rises with the radius, by 20 points or more."),
         large.falls_below(FLAT, f"{on}: on the largest the gap does not rise with the radius by more than 5 points."),

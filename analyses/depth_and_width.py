@@ -20,6 +20,7 @@ from circuitgrok import figures
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
+from circuitgrok.study.selections import by_seed
 from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study
 
@@ -57,12 +58,8 @@ COLOURS = {0.0: figures.RED, 2.0: figures.BLUE}  # by decay
 
 def best(family: str, arm: str, weight_decay: float) -> Selection:
     """Of a network the soonest T_grok and the largest final test accuracy over the learning rates, by seed."""
-
-    def of_seeds(table: pd.DataFrame) -> pd.DataFrame:
-        rows = where(family=family, arm=arm, weight_decay=weight_decay)(table)
-        return rows.groupby("seed", as_index=False).agg({"grokked_by": "min", "steps": "max", "test_acc": "max"})
-
-    return of_seeds
+    rows = where(family=family, arm=arm, weight_decay=weight_decay)
+    return by_seed(rows, grokked_by="min", steps="max", test_acc="max")
 
 
 def claims(family: str) -> list[Declared]:

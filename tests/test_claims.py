@@ -7,6 +7,7 @@ import pytest
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
 from circuitgrok.study.factors import Factor
+from circuitgrok.study.selections import at_ends, by_seed
 from circuitgrok.study.verdicts import mean_interval, share_interval
 
 NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
@@ -139,3 +140,22 @@ def test_a_factor_of_rows_that_lack_a_seed_of_the_others_is_not_known():
     rows = table(LATE, EARLY)
     paired = Factor(where(arm="slow"), "grokked_by", "T", over=where(arm="fast"))
     assert "1 of 3" in paired.found(rows[~((rows["arm"] == "fast") & (rows["seed"] == 1))]).words
+
+
+def test_the_ends_of_a_grid_are_those_of_the_rows_that_are_chosen():
+    cells = [("a", 1.0, 5.0), ("a", 1.0, 7.0), ("a", 2.0, 9.0), ("b", 0.1, 0.0)]
+    rows = pd.DataFrame([{"arm": arm, "alpha": alpha, "decay": decay, "seed": 0} for arm, alpha, decay in cells])
+    assert at_ends(where(arm="a"), alpha=min)(rows)["decay"].tolist() == [5.0, 7.0]
+    assert at_ends(where(arm="a"), alpha=min, decay=max)(rows)["decay"].tolist() == [7.0]
+    assert at_ends(where(), decay=min)(rows)["arm"].tolist() == ["b"]
+
+
+def test_the_best_of_a_seeds_runs_skips_what_is_censored_and_a_seed_without_any_stays_so():
+    both = pd.concat([table([math.nan, 300, math.nan], EARLY), table([200, 400, math.nan], EARLY)])
+    found = by_seed(where(arm="slow"), grokked_by="min", steps="max")(both)
+    assert found["seed"].tolist() == [0, 1, 2] and found["grokked_by"].tolist()[:2] == [200, 300]
+    assert math.isnan(found["grokked_by"][2]) and found["steps"].tolist() == [1000] * 3
+    ratio = Ratio(by_seed(where(arm="slow"), grokked_by="min", steps="max"), where(arm="fast")).found(
+        table(LATE, EARLY)
+    )
+    assert ratio.interval == RATIO.found(table(LATE, EARLY)).interval
