@@ -179,6 +179,35 @@ def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     assert "Best radius, median by teacher" in verdict
 
 
+def held_students(exponent, radii):
+    """Students whose test loss is least at the radius 8 teacher_alpha^exponent; exponents of seeds differ by 0.05."""
+    rows = []
+    for teacher, seed, radius in itertools.product([0.5, 1.0, 2.0], range(3), radii):
+        best = 8 * teacher ** (exponent + 0.05 * (seed - 1))
+        share = 0.01 * math.exp(math.log(radius / best) ** 2)
+        line = {"teacher_alpha": teacher, "seed": seed, "final_norm": radius, "alpha": radius / 8, "test_share": share}
+        rows.append(line | {"test_share_quarter": share, "test_share_half": share, "train_share": share / 2})
+    return pd.DataFrame(rows).assign(family="held")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "radii", "decisions"),
+    [
+        (1.0, [1, 2, 4, 8, 16, 32, 64], ["holds", "holds", "holds", "holds"]),
+        (0.0, [1, 2, 4, 8, 16, 32, 64], ["undecided", "fails", "fails", "fails"]),
+        (1.0, [4, 8, 16, 32], ["undecided", "undecided", "holds", "holds"]),  # the smallest teacher's is at an edge
+    ],
+)
+def test_a_planted_exponent_of_the_best_radius_is_found_but_not_from_an_edge(monkeypatch, exponent, radii, decisions):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("large_norm_generalisers")
+    table = held_students(exponent, radii)
+    claims = decide(module.CLAIMS[:4], table)
+    assert [claim.decision for claim in claims] == decisions
+    if decisions[1] != "undecided":
+        assert module.slopes()(table)["slope"].tolist() == pytest.approx([exponent - 0.05, exponent, exponent + 0.05])
+
+
 def test_preset_times_says_what_a_run_takes(tmp_path):
     run_quick("preset_times", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
