@@ -92,9 +92,10 @@ def values_axis(ax: "Axes", values: Sequence[float], label: str) -> None:
 
 
 def times_axis(ax: "Axes", budget: int) -> None:
-    """A logarithmic axis of steps, with the budget at which times are censored as a line."""
+    """A logarithmic axis of steps that are drawn, with the budget at which times are censored as a line."""
     ax.set_yscale("log")
-    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if tick < budget]
+    low = ax.get_ylim()[0] / 2
+    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low < tick < budget]
     ax.set_yticks(ticks, map(str, ticks))
     ax.minorticks_off()
     ax.axhline(budget, color=GREY, lw=0.8)
