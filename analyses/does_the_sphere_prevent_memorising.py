@@ -59,25 +59,25 @@ SMALL = {
 QUICK = Studies(QUESTION, SMALL, "held")
 
 
-def band(table: pd.DataFrame) -> list[float]:
-    """The α at which every run generalises from the start."""
-    rows = where(arm=TASK)(table)
-    solved = (rows["test_acc"] >= SOLVED).groupby(rows["alpha"]).all()
-    return solved[solved].index.tolist()
+def band(table: pd.DataFrame) -> pd.Series:
+    """Median T_grok at the α at which every run generalises from the start, by α."""
+    cells = where(arm=TASK)(table).groupby("alpha")
+    return cells["grokked_by"].median()[cells["test_acc"].apply(lambda acc: (acc >= SOLVED).all())]
 
 
 def has_a_band(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
-    """Whether there is such an α."""
+    """Whether there is such an α, and where T_grok is least."""
     found = band(table)
-    return f"α in {{{', '.join(f'{alpha:g}' for alpha in found)}}}", "holds" if found else "fails"
+    said = f"α in {{{', '.join(f'{alpha:g}' for alpha in found.index)}}}"
+    soonest = f", T_grok least at {found.idxmin():g}" if found.notna().any() else ""
+    return said + soonest, "holds" if len(found) else "fails"
 
 
 def in_band(arm: str) -> Selection:
     """The runs of an arm at the α of the band where the task is solved soonest; none without a band."""
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        task = where(arm=TASK)(table)
-        times = task[task["alpha"].isin(band(table))].groupby("alpha")["grokked_by"].median()
+        times = band(table).dropna()
         return where(arm=arm, alpha=times.idxmin())(table) if len(times) else table[:0]
 
     return chosen
@@ -87,7 +87,7 @@ def at_large(arm: str) -> Selection:
     """For each seed the geometric mean of an arm's T_fit over α from twice the band's on; censored is the budget."""
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        rows = where(arm=arm)(table)[lambda of: of["alpha"] >= 2 * max(band(table), default=1.0)]
+        rows = where(arm=arm)(table)[lambda of: of["alpha"] >= 2 * max(band(table).index, default=1.0)]
         logs = rows["fitted_by"].fillna(rows["steps"]).map(math.log)
         return logs.groupby(rows["seed"]).mean().map(math.exp).rename("fitted_by").reset_index()
 

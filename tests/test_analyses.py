@@ -128,13 +128,15 @@ def test_arms_are_compared_where_the_task_is_solved_soonest_and_over_all_radii_f
         for seed in (0, 1)
     ]
     there, room, comes, outruns, price, excluded, alike, *later = decide(module.CLAIMS, pd.DataFrame(lines))
-    assert there.measured == "α in {0.8, 0.9}" and there.decision == "holds"
+    assert there.measured == "α in {0.8, 0.9}, T_grok least at 0.9" and there.decision == "holds"
     assert (room.decision, comes.decision, outruns.decision) == ("undecided", "fails", "fails")
     assert "seeds 0.5, 0.5, 0.5" in outruns.measured  # 100 steps over 200, at 0.9
     assert price.decision == "fails" and "seeds 100, 100, 100" in price.measured and excluded.decision == "undecided"
     # √(200 · 500) over √(100 · 2000), the budget for what is censored
     assert "seeds 0.707, 0.707, 0.707" in alike.measured and alike.decision == "holds"
     assert {claim.decision for claim in later} == {"undecided"}
+    unheld = pd.DataFrame(lines).assign(grokked_by=math.nan)  # solved at the end, but not for long enough
+    assert [claim.decision for claim in decide(module.CLAIMS[:4], unheld)] == ["holds", *["undecided"] * 3]
 
 
 @pytest.mark.slow
