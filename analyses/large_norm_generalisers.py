@@ -10,392 +10,246 @@ control is a table of random labels, which no radius can make generalise.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.measures.learning.crossings import HOLD, events
+from circuitgrok.measures.learning.crossings import events
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, within
+from circuitgrok.study.claims import Mean, Ratio, Selection, where
+from circuitgrok.study.factors import Factor
+from circuitgrok.study.minima import log_slope, minima
+from circuitgrok.study.moments import at_events
+from circuitgrok.study.selections import at_ends, by_seed
+from circuitgrok.study.several import Studies
+from circuitgrok.study.study import Study
 from circuitgrok.tasks.teacher_student import TeacherStudent
-from circuitgrok.training.progress import LiveProgress
 
-QUESTION = "Is a small norm what generalises, or is that a property of the task?"
 TOLERANCE = 0.01  # of the labels' mean square: an answer of a student counts as right
 PREDICTED, SPREAD = 1.0, 0.2  # of the slope of log best radius on log teacher_alpha
 WORSE = 2.0  # factor of the test loss from which a radius is a wrong one
 CLASSES = 29  # of the control
 COLOURS = (figures.SKY, figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED)
 DECAYS = (figures.BLUE, figures.ORANGE, figures.RED)
-BARE = {"checkpoint_on_move": 100.0, "checkpoints_per_decade": 0}
+BARE = {"checkpoint_on_move": 100.0, "checkpoints_per_decade": 0, "checkpoint_every": 3000}
+STUDENT = cg.TrainConfig.preset("omnigrok-teacher").with_(
+    alpha=1.0, lr=1e-3, weight_decay=0.0, steps=2500, eval_every=41, n_test=500, **BARE
+)
+PARITY = cg.TrainConfig.preset("parity").with_(
+    n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=3000, eval_every=5, **BARE
+)
+RANDOM = cg.TrainConfig.preset("quickstart").with_(
+    operation="random", fixed_norm=True, weight_decay=0.0, steps=1000, **BARE
+)
 
 
-class Grid(NamedTuple):
-    """What is trained.
-
-    Attributes:
-        seeds: Of students, teachers, inputs and splits.
-        teachers: Multipliers of the teachers' weights, from small to large.
-        alphas: Radii to hold students at, in units of their initial norm at alpha 1.
-        decays: Of free students; the first is 0.
-        parity_decays: The same for parity.
-        control_alphas: Radii of the control.
-        steps: Of students, parity and control.
-    """
-
-    seeds: list[int]
-    teachers: list[float]
-    alphas: list[float]
-    decays: list[float]
-    parity_decays: list[float]
-    control_alphas: list[float]
-    steps: tuple[int, int, int]
+def drawn_apart(cell: cg.TrainConfig) -> dict[str, Any]:
+    """Seeds of teacher and inputs: with one for all a student's weights would be drawn as its teacher's were."""
+    seed, scale = cell.init.seed, TeacherStudent(teacher_alpha=cell.leaves()["teacher_alpha"]).label_scale
+    return {"teacher_seed": 1000 + seed, "data_seed": 2000 + seed, "tolerance": TOLERANCE * scale**2}
 
 
-FULL = Grid(
-    [0, 1, 2, 3, 4], [0.5, 1.0, 2.0, 3.0, 4.0], [round(0.25 * 1.5**i, 3) for i in range(8)], [0.0, 0.05, 0.5],
-    [0.0, 0.3, 1.0], [0.5, 0.9, 2.0], (2500, 3000, 1000),
-)  # fmt: skip
-QUICK = Grid([0, 1], [0.5, 2.0], [0.375, 0.844, 1.898], [0.0, 0.5], [0.0, 1.0], [0.5, 2.0], (60, 60, 20))
+TEACHERS, RADII = [0.5, 1.0, 2.0, 3.0, 4.0], [round(0.25 * 1.5**i, 3) for i in range(8)]
+FAMILIES = {
+    "held": Study(
+        "Which radius is best for which teacher?", STUDENT.with_(fixed_norm=True), {"student": drawn_apart},
+        {"teacher_alpha": TEACHERS, "alpha": RADII}, range(5), ["seed"],
+    ),
+    "free": Study(
+        "Which decay is good for which teacher?", STUDENT, {"student": drawn_apart},
+        {"teacher_alpha": TEACHERS, "weight_decay": [0.0, 0.05, 0.5]}, range(5), ["seed"],
+    ),
+    "parity": Study(
+        "What does the norm do before parity is generalised?", PARITY, {"free": {}},
+        {"weight_decay": [0.0, 0.3, 1.0]}, range(5),
+    ),
+    "random": Study(
+        "Does any radius generalise what cannot be?", RANDOM, {"held": {}}, {"alpha": [0.5, 0.9, 2.0]},
+        seeded=["seed", "data_seed", "label_seed"],
+    ),
+}  # fmt: skip
+QUESTION = "Is a small norm what generalises, or is that a property of the task?"
+STUDY = Studies(QUESTION, FAMILIES, "family")
+FEW: dict[str, dict[str, Any]] = {
+    "held": {"grid": {"teacher_alpha": [0.5, 2.0], "alpha": [0.375, 0.844, 1.898]}, "steps": 60, "eval_every": 1},
+    "free": {"grid": {"teacher_alpha": [0.5, 2.0], "weight_decay": [0.0, 0.5]}, "steps": 60, "eval_every": 1},
+    "parity": {"grid": {"weight_decay": [0.0, 1.0]}, "steps": 60},
+    "random": {"grid": {"alpha": [0.5, 2.0]}, "steps": 20},
+}
+QUICK = Studies(QUESTION, {name: part.with_(**FEW[name], seeds=[0, 1]) for name, part in FAMILIES.items()}, "family")
 
 
-def students(grid: Grid) -> dict[str, cg.TrainConfig]:
-    """Held at every radius, and free under every decay, for each teacher and seed."""
-    steps, made = grid.steps[0], {}
-    base = cg.TrainConfig.preset("omnigrok-teacher").with_(
-        alpha=1.0, lr=1e-3, weight_decay=0.0, steps=steps, eval_every=steps // 60, checkpoint_every=steps, n_test=500,
-        **BARE,
-    )  # fmt: skip
-    for teacher in grid.teachers:
-        tolerance = TOLERANCE * TeacherStudent(teacher_alpha=teacher).label_scale ** 2
-        for seed in grid.seeds:  # one seed for all would draw the student's weights as it drew the teacher's
-            own = base.with_(
-                teacher_alpha=teacher, tolerance=tolerance, seed=seed, teacher_seed=1000 + seed, data_seed=2000 + seed
-            )
-            for alpha in grid.alphas:
-                made[f"held-t{teacher:g}-a{alpha:g}-s{seed}"] = own.with_(alpha=alpha, fixed_norm=True)
-            for decay in grid.decays:
-                made[f"free-t{teacher:g}-w{decay:g}-s{seed}"] = own.with_(weight_decay=decay)
-    return made
-
-
-def parities(grid: Grid) -> dict[str, cg.TrainConfig]:
-    """Free networks on the parity of 3 of 16 bits under every decay."""
-    steps = grid.steps[1]
-    base = cg.TrainConfig.preset("parity").with_(
-        n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=steps, eval_every=5,
-        checkpoint_every=steps, **BARE,
-    )  # fmt: skip
-    return {
-        f"parity-w{decay:g}-s{seed}": base.with_(weight_decay=decay, seed=seed, data_seed=seed)
-        for decay in grid.parity_decays
-        for seed in grid.seeds
-    }
-
-
-def controls(grid: Grid) -> dict[str, cg.TrainConfig]:
-    """Random labels, held at every radius; three seeds at most."""
-    steps = grid.steps[2]
-    base = cg.TrainConfig.preset("quickstart").with_(
-        operation="random", fixed_norm=True, weight_decay=0.0, steps=steps, checkpoint_every=steps, **BARE
-    )
-    return {
-        f"random-a{alpha:g}-s{seed}": base.with_(alpha=alpha, seed=seed, data_seed=seed, label_seed=seed)
-        for alpha in grid.control_alphas
-        for seed in grid.seeds[:3]
-    }
-
-
-def row(run: Run) -> dict[str, object]:
-    """One run as a line of the table; a time, and the norm then, is nan where it is censored at the last step."""
-    history, config, task = run.history, run.config, run.config.task
-    last, times = history.iloc[-1], events(history)
-    found = {name: math.nan if event.by is None else event.by for name, event in times.items()}
-    then = {f"norm_{name}": math.nan if e.by is None else history["norm"].loc[e.by] for name, e in times.items()}
-    line: dict[str, object] = {
-        "family": run.name.partition("-")[0],
-        "teacher_alpha": getattr(task, "teacher_alpha", math.nan),
-        "alpha": config.init.alpha,
-        "decay": config.optimizer.weight_decay,
-        "seed": config.init.seed,
-        "state": run.state,
-        "r0": run.manifest["start"]["norm"],
-        "final_norm": last["norm"],
-        "train_loss": last["train_loss"],
-        "test_loss": last["test_loss"],
-        "train_acc": last["train_acc"],
-        "test_acc": last["test_acc"],
-        **{f"{name}_by": value for name, value in found.items()},
-        **then,
-    }
-    if isinstance(task, TeacherStudent):
-        labels = run.task.labels[run.task.where("test")]
-        variance = labels.var(0, correction=0).mean().item()
-        early = {"quarter": 0.25, "half": 0.5}
-        at = {name: history["test_loss"].asof(share * config.schedule.steps) for name, share in early.items()}
-        line |= {"label_variance": variance, "train_share": last["train_loss"] / variance}
-        line |= {"test_share": last["test_loss"] / variance}
-        line |= {f"test_share_{name}": loss / variance for name, loss in at.items()}
-    return line
-
-
-def best_radius(radii: np.ndarray, losses: np.ndarray) -> tuple[float, bool]:
-    """Where the loss is least, by a parabola in logarithms through the least and its neighbours; whether at an edge."""
-    known = np.isfinite(losses)
-    x, y = np.log(radii[known]), np.log(losses[known])
-    if len(x) == 0:
-        return math.nan, True
-    i = int(y.argmin())
-    if i in (0, len(x) - 1):
-        return math.exp(x[i]), True
-    (left, right), (down, up) = (x[i] - x[i - 1], x[i + 1] - x[i]), (y[i - 1] - y[i], y[i + 1] - y[i])
-    shift = (down * right**2 - up * left**2) / (2 * (down * right + up * left)) if down + up > 0 else 0.0
-    return math.exp(x[i] + shift), False
+held, free, parity = (where(family=family) for family in ("held", "free", "parity"))
 
 
 def best_radii(table: pd.DataFrame, column: str = "test_share") -> pd.DataFrame:
-    """The best held radius for each teacher and seed."""
-    found = []
-    for (teacher, seed), rows in table[table["family"] == "held"].groupby(["teacher_alpha", "seed"]):
-        rows = rows.sort_values("final_norm")
-        radius, at_edge = best_radius(rows["final_norm"].to_numpy(), rows[column].to_numpy())
-        found.append({"teacher_alpha": teacher, "seed": seed, "radius": radius, "at_edge": at_edge})
-    return pd.DataFrame(found)
+    """The best held radius for each teacher and seed (`at`)."""
+    return minima(held(table), ["teacher_alpha", "seed"], "final_norm", column)
 
 
-def slopes(best: pd.DataFrame) -> list[float]:
-    """Of the logarithm of the best radius on that of teacher_alpha, by seed."""
-    table = best.pivot(index="seed", columns="teacher_alpha", values="radius")
-    x = np.log(table.columns.to_numpy(dtype=float))
-    return [float(np.polyfit(x, np.log(radii.astype(float)), 1)[0]) for radii in table.to_numpy()]
+def slopes(column: str = "test_share") -> Selection:
+    """Slope of log best radius on log teacher_alpha by seed; nan where one of the radii is at an edge of the grid."""
+
+    def chosen(table: pd.DataFrame) -> pd.DataFrame:
+        best = best_radii(table, column)
+        best["at"] = best["at"].where(~best["is_edge"])
+        found = {seed: log_slope(*of[["teacher_alpha", "at"]].to_numpy().T) for seed, of in best.groupby("seed")}
+        lines = [{"seed": seed, "slope": slope, "excess": slope - PREDICTED} for seed, slope in found.items()]
+        return pd.DataFrame(lines)
+
+    return chosen
 
 
-def elsewhere(table: pd.DataFrame, best: pd.DataFrame, teacher: float, other: float, column: str) -> list[float]:
-    """log of a teacher's loss where another teacher's is least over its own least, on the grid, by seed."""
-    ratios = []
-    for _, rows in table[table["family"] == "held"].groupby("seed"):
-        own, others = (rows[rows["teacher_alpha"] == t].sort_values("alpha") for t in (teacher, other))
-        there = int(others["test_share"].fillna(math.inf).to_numpy().argmin())
-        ratios.append(math.log(own[column].iloc[there] / own["test_share"].min()))
-    return ratios
+def elsewhere(own: Callable[..., float], other: Callable[..., float]) -> Selection:
+    """By seed a teacher's losses at the radius that is best for another, and its own least, on the grid."""
+
+    def chosen(table: pd.DataFrame) -> pd.DataFrame:
+        mine, others = (at_ends(held, teacher_alpha=end)(table) for end in (own, other))
+        there = others.loc[others.fillna({"test_share": math.inf}).groupby("seed")["test_share"].idxmin()]
+        moved = mine.merge(there[["seed", "alpha"]])
+        return moved.assign(least=moved["seed"].map(mine.groupby("seed")["test_share"].min()))
+
+    return chosen
 
 
-def _mean(values: list[float]) -> Interval | None:
-    """The interval of a mean over seeds; None where a seed has no value."""
-    return mean_interval(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+def under_decay(teacher: Callable[[pd.Series], float]) -> Factor:
+    """Test loss of free students of a teacher under the largest decay over that without."""
+    rows, over = (at_ends(free, teacher_alpha=teacher, decay=end) for end in (max, min))
+    return Factor(rows, "test_share", "test loss under it over that without", over=over)
 
 
-def _claim(text: str, what: str, values: list[float], decide, told: str = "") -> Claim:
-    """A claim about logarithms of ratios by seed, undecided where a seed has none."""
-    found = _mean(values)
-    if found is None:
-        none = sum(not math.isfinite(value) for value in values)
-        return Claim(text, f"{what}: unknown in {none} of {len(values)} seeds{told}", "undecided")
-    return Claim(text, f"{what}, {verdicts.factor(found)}{told}", decide(found))
+none, most = at_ends(parity, decay=min), at_ends(parity, decay=max)
+control = by_seed(where(family="random"), train_acc="max", test_acc="max")
+CLAIMS = [
+    Mean(slopes(), "slope", "slope of the logarithms")
+    .exceeds(0, "The norm at which students generalise best goes with the teacher's: it grows with teacher_alpha.")
+    .telling(*[Mean(slopes(f"test_share_{of}"), "slope", f"after a {of} of the steps") for of in ("quarter", "half")]),
+    Mean(slopes(), "excess", f"slope minus {PREDICTED:g}").is_within(
+        SPREAD, f"It is proportional to teacher_alpha: slope of the logarithms {PREDICTED:g} ± {SPREAD:g}."
+    ),
+    Factor(elsewhere(max, min), "test_share", "ratio", by="least").exceeds(
+        WORSE, "A small norm that is right for one task is wrong for another: at the best radius of the smallest "
+        f"teacher students of the largest have over {WORSE:g} times their least test loss.",
+    ).telling(Factor(elsewhere(max, min), "train_share", "their training loss there over that", by="least")),
+    Factor(elsewhere(min, max), "test_share", "ratio", by="least").exceeds(
+        WORSE, "And the other way round: at the best radius of the largest teacher students of the smallest have over "
+        f"{WORSE:g} times their least test loss.",
+    ),
+    under_decay(min).falls_below(1, "The largest decay helps free students of the smallest teacher, from α = 1."),
+    under_decay(max).exceeds(1, "The largest decay hurts free students of the largest teacher, from α = 1."),
+    Factor(at_ends(free, teacher_alpha=max, decay=min), "final_norm", "final over initial norm", by="r0")
+    .exceeds(1.1, "Left alone, students of the largest teacher grow: their norm rises by more than a tenth."),
+    *[
+        Factor(rows, "norm_grokked", "norm then over norm before", by="norm_memorised")
+        .exceeds(1, f"Parity {how}: the norm is larger at generalisation than at memorisation.")
+        for rows, how in ((none, "without decay"), (most, "under the largest decay"))
+    ],
+    Factor(none, "norm_grokked", "ratio of the norms at generalisation", over=most)
+    .exceeds(1.5, "Parity is generalised at no one norm: without decay at over 1.5 times that under the largest."),
+    Ratio(most, none, name="T_grok under decay over that without")
+    .falls_below(1, "The largest decay hastens parity all the same."),
+    Mean(control, "test_acc", "largest final test accuracy over the radii").falls_below(
+        2 / CLASSES, "Control: random labels generalise at no radius; test accuracy stays below twice chance, "
+        f"{2 / CLASSES:.3f}.",
+    ).telling(Mean(control, "train_acc", "train accuracy")),
+]  # fmt: skip
 
 
-def claims(table: pd.DataFrame, grid: Grid) -> list[Claim]:
-    """The best radius and its teacher, decay and its teacher, the norm of parity, the control."""
-    best = best_radii(table)
-    return [*_radius_claims(table, best), *_decay_claims(table, grid), *_parity_claims(table, grid), _control(table)]
+def measures(run: Run) -> dict[str, Any]:
+    """Radius, decay, final losses, the norm at the events; of students the losses over the labels' variance."""
+    last, task, losses = run.history.iloc[-1], run.config.task, run.history["test_loss"]
+    line = {"alpha": run.config.init.alpha, "decay": run.config.optimizer.weight_decay}
+    line |= {of: last[of] for of in ("train_loss", "test_loss")} | at_events(run, "norm")
+    if isinstance(task, TeacherStudent):
+        variance = run.task.labels[run.task.where("test")].var(0, correction=0).mean().item()
+        line |= {"label_variance": variance, "train_share": last["train_loss"] / variance}
+        line |= {"test_share": last["test_loss"] / variance}
+        for name, share in {"quarter": 0.25, "half": 0.5}.items():
+            line[f"test_share_{name}"] = losses.asof(share * run.config.schedule.steps) / variance
+    return line
 
 
-def _radius_claims(table: pd.DataFrame, best: pd.DataFrame) -> list[Claim]:
-    small, large = best["teacher_alpha"].min(), best["teacher_alpha"].max()
-    edges = int(best["at_edge"].sum())
-    found = _mean(slopes(best))
-    earlier = []
-    for name in ("quarter", "half"):
-        then = _mean(slopes(best_radii(table, f"test_share_{name}")))
-        earlier.append(f"{then.estimate:.3g}" if then else "unknown")
-    measured = (
-        f"slope {found or 'unknown'}; {edges} of {len(best)} minima at an edge of the grid; slope "
-        f"after a quarter and a half of the steps {', '.join(earlier)}"
-    )
-    moved = Interval(*(value - PREDICTED for value in found)) if found else None
-    fits = elsewhere(table, best, large, small, "train_share")
-    return [
-        Claim(
-            "The norm at which students generalise best goes with the teacher's: it grows with teacher_alpha.",
-            measured,
-            above(found, 0.0) if found and not edges else "undecided",
-        ),
-        Claim(
-            f"It is proportional to teacher_alpha: slope of the logarithms {PREDICTED:g} ± {SPREAD:g}.",
-            measured,
-            within(moved, SPREAD) if moved and not edges else "undecided",
-        ),
-        _claim(
-            f"A small norm that is right for one task is wrong for another: at the best radius of teacher {small:g} "
-            f"students of teacher {large:g} have over {WORSE:g} times their least test loss.",
-            "ratio", elsewhere(table, best, large, small, "test_share"), lambda x: above(x, math.log(WORSE)),
-            f"; their training loss there over their least test loss {_median(fits):.3g} (median)",
-        ),
-        _claim(
-            f"And the other way round: at the best radius of teacher {large:g} students of teacher {small:g} have over "
-            f"{WORSE:g} times their least test loss.",
-            "ratio", elsewhere(table, best, small, large, "test_share"), lambda x: above(x, math.log(WORSE)),
-        ),
-    ]  # fmt: skip
-
-
-def _median(logs: list[float]) -> float:
-    return math.exp(float(np.median(logs)))
-
-
-def _decay_claims(table: pd.DataFrame, grid: Grid) -> list[Claim]:
-    free, decay = table[table["family"] == "free"], grid.decays[-1]
-    made = []
-    for teacher, does, decide in (
-        (grid.teachers[0], "helps", lambda x: below(x, 0.0)),
-        (grid.teachers[-1], "hurts", lambda x: above(x, 0.0)),
-    ):
-        losses = free[free["teacher_alpha"] == teacher].pivot(index="seed", columns="decay", values="test_share")
-        ratios = {w: (losses[w] / losses[0.0]).map(math.log).tolist() for w in grid.decays[1:]}
-        others = [f"at decay {w:g} {_median(ratios[w]):.3g}" for w in grid.decays[1:-1]]
-        told = f"; median {', '.join(others)}" if others else ""
-        text = f"Weight decay {decay:g} {does} free students of teacher {teacher:g}, from α = 1."
-        what = f"test loss at decay {decay:g} over that without"
-        made.append(_claim(text, what, ratios[decay], decide, told))
-    grown = free[(free["teacher_alpha"] == grid.teachers[-1]) & (free["decay"] == 0)]
-    text = f"Left alone, students of teacher {grid.teachers[-1]:g} grow: their norm rises by more than a tenth."
-    logs = (grown["final_norm"] / grown["r0"]).map(math.log).tolist()
-    return [*made, _claim(text, "final over initial norm", logs, lambda x: above(x, math.log(1.1)))]
-
-
-def _parity_claims(table: pd.DataFrame, grid: Grid) -> list[Claim]:
-    arms = {w: rows.set_index("seed") for w, rows in table[table["family"] == "parity"].groupby("decay")}
-    decay, steps, made = grid.parity_decays[-1], grid.steps[1], []
-    none, most = arms[grid.parity_decays[0]], arms[decay]
-    censored = [int(rows["grokked_by"].isna().sum()) for rows in (none, most)]
-    for rows, how, late in zip((none, most), ("without decay", f"under decay {decay:g}"), censored, strict=True):
-        text = f"Parity {how}: the norm is larger at generalisation than at memorisation."
-        what, told = "norm then over norm before", f"; not generalised in time: {late} of {len(rows)}"
-        logs = (rows["norm_grokked"] / rows["norm_memorised"]).map(math.log).tolist()
-        made.append(_claim(text, what, logs, lambda x: above(x, 0.0), told))
-    text = f"Parity is generalised at no one norm: without decay at over 1.5 times that under decay {decay:g}."
-    logs = (none["norm_grokked"] / most["norm_grokked"]).map(math.log).tolist()
-    made.append(_claim(text, "ratio of the norms at generalisation", logs, lambda x: above(x, math.log(1.5))))
-    known = most["grokked_by"].notna() | none["grokked_by"].notna()
-    times = (most["grokked_by"].fillna(steps) / none["grokked_by"].fillna(steps)).where(known)
-    told = f"; censored {censored[0]} without and {censored[1]} under it"
-    text, what = f"Decay {decay:g} hastens parity all the same.", "time to generalise under decay over that without"
-    made.append(_claim(text, what, times.map(math.log).tolist(), lambda x: below(x, 0.0), told))
-    return made
-
-
-def _control(table: pd.DataFrame) -> Claim:
-    rows = table[table["family"] == "random"]
-    best = rows.groupby("seed")["test_acc"].max()
-    found = mean_interval(best.tolist())
-    return Claim(
-        f"Control: random labels generalise at no radius; test accuracy stays below twice chance, {2 / CLASSES:.3f}.",
-        f"largest final test accuracy over {rows['alpha'].nunique()} radii {found}, train accuracy up to "
-        f"{rows['train_acc'].max():.3f}",
-        below(found, 2 / CLASSES),
-    )
-
-
-def draw(table: pd.DataFrame, runs: dict[str, list[Run]], grid: Grid) -> "figures.Figure":
+def draw(table: pd.DataFrame, runs: Mapping[str, Run]) -> "figures.Figure":
     """Loss against held radius, best radius against teacher, decay, parity's norm and accuracy, the control."""
     figure, axes = figures.sheet(2, 3, (13, 7.6))
-    best, colours = best_radii(table), dict(zip(grid.teachers, COLOURS, strict=False))
-    unit = table.loc[table["family"] == "free", "r0"].mean()
-    for teacher, colour in colours.items():
-        rows = table[(table["family"] == "held") & (table["teacher_alpha"] == teacher)]
+    students, loose, random = (where(family=family)(table) for family in ("held", "free", "random"))
+    for (teacher, rows), colour in zip(students.groupby("teacher_alpha"), COLOURS, strict=False):
         figures.draw_seeds(axes[0, 0], rows, "alpha", "test_share", colour, "-", f"teacher {teacher:g}")
         middle = rows.groupby("alpha")["train_share"].median()
         axes[0, 0].plot(middle.index, middle, color=colour, ls=":", lw=1)
-        dots = best[best["teacher_alpha"] == teacher]
-        axes[0, 1].plot(dots["teacher_alpha"], dots["radius"], "o", color=colour, alpha=0.7)
-    axes[0, 0].set_xlabel("held norm, in units of α = ‖θ‖/‖θ₀‖")
-    axes[0, 0].set_ylabel("mean squared error / variance of the labels\n(dotted: train)")
-    middle = best.groupby("teacher_alpha")["radius"].median()
-    axes[0, 1].plot(middle.index, middle, color=figures.GREY, label="median of the seeds")
-    x = np.array(grid.teachers)
-    axes[0, 1].plot(x, middle.iloc[0] * x / x[0], color=figures.GREY, ls="--", label="proportional")
-    axes[0, 1].axhline(unit, color=figures.GREY, ls=":", lw=0.8, label="‖θ₀‖ at α = 1")
-    axes[0, 1].set_xlabel("teacher_alpha")
-    axes[0, 1].set_ylabel("held norm of least test loss")
-    for decay, colour in zip(grid.decays, DECAYS, strict=False):
-        rows = table[(table["family"] == "free") & (table["decay"] == decay)]
+    best = best_radii(table)
+    figures.draw_seeds(axes[0, 1], best, "teacher_alpha", "at", figures.BLUE, "-", "best radius")
+    middle = best.groupby("teacher_alpha")["at"].median()
+    line = middle.iloc[0] * middle.index / middle.index[0]
+    axes[0, 1].plot(middle.index, line, color=figures.GREY, ls="--", label="proportional")
+    axes[0, 1].axhline(loose["r0"].mean(), color=figures.GREY, ls=":", lw=0.8, label="‖θ₀‖ at α = 1")
+    for (decay, rows), colour in zip(loose.groupby("decay"), DECAYS, strict=False):
         figures.draw_seeds(axes[0, 2], rows, "teacher_alpha", "test_share", colour, "-", f"free, decay {decay:g}")
-    axes[0, 2].set_xlabel("teacher_alpha")
-    axes[0, 2].set_ylabel("test mean squared error / variance of the labels")
-    for ax, ticks in ((axes[0, 0], grid.alphas), (axes[0, 1], grid.teachers), (axes[0, 2], grid.teachers)):
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks], fontsize=7)
-        ax.minorticks_off()
-    low, high = axes[0, 1].get_ylim()
-    ticks = [radius for radius in (1, 2, 3, 5, 7, 10, 15, 20, 30, 50) if low < radius < high]
-    axes[0, 1].set_yticks(ticks, map(str, ticks))
-    for decay, colour in zip(grid.parity_decays, DECAYS, strict=False):
-        of_arm = [run for run in runs["parity"] if run.config.optimizer.weight_decay == decay]
-        for i, run in enumerate(of_arm):
-            label = f"decay {decay:g}" if i == 0 else None
-            axes[1, 0].plot(run.history["norm"], color=colour, alpha=0.6, lw=1, label=label)
-            for (name, event), marker in zip(events(run.history).items(), ("s", "o"), strict=True):
-                if event.by is not None:
-                    told = name if i == 0 and decay == grid.parity_decays[0] else None
-                    at = run.history["norm"].loc[event.by]
-                    axes[1, 0].plot(event.by, at, marker, color=colour, ms=5, mfc="white", label=told)
-        curves = pd.concat([run.history["test_acc"] for run in of_arm], axis=1)
-        axes[1, 1].plot(curves.index, curves.median(axis=1), color=colour, label=f"decay {decay:g}")
-        axes[1, 1].fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.12, lw=0)
-    for ax, label in ((axes[1, 0], "parity: weight norm r"), (axes[1, 1], "parity: test accuracy (median, range)")):
-        figures.step_axis(ax, grid.steps[1])
-        ax.set_ylabel(label)
-    rows = table[table["family"] == "random"]
-    figures.draw_seeds(axes[1, 2], rows, "alpha", "train_acc", figures.GREY, "--", "random labels, train")
-    figures.draw_seeds(axes[1, 2], rows, "alpha", "test_acc", figures.RED, "-", "random labels, test")
+    for decay, colour in zip(sorted(set(parity(table)["decay"])), DECAYS, strict=False):
+        of_arm = [run for name, run in runs.items() if name.startswith(f"parity-free-weight_decay{decay:g}-")]
+        _draw_parity(axes[1, 0], axes[1, 1], of_arm, colour, f"decay {decay:g}")
+    for column, colour, style in (("train_acc", figures.GREY, "--"), ("test_acc", figures.RED, "-")):
+        figures.draw_seeds(axes[1, 2], random, "alpha", column, colour, style, f"random labels, {column[:-4]}")
     axes[1, 2].axhline(1 / CLASSES, color=figures.GREY, ls=":", lw=0.8, label="chance")
-    axes[1, 2].set_xlabel("held norm, in units of α = ‖θ‖/‖θ₀‖")
-    axes[1, 2].set_ylabel("final accuracy")
+    share = "mean squared error / variance of the labels"
+    held_norm, teachers = "held norm, in units of α = ‖θ‖/‖θ₀‖", students["teacher_alpha"].tolist()
+    for ax, ticks, x, y in (
+        (axes[0, 0], students["alpha"].tolist(), held_norm, f"{share}\n(dotted: train)"),
+        (axes[0, 1], teachers, "teacher_alpha", "held norm of least test loss"),
+        (axes[0, 2], teachers, "teacher_alpha", f"test {share}"),
+        (axes[1, 2], random["alpha"].tolist(), held_norm, "final accuracy"),
+    ):
+        figures.values_axis(ax, ticks, x)
+        ax.tick_params(axis="x", labelsize=7)
+        ax.set_ylabel(y)
+    for ax in axes[0]:
+        ax.set_yscale("log")
     for ax in axes.flat:
         ax.legend(fontsize=7, frameon=False)
     return figure
 
 
+def _draw_parity(left: Any, right: Any, runs: list[Run], colour: str, label: str) -> None:
+    """The norm of every run with its events, and the median and range of test accuracy."""
+    for run in runs:
+        left.plot(run.history["norm"], color=colour, alpha=0.6, lw=1, label=label if run is runs[0] else None)
+        for event, marker in zip(events(run.history).values(), ("s", "o"), strict=True):
+            if event.by is not None:
+                left.plot(event.by, run.history["norm"].loc[event.by], marker, color=colour, ms=5, mfc="white")
+    curves = pd.concat([run.history["test_acc"] for run in runs], axis=1)
+    right.plot(curves.index, curves.median(axis=1), color=colour, label=label)
+    right.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.12, lw=0)
+    for ax, said in ((left, "weight norm r (□ memorised, ○ generalised)"), (right, "test accuracy (median, range)")):
+        figures.step_axis(ax, int(curves.index[-1]))
+        ax.set_ylabel(f"parity: {said}")
+
+
+def _listed(by_teacher: pd.Series) -> str:
+    return ", ".join(f"{teacher:g}: {value:.3g}" for teacher, value in by_teacher.items())
+
+
 def main() -> None:
     given = verdicts.asked(QUESTION, __file__, "two teachers, few radii, few steps")
-    grid = QUICK if given.quick else FULL
-    configs = students(grid) | parities(grid) | controls(grid)
-    trained = cg.train(
-        list(configs.values()), given.out / "runs", names=list(configs), progress=LiveProgress(), threads=given.threads
-    )
-    table = pd.DataFrame([row(run) for run in trained])
-    runs = {family: [run for run in trained if run.name.startswith(family)] for family in ("parity", "random")}
-    held, parity = table[table["family"] == "held"], table[table["family"] == "parity"]
-    unit = {name: rows["r0"].mean() for name, rows in table[table["family"] != "held"].groupby("family")}
-    student, bits = trained[0].config, runs["parity"][0].config
-    scale = ", ".join(f"{t:g}: {v:.2g}" for t, v in held.groupby("teacher_alpha")["label_variance"].mean().items())
-    radii = best_radii(table).groupby("teacher_alpha")["radius"].median()
+    study = QUICK if given.quick else STUDY
+    runs = study.train(given)
+    table = study.table(runs, measures)
+    scales = held(table).groupby("teacher_alpha")["label_variance"].mean()
+    radii = best_radii(table).groupby("teacher_alpha")["at"].median()
     notes = [
-        f"Teachers and students: tanh networks 5-100-100-5, default init of torch times teacher_alpha and times α "
-        f"(‖θ₀‖ = {unit['free']:.2f} at α = 1); {student.task.n_train} training and "
-        f"{student.task.n_pairs - student.task.n_train} test examples; mean squares, AdamW {student.optimizer.lr:g} "
-        f"with β₂ = {student.optimizer.beta2:g}, {grid.steps[0]} steps. Held students: α in {grid.alphas}, no decay, "
-        f"norm held globally after every step. Losses are those of the last step over the variance of the test labels "
-        f"({scale}). Best radius, median by teacher: {', '.join(f'{t:g}: {r:.3g}' for t, r in radii.items())}. It is "
-        "the minimum of a parabola in logarithms through the least test loss on the grid and its neighbours.",
-        f"{bits.task.formula}: {bits.task.n_train} training examples, one hidden layer of "
-        f"{bits.model.activations_per_input} ReLU, AdamW {bits.optimizer.lr:g}, decays {grid.parity_decays}, "
-        f"{grid.steps[1]} steps, ‖θ₀‖ = {unit['parity']:.2f}. An event counts once it holds at {HOLD + 1} evaluations "
-        f"in a row (every {bits.schedule.eval_every} steps); censored times count as the budget. Not generalised: "
-        + ", ".join(f"decay {w:g} {int(r['grokked_by'].isna().sum())} of {len(r)}" for w, r in parity.groupby("decay"))
-        + f". Control: quickstart's transformer on random labels, α in {grid.control_alphas}, {grid.steps[2]} steps, "
-        "three seeds at most.",
-        f"Seeds {grid.seeds}, of student, teacher and inputs, which are drawn apart; {len(table)} runs. r is the plain "
-        "norm of all trained weights; the least norm over the rescalings of ReLU neurons is not taken.",
-        f"Diverged runs: {int((table['state'] == 'diverged').sum())}.",
+        "Students are tanh networks 5-100-100-5 like their teachers, whose weights are the default init of torch "
+        "times teacher_alpha; their norm is held globally after every step. Losses are those of the last step over "
+        f"the variance of the test labels ({_listed(scales)}).",
+        f"Best radius, median by teacher: {_listed(radii)}. It is the minimum of a parabola in logarithms through the "
+        "least test loss on the grid and its neighbours; a minimum at an edge of the grid is not known, and then "
+        "nothing is decided.",
+        "Seeds of student, teacher and inputs are drawn apart. r is the plain norm of all trained weights; the least "
+        "norm over the rescalings of ReLU neurons is not taken.",
     ]
-    verdicts.write(given.out, QUESTION, claims(table, grid), notes, table, draw(table, runs, grid))
-    print((given.out / "verdict.md").read_text())
+    study.write(given, table, CLAIMS, draw(table, runs), notes)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from circuitgrok.store.run import Run
 
@@ -91,9 +92,10 @@ def values_axis(ax: "Axes", values: Sequence[float], label: str) -> None:
 
 
 def times_axis(ax: "Axes", budget: int) -> None:
-    """A logarithmic axis of steps, with the budget at which times are censored as a line."""
+    """A logarithmic axis of steps that are drawn, with the budget at which times are censored as a line."""
     ax.set_yscale("log")
-    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if tick < budget]
+    low = ax.get_ylim()[0] / 2
+    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low < tick < budget]
     ax.set_yticks(ticks, map(str, ticks))
     ax.minorticks_off()
     ax.axhline(budget, color=GREY, lw=0.8)
@@ -187,6 +189,19 @@ def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, st
     ax.plot(middle.index, middle, color=colour, ls=style, label=label)
     ax.fill_between(middle.index.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.12, lw=0)
     ax.plot(rows[x], rows[y], ".", color=colour, ms=3.5, alpha=0.7)
+
+
+def draw_cells(ax: "Axes", values: "pd.DataFrame", notes: "pd.DataFrame") -> "AxesImage":
+    """A value between 0 and 1 in each cell of a grid as a colour, grey where it is nan, with a note on each."""
+    ax.set_facecolor("#d9d9d9")
+    image = ax.imshow(values, origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    for i, (shown, said) in enumerate(zip(values.to_numpy(), notes.to_numpy(), strict=True)):
+        for j, (value, note) in enumerate(zip(shown, said, strict=True)):
+            ax.text(j, i, note, ha="center", va="center", fontsize=7, color="white" if value < 0.5 else "black")
+    for axis, ticks in ((ax.xaxis, values.columns), (ax.yaxis, values.index)):
+        axis.set_ticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+    ax.grid(False)
+    return image
 
 
 def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":

@@ -16,6 +16,7 @@ import torch
 from scipy import stats
 
 from circuitgrok.landscape.exploration import Equipartition
+from circuitgrok.study.claims import decide
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
@@ -107,7 +108,35 @@ def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_pa
     assert set(table[table["arm"] == "task"]["alpha"].round(2)) == {0.7, 0.9, 2.0}  # the norm that was held
     assert table[table["arm"] == "random labels"]["excluded_min"].isna().all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert "Not fitted to 0.95" in verdict and "Not generalised" in verdict
+    assert "Not fitted to 0.95" in verdict and "test_acc never held 0.95" in verdict
+    later = table[table["arm"] == "held after memorising"]  # from a free start at α = 1
+    assert (later["final_norm"] / later["r0"] / later["alpha"] - 1).abs().max() < 1e-6
+
+
+def test_arms_are_compared_where_the_task_is_solved_soonest_and_over_all_radii_from_twice_that_on(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("does_the_sphere_prevent_memorising")
+    grokked = {0.5: math.nan, 0.8: 400.0, 0.9: 200.0, 1.0: math.nan, 2.0: math.nan, 4.0: math.nan}
+    fitted = {"task": {2.0: 100.0, 4.0: math.nan}, "random labels": {2.0: 200.0, 4.0: 500.0}}
+    lines = [
+        {"arm": arm, "alpha": alpha, "seed": seed, "steps": 2000, "test_acc": 0.0 if math.isnan(t) else 1.0}
+        | {"grokked_by": t, "fitted_by": fitted[arm].get(alpha, 100.0), "best_train_acc": 0.5 + 0.1 * seed}
+        | {"random_fit": 0.6 if alpha == 0.9 else 0.1, "excluded_min": 2.0 + seed}
+        | {"best_train_loss": (1e-2 if arm == "task" else 1.0) * (1 + seed)}
+        for arm in fitted
+        for alpha, t in grokked.items()
+        for seed in (0, 1)
+    ]
+    there, room, comes, outruns, price, excluded, alike, *later = decide(module.CLAIMS, pd.DataFrame(lines))
+    assert there.measured == "α in {0.8, 0.9}, T_grok least at 0.9" and there.decision == "holds"
+    assert (room.decision, comes.decision, outruns.decision) == ("undecided", "fails", "fails")
+    assert "seeds 0.5, 0.5, 0.5" in outruns.measured  # 100 steps over 200, at 0.9
+    assert price.decision == "fails" and "seeds 100, 100, 100" in price.measured and excluded.decision == "undecided"
+    # √(200 · 500) over √(100 · 2000), the budget for what is censored
+    assert "seeds 0.707, 0.707, 0.707" in alike.measured and alike.decision == "holds"
+    assert {claim.decision for claim in later} == {"undecided"}
+    unheld = pd.DataFrame(lines).assign(grokked_by=math.nan)  # solved at the end, but not for long enough
+    assert [claim.decision for claim in decide(module.CLAIMS[:4], unheld)] == ["holds", *["undecided"] * 3]
 
 
 @pytest.mark.slow
@@ -129,14 +158,15 @@ def test_regularizers_tries_every_setting_and_picks_the_one_with_which_most_runs
     table = pd.read_csv(tmp_path / "out" / "table.csv", keep_default_na=False, na_values={"grokked_by": [""]})
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("regularizers")
-    settings = [(arm, setting) for arm, of_arm in module.ARMS.items() for setting in of_arm]
-    assert list(table.groupby(["arm", "setting"], sort=False).groups) == settings and len(table) == 2 * len(settings)
+    settings = [(name, setting) for name, of in module.ARMS.items() for setting in of]
+    groups = table.groupby(["regularizer", "setting"], sort=False).groups
+    assert list(groups) == settings and len(table) == 2 * len(settings)
     verdict = (tmp_path / "out" / "verdict.md").read_text()
     decisions = sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided"))
     assert decisions == len(module.ARMS) + 4
     table["grokked_by"] = table["grokked_by"].where(table["setting"] != "1e-3", 300.0)
-    assert module.best_settings(table, 1000)["L2 penalty"] == "1e-3"
-    assert module.best_settings(table, 1000)["gradient noise"] == "1e-3"
+    for name in ("L2 penalty", "gradient noise"):
+        assert set(module.best(name)(table)["setting"]) == {"1e-3"}
 
 
 @pytest.mark.slow
@@ -149,6 +179,35 @@ def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     verdict = (tmp_path / "out" / "verdict.md").read_text()
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 12
     assert "Best radius, median by teacher" in verdict
+
+
+def held_students(exponent, radii):
+    """Students whose test loss is least at the radius 8 teacher_alpha^exponent; exponents of seeds differ by 0.05."""
+    rows = []
+    for teacher, seed, radius in itertools.product([0.5, 1.0, 2.0], range(3), radii):
+        best = 8 * teacher ** (exponent + 0.05 * (seed - 1))
+        share = 0.01 * math.exp(math.log(radius / best) ** 2)
+        line = {"teacher_alpha": teacher, "seed": seed, "final_norm": radius, "alpha": radius / 8, "test_share": share}
+        rows.append(line | {"test_share_quarter": share, "test_share_half": share, "train_share": share / 2})
+    return pd.DataFrame(rows).assign(family="held")
+
+
+@pytest.mark.parametrize(
+    ("exponent", "radii", "decisions"),
+    [
+        (1.0, [1, 2, 4, 8, 16, 32, 64], ["holds", "holds", "holds", "holds"]),
+        (0.0, [1, 2, 4, 8, 16, 32, 64], ["undecided", "fails", "fails", "fails"]),
+        (1.0, [4, 8, 16, 32], ["undecided", "undecided", "holds", "holds"]),  # the smallest teacher's is at an edge
+    ],
+)
+def test_a_planted_exponent_of_the_best_radius_is_found_but_not_from_an_edge(monkeypatch, exponent, radii, decisions):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("large_norm_generalisers")
+    table = held_students(exponent, radii)
+    claims = decide(module.CLAIMS[:4], table)
+    assert [claim.decision for claim in claims] == decisions
+    if decisions[1] != "undecided":
+        assert module.slopes()(table)["slope"].tolist() == pytest.approx([exponent - 0.05, exponent, exponent + 0.05])
 
 
 def test_preset_times_says_what_a_run_takes(tmp_path):
@@ -241,21 +300,23 @@ def test_alpha_by_train_size_holds_the_norm_and_decides_eight_claims(tmp_path):
 def test_gaps_that_are_planted_are_found_and_unfitted_radii_are_not_compared(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("alpha_by_train_size")
-    grids = {"digits": module.arms(quick=False)["digits"]}
+    grid = module.STUDY.parts["digits"].grid
     rows = []
-    for n, alpha, seed in itertools.product(grids["digits"].sizes, grids["digits"].alphas, range(3)):
+    for n, alpha, seed in itertools.product(grid["n_train"], grid["alpha"], range(3)):
         gap = 0.1 + (0.1 * alpha if n == 50 else 0.0) + 0.008 * (seed + 1) * alpha / 8
         fitted = not (n == 1000 and alpha == 8 and seed == 2)
-        line = {"task": "digits", "n_train": n, "alpha": alpha, "seed": seed, "gap": gap, "best_gap": gap}
-        rows.append({**line, "fitted": fitted, "train_acc": 1.0, "best_train_acc": 1.0 if fitted else 0.7})
+        line = {"task": "digits", "n_train": n, "alpha": alpha, "seed": seed, "gap": gap, "best_gap": 2 * gap}
+        rows.append({**line, "fitted": fitted})
     table = pd.DataFrame(rows)
-    small, large, both, fits = module.claims(table, grids)
+    small, large, both, fits = decide(module.claims("digits"), table)
     assert [claim.decision for claim in (small, large, both, fits)] == ["holds", "holds", "holds", "fails"]
     # from 1 to 8 at 50: 0.7 and on average 0.016 * 7 / 8; at 1000 only to 4: 0.016 * 3 / 8
     assert "from α = 1 to 8, the largest that all fit, 0.714 [" in small.measured
     assert "from α = 1 to 4, the largest that all fit, 0.006 [" in large.measured
     assert "from α = 1 to 4, the largest that all fit, 0.3 [0.3, 0.3]" in both.measured  # of seeds alike
-    assert "not on 1000: 1, best train accuracy 0.7" in fits.measured
+    assert "with the best values of each run 1.43 [" in small.measured and "runs that fit: 11 of 12" in fits.measured
+    never = decide(module.claims("digits"), table.assign(fitted=table["alpha"] <= 1))
+    assert [claim.decision for claim in never] == ["undecided", "undecided", "undecided", "fails"]
 
 
 def test_held_norm_delay_holds_the_norms_from_one_start_and_decides_eight_claims(tmp_path):
@@ -368,15 +429,25 @@ def test_depth_and_width_compares_networks_of_as_many_weights(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 12
 
 
-def test_a_censored_time_decides_only_what_its_bound_decides(monkeypatch):
+def test_depths_are_compared_at_the_learning_rate_that_is_best_for_each_network_and_seed(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    sooner = importlib.import_module("depth_and_width")._sooner
-    slow, fast, never = pd.Series([900.0, 1000.0]), pd.Series([90.0, 100.0]), pd.Series([float("nan")] * 2)
-    assert sooner("", fast, slow, 2000).decision == "holds" and sooner("", slow, fast, 2000).decision == "fails"
-    assert sooner("", fast, never, 2000).decision == "holds"  # the true ratio is smaller still
-    assert sooner("", never, fast, 2000).decision == "fails"
-    assert sooner("", never, never, 2000).decision == "undecided"
-    assert sooner("", never, slow, 500).decision == "undecided"  # 500 of 900 steps say nothing about later
+    module = importlib.import_module("depth_and_width")
+    never = math.nan
+    times = {"one layer": [(never, 500), (never, 520)], "two layers": [(100, never), (never, 102)]}
+    times["four layers"] = [(never, 1000), (1100, 1900)]
+    lines = [
+        {"arm": arm, "lr": lr, "weight_decay": decay, "seed": seed, "grokked_by": time if decay else never}
+        | {"test_acc": 0.99 if arm == "four layers" and lr == 3e-3 else 0.5 + 0.01 * seed}
+        for arm, of_arm in times.items()
+        for seed, by_rate in enumerate(of_arm)
+        for lr, time in zip((1e-3, 3e-3), by_rate, strict=True)
+        for decay in (0.0, 2.0)
+    ]
+    table = pd.DataFrame(lines).assign(family="embedding MLP", steps=2000)
+    two, four, *solved, more = decide(module.claims("embedding MLP"), table)
+    assert (two.decision, four.decision) == ("holds", "fails") and "seeds 5.05," in two.measured
+    assert [claim.decision for claim in solved] == ["fails", "fails", "holds"] and more.decision == "holds"
+    assert "paired difference 0.485 [" in more.measured
 
 
 @pytest.mark.slow

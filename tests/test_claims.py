@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
+from circuitgrok.study.factors import Factor
+from circuitgrok.study.selections import at_ends, by_seed
 from circuitgrok.study.verdicts import mean_interval, share_interval
 
 NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
@@ -97,3 +99,63 @@ def test_a_mean_and_a_paired_difference():
 def test_a_claim_of_ones_own_is_a_sentence_and_a_function():
     own = Declared("There are rows.", lambda rows: (f"{len(rows)} rows", "holds" if len(rows) else "fails"))
     assert decide([own], table(LATE, EARLY))[0] == ("There are rows.", "6 rows", "holds")
+
+
+def test_what_is_told_beside_a_claim_decides_nothing():
+    never = Ratio(where(arm="slow"), where(arm="slow"), name="unknown")
+    plain = RATIO.exceeds(3, "Slow.")
+    for rows in (table(LATE, EARLY), table(EARLY, LATE), table(NEVER, EARLY)):
+        alone, told = decide([plain, plain.telling(Mean(where(arm="fast"), "steps", "budget"), never)], rows)
+        assert told == alone._replace(measured=told.measured)
+        words = (alone.measured, "budget 1e+03 [1e+03, 1e+03]", never.found(rows).words)
+        assert told.measured == "; ".join(words)
+
+
+def test_a_factor_is_the_geometric_mean_of_a_column_or_of_its_ratio_to_another_row_or_column():
+    rows = table(LATE, EARLY).assign(norm=lambda of: of["grokked_by"] / (2 + of["seed"]))
+    slow, fast = where(arm="slow"), where(arm="fast")
+    own = Factor(slow, "grokked_by", "T")
+    paired = Factor(slow, "grokked_by", "T", over=fast)
+    columns = Factor(slow, "grokked_by", "T", by="norm")
+    both = Factor(slow, "grokked_by", "T", over=fast, by="norm")
+    seeds = range(3)
+    expected = [LATE, [a / b for a, b in zip(LATE, EARLY, strict=True)], [2 + s for s in seeds]]
+    expected.append([LATE[s] / EARLY[s] * (2 + s) for s in seeds])
+    for quantity, values in zip((own, paired, columns, both), expected, strict=True):
+        for shown in (rows, rows[::-1]):
+            assert quantity.found(shown).interval == pytest.approx(mean_interval([*map(math.log, values)]), rel=1e-12)
+    claims = [paired.exceeds(7, ""), paired.exceeds(9, ""), paired.falls_below(9, ""), columns.is_within(100, "")]
+    assert [claim.decision for claim in decide(claims, rows)] == ["holds", "fails", "holds", "holds"]
+
+
+@pytest.mark.parametrize("value", [math.nan, 0.0, -1.0, math.inf])
+def test_a_factor_with_a_seed_that_has_no_logarithm_decides_nothing(value):
+    of = Factor(where(arm="slow"), "grokked_by", "T")
+    assert of.found(table([value, *LATE[1:]], EARLY)) == (None, "T not known in 1 of 3 seeds", False, False)
+    assert of.found(table([], EARLY)).words == "T not known in 0 of 0 seeds"
+    assert [claim.decision for claim in decide([of.exceeds(1, "")], table([value, *LATE[1:]], EARLY))] == ["undecided"]
+
+
+def test_a_factor_of_rows_that_lack_a_seed_of_the_others_is_not_known():
+    rows = table(LATE, EARLY)
+    paired = Factor(where(arm="slow"), "grokked_by", "T", over=where(arm="fast"))
+    assert "1 of 3" in paired.found(rows[~((rows["arm"] == "fast") & (rows["seed"] == 1))]).words
+
+
+def test_the_ends_of_a_grid_are_those_of_the_rows_that_are_chosen():
+    cells = [("a", 1.0, 5.0), ("a", 1.0, 7.0), ("a", 2.0, 9.0), ("b", 0.1, 0.0)]
+    rows = pd.DataFrame([{"arm": arm, "alpha": alpha, "decay": decay, "seed": 0} for arm, alpha, decay in cells])
+    assert at_ends(where(arm="a"), alpha=min)(rows)["decay"].tolist() == [5.0, 7.0]
+    assert at_ends(where(arm="a"), alpha=min, decay=max)(rows)["decay"].tolist() == [7.0]
+    assert at_ends(where(), decay=min)(rows)["arm"].tolist() == ["b"]
+
+
+def test_the_best_of_a_seeds_runs_skips_what_is_censored_and_a_seed_without_any_stays_so():
+    both = pd.concat([table([math.nan, 300, math.nan], EARLY), table([200, 400, math.nan], EARLY)])
+    found = by_seed(where(arm="slow"), grokked_by="min", steps="max")(both)
+    assert found["seed"].tolist() == [0, 1, 2] and found["grokked_by"].tolist()[:2] == [200, 300]
+    assert math.isnan(found["grokked_by"][2]) and found["steps"].tolist() == [1000] * 3
+    ratio = Ratio(by_seed(where(arm="slow"), grokked_by="min", steps="max"), where(arm="fast")).found(
+        table(LATE, EARLY)
+    )
+    assert ratio.interval == RATIO.found(table(LATE, EARLY)).interval

@@ -96,6 +96,25 @@ def test_seeds_drawn_are_median_range_and_every_dot(ax):
         assert {low, high} <= set(corners[corners[:, 0] == x][:, 1])
 
 
+def test_an_axis_of_times_has_ticks_where_times_are_drawn_and_ends_with_the_budget(ax):
+    ax.plot([1, 2, 3], [800, 900, 2000])
+    figures.times_axis(ax, 2000)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["500", "1000"]
+    assert ax.get_yscale() == "log" and 300 < ax.get_ylim()[0] <= 500 and ax.get_ylim()[1] > 2000
+    assert list(ax.get_lines()[-1].get_ydata()) == [2000, 2000] and ax.texts[0].get_text() == "budget (censored)"
+
+
+def test_cells_are_coloured_by_their_value_grey_where_unknown_and_say_their_notes(ax):
+    values = pd.DataFrame({0.5: [0.1, 0.9], 2.0: [float("nan"), 0.3]}, index=[50, 100])
+    image = figures.draw_cells(ax, values, values.map("{:g}".format))
+    assert np.array(image.get_array(), dtype=float) == pytest.approx(values.to_numpy(), nan_ok=True)
+    assert image.get_clim() == (0, 1) and ax.get_ylim() == (-0.5, 1.5)  # the first row is the lowest
+    said = {text.get_position(): (text.get_text(), text.get_color()) for text in ax.texts}
+    assert said[0, 0] == ("0.1", "white") and said[0, 1] == ("0.9", "black") and said[1, 0] == ("nan", "black")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0.5", "2"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["50", "100"]
+
+
 def test_a_legend_above_covers_nothing_of_the_panel():
     figure, panel = figures.sheet(1, 1, (4, 3))
     panel.plot([0, 1], [0, 1], label="a line")

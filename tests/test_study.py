@@ -4,6 +4,8 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from tiny import tiny
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
+from circuitgrok.study.moments import at_events
+from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study, censored
 from circuitgrok.study.verdicts import Asked
 
@@ -34,6 +38,52 @@ def test_every_cell_has_a_config_with_its_leaves_and_seeds():
 def test_an_arm_overrides_the_grid():
     [config] = study(arms={"one": {"alpha": 2.0}}, grid={"alpha": [1.0]}, seeds=[0]).configs().values()
     assert config.init.alpha == 2
+
+
+def test_an_arm_may_be_found_from_the_cell_of_the_grid_and_the_seed():
+    arms = {"apart": lambda cell: {"data_seed": 1000 + cell.init.seed, "alpha": 2 * cell.init.alpha}}
+    configs, labels = study(arms=arms).configs(), study(arms=arms).labels()
+    one = configs["apart-alpha0.5-s4"]
+    assert (one.init.seed, one.task.data_seed, one.init.alpha) == (4, 1004, 1.0)
+    assert labels["apart-alpha0.5-s4"] == {"arm": "apart", "alpha": 0.5, "seed": 4}  # the grid's
+
+
+def test_several_studies_are_one_table_and_the_verdict_says_the_setting_of_each(tmp_path, capsys):
+    from circuitgrok import figures
+    from circuitgrok.study.claims import Share, where
+
+    long = study(grid={}, arms={"free": {}}, steps=30, checkpoint_every=30)
+    both = Studies("Are they?", {"radii": study(seeds=[3]), "long ones": long}, column="which")
+    asked = Asked(quick=True, out=tmp_path / "out", threads=1)
+    runs = both.train(asked)
+    assert list(runs) == list(both.configs()) and list(runs)[-1] == "long-ones-free-s4" == runs[list(runs)[-1]].name
+    table = both.table(runs)
+    assert (
+        table["which"].tolist() == ["radii"] * 4 + ["long ones"] * 2 and table["steps"].tolist() == [20] * 4 + [30] * 2
+    )
+    assert table["alpha"].tolist()[:4] == [0.5, 1.0, 0.5, 1.0] and table["alpha"][4:].isna().all()
+    figure, ax = figures.sheet(1, 1, (2, 2))
+    ax.plot([0, 1], [0, 1])
+    claim = Share(where(which="radii"), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
+    both.write(asked, table, [claim], figure, ["And this."])
+    verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
+    assert verdict.strip() in capsys.readouterr().out and "share of runs: 0 of 4" in verdict and "And this." in verdict
+    unit = table["r0"][4:].mean()
+    radii, longer = (line for line in verdict.splitlines() if "runs, seeds" in line)
+    assert radii.startswith("radii: ") and "20 steps" in radii and "free alpha 0.5: 1 of 1" in radii
+    assert longer.startswith("long ones: ") and "30 steps" in longer and f"|θ₀| = {unit:.2f} at α = 1" in longer
+
+
+def test_parts_whose_runs_would_have_one_name_are_refused():
+    clash = {"a": study(arms={"b-c": {}}), "a-b": study(arms={"c": {}})}
+    with pytest.raises(UserError, match="have one name"):
+        Studies("Are they?", clash).labels()
+
+
+def test_the_setting_says_every_size_of_the_training_set():
+    sized = study(grid={"frac_train": [0.4, 0.6]}, seeds=[0], arms={"free": {}})
+    small, large = (config.task.n_train for config in sized.configs().values())
+    assert f"{small}, {large} to train on" in sized.setting(pd.DataFrame({"r0": [1.0, 1.0]}))
 
 
 def test_arms_whose_runs_would_have_one_name_are_refused():
@@ -70,6 +120,14 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     assert "test_acc never held 0.95 within the budget: free alpha 1: 2 of 2" in verdict
     asked.train(of)  # again: all are finished, nothing is trained
     assert pd.read_csv(tmp_path / "out" / "table.csv")["r0"].tolist() == pytest.approx(table["r0"].tolist(), rel=1e-9)
+
+
+def test_a_column_at_the_events_is_that_of_the_evaluation_from_which_they_hold():
+    steps = [10 * i for i in range(12)]
+    accuracies = {"train_acc": [float(step >= 30) for step in steps], "test_acc": [0.5] * 12}
+    history = pd.DataFrame(accuracies | {"norm": [100.0 - step for step in steps]}, index=steps)
+    then = at_events(cast(Any, SimpleNamespace(history=history)), "norm")
+    assert then["norm_memorised"] == 70 and math.isnan(then["norm_grokked"]) and len(then) == 2
 
 
 def test_diverged_runs_are_counted():

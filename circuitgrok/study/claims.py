@@ -44,6 +44,15 @@ class Declared(NamedTuple):
     text: str
     judge: Callable[["pd.DataFrame"], tuple[str, Decision]]
 
+    def telling(self, *quantities: "Quantity") -> "Declared":
+        """The same claim, which tells what else was found beside what was measured; that decides nothing."""
+
+        def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
+            said, decision = self.judge(table)
+            return "; ".join([said, *(each.found(table).words for each in quantities)]), decision
+
+        return Declared(self.text, judge)
+
 
 def decide(declared: Sequence[Declared], table: "pd.DataFrame") -> list[Claim]:
     """The claims with what a table says of them."""

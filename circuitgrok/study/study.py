@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Arm = Mapping[str, Any] | Callable[[TrainConfig], Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class Study:
     """A question and the runs that are asked.
@@ -31,7 +34,8 @@ class Study:
     Attributes:
         question: One sentence.
         base: What every run shares.
-        arms: Leaves of the config that differ, by the arm's name.
+        arms: Leaves of the config that differ, by the arm's name; or a function that finds them for the config of a
+            cell of the grid and a seed, where they depend on it.
         grid: Leaf -> the values it takes, in every arm.
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
@@ -46,7 +50,7 @@ class Study:
 
     question: str
     base: TrainConfig
-    arms: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Arm]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     seeded: Sequence[str] = ("seed", "data_seed")
@@ -68,28 +72,16 @@ class Study:
 
     def configs(self) -> dict[str, TrainConfig]:
         """The config of each run, by its name."""
-        return {
-            name: self.base.with_(
-                **{leaf: line[leaf] for leaf in self.grid},
-                **dict.fromkeys(self.seeded, line["seed"]),
-            ).with_(**self.arms[line["arm"]])
-            for name, line in self.labels().items()
-        }
+        made = {}
+        for name, line in self.labels().items():
+            leaves = {leaf: line[leaf] for leaf in self.grid} | dict.fromkeys(self.seeded, line["seed"])
+            cell, arm = self.base.with_(**leaves), self.arms[line["arm"]]
+            made[name] = cell.with_(**(arm(cell) if callable(arm) else arm))
+        return made
 
     def train(self, given: Asked) -> dict[str, Run]:
         """The runs by name, trained where they are not there yet, below `given.out`."""
-        from circuitgrok.training.loop import train
-        from circuitgrok.training.progress import LiveProgress
-
-        configs = self.configs()
-        runs = train(
-            list(configs.values()),
-            given.out / "runs",
-            names=list(configs),
-            progress=LiveProgress(),
-            threads=given.threads,
-        )
-        return dict(zip(configs, runs, strict=True))
+        return train_missing(self.configs(), given)
 
     def table(
         self, runs: Mapping[str, Run], more: Callable[[Run], Mapping[str, Any]] = lambda run: {}
@@ -98,10 +90,7 @@ class Study:
 
         Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
         """
-        import pandas as pd
-
-        labels = self.labels()
-        return pd.DataFrame([labels[name] | row(run) | dict(more(run)) for name, run in runs.items()])
+        return tabulate(self.labels(), runs, more)
 
     def write(
         self,
@@ -112,25 +101,64 @@ class Study:
         notes: Sequence[str] = (),
     ) -> None:
         """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`."""
-        declared = [one for one in claims if isinstance(one, Declared)]
-        decided = dict(zip([one.text for one in declared], decide(declared, table), strict=True))
-        made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
         said = [self.setting(table), censored(table, list(self.grid)), *notes]
-        verdicts.write(given.out, self.question, made, said, table, figure)
-        print((given.out / "verdict.md").read_text("utf-8"))
+        conclude(given, self.question, table, claims, figure, said)
 
     def setting(self, table: "pd.DataFrame") -> str:
         """What every run shares, in words: task, network, optimizer, initial norm, seeds, steps, the events' rule."""
         config, schedule = self.base, self.base.schedule
-        unit = (table["r0"] / table["alpha"]).mean() if "alpha" in table else table["r0"].mean()
-        alpha = 1.0 if "alpha" in table else config.init.alpha
+        unit = (table["r0"] / table["alpha"]).mean() if "alpha" in self.grid else table["r0"].mean()
+        alpha = 1.0 if "alpha" in self.grid else config.init.alpha
+        sizes = sorted({one.task.n_train for one in self.configs().values()})
         optimizer = f"{config.optimizer.rule} {config.optimizer.lr:g}, decay {config.optimizer.weight_decay:g}"
         return (
-            f"{config.task.formula}, {config.task.n_train} training pairs; {config.model.kind}; {optimizer} where no "
-            f"arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
+            f"{config.task.formula}, {', '.join(map(str, sizes))} to train on; {config.model.kind}; {optimizer} where "
+            f"neither arm nor grid says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
             f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
         )
+
+
+def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
+    """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
+    from circuitgrok.training.loop import train
+    from circuitgrok.training.progress import LiveProgress
+
+    runs = train(
+        list(configs.values()),
+        given.out / "runs",
+        names=list(configs),
+        progress=LiveProgress(),
+        threads=given.threads,
+    )
+    return dict(zip(configs, runs, strict=True))
+
+
+def tabulate(
+    labels: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, Run],
+    more: Callable[[Run], Mapping[str, Any]],
+) -> "pd.DataFrame":
+    """One line per run: its labels, what every study tells of a run, and `more` of it."""
+    import pandas as pd
+
+    return pd.DataFrame([{**labels[name], **row(run), **more(run)} for name, run in runs.items()])
+
+
+def conclude(
+    given: Asked,
+    question: str,
+    table: "pd.DataFrame",
+    claims: Sequence[Claim | Declared],
+    figure: "Figure",
+    notes: Sequence[str],
+) -> None:
+    """Decide what is declared, in its place among claims that are made; write all, and print the verdict."""
+    declared = [one for one in claims if isinstance(one, Declared)]
+    decided = dict(zip([one.text for one in declared], decide(declared, table), strict=True))
+    made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
+    verdicts.write(given.out, question, made, notes, table, figure)
+    print((given.out / "verdict.md").read_text("utf-8"))
 
 
 def row(run: Run) -> dict[str, Any]:
@@ -162,6 +190,15 @@ def censored(table: "pd.DataFrame", grid: Sequence[str]) -> str:
     return f"Censored: {'; '.join(said)}. Diverged: {int((table['state'] == 'diverged').sum())} runs."
 
 
+def slug(text: str) -> str:
+    """A text as the name of a folder.
+
+    >>> slug("on the sphere, 0.9")
+    'on-the-sphere-0.9'
+    """
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-")
+
+
 def _cell(cell: Any, grid: Sequence[str]) -> str:
     arm, *values = cell if isinstance(cell, tuple) else (cell,)
     return " ".join([str(arm), *(f"{leaf} {_text(value)}" for leaf, value in zip(grid, values, strict=True))])
@@ -169,7 +206,7 @@ def _cell(cell: Any, grid: Sequence[str]) -> str:
 
 def _name(line: Mapping[str, Any]) -> str:
     parts = [f"{leaf}{_text(value)}" for leaf, value in line.items() if leaf not in ("arm", "seed")]
-    return re.sub(r"[^\w.+-]+", "-", "-".join([str(line["arm"]), *parts, f"s{line['seed']}"])).strip("-")
+    return slug("-".join([str(line["arm"]), *parts, f"s{line['seed']}"]))
 
 
 def _text(value: Any) -> str:

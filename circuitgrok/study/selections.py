@@ -1,0 +1,42 @@
+"""Rows of a study's table that are chosen by what stands in it: the ends of a grid, the best of a seed's runs."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from circuitgrok.study.claims import Selection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def at_ends(rows: Selection, **ends: "Callable[[pd.Series], float]") -> Selection:
+    """Those of some rows in which columns have their least or largest value, one column after the other.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"alpha": [1.0, 1.0, 2.0], "decay": [0.0, 2.0, 3.0], "seed": [0, 0, 0]})
+        >>> at_ends(where(seed=0), alpha=min, decay=max)(table)["decay"].tolist()
+        [2.0]
+    """
+
+    def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
+        found = rows(table)
+        for column, end in ends.items():
+            found = found[found[column] == end(found[column])]
+        return found
+
+    return chosen
+
+
+def by_seed(rows: Selection, **how: str) -> Selection:
+    """One row for each seed of some rows, with what pandas makes of columns; unknown values are skipped.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"seed": [0, 0, 1], "grokked_by": [200.0, 100.0, None], "test_acc": [0.9, 1.0, 0.5]})
+        >>> by_seed(where(), grokked_by="min", test_acc="max")(table).to_dict("list")
+        {'seed': [0, 1], 'grokked_by': [100.0, nan], 'test_acc': [1.0, 0.5]}
+    """
+    return lambda table: rows(table).groupby("seed", as_index=False).agg(how)
