@@ -36,6 +36,18 @@ def test_an_arm_overrides_the_grid():
     assert config.init.alpha == 2
 
 
+def test_an_arm_may_depend_on_the_seed():
+    configs = study(arms={"own": lambda seed: {"alpha": seed / 2}}, grid={}).configs()
+    assert {name: config.init.alpha for name, config in configs.items()} == {"own-s3": 1.5, "own-s4": 2.0}
+
+
+def test_initial_norms_are_said_by_arm_only_where_arms_begin_apart():
+    rows = pd.DataFrame({"arm": ["a", "a", "b", "b"], "alpha": [1.0, 2.0] * 2, "r0": [10.0, 20.4, 10.1, 20.2]})
+    assert "|θ₀| = 10.10 at α = 1." in study().setting(rows)
+    rows.loc[rows["arm"] == "b", "r0"] *= 3
+    assert "|θ₀| = 10.10, but 30.30 (b) at α = 1." in study().setting(rows)
+
+
 def test_arms_whose_runs_would_have_one_name_are_refused():
     with pytest.raises(UserError, match="have one name"):
         study(arms={"a b": {}, "a-b": {}}).configs()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+Leaves = Mapping[str, Any]  # fields of a config by name
+
 
 @dataclass(frozen=True)
 class Study:
@@ -31,7 +33,7 @@ class Study:
     Attributes:
         question: One sentence.
         base: What every run shares.
-        arms: Leaves of the config that differ, by the arm's name.
+        arms: Leaves of the config that differ, by the arm's name, or a function from a seed to them.
         grid: Leaf -> the values it takes, in every arm.
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
@@ -46,7 +48,7 @@ class Study:
 
     question: str
     base: TrainConfig
-    arms: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Leaves | Callable[[int], Leaves]]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     seeded: Sequence[str] = ("seed", "data_seed")
@@ -68,13 +70,12 @@ class Study:
 
     def configs(self) -> dict[str, TrainConfig]:
         """The config of each run, by its name."""
-        return {
-            name: self.base.with_(
-                **{leaf: line[leaf] for leaf in self.grid},
-                **dict.fromkeys(self.seeded, line["seed"]),
-            ).with_(**self.arms[line["arm"]])
-            for name, line in self.labels().items()
-        }
+        configs = {}
+        for name, line in self.labels().items():
+            arm = self.arms[line["arm"]]
+            common = {leaf: line[leaf] for leaf in self.grid} | dict.fromkeys(self.seeded, line["seed"])
+            configs[name] = self.base.with_(**common).with_(**(arm(line["seed"]) if callable(arm) else arm))
+        return configs
 
     def train(self, given: Asked) -> dict[str, Run]:
         """The runs by name, trained where they are not there yet, below `given.out`."""
@@ -122,12 +123,12 @@ class Study:
     def setting(self, table: "pd.DataFrame") -> str:
         """What every run shares, in words: task, network, optimizer, initial norm, seeds, steps, the events' rule."""
         config, schedule = self.base, self.base.schedule
-        unit = (table["r0"] / table["alpha"]).mean() if "alpha" in table else table["r0"].mean()
+        unit = _norms(table.assign(r0=table["r0"] / table["alpha"]) if "alpha" in table else table)
         alpha = 1.0 if "alpha" in table else config.init.alpha
         optimizer = f"{config.optimizer.rule} {config.optimizer.lr:g}, decay {config.optimizer.weight_decay:g}"
         return (
             f"{config.task.formula}, {config.task.n_train} training pairs; {config.model.kind}; {optimizer} where no "
-            f"arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
+            f"arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
             f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
         )
@@ -160,6 +161,13 @@ def censored(table: "pd.DataFrame", grid: Sequence[str]) -> str:
         missed = [f"{_cell(cell, grid)}: {n} of {sizes[cell]}" for cell, n in cells.items() if n]
         said.append(f"{name} never held {level:g} within the budget: {', '.join(missed) or 'no run'}")
     return f"Censored: {'; '.join(said)}. Diverged: {int((table['state'] == 'diverged').sum())} runs."
+
+
+def _norms(table: "pd.DataFrame") -> str:
+    """The mean initial norm; where arms begin apart, as other networks do, that of the first and of these."""
+    first, *others = table.groupby("arm", sort=False)["r0"].mean().items()
+    apart = [f"{norm:.2f} ({arm})" for arm, norm in others if abs(norm / first[1] - 1) > 0.01]
+    return f"{first[1]:.2f}, but {', '.join(apart)}" if apart else f"{table['r0'].mean():.2f}"
 
 
 def _cell(cell: Any, grid: Sequence[str]) -> str:
