@@ -346,16 +346,6 @@ def test_slingshots_counts_them_in_every_arm_and_decides(tmp_path):
     assert sum(verdict.count(f"**{decision}**") for decision in ("holds", "fails", "undecided")) == 17
 
 
-def test_a_slingshots_gain_is_test_accuracy_after_it_less_that_before(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    change = importlib.import_module("slingshots").change
-    steps = list(range(0, 1001, 10))
-    history = pd.DataFrame({"test_acc": [0.75 if step > 500 else 0.25 for step in steps]}, index=steps)
-    assert change(history, [500]) == 0.5 and change(history, [300]) == 0
-    assert change(history, [500, 300]) == 0.25  # the mean over slingshots; all numbers are binary fractions
-    assert pd.isna(change(history, []))
-
-
 @pytest.mark.slow
 def test_depth_and_width_compares_networks_of_as_many_weights(tmp_path):
     run_quick("depth_and_width", tmp_path / "out")
