@@ -11,7 +11,6 @@ pairs), which tells what a slingshot does to test accuracy from what time does. 
 """
 
 import math
-from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -129,11 +128,10 @@ CLAIMS = [
 ]
 
 
-def draw(table: pd.DataFrame, runs: dict[str, Run]) -> "figures.Figure":
+def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
     """Training losses of twins, the last layer's norm, counts, test accuracies, what slingshots do to them."""
     figure, axes = figures.sheet(2, 3, (14, 7.6))
-    of_arm = zip(runs.values(), table["arm"], strict=True)
-    histories = {arm: [run.history for run, _ in of] for arm, of in groupby(of_arm, lambda pair: pair[1])}
+    histories = {arm: [run.history for run in of_arm] for arm, of_arm in runs.items()}
     for ax, (arm, twin) in zip(axes[0], TWINS.items(), strict=False):
         for name, style in ((twin, "--"), (arm, "-")):
             loss = histories[name][0]["train_loss"]
@@ -188,7 +186,7 @@ def main() -> None:
         "Sizes, rates, α and the tenth in the claim about collapse were set on pilots with seed 0 of the float32 arms; "
         "SGD's rate on pilots with these seeds, as the largest of 0.02, 0.03 and 0.1 at which none of them diverged.",
     ]
-    study.write(given, table, CLAIMS, draw(table, runs), notes)
+    study.write(given, table, CLAIMS, draw(table, study.by_arm(runs)), notes)
 
 
 if __name__ == "__main__":

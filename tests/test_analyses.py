@@ -114,7 +114,7 @@ def test_sphere_that_prevents_or_not_compares_the_task_with_random_labels(tmp_pa
 def test_rescaling_symmetry_inflates_without_changing_what_is_computed(tmp_path):
     run_quick("rescaling_symmetry", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    norms = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="norm")
+    norms = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="r0")
     assert (norms["inflated"] / norms["as it is"] > 1.5).all()
     assert (norms["inflated"] / norms["stretched"] - 1).abs().max() < 1e-6  # float32 weights
     least = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="norm_min")

@@ -66,6 +66,8 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     runs = asked.train(of)
     table = asked.table(runs, lambda run: {"n": len(run.steps)})
     assert table["arm"].tolist() == ["free", "free", "on the sphere", "on the sphere"]
+    assert [run for of_arm in asked.by_arm(runs).values() for run in of_arm] == list(runs.values())
+    assert [run.name for run in asked.by_arm(runs)["on the sphere"]] == list(runs)[2:]
     for line, run in zip(table.to_dict("records"), runs.values(), strict=True):
         history = run.history
         assert line["final_norm"] == history["norm"].iloc[-1] and line["steps"] == 20

@@ -92,6 +92,11 @@ class Study:
         )
         return dict(zip(configs, runs, strict=True))
 
+    def by_arm(self, runs: Mapping[str, Run]) -> dict[str, list[Run]]:
+        """The runs of each arm, in the order of the table."""
+        labels = self.labels()
+        return {arm: [run for name, run in runs.items() if labels[name]["arm"] == arm] for arm in self.arms}
+
     def table(
         self, runs: Mapping[str, Run], more: Callable[[Run], Mapping[str, Any]] = lambda run: {}
     ) -> "pd.DataFrame":
