@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
@@ -24,6 +24,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Leaves = Mapping[str, Any]  # fields of a config by name
+Rules = Mapping[str, tuple[str, float]]  # column and level that it must reach, by the name of the event
+R = TypeVar("R", bound="Recorded")
+
+
+class Recorded(Protocol):
+    """What a line of the table is read from: a run, or legs that are taken as one."""
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Evaluations, by step."""
+        ...
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Where it started."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How it ended."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +58,7 @@ class Study:
         grid: Leaf -> the values it takes, in every arm.
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
+        rules: Column and level by which a run has memorised, and those by which it has grokked.
 
     Example:
         >>> base = TrainConfig.preset("quickstart")
@@ -52,6 +74,7 @@ class Study:
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     seeded: Sequence[str] = ("seed", "data_seed")
+    rules: Rules = field(default_factory=lambda: ACCURACY_RULES)
 
     def with_(self, **changed: Any) -> "Study":
         """A copy with fields changed, and leaves of the base by their names."""
@@ -79,27 +102,14 @@ class Study:
 
     def train(self, given: Asked) -> dict[str, Run]:
         """The runs by name, trained where they are not there yet, below `given.out`."""
-        from circuitgrok.training.loop import train
-        from circuitgrok.training.progress import LiveProgress
+        return trained(self.configs(), given)
 
-        configs = self.configs()
-        runs = train(
-            list(configs.values()),
-            given.out / "runs",
-            names=list(configs),
-            progress=LiveProgress(),
-            threads=given.threads,
-        )
-        return dict(zip(configs, runs, strict=True))
-
-    def by_arm(self, runs: Mapping[str, Run]) -> dict[str, list[Run]]:
+    def by_arm(self, runs: Mapping[str, R]) -> dict[str, list[R]]:
         """The runs of each arm, in the order of the table."""
         labels = self.labels()
         return {arm: [run for name, run in runs.items() if labels[name]["arm"] == arm] for arm in self.arms}
 
-    def table(
-        self, runs: Mapping[str, Run], more: Callable[[Run], Mapping[str, Any]] = lambda run: {}
-    ) -> "pd.DataFrame":
+    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
         """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
 
         Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
@@ -107,7 +117,7 @@ class Study:
         import pandas as pd
 
         labels = self.labels()
-        return pd.DataFrame([labels[name] | row(run) | dict(more(run)) for name, run in runs.items()])
+        return pd.DataFrame([labels[name] | row(run, self.rules) | dict(more(run)) for name, run in runs.items()])
 
     def write(
         self,
@@ -121,7 +131,7 @@ class Study:
         declared = [one for one in claims if isinstance(one, Declared)]
         decided = dict(zip([one.text for one in declared], decide(declared, table), strict=True))
         made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
-        said = [self.setting(table), censored(table, list(self.grid)), *notes]
+        said = [self.setting(table), censored(table, list(self.grid), self.rules), *notes]
         verdicts.write(given.out, self.question, made, said, table, figure)
         print((given.out / "verdict.md").read_text("utf-8"))
 
@@ -139,10 +149,20 @@ class Study:
         )
 
 
-def row(run: Run) -> dict[str, Any]:
+def trained(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
+    """Runs of these configs by their names, trained where they are not there yet, below `given.out`."""
+    from circuitgrok.training.loop import train
+    from circuitgrok.training.progress import LiveProgress
+
+    folder, threads = given.out / "runs", given.threads
+    runs = train(list(configs.values()), folder, names=list(configs), progress=LiveProgress(), threads=threads)
+    return dict(zip(configs, runs, strict=True))
+
+
+def row(run: Recorded, rules: Rules = ACCURACY_RULES) -> dict[str, Any]:
     """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked."""
     history = run.history
-    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history).items()}
+    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history, rules).items()}
     last = history.iloc[-1]
     return {
         "r0": run.manifest["start"]["norm"],
@@ -157,10 +177,10 @@ def row(run: Run) -> dict[str, Any]:
     }
 
 
-def censored(table: "pd.DataFrame", grid: Sequence[str]) -> str:
+def censored(table: "pd.DataFrame", grid: Sequence[str], rules: Rules = ACCURACY_RULES) -> str:
     """How many runs of each arm and value of the grid did not memorise, did not grok, or diverged."""
     said = []
-    for column, (name, level) in zip(("memorised_by", "grokked_by"), ACCURACY_RULES.values(), strict=True):
+    for column, (name, level) in zip(("memorised_by", "grokked_by"), rules.values(), strict=True):
         cells = table.groupby(["arm", *grid], sort=False)[column].agg(lambda times: int(times.isna().sum()))
         sizes = table.groupby(["arm", *grid], sort=False).size()
         missed = [f"{_cell(cell, grid)}: {n} of {sizes[cell]}" for cell, n in cells.items() if n]
