@@ -204,8 +204,9 @@ def main() -> None:
     late = int((~(table["memorised_by"] <= begin)).sum())
     missed = held(table)[lambda rows: rows["grokked_by"].isna()].groupby("rho").size()
     notes = [
-        f"The delay law (arXiv:2606.13753) has p = 59 and 40 % of the pairs. Where the norm is held, rescaling undoes "
-        f"the decay. W_c = {critical:.2f}, the median norm at which free runs reach test accuracy {GROKKED[1]:g}"
+        "The delay law (arXiv:2606.13753) has p = 59 and 40 % of the pairs; as here, GELU neurons without biases and "
+        f"beta2 {study.base.optimizer.beta2:g}. Where the norm is held, rescaling undoes the decay. W_c = "
+        f"{critical:.2f}, the median norm at which free runs reach test accuracy {GROKKED[1]:g}"
         + ("" if norms else " (none did: the norm at their end)")
         + f"; held runs go on from step {begin} of the free ones (the law's from 500 of slower runs) with the "
         f"optimizer's state, at ρ W_c after every step. Memorised later than the hold begins: {late} of {len(table)} "

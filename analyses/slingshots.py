@@ -168,17 +168,17 @@ def main() -> None:
     pairs = {name: name.replace("float32", "float64") for name in runs if "float32" in name}
     twins = {name: runs[twin].history for name, twin in pairs.items() if twin in runs}
     table = study.table(runs, lambda run: cycles(run.history, twins.get(run.name)))
-    seen = table.groupby("arm", sort=False).agg({"n_slingshots": "mean", "least_train_loss": "median"}).itertuples()
+    told = {"n_slingshots": "mean", "least_train_loss": "median", "best_test_acc": "median"}
+    seen = table.groupby("arm", sort=False).agg(told).itertuples()
     notes = [
-        "Dense networks: base init torch at α = 1, twice the steps. ε 1e-8; SGD 0.02 with momentum 0.9. "
-        "Weights and logits are float32 everywhere; the precision named is that in which the loss is "
-        "taken.",
+        "Dense networks: width 64, base init torch at α = 1, twice the steps. Adam: betas 0.9 and 0.98, ε 1e-8; SGD "
+        "0.02 with momentum 0.9. Weights and logits are float32 everywhere; the precision named is that of the loss.",
         f"A slingshot: the training loss rises {MIN_DECADES:g} decades or more within {RISE_WITHIN} steps after "
         f"{CALM} steps of training accuracy {MEMORISED:g}, and the last layer's norm goes from growth to a plateau "
         f"within {CALM} steps. Test accuracy drops for some steps at the spike itself, which counts in its gain; ends "
         "are means over the last tenth of the record.",
-        "Slingshots per run, and median least training loss: "
-        + ", ".join(f"{arm} {count:.3g}, {loss:.1e}" for arm, count, loss in seen)
+        f"Slingshots per run, median least training loss and best test accuracy (chance {1 / 23:.3f}): "
+        + "; ".join(f"{arm} {count:.3g}, {loss:.1e}, {best:.2f}" for arm, count, loss, best in seen)
         + ".",
         "An arm without slingshots tells something only if its training loss came down to where the others slingshot: "
         "claims are about runs that memorise and reach ten times the median of their least losses. The collapse "

@@ -73,6 +73,10 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
         assert line["final_norm"] == history["norm"].iloc[-1] and line["steps"] == 20
         assert line["best_test_acc"] == history["test_acc"].max() and line["n"] == len(run.steps)
         assert math.isnan(line["grokked_by"])
+    at_once = asked.with_(rules={"memorised": ("train_acc", 2.0), "grokked": ("test_loss", 0.0)})
+    other = at_once.table(runs)
+    assert other["grokked_by"].tolist() == [0] * 4 and other["memorised_by"].isna().all()
+    assert "train_acc never held 2 within the budget: free: 2 of 2" in censored(other, [], at_once.rules)
     figure, ax = figures.sheet(1, 1, (2, 2))
     ax.plot([0, 1], [0, 1])
     claim = Share(where(), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
@@ -81,6 +85,7 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     assert verdict.strip() in capsys.readouterr().out
     assert "**fails**: All grok. Measured: share of runs: 0 of 4." in verdict and "And this." in verdict
     assert f"|θ₀| = {table['r0'].mean():.2f} at α = 1" in verdict and "seeds [3, 4]" in verdict
+    assert "transformer (n_layers 1, n_heads 2, d_model 8, d_head 4, d_mlp 16);" in verdict
     assert "test_acc never held 0.95 within the budget: free alpha 1: 2 of 2" in verdict
     asked.train(of)  # again: all are finished, nothing is trained
     assert pd.read_csv(tmp_path / "out" / "table.csv")["r0"].tolist() == pytest.approx(table["r0"].tolist(), rel=1e-9)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Leaves = Mapping[str, Any]  # fields of a config by name
 Rules = Mapping[str, tuple[str, float]]  # column and level that it must reach, by the name of the event
 R = TypeVar("R", bound="Recorded")
+_OF_THE_TASK = ("p", "n_in", "n_out")  # sizes of a network that its task decides
 
 
 class Recorded(Protocol):
@@ -140,10 +141,11 @@ class Study:
         config, schedule = self.base, self.base.schedule
         unit = _norms(table.assign(r0=table["r0"] / table["alpha"]) if "alpha" in table else table)
         alpha = 1.0 if "alpha" in table else config.init.alpha
+        sizes = ", ".join(f"{name} {n}" for name, n in config.model if type(n) is int and name not in _OF_THE_TASK)
         optimizer = f"{config.optimizer.rule} {config.optimizer.lr:g}, decay {config.optimizer.weight_decay:g}"
         return (
-            f"{config.task.formula}, {config.task.n_train} training pairs; {config.model.kind}; {optimizer} where no "
-            f"arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit} at α = {alpha:g}. "
+            f"{config.task.formula}, {config.task.n_train} training pairs; {config.model.kind} ({sizes}); {optimizer} "
+            f"where no arm says otherwise; base init {config.init.scheme}, |θ₀| = {unit} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
             f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
         )
