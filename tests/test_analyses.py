@@ -49,7 +49,7 @@ def test_alpha_on_the_sphere_writes_table_figure_and_verdict(tmp_path):
     verdict = (tmp_path / "out" / "verdict.md").read_text()
     assert verdict.strip() in said
     assert any(f"**{decision}**" in verdict for decision in ("holds", "fails", "undecided"))
-    assert "Censored at" in verdict and "commit" in verdict
+    assert "Censored: " in verdict and "commit" in verdict
     assert {"figure.png", "figure.svg"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
 
