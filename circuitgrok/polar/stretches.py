@@ -37,8 +37,10 @@ def stretches(path: Polar, steps: Sequence[int], until: Mapping[str, int]) -> di
         >>> stack = {"embed.W_E": torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 3.0]])}
         >>> path = polar_path(stack, torch.tensor([0, 10, 20]))["global"]
         >>> found = stretches(path, [0, 10, 20], {"growing": 10, "turning": 20})
-        >>> found["radial_distance, growing"], round(found["arc_length, turning"], 4)  # 3 times a quarter turn
-        (2.0, 4.7124)
+        >>> found["radial_distance, growing"], found["radial_distance, turning"]
+        (2.0, 0.0)
+        >>> round(found["arc_length, turning"], 4)  # 3 times a quarter turn
+        4.7124
     """
     found, before = {}, 0
     for phase, step in until.items():
