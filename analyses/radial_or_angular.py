@@ -11,6 +11,7 @@ The control is a homogeneous network, whose accuracy cannot depend on its radius
 
 import math
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,340 +19,215 @@ from torch import Tensor
 
 import circuitgrok as cg
 from circuitgrok import figures, tree
-from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.measures.learning.crossings import HOLD, events
-from circuitgrok.polar.path import polar_path
-from circuitgrok.polar.profiles import Measure, circuit_scores, radial_profile
+from circuitgrok.exact import homogeneous
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.polar.path import Polar, polar_path
+from circuitgrok.polar.stretches import checkpoint_by, stretches
 from circuitgrok.polar.transplants import by_part, by_tensor, globally, swap_matrix, variance_shares
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, share_interval
-from circuitgrok.table.checkpoints import key_frequencies
-from circuitgrok.tasks.modular import Task
-from circuitgrok.training.progress import LiveProgress
+from circuitgrok.study.claims import Declared, Mean, Ratio, Share, where
+from circuitgrok.study.known import Known
+from circuitgrok.study.study import Study
+from circuitgrok.table.moved import at_radius_of, rays, spread, swaps
 
-FRAC_TRAIN = 0.6  # of quickstart's pairs, with which five of six seeds grok within the budget
-SEEDS = [0, 1, 2, 3, 4, 5]
-QUESTION = "Does the radial direction carry memorisation and do the angular ones carry generalisation?"
-ARMS = {
-    "free": ({}, figures.BLUE),
-    "angular only": ({"fixed_norm": True}, figures.RED),
-    "angular only, after": ({"fixed_norm": True, "norm_from_step": 250}, figures.ORANGE),
-    "radial only, after": ({"fixed_direction": True, "direction_from_step": 250}, figures.PURPLE),
-}
 FACTORS = torch.logspace(-1, 1, 21, base=4.0)  # of the norm, along a ray
-SCORES = ("accuracy[train]", "accuracy[test]", "loss[train]", "loss[test]")
+COLOURS = {
+    "free": figures.BLUE,
+    "angular only": figures.RED,
+    "angular only, after": figures.ORANGE,
+    "radial only, after": figures.PURPLE,
+}
 
 
-def configs(seeds: list[int], steps: int, switch: int) -> dict[str, cg.TrainConfig]:
-    """All arms for each seed, which sets the initial weights and the split; later arms switch after memorising."""
-    base = cg.TrainConfig.preset("quickstart").with_(frac_train=FRAC_TRAIN, steps=steps, checkpoint_every=50)
-    grid = {}
-    for arm, (leaves, _) in ARMS.items():
-        later = {name: switch if name.endswith("from_step") else value for name, value in leaves.items()}
-        kept = {} if arm == "free" else {"checkpoint_every": steps, "checkpoints_per_decade": 0}
-        for seed in seeds:
-            own = base.with_(seed=seed, data_seed=seed, checkpoint_on_move=100.0, **later, **kept)
-            grid[f"{arm.replace(', ', '-').replace(' ', '-')}-s{seed}"] = own
-    return grid
-
-
-def row(arm: str, run: Run) -> dict[str, object]:
-    """One run as a line of the table; a time is nan where it is censored at the last step."""
-    history = run.history
-    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history).items()}
-    last = history.iloc[-1]
+def arms(switch: int) -> dict[str, dict[str, Any]]:
+    """How runs may move; those of which only the free ones' checkpoints are looked at keep no others."""
+    few = {"checkpoint_every": 4000, "checkpoints_per_decade": 0}
     return {
-        "arm": arm,
-        "seed": run.config.init.seed,
-        "state": run.state,
-        "r0": run.manifest["start"]["norm"],
-        "final_norm": last["norm"],
-        "train_acc": last["train_acc"],
-        "test_acc": last["test_acc"],
-        "best_test_acc": history["test_acc"].max(),
-        **times,
+        "free": {},
+        "angular only": few | {"fixed_norm": True},
+        "angular only, after": few | {"fixed_norm": True, "norm_from_step": switch},
+        "radial only, after": few | {"fixed_direction": True, "direction_from_step": switch},
     }
 
 
-def scores_of(run: Run) -> Measure:
-    """What networks score on a run's task; key frequencies are those of its last checkpoint."""
-    model, task = run.config.transformer, run.task
-    keys = key_frequencies("wl_energy", run.at(run.steps[-1]), model, task)
-    return lambda networks: circuit_scores(networks, model, task, keys)
+STUDY = Study(  # of quickstart's pairs 60 %, with which five of six seeds grok within the budget
+    "Does the radial direction carry memorisation and do the angular ones carry generalisation?",
+    cg.TrainConfig.preset("quickstart").with_(
+        frac_train=0.6, steps=4000, checkpoint_every=50, checkpoint_on_move=100.0
+    ),
+    arms(switch=250),
+    seeds=range(6),
+)
+QUICK = STUDY.with_(steps=60, arms=arms(switch=40), seeds=[0, 1])
+free = where(arm="free")
 
 
-def swapped(run: Run, n: int) -> tuple[list[int], dict[str, dict[str, Tensor]]]:
-    """Swap matrices over `n` checkpoints of a run, evenly spread over its list, for three grains."""
-    steps = [run.steps[round(i * (len(run.steps) - 1) / (n - 1))] for i in range(n)]
-    stack, measure = run.stack(steps), scores_of(run)
-    grains = {"global": globally, "tensor": by_tensor, "head and neuron, balanced": by_part(run.config.transformer)}
-    return steps, {name: swap_matrix(stack, stack, grain, measure) for name, grain in grains.items()}
+def moving(arm: str) -> Share:
+    """The share of an arm's runs that generalise."""
+    return Share(where(arm=arm), lambda rows: rows["test_acc"] >= 0.95, "share that generalised")
 
 
-def lengths(run: Run, until: dict[str, int]) -> dict[str, float]:
-    """Radial length and arc length in each phase, and the angle between the memorised and the last direction."""
-    path = polar_path(run.stack(), torch.tensor(run.steps))["global"]
-    at = {phase: max(i for i, step in enumerate(run.steps) if step <= last) for phase, last in until.items()}
-    measured, before = {}, 0
-    for phase, i in at.items():
-        for name in ("radial_distance", "arc_length"):
-            along = getattr(path, name)
-            measured[f"{name}, {phase}"] = (along[i] - along[before]).item()
-        before = i
-    return measured | {"angle": math.degrees(path.angle_end[at["memorising"]].item())}
+CLAIMS = [
+    Mean(free, "grokked_there", "test accuracy there").exceeds(
+        0.95, "The grokked direction still generalises at the memorised radius (test accuracy above 0.95)."
+    ),
+    Mean(free, "memorised_best", "best test accuracy on its ray").falls_below(
+        0.95,
+        "The memorised direction generalises at no radius from a quarter to four times its own: its test accuracy "
+        "stays below 0.95.",
+    ),
+    moving("radial only, after").falls_below(
+        0.5, "Runs whose motion is radial only once it has memorised do not generalise within the budget."
+    ),
+    moving("angular only, after").exceeds(
+        0.5, "Runs whose motion is angular only once it has memorised generalise within the budget."
+    ),
+    moving("angular only").exceeds(
+        0.5, "Runs whose motion is angular only from the start generalise within the budget."
+    ),
+    Ratio(
+        free,
+        free,
+        "radial_per_arc, memorising",
+        "radial_per_arc, generalising",
+        name="radial over arc length, then later",
+    ).exceeds(1, "The way to memorising is more radial than the way to generalising."),
+    Ratio(free, free, "radial_distance, memorising", "arc_length, memorising", name="radial over arc length").exceeds(
+        1, "Memorising is mostly radial: its radial length exceeds its arc length."
+    ),
+    Mean(free, "angle", "angle in degrees").exceeds(
+        60, "The memorised and the last direction are more than 60° apart."
+    ),
+]
 
 
-# --- the control: a bias-free homogeneous network ----------------------------------------------------
+def part(matrices: Tensor, name: str) -> Known:
+    """How much of the variance of swap matrices is due to the radius, the direction or both, told with the others."""
+    shares = {k: verdicts.Interval(x.estimate, x.low, x.high) for k, x in variance_shares(matrices)._asdict().items()}
+    return Known(shares[name], ", ".join(f"{kind} {share}" for kind, share in shares.items()))
 
 
-def homogeneous_logits(params: tree.Params, inputs: Tensor) -> Tensor:
-    """relu(U_a + V_b) W, of degree two: c theta gives c^2 times the logits."""
-    hidden = params["U"][:, inputs[:, 0]] + params["V"][:, inputs[:, 1]]
-    return hidden.relu() @ params["W"]
+def transplanted(matrices: dict[str, Tensor], control: Tensor) -> list[Declared]:
+    """What is claimed of transplants with one norm for the whole network, and of those of the homogeneous network."""
+    return [
+        part(matrices["accuracy[test]"], "direction").exceeds(
+            0.9, "Test accuracy is a matter of direction: more than 90 % of its variance over transplants."
+        ),
+        part(matrices["loss[train]"].log(), "radius").exceeds(
+            0.5, "Training loss is a matter of radius: more than half of the variance of its logarithm."
+        ),
+        part(control, "radius").falls_below(
+            1e-6, "Control: of a homogeneous network direction alone decides accuracy, all of its variance."
+        ),
+    ]
 
 
-def homogeneous_checkpoints(tasks: list[Task], steps: int, keep: int) -> tree.Params:
-    """Checkpoints `[seed ckpt ...]` of homogeneous networks under AdamW, on the splits of the free runs."""
-    p, width, inputs, labels = tasks[0].p, 256, tasks[0].inputs, tasks[0].labels
-    generator = torch.Generator().manual_seed(0)
-    shapes = {"U": (p, width), "V": (p, width), "W": (width, p)}
-    params = {
-        name: torch.randn(len(tasks), *shape, generator=generator).div_(math.sqrt(shape[0])).requires_grad_()
-        for name, shape in shapes.items()
+def path_of(run: Run) -> Polar:
+    """The whole network's polar coordinates along a run."""
+    return polar_path(run.stack(), torch.tensor(run.steps))["global"]
+
+
+def phases(run: Run, switch: int) -> dict[str, int]:
+    """The steps by which a run had memorised and generalised: the switch and the last step if it did not."""
+    found = {name: event.by for name, event in events(run.history).items()}
+    return {"memorising": found["memorised"] or switch, "generalising": found["grokked"] or run.steps[-1]}
+
+
+def ends(run: Run, switch: int) -> list[int]:
+    """The steps of the memorised checkpoint, by the event or the switch if that is later, and of the last one."""
+    memorised = max(phases(run, switch)["memorising"], switch)
+    return [run.steps[checkpoint_by(run.steps, memorised)], run.steps[-1]]
+
+
+def measured(run: Run, switch: int) -> dict[str, float]:
+    """A free run's two ends on their rays, its lengths in each phase, and how far it turns once it has memorised."""
+    path, until, (memorised, last) = path_of(run), phases(run, switch), ends(run, switch)
+    return {
+        "grokked_there": at_radius_of(run, direction=last, radius=memorised)["accuracy[test]"],
+        "memorised_best": rays(run, [memorised], FACTORS)["accuracy[test]"].max().item(),
+        **stretches(path, run.steps, until),
+        "angle": math.degrees(path.angle_end[checkpoint_by(run.steps, until["memorising"])].item()),
     }
-    optimizer = torch.optim.AdamW(list(params.values()), 1e-3, (0.9, 0.98), weight_decay=2.0)
-    is_train = torch.stack([task.is_train for task in tasks])
-    kept = []
-    for step in range(steps + 1):
-        if step % (steps // (keep - 1)) == 0:
-            kept.append({name: value.detach().clone() for name, value in params.items()})
-        losses = (cross_entropy(homogeneous_logits(params, inputs), labels) * is_train).sum(1) / is_train.sum(1)
-        gradients = torch.autograd.grad(losses.sum(), list(params.values()))
-        for value, gradient in zip(params.values(), gradients, strict=True):
-            value.grad = gradient
-        optimizer.step()
-    return {name: torch.stack([at[name] for at in kept], dim=1) for name in params}
 
 
-def homogeneous_scores(networks: tree.Params, task: Task) -> dict[str, Tensor]:
-    """Accuracy and loss on both sides of a task's split, in float64."""
-    logits = homogeneous_logits({name: value.double() for name, value in networks.items()}, task.inputs)
-    scores = {"accuracy": (logits.argmax(-1) == task.labels).double(), "loss": cross_entropy(logits, task.labels)}
-    return {f"{k}[{s}]": x[:, task.where(s)].mean(-1) for k, x in scores.items() for s in ("train", "test")}
-
-
-def control(tasks: list[Task], steps: int, n: int) -> dict[str, Tensor]:
-    """Swap matrices of the homogeneous networks, `[seed radius direction]`."""
-    stacks = tree.unstack(homogeneous_checkpoints(tasks, steps, n))
-    return tree.stack(
-        swap_matrix(stack, stack, globally, partial(homogeneous_scores, task=task))
-        for stack, task in zip(stacks, tasks, strict=True)
-    )
-
-
-# --- what follows ------------------------------------------------------------------------------------
-
-
-def claims(table: pd.DataFrame, swaps: dict[str, dict[str, Tensor]], profile: dict[str, Tensor],
-           paths: pd.DataFrame, homogeneous: dict[str, Tensor], steps: int) -> list[Claim]:  # fmt: skip
-    """Transplants, motion, paths, control."""
-    whole = swaps["global"]
-    by_accuracy = variance_shares(whole["accuracy[test]"])
-    by_loss = variance_shares(whole["loss[train]"].log())
-    memorised_best = profile["accuracy[test]"][:, 0].amax(-1)
-    grokked_there = profile["at memorised radius"]
-    made = [
-        Claim(
-            "Test accuracy is a matter of direction: more than 90 % of its variance over transplants.",
-            f"direction {_share(by_accuracy.direction)}, radius {_share(by_accuracy.radius)}, interaction "
-            f"{_share(by_accuracy.interaction)}",
-            above(_interval(by_accuracy.direction), 0.9),
-        ),
-        Claim(
-            "Training loss is a matter of radius: more than half of the variance of its logarithm.",
-            f"radius {_share(by_loss.radius)}, direction {_share(by_loss.direction)}, interaction "
-            f"{_share(by_loss.interaction)}",
-            above(_interval(by_loss.radius), 0.5),
-        ),
-        Claim(
-            "The grokked direction still generalises at the memorised radius (test accuracy above 0.95).",
-            f"test accuracy there {mean_interval(grokked_there.tolist())}",
-            above(mean_interval(grokked_there.tolist()), 0.95),
-        ),
-        Claim(
-            "The memorised direction generalises at no radius from a quarter to four times its own: its test accuracy "
-            "stays below 0.95.",
-            f"best test accuracy on its ray {mean_interval(memorised_best.tolist())}",
-            below(mean_interval(memorised_best.tolist()), 0.95),
-        ),
-    ]
-    for arm, expected in (("radial only, after", below), ("angular only, after", above), ("angular only", above)):
-        rows = table[table["arm"] == arm]
-        solved = int((rows["test_acc"] >= 0.95).sum())
-        share = share_interval(solved, len(rows))
-        does = "do not generalise" if expected is below else "generalise"
-        when = "once it has memorised" if arm.endswith("after") else "from the start"
-        motion = arm.split()[0]
-        made.append(
-            Claim(
-                f"Runs whose motion is {motion} only {when} {does} within {steps} steps.",
-                f"share that generalised {share} ({solved} of {len(rows)}); best test accuracy "
-                f"{rows['best_test_acc'].median():.3g} (median)",
-                expected(share, 0.5),
-            )
-        )
-    radial = paths["radial_distance, memorising"] / paths["arc_length, memorising"]
-    later = paths["radial_distance, generalising"] / paths["arc_length, generalising"]
-    ratio = mean_interval((radial / later).map(math.log).tolist())
-    turned = mean_interval(paths["angle"].tolist())
-    exact = variance_shares(homogeneous["accuracy[test]"])
-    made += [
-        Claim(
-            "The way to memorising is more radial than the way to generalising.",
-            f"radial length over arc length {radial.mean():.3g} while memorising, {later.mean():.3g} while "
-            f"generalising; ratio, {verdicts.factor(ratio)}",
-            above(ratio, 0.0),
-        ),
-        Claim(
-            "Memorising is mostly radial: its radial length exceeds its arc length.",
-            f"radial over arc length while memorising, {verdicts.factor(mean_interval(radial.map(math.log).tolist()))}",
-            above(mean_interval(radial.map(math.log).tolist()), 0.0),
-        ),
-        Claim(
-            "The memorised and the last direction are more than 60° apart.",
-            f"angle {turned} degrees",
-            above(turned, 60.0),
-        ),
-        Claim(
-            "Control: of a homogeneous network direction alone decides accuracy, all of its variance.",
-            f"direction {_share(exact.direction)}, radius {exact.radius.estimate:.1e}",
-            "holds" if exact.direction.estimate == 1 or exact.radius.estimate < 1e-6 else "fails",
-        ),
-    ]
-    return made
-
-
-def _interval(share) -> Interval:
-    return Interval(share.estimate, share.low, share.high)
-
-
-def _share(share) -> str:
-    return f"{share.estimate:.3f} [{share.low:.3f}, {share.high:.3f}]"
-
-
-def draw(runs: dict[str, list[Run]], steps: list[int], swaps: dict[str, dict[str, Tensor]],
-         profile: dict[str, Tensor]) -> "figures.Figure":  # fmt: skip
+def draw(runs: dict[str, list[Run]], matrices: Tensor, profile: dict[str, Tensor]) -> "figures.Figure":
     """Transplants, rays, the phase portrait, test accuracy by arm."""
     figure, axes = figures.sheet(2, 2, (10.5, 8))
-    mean = swaps["global"]["accuracy[test]"].mean(0).numpy()
-    image = axes[0, 0].imshow(mean, origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    labels = [str(step) for step in steps]
-    axes[0, 0].set_xticks(range(len(steps)), labels, rotation=60, fontsize=7)
-    axes[0, 0].set_yticks(range(len(steps)), labels, fontsize=7)
+    image = axes[0, 0].imshow(matrices.mean(0).numpy(), origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    steps = spread(runs["free"][-1].steps, len(matrices[0]))
+    axes[0, 0].set_xticks(range(len(steps)), map(str, steps), rotation=60, fontsize=7)
+    axes[0, 0].set_yticks(range(len(steps)), map(str, steps), fontsize=7)
     axes[0, 0].set_xlabel("direction of the checkpoint at step")
     axes[0, 0].set_ylabel("radius of the checkpoint at step")
     axes[0, 0].grid(False)
     figure.colorbar(image, ax=axes[0, 0], label="test accuracy (mean over seeds)")
-    ends = [("memorised", figures.ORANGE), ("last", figures.BLUE)]
-    for i, (name, colour) in enumerate(ends):
+    for i, (name, colour) in enumerate({"memorised": figures.ORANGE, "last": figures.BLUE}.items()):
         for split, style in (("train", "--"), ("test", "-")):
-            values = profile[f"accuracy[{split}]"][:, i]
-            axes[0, 1].plot(FACTORS, values.median(0).values, color=colour, ls=style, label=f"{name}, {split}")
-            low, high = values.amin(0), values.amax(0)
-            axes[0, 1].fill_between(FACTORS.numpy(), low.numpy(), high.numpy(), color=colour, alpha=0.12, lw=0)
+            curves = [pd.Series(run[i].numpy(), index=FACTORS.tolist()) for run in profile[f"accuracy[{split}]"]]
+            figures.draw_band(axes[0, 1], curves, colour, style, f"{name}, {split}")
     axes[0, 1].set_xscale("log", base=2)
     axes[0, 1].set_xlabel("factor c of the norm, along the ray c θ")
     axes[0, 1].set_ylabel("accuracy (median and range over seeds)")
-    axes[0, 1].legend(fontsize=7, frameon=False)
     marks = {"memorised": ("s", figures.ORANGE), "grokked": ("o", figures.GREEN)}
-    for name, (marker, colour) in marks.items():
-        axes[1, 0].plot([], [], marker, color=colour, ms=6, label=name)
     for run in runs["free"]:
-        path = polar_path(run.stack(), torch.tensor(run.steps))["global"]
+        path = path_of(run)
         degrees = path.angle_end.rad2deg()
         axes[1, 0].plot(degrees, path.norm, color=figures.BLUE, alpha=0.5, lw=1)
         for name, event in events(run.history).items():
             if event.by is not None:
-                at = max(j for j, step in enumerate(run.steps) if step <= event.by)
-                marker, colour = marks[name]
-                axes[1, 0].plot(degrees[at], path.norm[at], marker, color=colour, ms=6)
+                i, (marker, colour) = checkpoint_by(run.steps, event.by), marks[name]
+                axes[1, 0].plot(degrees[i], path.norm[i], marker, color=colour, ms=6)
+    for name, (marker, colour) in marks.items():
+        axes[1, 0].plot([], [], marker, color=colour, ms=6, label=name)
     axes[1, 0].set_xlabel("angle to the last checkpoint (degrees)")
     axes[1, 0].invert_xaxis()
     axes[1, 0].set_ylabel("weight norm r")
-    axes[1, 0].legend(fontsize=7, frameon=False)
-    for arm, (_, colour) in ARMS.items():
-        table = pd.concat([run.history["test_acc"] for run in runs[arm]], axis=1)
-        axes[1, 1].plot(table.index, table.median(axis=1), color=colour, label=arm)
-        axes[1, 1].fill_between(table.index, table.min(axis=1), table.max(axis=1), color=colour, alpha=0.12, lw=0)
-    figures.step_axis(axes[1, 1], int(runs["free"][0].history.index[-1]))
+    for arm, colour in COLOURS.items():
+        figures.draw_band(axes[1, 1], [run.history["test_acc"] for run in runs[arm]], colour, "-", arm)
+    figures.step_axis(axes[1, 1], runs["free"][0].steps[-1])
     axes[1, 1].set_ylabel("test accuracy (median and range over seeds)")
-    axes[1, 1].legend(fontsize=7, frameon=False)
+    for ax in axes.flat[1:]:
+        ax.legend(fontsize=7, frameon=False)
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "two seeds for few steps")
-    seeds, steps, switch, n = ([0, 1], 60, 40, 3) if given.quick else (SEEDS, 4000, 250, 12)
-    grid = configs(seeds, steps, switch)
-    trained = cg.train(
-        list(grid.values()), given.out / "runs", names=list(grid), progress=LiveProgress(), threads=given.threads
-    )
-    by_arm = {arm: trained[i * len(seeds) : (i + 1) * len(seeds)] for i, arm in enumerate(ARMS)}
-    table = pd.DataFrame([row(arm, run) for arm, runs in by_arm.items() for run in runs])
-    matrices, profiles, paths, marks = [], [], [], []
-    for run in by_arm["free"]:
-        marks, found = swapped(run, n)
-        matrices.append({grain: {name: scores[name] for name in SCORES} for grain, scores in found.items()})
-        found_by = {name: event.by for name, event in events(run.history).items()}
-        times = {"memorised": found_by["memorised"] or switch, "grokked": found_by["grokked"] or steps}
-        memorised = max(step for step in run.steps if step <= max(times["memorised"], switch))
-        measure = scores_of(run)
-        ends = radial_profile(run.stack([memorised, run.steps[-1]]), FACTORS, measure)
-        there = tree.norm(run.at(memorised)) / tree.norm(run.at(run.steps[-1]))
-        moved = {name: value.double()[None] * there for name, value in run.at(run.steps[-1]).items()}
-        ends["at memorised radius"] = measure(moved)["accuracy[test]"][0]
-        profiles.append(ends)
-        paths.append(lengths(run, {"memorising": times["memorised"], "generalising": times["grokked"]}))
-    swaps = {grain: tree.stack(m[grain] for m in matrices) for grain in matrices[0]}
-    profile, path_table = tree.stack(profiles), pd.DataFrame(paths)
-    homogeneous = control([run.task for run in by_arm["free"]], 40 if given.quick else 3000, n)
-    base = trained[0].config
+    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
+    study, switch, n, longest = (QUICK, 40, 3, 40) if given.quick else (STUDY, 250, 12, 3000)
+    runs = study.train(given)
+    by_arm = study.by_arm(runs)
+    free_runs = by_arm["free"]
+    grains = {"global": globally, "tensor": by_tensor, "head and neuron": by_part(study.base.transformer)}
+    matrices = {
+        grain: tree.stack(swaps(run, spread(run.steps, n), coordinates) for run in free_runs)
+        for grain, coordinates in grains.items()
+    }
+    profile = tree.stack(rays(run, ends(run, switch), FACTORS) for run in free_runs)
+    table = study.table(runs, lambda run: measured(run, switch) if run in free_runs else {})
+    tasks = [run.task for run in free_runs]
+    stacks = zip(tree.unstack(homogeneous.trained(tasks, longest, n)), tasks, strict=True)
+    control = tree.stack(
+        swap_matrix(stack, stack, globally, partial(homogeneous.scores, task=task)) for stack, task in stacks
+    )["accuracy[test]"]
     shares = [
-        f"{grain}: test accuracy {_share(variance_shares(m['accuracy[test]']).direction)}, log train loss "
-        f"{_share(variance_shares(m['loss[train]'].log()).direction)}"
-        for grain, m in swaps.items()
+        f"{grain}, {what}: {part(values, 'direction').interval}"
+        for grain, m in matrices.items()
+        for what, values in {"accuracy": m["accuracy[test]"], "loss": m["loss[train]"].log()}.items()
     ]
-    censored = table[table["grokked_by"].isna()].groupby("arm")
     notes = [
-        f"{base.task.formula}, {base.task.n_train} training pairs; one layer, d_model {base.transformer.d_model}, "
-        f"d_mlp {base.transformer.d_mlp}; "
-        f"AdamW {base.optimizer.lr:g}, weight decay {base.optimizer.weight_decay:g} (where the "
-        f"norm is held, rescaling undoes it); base init {base.init.scheme} at α = 1, ‖θ₀‖ = {table['r0'].mean():.2f}. "
-        f"Seeds {seeds}; {steps} steps; the later arms are the free runs until step {switch}. An event counts once it "
-        f"holds at {HOLD + 1} evaluations in a row; a memorised checkpoint is the last one by then, or by the switch "
-        "if that is later.",
-        "Share of direction in the variance over transplants by grain, with jackknife intervals over seeds. "
-        + "; ".join(shares) + f". Transplants among {n} checkpoints of each free run.",
-        f"T_grok of the free runs: {_times(table, 'free')}; angular only, after memorising: "
-        f"{_times(table, 'angular only, after')}; angular only: {_times(table, 'angular only')}.",
-        f"Not generalised within {steps} steps: "
-        + (", ".join(f"{arm} {len(rows)} of {len(seeds)}" for arm, rows in censored) or "none") + ".",
+        f"The later arms are the free runs until step {switch}; where the norm is held, rescaling undoes the decay. A "
+        "memorised checkpoint is the last one by the event, or by the switch if that is later.",
+        "Share of direction in the variance of test accuracy and of the logarithm of training loss over transplants, "
+        "by grain, with jackknife intervals over seeds. "
+        f"{'; '.join(shares)}. Transplants among {n} checkpoints of each free run.",
         "Path lengths are those of the polygon through the checkpoints (every 50 steps, denser early): lower bounds. "
         "The generalising phase of a censored run goes on to the budget.",
-        f"Control: relu(U_a + V_b) W, 256 neurons, no biases, AdamW 0.001, weight decay 2, {len(seeds)} seeds; largest "
-        f"test accuracy {homogeneous['accuracy[test]'].max():.2f}.",
-        f"Diverged runs: {int((table['state'] == 'diverged').sum())}.",
-    ]  # fmt: skip
-    made = claims(table, swaps, profile, path_table, homogeneous, steps)
-    table = table.merge(path_table.assign(arm="free", seed=seeds), how="left", on=["arm", "seed"])
-    verdicts.write(given.out, QUESTION, made, notes, table, draw(by_arm, marks, swaps, profile))
-    print((given.out / "verdict.md").read_text())
-
-
-def _times(table: pd.DataFrame, arm: str) -> str:
-    times = table[table["arm"] == arm]["grokked_by"]
-    return ", ".join("censored" if math.isnan(time) else f"{time:.0f}" for time in times)
+        f"Control: relu(U_a + V_b) W, 256 neurons, no biases, AdamW 0.001, weight decay 2, one for each split; largest "
+        f"test accuracy {control.max():.2f}.",
+    ]
+    claims = [*transplanted(matrices["global"], control), *CLAIMS]
+    study.write(given, table, claims, draw(by_arm, matrices["global"]["accuracy[test]"], profile), notes)
 
 
 if __name__ == "__main__":

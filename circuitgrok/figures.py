@@ -204,6 +204,26 @@ def draw_cells(ax: "Axes", values: "pd.DataFrame", notes: "pd.DataFrame") -> "Ax
     return image
 
 
+def draw_band(ax: "Axes", curves: "Sequence[pd.Series]", colour: str, style: str, label: str) -> None:
+    """The median of some runs' curves at each step as a line, their range as a band."""
+    import pandas as pd
+
+    table = pd.concat(curves, axis=1)
+    ax.plot(table.index, table.median(axis=1), color=colour, ls=style, lw=1.2, label=label)
+    low, high = table.min(axis=1).to_numpy(), table.max(axis=1).to_numpy()
+    ax.fill_between(table.index.to_numpy(), low, high, color=colour, alpha=0.12, lw=0)
+
+
+def draw_dots(ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str]) -> None:
+    """Every run's value as a dot and their median as a bar, the arms one below the other."""
+    for i, (arm, colour) in enumerate(colours.items()):
+        values = table[table["arm"] == arm][column]
+        ax.plot([values.median()] * 2, [i - 0.35, i + 0.35], color=colour)
+        ax.plot(values, [i + 0.12 * (j - (len(values) - 1) / 2) for j in range(len(values))], "o", color=colour, ms=5)
+    ax.set_yticks(range(len(colours)), list(colours), fontsize=7)
+    ax.invert_yaxis()
+
+
 def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
     """What a calibration saw: the estimate at each probe on each rung, with the step and with half of it.
 

@@ -115,6 +115,26 @@ def test_cells_are_coloured_by_their_value_grey_where_unknown_and_say_their_note
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["50", "100"]
 
 
+def test_a_band_is_median_and_range_at_each_step_of_the_curves_that_have_it(ax):
+    figures.draw_band(
+        ax, [pd.Series(y, index=[0, 10, 20][: len(y)]) for y in ([1.0, 2.0, 9.0], [3.0, 6.0])], "r", "-", "x"
+    )
+    [middle] = ax.get_lines()
+    assert (list(middle.get_xdata()), list(middle.get_ydata())) == ([0, 10, 20], [2.0, 4.0, 9.0])
+    corners = ax.collections[0].get_paths()[0].vertices
+    assert {2.0, 6.0} <= set(corners[corners[:, 0] == 10][:, 1])
+
+
+def test_dots_are_every_run_of_an_arm_around_the_bar_at_their_median(ax):
+    table = pd.DataFrame({"arm": ["b", "a", "b", "b"], "n": [1.0, 5.0, 7.0, 2.0]})
+    figures.draw_dots(ax, table, "n", {"a": figures.RED, "b": figures.BLUE})
+    _, one, bar, three = ax.get_lines()
+    assert list(one.get_xdata()) == [5.0] and list(one.get_ydata()) == [0]
+    assert list(bar.get_xdata()) == [2.0, 2.0] and list(three.get_xdata()) == [1.0, 7.0, 2.0]
+    assert list(three.get_ydata()) == pytest.approx([0.88, 1, 1.12])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
+
+
 def test_a_legend_above_covers_nothing_of_the_panel():
     figure, panel = figures.sheet(1, 1, (4, 3))
     panel.plot([0, 1], [0, 1], label="a line")

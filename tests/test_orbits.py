@@ -10,6 +10,7 @@ from oracles import generator, noise
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.polar.inflation import imbalance, inflated
 from circuitgrok.polar.orbits import balance, balancedness, inflate, orbit_minimal_norm, part_norms, path_norm
 from circuitgrok.store.run import load
 from circuitgrok.tree import Params, is_bias, norm, stack, unstack
@@ -407,3 +408,30 @@ def test_a_run_with_weight_decay_ends_nearly_balanced_in_every_block():
         # No theorem for Adam: under gradient flow the differences would be e^-16 of what they were, excesses e^-32.
         start, end = ratio.flatten().tolist()
         assert 0 < end < 0.1 * start
+
+
+def test_what_is_inflated_computes_the_same_and_is_moved_by_factors_and_turns_within_the_spread():
+    model = small(n_layers=2)
+    params = random_params(model)
+    moved = inflated(params, model, 4.0, generator(3))
+    # float64 rounding through two layers, turned by matrices of condition number 16 or less
+    assert torch.allclose(model.logits(moved, INPUTS), model.logits(params, INPUTS), rtol=1e-10, atol=1e-10)
+    ratio = moved["blocks.1.mlp.W_in"] / params["blocks.1.mlp.W_in"]
+    assert ratio.std(0).max() < 1e-12 and (ratio >= 1 / 4).all() and (ratio <= 4).all() and ratio[0].std() > 0.5
+    turn = params["blocks.0.attn.W_Q"][0].pinverse() @ moved["blocks.0.attn.W_Q"][0]  # G
+    assert torch.allclose(turn, turn.mT, atol=1e-10) and torch.linalg.cond(turn) < 16
+    again = inflated(params, model, 4.0, generator(3))
+    assert all(torch.equal(moved[name], again[name]) for name in moved)
+    single = inflated({name: value.float() for name, value in params.items()}, model, 4.0, generator(3))
+    assert {value.dtype for value in single.values()} == {torch.float32}
+
+
+def test_imbalance_is_balancedness_in_units_of_squares_and_zero_where_balanced():
+    model = small(n_layers=2)
+    params = random_params(model)
+    both = stack([params, balance(params, model)])
+    [far, near] = imbalance(both, model)
+    squares = [params[f"blocks.1.mlp.{name}"].double().square() for name in ("W_in", "W_out", "b_in")]
+    total = squares[0].sum(0) + squares[1].sum(1) + squares[2]
+    assert far[1].item() == pytest.approx((balancedness(params, model).mlp[1].abs() * total).sum().item(), rel=1e-12)
+    assert near.max() < 1e-12 * far.min()  # in float64

@@ -8,7 +8,8 @@ import pytest
 import torch
 from oracles import generator, noise
 
-from circuitgrok.measures.learning.slingshots import COLUMNS, Slingshot, slingshots, summary
+from circuitgrok.measures.learning.cycles import cycles, gain, last_tenth
+from circuitgrok.measures.learning.slingshots import CALM, COLUMNS, Slingshot, slingshots, summary
 
 SPIKES = [3000, 5000, 8000]  # of the planted record; steps from peak to peak are 2000 and 3000
 
@@ -295,3 +296,27 @@ def test_numbers_that_cannot_be_are_refused(column, value):
     history.loc[130, column] = value
     with pytest.raises(ValueError, match="not so at step 130"):
         slingshots(history)
+
+
+def test_a_slingshots_gain_is_test_accuracy_after_it_less_that_before():
+    steps = list(range(0, 1001, 10))
+    history = pd.DataFrame({"test_acc": [0.75 if step > 500 else 0.25 for step in steps]}, index=steps)
+    assert gain(history, [500]) == 0.5 and gain(history, [300]) == 0
+    assert gain(history, [500, 300]) == 0.25  # the mean over slingshots; all numbers are binary fractions
+    assert pd.isna(gain(history, []))
+
+
+def test_what_comes_with_slingshots_is_taken_at_the_first_onset_and_beside_the_twin():
+    steps = evenly(10)
+    history = record(steps, *PLANTED).assign(test_acc=0.25, softmax_collapse=[s / 16384 for s in steps])
+    [first, *_] = found = slingshots(history)
+    twin = history.assign(test_acc=[0.75 if s > first.onset else 0.5 for s in steps])
+    line = cycles(history.assign(gradient_sum=[s > first.onset - CALM for s in steps]), twin)
+    assert line["n_slingshots"] == 3 and line["onsets"] == " ".join(str(cycle.onset) for cycle in found)
+    assert line["collapsed_at_onset"] == first.onset / 16384
+    assert (line["gradient_sum_late"], line["gradient_sum_early"]) == (1, 0)
+    assert line["change_at_slingshots"] == 0 and line["change_of_twin"] == gain(twin, [c.onset for c in found]) > 0
+    assert (line["end_test_acc"], line["twin_end_test_acc"]) == (0.25, last_tenth(twin))
+    alone = cycles(record(steps, calm_loss, memorises, lambda step: 1.0).assign(test_acc=0.25))
+    gone = ["median_jump", "change_of_twin", "collapsed_at_onset", "gradient_sum_late", "zero_losses_max"]
+    assert alone["n_slingshots"] == 0 and all(pd.isna(alone[name]) for name in gone)

@@ -14,8 +14,9 @@ from tiny import tiny
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.study.moments import at_events
+from circuitgrok.study.rows import censored
 from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study, censored
+from circuitgrok.study.study import Study
 from circuitgrok.study.verdicts import Asked
 
 ARMS = {"free": {}, "on the sphere": {"fixed_norm": True, "weight_decay": 0.0}}
@@ -83,7 +84,14 @@ def test_parts_whose_runs_would_have_one_name_are_refused():
 def test_the_setting_says_every_size_of_the_training_set():
     sized = study(grid={"frac_train": [0.4, 0.6]}, seeds=[0], arms={"free": {}})
     small, large = (config.task.n_train for config in sized.configs().values())
-    assert f"{small}, {large} to train on" in sized.setting(pd.DataFrame({"r0": [1.0, 1.0]}))
+    assert f"{small}, {large} to train on" in sized.setting(pd.DataFrame({"arm": ["free"] * 2, "r0": [1.0, 1.0]}))
+
+
+def test_initial_norms_are_said_by_arm_only_where_arms_begin_apart():
+    rows = pd.DataFrame({"arm": ["a", "a", "b", "b"], "alpha": [1.0, 2.0] * 2, "r0": [10.0, 20.4, 10.1, 20.2]})
+    assert "|θ₀| = 10.10 at α = 1." in study().setting(rows)
+    rows.loc[rows["arm"] == "b", "r0"] *= 3
+    assert "|θ₀| = 10.10, but 30.30 (b) at α = 1." in study().setting(rows)
 
 
 def test_arms_whose_runs_would_have_one_name_are_refused():
@@ -104,11 +112,17 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     runs = asked.train(of)
     table = asked.table(runs, lambda run: {"n": len(run.steps)})
     assert table["arm"].tolist() == ["free", "free", "on the sphere", "on the sphere"]
+    assert [run for of_arm in asked.by_arm(runs).values() for run in of_arm] == list(runs.values())
+    assert [run.name for run in asked.by_arm(runs)["on the sphere"]] == list(runs)[2:]
     for line, run in zip(table.to_dict("records"), runs.values(), strict=True):
         history = run.history
         assert line["final_norm"] == history["norm"].iloc[-1] and line["steps"] == 20
         assert line["best_test_acc"] == history["test_acc"].max() and line["n"] == len(run.steps)
         assert math.isnan(line["grokked_by"])
+    at_once = asked.with_(rules={"memorised": ("train_acc", 2.0), "grokked": ("test_loss", 0.0)})
+    other = at_once.table(runs)
+    assert other["grokked_by"].tolist() == [0] * 4 and other["memorised_by"].isna().all()
+    assert "train_acc never held 2 within the budget: free: 2 of 2" in censored(other, [], at_once.rules)
     figure, ax = figures.sheet(1, 1, (2, 2))
     ax.plot([0, 1], [0, 1])
     claim = Share(where(), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
@@ -117,6 +131,7 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     assert verdict.strip() in capsys.readouterr().out
     assert "**fails**: All grok. Measured: share of runs: 0 of 4." in verdict and "And this." in verdict
     assert f"|θ₀| = {table['r0'].mean():.2f} at α = 1" in verdict and "seeds [3, 4]" in verdict
+    assert "transformer (n_layers 1, n_heads 2, d_model 8, d_head 4, d_mlp 16);" in verdict
     assert "test_acc never held 0.95 within the budget: free alpha 1: 2 of 2" in verdict
     asked.train(of)  # again: all are finished, nothing is trained
     assert pd.read_csv(tmp_path / "out" / "table.csv")["r0"].tolist() == pytest.approx(table["r0"].tolist(), rel=1e-9)

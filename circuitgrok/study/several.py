@@ -8,7 +8,8 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared
-from circuitgrok.study.study import Study, censored, conclude, slug, tabulate, train_missing
+from circuitgrok.study.rows import censored, slug, tabulate
+from circuitgrok.study.study import Study, conclude, train_missing
 from circuitgrok.study.verdicts import Asked, Claim
 
 if TYPE_CHECKING:

@@ -4,8 +4,6 @@ An analysis says what its arms are, what it claims, and how the answer is drawn.
 here: names of runs, training what is missing, one row per run, what has to be said of setting and censoring.
 """
 
-import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -13,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
-from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD, events
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, decide
+from circuitgrok.study.rows import R, Rules, censored, name_of, norms, tabulate
 from circuitgrok.study.verdicts import Asked, Claim
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-
-Arm = Mapping[str, Any] | Callable[[TrainConfig], Mapping[str, Any]]
+Leaves = Mapping[str, Any]  # fields of a config by name
+_OF_THE_TASK = ("p", "n_in", "n_out")  # sizes of a network that its task decides
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class Study:
         grid: Leaf -> the values it takes, in every arm.
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
+        rules: The column and the level at which a run has memorised, and has grokked.
 
     Example:
         >>> base = TrainConfig.preset("quickstart")
@@ -50,10 +50,11 @@ class Study:
 
     question: str
     base: TrainConfig
-    arms: Mapping[str, Arm]
+    arms: Mapping[str, Leaves | Callable[[TrainConfig], Leaves]]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     seeds: Sequence[int] = (0, 1, 2)
     seeded: Sequence[str] = ("seed", "data_seed")
+    rules: Rules = field(default_factory=lambda: ACCURACY_RULES)
 
     def with_(self, **changed: Any) -> "Study":
         """A copy with fields changed, and leaves of the base by their names."""
@@ -65,7 +66,7 @@ class Study:
         """Arm, values of the grid and seed of each run, by its name."""
         cells = product(self.arms, product(*self.grid.values()), self.seeds)
         lines = [{"arm": arm, **dict(zip(self.grid, values, strict=True)), "seed": seed} for arm, values, seed in cells]
-        named = {_name(line): line for line in lines}
+        named = {name_of(line): line for line in lines}
         if len(named) < len(lines):
             raise UserError(f"two runs of {self.question!r} have one name: give the arms names that differ")
         return named
@@ -83,14 +84,17 @@ class Study:
         """The runs by name, trained where they are not there yet, below `given.out`."""
         return train_missing(self.configs(), given)
 
-    def table(
-        self, runs: Mapping[str, Run], more: Callable[[Run], Mapping[str, Any]] = lambda run: {}
-    ) -> "pd.DataFrame":
+    def by_arm(self, runs: Mapping[str, R]) -> dict[str, list[R]]:
+        """The runs of each arm, in the order of the table."""
+        labels = self.labels()
+        return {arm: [run for name, run in runs.items() if labels[name]["arm"] == arm] for arm in self.arms}
+
+    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
         """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
 
         Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
         """
-        return tabulate(self.labels(), runs, more)
+        return tabulate(self.labels(), runs, more, self.rules)
 
     def write(
         self,
@@ -101,19 +105,32 @@ class Study:
         notes: Sequence[str] = (),
     ) -> None:
         """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`."""
-        said = [self.setting(table), censored(table, list(self.grid)), *notes]
+        self.write_long(given, table, table, claims, figure, notes)
+
+    def write_long(
+        self,
+        given: Asked,
+        runs: "pd.DataFrame",
+        table: "pd.DataFrame",
+        claims: Sequence[Claim | Declared],
+        figure: "Figure",
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Write a table with other rows than one per run, such as checkpoints; `runs` has those, for the setting."""
+        said = [self.setting(runs), censored(runs, list(self.grid), self.rules), *notes]
         conclude(given, self.question, table, claims, figure, said)
 
     def setting(self, table: "pd.DataFrame") -> str:
         """What every run shares, in words: task, network, optimizer, initial norm, seeds, steps, the events' rule."""
         config, schedule = self.base, self.base.schedule
-        unit = (table["r0"] / table["alpha"]).mean() if "alpha" in self.grid else table["r0"].mean()
+        scaled = table.assign(r0=table["r0"] / table["alpha"]) if "alpha" in self.grid else table
         alpha = 1.0 if "alpha" in self.grid else config.init.alpha
-        sizes = sorted({one.task.n_train for one in self.configs().values()})
+        sizes = ", ".join(map(str, sorted({one.task.n_train for one in self.configs().values()})))
+        shape = ", ".join(f"{name} {n}" for name, n in config.model if type(n) is int and name not in _OF_THE_TASK)
         optimizer = f"{config.optimizer.rule} {config.optimizer.lr:g}, decay {config.optimizer.weight_decay:g}"
         return (
-            f"{config.task.formula}, {', '.join(map(str, sizes))} to train on; {config.model.kind}; {optimizer} where "
-            f"neither arm nor grid says otherwise; base init {config.init.scheme}, |θ₀| = {unit:.2f} at α = {alpha:g}. "
+            f"{config.task.formula}, {sizes} to train on; {config.model.kind} ({shape}); {optimizer} where neither arm "
+            f"nor grid says otherwise; base init {config.init.scheme}, |θ₀| = {norms(scaled)} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
             f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
         )
@@ -124,25 +141,9 @@ def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str,
     from circuitgrok.training.loop import train
     from circuitgrok.training.progress import LiveProgress
 
-    runs = train(
-        list(configs.values()),
-        given.out / "runs",
-        names=list(configs),
-        progress=LiveProgress(),
-        threads=given.threads,
-    )
+    folder, threads = given.out / "runs", given.threads
+    runs = train(list(configs.values()), folder, names=list(configs), progress=LiveProgress(), threads=threads)
     return dict(zip(configs, runs, strict=True))
-
-
-def tabulate(
-    labels: Mapping[str, Mapping[str, Any]],
-    runs: Mapping[str, Run],
-    more: Callable[[Run], Mapping[str, Any]],
-) -> "pd.DataFrame":
-    """One line per run: its labels, what every study tells of a run, and `more` of it."""
-    import pandas as pd
-
-    return pd.DataFrame([{**labels[name], **row(run), **more(run)} for name, run in runs.items()])
 
 
 def conclude(
@@ -159,55 +160,3 @@ def conclude(
     made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
     verdicts.write(given.out, question, made, notes, table, figure)
     print((given.out / "verdict.md").read_text("utf-8"))
-
-
-def row(run: Run) -> dict[str, Any]:
-    """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked."""
-    history = run.history
-    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history).items()}
-    last = history.iloc[-1]
-    return {
-        "r0": run.manifest["start"]["norm"],
-        "state": run.state,
-        "steps": int(history.index[-1]),
-        "final_norm": last["norm"],
-        "train_acc": last["train_acc"],
-        "test_acc": last["test_acc"],
-        "best_train_acc": history["train_acc"].max(),
-        "best_test_acc": history["test_acc"].max(),
-        **times,
-    }
-
-
-def censored(table: "pd.DataFrame", grid: Sequence[str]) -> str:
-    """How many runs of each arm and value of the grid did not memorise, did not grok, or diverged."""
-    said = []
-    for column, (name, level) in zip(("memorised_by", "grokked_by"), ACCURACY_RULES.values(), strict=True):
-        cells = table.groupby(["arm", *grid], sort=False)[column]
-        counts = [(cell, int(times.isna().sum()), len(times)) for cell, times in cells]
-        missed = [f"{_cell(cell, grid)}: {n} of {size}" for cell, n, size in counts if n]
-        said.append(f"{name} never held {level:g} within the budget: {', '.join(missed) or 'no run'}")
-    return f"Censored: {'; '.join(said)}. Diverged: {int((table['state'] == 'diverged').sum())} runs."
-
-
-def slug(text: str) -> str:
-    """A text as the name of a folder.
-
-    >>> slug("on the sphere, 0.9")
-    'on-the-sphere-0.9'
-    """
-    return re.sub(r"[^\w.+-]+", "-", text).strip("-")
-
-
-def _cell(cell: Any, grid: Sequence[str]) -> str:
-    arm, *values = cell if isinstance(cell, tuple) else (cell,)
-    return " ".join([str(arm), *(f"{leaf} {_text(value)}" for leaf, value in zip(grid, values, strict=True))])
-
-
-def _name(line: Mapping[str, Any]) -> str:
-    parts = [f"{leaf}{_text(value)}" for leaf, value in line.items() if leaf not in ("arm", "seed")]
-    return slug("-".join([str(line["arm"]), *parts, f"s{line['seed']}"]))
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,7 @@ That an event happened does not say that it lasted: `afterwards` tells of the sa
 lost for as long, at how many of the later evaluations it was, and how the record ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -128,10 +128,9 @@ def events_afterwards(history: "pd.DataFrame") -> dict[str, Afterwards | None]:
     }
 
 
-def events(history: "pd.DataFrame") -> dict[str, Event]:
-    """When a run memorised and when it grokked, by `ACCURACY_RULES`, out of its history."""
+def events(history: "pd.DataFrame", rules: Mapping[str, tuple[str, float]] = ACCURACY_RULES) -> dict[str, Event]:
+    """When a run memorised and when it grokked, out of its history; `rules` gives for each event column and level."""
     steps = [int(step) for step in history.index.to_numpy()]
     return {
-        name: crossing(steps, history[column].to_numpy().tolist(), level)
-        for name, (column, level) in ACCURACY_RULES.items()
+        name: crossing(steps, history[column].to_numpy().tolist(), level) for name, (column, level) in rules.items()
     }

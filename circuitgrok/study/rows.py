@@ -1,0 +1,111 @@
+"""What every study tells of a run as a row of its table, and of all of them: setting, censored times, norms."""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rules = Mapping[str, tuple[str, float]]  # column and level that it must reach, by the name of the event
+
+
+class Recorded(Protocol):
+    """What a line of the table is read from: a run, or legs that are taken as one."""
+
+    @property
+    def history(self) -> "pd.DataFrame":
+        """Evaluations, by step."""
+        ...
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Where it started."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How it ended."""
+        ...
+
+
+R = TypeVar("R", bound=Recorded)
+
+
+def row(run: Recorded, rules: Rules = ACCURACY_RULES) -> dict[str, Any]:
+    """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked."""
+    history = run.history
+    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history, rules).items()}
+    last = history.iloc[-1]
+    return {
+        "r0": run.manifest["start"]["norm"],
+        "state": run.state,
+        "steps": int(history.index[-1]),
+        "final_norm": last["norm"],
+        "train_acc": last["train_acc"],
+        "test_acc": last["test_acc"],
+        "best_train_acc": history["train_acc"].max(),
+        "best_test_acc": history["test_acc"].max(),
+        **times,
+    }
+
+
+def tabulate(
+    labels: Mapping[str, Mapping[str, Any]],
+    runs: Mapping[str, R],
+    more: Callable[[R], Mapping[str, Any]],
+    rules: Rules = ACCURACY_RULES,
+) -> "pd.DataFrame":
+    """One line per run: its labels, what every study tells of a run, and `more` of it."""
+    import pandas as pd
+
+    return pd.DataFrame([{**labels[name], **row(run, rules), **more(run)} for name, run in runs.items()])
+
+
+def censored(table: "pd.DataFrame", grid: Sequence[str], rules: Rules = ACCURACY_RULES) -> str:
+    """How many runs of each arm and value of the grid did not memorise, did not grok, or diverged."""
+    said = []
+    for column, (name, level) in zip(("memorised_by", "grokked_by"), rules.values(), strict=True):
+        cells = table.groupby(["arm", *grid], sort=False)[column]
+        counts = [(cell, int(times.isna().sum()), len(times)) for cell, times in cells]
+        missed = [f"{_cell(cell, grid)}: {n} of {size}" for cell, n, size in counts if n]
+        said.append(f"{name} never held {level:g} within the budget: {', '.join(missed) or 'no run'}")
+    return f"Censored: {'; '.join(said)}. Diverged: {int((table['state'] == 'diverged').sum())} runs."
+
+
+def norms(table: "pd.DataFrame") -> str:
+    """The mean initial norm; where arms begin apart, as other networks do, that of the first and of these."""
+    first, *others = table.groupby("arm", sort=False)["r0"].mean().items()
+    apart = [f"{norm:.2f} ({arm})" for arm, norm in others if abs(norm / first[1] - 1) > 0.01]
+    return f"{first[1]:.2f}, but {', '.join(apart)}" if apart else f"{table['r0'].mean():.2f}"
+
+
+def slug(text: str) -> str:
+    """A text as the name of a folder.
+
+    >>> slug("on the sphere, 0.9")
+    'on-the-sphere-0.9'
+    """
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-")
+
+
+def name_of(line: Mapping[str, Any]) -> str:
+    """The name of a run, from its arm, its values of the grid and its seed.
+
+    >>> name_of({"arm": "free", "alpha": 0.5, "seed": 3})
+    'free-alpha0.5-s3'
+    """
+    parts = [f"{leaf}{_text(value)}" for leaf, value in line.items() if leaf not in ("arm", "seed")]
+    return slug("-".join([str(line["arm"]), *parts, f"s{line['seed']}"]))
+
+
+def _cell(cell: Any, grid: Sequence[str]) -> str:
+    arm, *values = cell if isinstance(cell, tuple) else (cell,)
+    return " ".join([str(arm), *(f"{leaf} {_text(value)}" for leaf, value in zip(grid, values, strict=True))])
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
