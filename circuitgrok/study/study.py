@@ -112,10 +112,22 @@ class Study:
         notes: Sequence[str] = (),
     ) -> None:
         """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`."""
+        self.write_long(given, table, table, claims, figure, notes)
+
+    def write_long(
+        self,
+        given: Asked,
+        runs: "pd.DataFrame",
+        table: "pd.DataFrame",
+        claims: Sequence[Claim | Declared],
+        figure: "Figure",
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Write a table with other rows than one per run, such as checkpoints; `runs` has those, for the setting."""
         declared = [one for one in claims if isinstance(one, Declared)]
         decided = dict(zip([one.text for one in declared], decide(declared, table), strict=True))
         made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
-        said = [self.setting(table), censored(table, list(self.grid)), *notes]
+        said = [self.setting(runs), censored(runs, list(self.grid)), *notes]
         verdicts.write(given.out, self.question, made, said, table, figure)
         print((given.out / "verdict.md").read_text("utf-8"))
 
