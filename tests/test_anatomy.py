@@ -3,6 +3,7 @@
 from collections import defaultdict
 from itertools import chain
 
+import numpy as np
 import pandas as pd
 
 import circuitgrok as cg
@@ -30,6 +31,6 @@ def test_a_sheet_has_a_line_for_each_column_and_a_band_for_each_known_phase():
     ):
         assert [line.get_label() for line in lines[label]] == [name for _, name, _, _ in shown]
     assert len(lines["test loss without … (nats)"]) == 1 + run.config.transformer.n_heads + len(CUTS)
-    assert all(len(line.get_xdata()) == len(table) - 1 for line in lines["part of one step (units of the weights)"])
+    assert all(np.size(line.get_xdata()) == len(table) - 1 for line in lines["part of one step (units of the weights)"])
     assert len(figure.axes[3].patches) == 2
     assert "circuit formation 40–40, cleanup 40–…" in figure.get_suptitle()
