@@ -16,6 +16,7 @@ import torch
 from scipy import stats
 
 from circuitgrok.landscape.exploration import Equipartition
+from circuitgrok.study.claims import decide
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
@@ -399,7 +400,7 @@ def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its
         line = {"start": "half-way", "arm": arm, "seed": seed, "outcome": outcome, "best": outcome + 0.1}
         rows.append(line if (arm, seed) != ("repulsion", 4) else {**line, "outcome": math.nan})
     sure = Equipartition(0.5, 0.01, torch.ones(3), torch.ones(3) / 10, 0.9, [])
-    made = module.claims(pd.DataFrame(rows), {"sgld": sure, "hmc": sure})
+    made = [*decide(module.CLAIMS, pd.DataFrame(rows)), module.believed({"sgld": sure, "hmc": sure})]
     # decay, held, noise, repulsion, larger norm, no prior, prior, sphere, kept, adds, lasts, four begun, believed
     expected = (
         "holds holds holds fails fails fails holds fails fails fails fails".split() + ["undecided"] * 4 + ["holds"]
