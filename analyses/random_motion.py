@@ -25,7 +25,7 @@ from circuitgrok.polar.path import angle
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, where
-from circuitgrok.study.gains import Gains, in_points, joint_intervals
+from circuitgrok.study.gains import Gains, draw_gains, in_points, joint_intervals
 from circuitgrok.study.study import Study
 from circuitgrok.study.verdicts import Claim, Decision, above, below
 from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
@@ -294,9 +294,8 @@ def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
     for ax, start, arms, title in panels:
         for arm, how in arms.items():
             style = ":" if start == "begun" and arm in HELD else how.style
-            _curves(
-                ax, [seen.curve for seen in found if (seen.start, seen.arm) == (start, arm)], how.colour, style, arm
-            )
+            curves = [seen.curve for seen in found if (seen.start, seen.arm) == (start, arm)]
+            _curves(ax, curves, how.colour, style, arm)
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("gradient evaluations" if arms is EXPLORERS else "step without decay")
         ax.set_ylabel("test accuracy (mean and range over seeds)")
@@ -304,24 +303,14 @@ def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
         ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         ax.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
     half = HALF.found(table)
-    drawn = [arm for arm in (*RAW, *HELD, *EXPLORERS) if arm in half and arm != "plain"]
-    for i, arm in enumerate(reversed(drawn)):
-        colour, interval = {**ARMS, **EXPLORERS}[arm].colour, joint_intervals({arm: half[arm]})[arm]
-        axes[1, 1].plot(100 * half[arm], [i] * len(half), "o", color=colour, ms=3, alpha=0.5)
-        if interval:
-            axes[1, 1].plot([100 * interval.low, 100 * interval.high], [i, i], color=colour)
-            axes[1, 1].plot(100 * interval.estimate, i, "|", color=colour, ms=10)
-    axes[1, 1].axvspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
-    axes[1, 1].set_yticks(range(len(drawn)), list(reversed(drawn)), fontsize=7)
+    colours = {arm: how.colour for arm, how in {**RAW, **HELD, **EXPLORERS}.items() if arm != "plain"}
+    draw_gains(axes[1, 1], half, colours, POINTS)
     axes[1, 1].set_xlabel("gain over plain Adam, points (95 % interval; grey: a null)")
-    rows = table[(table["start"] == "half-way") & (table["arm"] != "plain")]
-    for arm, of_arm in rows.groupby("arm"):
+    for arm, rows in table[table["start"] == "half-way"].set_index("seed").groupby("arm"):
         marker = "s" if arm in EXPLORERS else "^" if arm in HELD else "o"
-        by_seed = of_arm.set_index("seed")
-        colour = {**ARMS, **EXPLORERS}[str(arm)].colour
-        axes[1, 2].plot(
-            by_seed["degrees"], 100 * half[arm].reindex(by_seed.index), marker, color=colour, ms=4, alpha=0.7
-        )
+        if arm in colours:
+            gained = 100 * half[arm].reindex(rows.index)
+            axes[1, 2].plot(rows["degrees"], gained, marker, color=colours[str(arm)], ms=4, alpha=0.7)
     axes[1, 2].axhspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
     axes[1, 2].set_xlabel("angle from the start (degrees); ● free, ▲ norm held, ■ chains")
     axes[1, 2].set_ylabel("gain over plain Adam, points")
@@ -414,9 +403,8 @@ def main() -> None:
     checks = {}
     for arm in ("SGLD", "HMC"):
         how = settings(curvature, EXPLORERS[arm], effort, half[0][0].config.init.seed)
-        checks[how.sampler] = equipartition(
-            precisions, how.model_copy(update={"n_chains": 4, "n_draws": effort.checked})
-        )
+        how = how.model_copy(update={"n_chains": 4, "n_draws": effort.checked})
+        checks[how.sampler] = equipartition(precisions, how)
     told = notes(table, at, effort)
     study.write_long(given, study.table(sources), table, [*CLAIMS, believed(checks)], draw(found, table), told)
 

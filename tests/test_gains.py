@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from circuitgrok import figures
 from circuitgrok.study.claims import decide, where
-from circuitgrok.study.gains import Gains, joint_intervals
+from circuitgrok.study.gains import Gains, draw_gains, joint_intervals
 from circuitgrok.study.verdicts import mean_interval
 
 NOISE = [0.0, 0.01, -0.01, 0.02]
@@ -45,3 +46,15 @@ def test_who_gains_is_told_apart_from_zero_and_without_a_control_nobody_does():
     none = rows[rows["arm"] != "plain"]
     assert GAINS.gainers(none, ["good"]) == []
     assert decide([GAINS.any_exceeds(["good"], 0.1, "")], none)[0].decision == "undecided"
+
+
+def test_a_figure_of_gains_has_a_line_for_each_arm_from_the_top_on_and_no_interval_of_one_seed():
+    gains = GAINS.found(table(good=0.2, bad=-0.2)).assign(lone=[0.1, *[float("nan")] * 3])
+    figure, ax = figures.sheet(1, 1, (3, 3))
+    draw_gains(ax, gains, {"good": "red", "other": "blue", "bad": "green", "lone": "black"}, 0.05)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["lone", "bad", "good"]
+    ends = {(line.get_color(), *line.get_xdata()) for line in ax.get_lines() if line.get_linestyle() == "-"}
+    expected = joint_intervals({arm: 100 * gains[arm] for arm in ("good",)})["good"]
+    assert expected is not None and len(ends) == 2
+    [(_, low, high)] = [line for line in ends if line[0] == "red"]
+    assert (low, high) == pytest.approx((mean_interval((100 * gains["good"]).tolist()).low, expected.high))

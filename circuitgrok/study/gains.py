@@ -5,11 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from circuitgrok import figures
 from circuitgrok.study.claims import Declared, Selection
 from circuitgrok.study.verdicts import Decision, Interval, above, mean_interval, within
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 def joint_intervals(values: Mapping[str, Iterable[float]], level: float = 0.95) -> dict[str, Interval | None]:
@@ -88,3 +90,23 @@ def in_points(intervals: Mapping[str, Interval | None]) -> str:
         arm: Interval(*(100 * x for x in i)) if i else "unknown: fewer than two seeds" for arm, i in intervals.items()
     }
     return "; ".join(f"{arm} {interval}" for arm, interval in shown.items())
+
+
+def draw_gains(ax: "Axes", gains: "pd.DataFrame", colours: Mapping[str, str], null: float) -> None:
+    """Gains in points, an arm a line: seeds as dots, the mean and its interval, and what is a null in grey.
+
+    Args:
+        ax: Where.
+        gains: `Gains.found`.
+        colours: By arm, from top to bottom; those without gains are left out.
+        null: The bound of a null.
+    """
+    drawn = [arm for arm in reversed([*colours]) if arm in gains]
+    for i, arm in enumerate(drawn):
+        colour, interval = colours[arm], joint_intervals({arm: gains[arm]})[arm]
+        ax.plot(100 * gains[arm], [i] * len(gains), "o", color=colour, ms=3, alpha=0.5)
+        if interval:
+            ax.plot([100 * interval.low, 100 * interval.high], [i, i], color=colour)
+            ax.plot(100 * interval.estimate, i, "|", color=colour, ms=10)
+    ax.axvspan(-100 * null, 100 * null, color=figures.GREY, alpha=0.15, lw=0)
+    ax.set_yticks(range(len(drawn)), drawn, fontsize=7)
