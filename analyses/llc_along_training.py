@@ -130,8 +130,8 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
 
 def notes(table: pd.DataFrame, sampling: Sampling, why: list[str]) -> list[str]:
     """How the estimates were made, how many can be trusted, and all alarms."""
-    statuses = table.groupby(["arm", "llc_status"]).size()
-    said = ", ".join(f"{arm} {status}: {n}" for (arm, status), n in statuses.items())
+    statuses = table.groupby(["arm", "llc_status"]).size().reset_index(name="n")
+    said = ", ".join(f"{row.arm} {row.llc_status}: {row.n}" for row in statuses.itertuples())
     given = ", ".join(f"{row.run} {row.indicator} {row.alarm:g}" for row in told(table).itertuples())
     z = sampling.localization / (sampling.nbeta or math.nan)
     return [
