@@ -11,11 +11,9 @@ installed, runs its SGLD with the same settings, in turn with ours.
 
 import math
 import time
-import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from typing import Any, get_args
 
 import pandas as pd
@@ -24,13 +22,17 @@ from torch import Tensor
 
 from circuitgrok import figures
 from circuitgrok.exact.deep_linear import DeepLinear
-from circuitgrok.exact.potentials import POTENTIALS, Potential, localized_llc
+from circuitgrok.exact.potentials import POTENTIALS, localized_llc
 from circuitgrok.landscape.curvature import StackLoss
 from circuitgrok.landscape.llc import estimate_llc
+from circuitgrok.landscape.potential_loss import differentiated, stiffness
 from circuitgrok.landscape.sampling import SamplerName, Sampling
 from circuitgrok.samplers.target import Loss
 from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Claim, Interval, above, mean_interval
+from circuitgrok.study.claims import Declared, Ratio, Selection, decide
+from circuitgrok.study.judges import devinterp_losses, our_losses
+from circuitgrok.study.processes import in_processes
+from circuitgrok.study.verdicts import Decision, Interval, above, mean_interval
 
 QUESTION = "How accurate is each sampler's learning coefficient, at what cost, where the answer is known?"
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
@@ -42,6 +44,8 @@ NBETAS, LOCALIZATION, LEAPFROGS = [10.0, 100.0, 1000.0], 10.0, 5
 CHAINS, TOGETHER = 32, 4  # chains on a potential, and in one estimate of the error curve
 COURSE = (20, 50, 100, 200, 400)  # draws at which that curve is looked at
 TOLERANCE = 0.1
+PASSED = "diagnostics_passed"
+JUDGES = ["circuitgrok", "devinterp"]
 Row = dict[str, Any]
 
 
@@ -72,30 +76,6 @@ NETWORKS = [  # HMC accepts 0.6 to 0.8 of its proposals
 ]
 FULL = (COURSE[-1], NBETAS, NETWORKS)
 QUICK = (30, NBETAS[1:2], [replace(NETWORKS[0], n_draws=30, n_leapfrog=10)])
-
-
-def differentiated(potential: Potential) -> StackLoss:
-    """A potential as a loss of a stack of chains."""
-
-    def loss(w: Tensor) -> Loss:
-        at = w.detach().requires_grad_()
-        value = potential.energy(at)
-        (gradient,) = torch.autograd.grad(value.sum(), at)
-        return Loss(value.detach(), gradient)
-
-    return loss
-
-
-def stiffness(potential: Potential, nbeta: float) -> float:
-    """Largest curvature of U = nbeta K + (localization / 2) |w|^2 where its density is above exp(-6) of the top."""
-
-    def energy(w: Tensor) -> Tensor:
-        return nbeta * potential.energy(w) + LOCALIZATION / 2 * w.square().sum(-1)
-
-    axis = torch.linspace(0, math.sqrt(12 / LOCALIZATION), 150, dtype=torch.float64)
-    points = torch.cartesian_prod(*[axis] * potential.dim).reshape(-1, potential.dim)
-    hessians = torch.func.vmap(torch.func.hessian(energy))(points[energy(points) < 6])
-    return torch.linalg.eigvalsh(hessians).amax().item()
 
 
 def settings(sampler: SamplerName, stiffest: float, n_draws: int, n_gradients: int, **given: Any) -> Sampling:
@@ -137,7 +117,7 @@ def on_potential(name: str, nbeta: float, n_draws: int) -> list[Row]:
     """Every sampler on a potential (part `potential`), and its error against the budget (part `course`)."""
     potential, rows = POTENTIALS[name], []
     exact = localized_llc(potential, nbeta, localization=LOCALIZATION)
-    stiffest = stiffness(potential, nbeta)
+    stiffest = stiffness(potential, nbeta, LOCALIZATION)
     seed = LANDSCAPES.index(name) * len(NBETAS) + NBETAS.index(nbeta)  # of its own, lest all err to the same side
     given = {"localization": LOCALIZATION, "nbeta": nbeta, "n_chains": CHAINS, "seed": seed}
     for sampler in SAMPLERS:
@@ -170,7 +150,7 @@ def with_judge(n_draws: int, rounds: int) -> list[Row]:
     """SGLD on the first network by us and by devinterp in turn (part `judge`), a line for each chain."""
     landscape, nbeta = DeepLinear(NETWORKS[0].widths, NETWORKS[0].rank), 1000.0
     how = Sampling(sampler="sgld", step_size=1e-4, localization=10.0, nbeta=nbeta, n_draws=n_draws, n_chains=TOGETHER)
-    arms, rows = {"circuitgrok": _our_losses, "devinterp": _their_losses}, []
+    arms, rows = dict(zip(JUDGES, (our_losses, devinterp_losses), strict=True)), []
     for run in arms.values():
         run(landscape, how.model_copy(update={"n_draws": 100}), rounds)  # imports, and what is set up once
     for seed in range(rounds):
@@ -185,129 +165,97 @@ def with_judge(n_draws: int, rounds: int) -> list[Row]:
     return rows
 
 
-def _our_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:
-    return estimate_llc(_stacked(landscape), landscape.point[None], 1000, how, seeds=[seed]).traces[0]
+def on(part: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a part."""
+    return table[table["part"] == part]
 
 
-def _their_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:
-    """The same chains with a module and a data loader, whose one batch is all of H_0 inputs of identity covariance.
-
-    Their lr is our step size (drift lr / 2, noise of variance lr). They record the loss before a step and we after it.
-    """
-    from devinterp.optim.sgmcmc import SGMCMC  # pyright: ignore[reportMissingImports]
-    from devinterp.slt.sampler import estimate_learning_coeff_with_summary  # pyright: ignore[reportMissingImports]
-    from torch.utils.data import DataLoader, TensorDataset
-
-    layers = [torch.nn.Linear(n_in, n_out, bias=False, dtype=torch.float64) for n_out, n_in in landscape.shapes]
-    for layer, weights in zip(layers, landscape.layers(landscape.point[None]), strict=True):
-        layer.weight.data = weights[0].clone()
-    inputs = math.sqrt(landscape.widths[0]) * torch.eye(landscape.widths[0], dtype=torch.float64)
-    data = TensorDataset(inputs, inputs @ landscape.truth.T)
-    with warnings.catch_warnings(), torch.random.fork_rng():
-        warnings.simplefilter("ignore")
-        found = estimate_learning_coeff_with_summary(
-            torch.nn.Sequential(*layers),
-            DataLoader(data, batch_size=len(inputs)),
-            evaluate=lambda model, batch: (model(batch[0]) - batch[1]).square().sum(1).mean() / 2,
-            sampling_method=SGMCMC.sgld,  # pyright: ignore[reportArgumentType]
-            optimizer_kwargs={
-                "lr": how.step_size,
-                "localization": how.localization,
-                "nbeta": how.inverse_temperature(1000),
-            },
-            num_draws=how.n_draws,
-            num_chains=how.n_chains,
-            init_loss=0.0,
-            seed=seed,
-            verbose=False,
-        )
-    return torch.from_numpy(found["loss/trace"])
+def exact_within(table: pd.DataFrame) -> tuple[str, Decision]:
+    """Which estimates on potentials are within 3 MCSE."""
+    rows = on("potential", table)
+    near = rows["errors_in_mcse"].abs() <= 3
+    counts = near.groupby(rows["sampler"], sort=False).sum()
+    said = f"of {len(rows) // len(SAMPLERS)} {', '.join(f'{sampler} {counts[sampler]}' for sampler in SAMPLERS)}"
+    return said, "holds" if near.all() else "fails"
 
 
-def claims(table: pd.DataFrame) -> list[Claim]:
-    """Accuracy on potentials and networks, whether the status tells, who errs least, and what the judge says."""
-    on = {str(part): rows for part, rows in table.groupby("part")}
-    potentials, networks = on["potential"], on["network"]
-    near = potentials["errors_in_mcse"].abs() <= 3
-    counts = [f"{sampler} {near[potentials['sampler'] == sampler].sum()}" for sampler in SAMPLERS]
-    n = len(potentials) // len(SAMPLERS)
-    made = [
-        Claim(
-            "On potentials every sampler is within 3 MCSE of the exact value.",
-            f"of {n} {', '.join(counts)}",
-            "holds" if near.all() else "fails",
-        ),
-        _told(potentials, potentials["errors_in_mcse"].abs() > 3, "On potentials", "3 MCSE"),
-        _least(on["course"]),
-        *(_near_aoyagi(networks[networks["sampler"] == sampler], sampler) for sampler in SAMPLERS),
-        _told(networks, networks["relative_error"].abs() > TOLERANCE, "On networks", f"{TOLERANCE:.0%}"),
-    ]
-    return made + (_judged(on["judge"]) if "judge" in on else [])
+def told(part: str, column: str, bound: float, said: str) -> Declared:
+    """The claim that a status of diagnostics_passed may be believed."""
+
+    def judge(table: pd.DataFrame) -> tuple[str, Decision]:
+        rows = on(part, table)
+        passed = rows[rows["status"] == PASSED]
+        wrong = passed[passed[column].abs() > bound][["sampler", "landscape", "nbeta"]].itertuples(index=False)
+        cases = [f"{sampler} on {landscape} at {nbeta:g}" for sampler, landscape, nbeta in wrong]
+        text = f"{len(cases)} of {len(passed)} are{': ' * bool(cases)}{', '.join(cases)}"
+        return text, "fails" if cases else "holds"
+
+    text = f"On {part}s the status tells: no estimate that passed its diagnostics is off by more than {said}."
+    return Declared(text, judge)
 
 
-def _told(rows: pd.DataFrame, off: "pd.Series[bool]", where: str, bound: str) -> Claim:
-    """Whether a status of diagnostics_passed may be believed."""
-    wrong = rows[off & (rows["status"] == "diagnostics_passed")]
-    cases = [
-        f"{s} on {of} at {nbeta:g}" for s, of, nbeta in wrong[["sampler", "landscape", "nbeta"]].itertuples(index=False)
-    ]
-    return Claim(
-        f"{where} the status tells: no estimate that passed its diagnostics is off by more than {bound}.",
-        f"{len(wrong)} of {(rows['status'] == 'diagnostics_passed').sum()} are{': ' * bool(cases)}{', '.join(cases)}",
-        "holds" if wrong.empty else "fails",
-    )
-
-
-def _least(course: pd.DataFrame) -> Claim:
+def least(table: pd.DataFrame) -> tuple[str, Decision]:
     """The sampler of the smallest error at the whole budget, against the one that comes nearest."""
+    course = on("course", table)
     last = course[course["gradients"] == course["gradients"].max()]
     errors = last.pivot(index=["landscape", "nbeta"], columns="sampler", values="rms_error").map(math.log)
     best = str(errors.mean().idxmin())
     ratios = [mean_interval((errors[other] - errors[best]).tolist()) for other in SAMPLERS if other != best]
     closest = min(ratios, key=lambda ratio: ratio.estimate)
-    return Claim(
-        f"On potentials, at equal numbers of gradients, {best} errs less than each other sampler.",
-        "error of the next best over its own, geometric mean and 95 % interval over potentials and nbeta, "
-        f"{Interval(*map(math.exp, closest))}",
-        above(closest, 0.0),
+    said = f"{best}; error of the next best over its own, geometric mean and 95 % interval over potentials and nbeta, "
+    return f"{said}{Interval(*map(math.exp, closest))}", above(closest, 0.0)
+
+
+def is_near(sampler: str) -> Declared:
+    """The claim that two standard errors about the ratio lie within the tolerance, on every network."""
+
+    def judge(table: pd.DataFrame) -> tuple[str, Decision]:
+        networks = on("network", table)
+        rows = ratios(networks[networks["sampler"] == sampler])
+        good = ((rows["ratio"] - 1).abs() + rows["error"] < TOLERANCE) & (rows["status"] == PASSED)
+        parts = [f"{row.landscape} {row.ratio:.3f} ± {row.error:.3f} ({row.status})" for row in rows.itertuples()]
+        return f"estimate over coefficient, ± 2 MCSE: {', '.join(parts)}", "holds" if good.all() else "fails"
+
+    text = f"On every deep linear network {sampler} is within {TOLERANCE:.0%} of Aoyagi's coefficient, and passes its"
+    return Declared(f"{text} diagnostics.", judge)
+
+
+def ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """The estimates over the exact coefficients, and two standard errors."""
+    return rows.assign(ratio=rows["llc"] / rows["exact"], error=2 * rows["mcse"] / rows["exact"])
+
+
+def agree(table: pd.DataFrame) -> tuple[str, Decision]:
+    """Whether two implementations of SGLD agree, by their chains' own spread."""
+    rows = on("judge", table).groupby("sampler")["llc"]
+    (ours, theirs), errors, n = rows.mean()[JUDGES], (rows.std() / rows.size().map(math.sqrt))[JUDGES], rows.size()
+    apart = (ours - theirs) / math.hypot(*errors)
+    said = (
+        f"{ours:.3f} ± {errors.iloc[0]:.3f} and {theirs:.3f} ± {errors.iloc[1]:.3f} over {n[JUDGES[0]]} chains each, "
     )
+    return f"{said}{apart:+.1f} standard errors apart", "holds" if abs(apart) <= 3 else "fails"
 
 
-def _near_aoyagi(rows: pd.DataFrame, sampler: str) -> Claim:
-    """Two standard errors about the ratio must lie within the tolerance, on every network."""
-    ratio, error = rows["llc"] / rows["exact"], 2 * rows["mcse"] / rows["exact"]
-    good = (ratio - 1).abs() + error < TOLERANCE
-    said = zip(rows["landscape"], ratio, error, rows["status"], strict=True)
-    parts = [f"{name} {r:.3f} ± {e:.3f} ({status})" for name, r, e, status in said]
-    return Claim(
-        f"On every deep linear network {sampler} is within {TOLERANCE:.0%} of Aoyagi's coefficient, and passes its "
-        "diagnostics.",
-        f"estimate over coefficient, ± 2 MCSE: {', '.join(parts)}",
-        "holds" if (good & (rows["status"] == "diagnostics_passed")).all() else "fails",
-    )
+def rounds(judge: str) -> Selection:
+    """The first line of each of a judge's rounds."""
+    return lambda table: table[(table["part"] == "judge") & (table["sampler"] == judge)].drop_duplicates("seed")
 
 
-def _judged(rows: pd.DataFrame) -> list[Claim]:
-    """Whether two implementations of SGLD agree, by their chains' own spread, and which is faster."""
-    ours, theirs = (rows[rows["sampler"] == arm] for arm in ("circuitgrok", "devinterp"))
-    means = [arm["llc"].mean() for arm in (ours, theirs)]
-    errors = [arm["llc"].std() / math.sqrt(len(arm)) for arm in (ours, theirs)]
-    apart = (means[0] - means[1]) / math.hypot(*errors)
-    times = [arm.groupby("seed")["seconds"].first().map(math.log) for arm in (ours, theirs)]
-    faster = mean_interval((times[1] - times[0]).tolist())
-    return [
-        Claim(
-            "SGLD of ours and of devinterp 1.3.2 at the same settings agree within 3 combined standard errors.",
-            f"{means[0]:.3f} ± {errors[0]:.3f} and {means[1]:.3f} ± {errors[1]:.3f} over {len(ours)} chains each, "
-            f"{apart:+.1f} standard errors apart",
-            "holds" if abs(apart) <= 3 else "fails",
-        ),
-        Claim(
-            f"Ours draws faster than devinterp 1.3.2, {TOGETHER} chains at a time.",
-            f"ratio of draws per second in turn with theirs {Interval(*map(math.exp, faster))}",
-            above(faster, 0.0),
-        ),
-    ]
+CLAIMS = [
+    Declared("On potentials every sampler is within 3 MCSE of the exact value.", exact_within),
+    told("potential", "errors_in_mcse", 3, "3 MCSE"),
+    Declared("On potentials, at equal numbers of gradients, one sampler errs less than each other sampler.", least),
+    *map(is_near, SAMPLERS),
+    told("network", "relative_error", TOLERANCE, f"{TOLERANCE:.0%}"),
+]
+JUDGED = [  # where devinterp is installed
+    Declared(
+        "SGLD of ours and of devinterp 1.3.2 at the same settings agree within 3 combined standard errors.", agree
+    ),
+    Ratio(rounds("devinterp"), rounds("circuitgrok"), "seconds", limit="seconds", name="their time over ours").exceeds(
+        1, f"Ours draws faster than devinterp 1.3.2, {TOGETHER} chains at a time."
+    ),
+]
 
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
@@ -320,11 +268,10 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         axes[0].fill_between(
             of.median().index.to_numpy(), of.quantile(0.25), of.quantile(0.75), color=colour, alpha=0.1
         )
-        rows = networks[networks["sampler"] == sampler].sort_values("n_weights")
-        ratio, error = rows["llc"] / rows["exact"], 2 * rows["mcse"] / rows["exact"]
-        for k, (r, e, status) in enumerate(zip(ratio, error, rows["status"], strict=True)):
-            fill = colour if status == "diagnostics_passed" else "white"
-            axes[1].errorbar(k + i / 8 - 0.25, r, e, fmt="o", color=colour, mfc=fill, ms=5)
+        rows = ratios(networks[networks["sampler"] == sampler].sort_values("n_weights"))
+        for k, row in enumerate(rows.itertuples()):
+            fill = colour if row.status == PASSED else "white"
+            axes[1].errorbar(k + i / 8 - 0.25, row.ratio, row.error, fmt="o", color=colour, mfc=fill, ms=5)
     axes[0].set(xscale="log", yscale="log", xlabel=f"gradients of {TOGETHER} chains together")
     budgets = sorted(course["gradients"].astype(int).unique().tolist())
     axes[0].set_xticks(budgets, map(str, budgets))
@@ -346,10 +293,9 @@ def main() -> None:
     judge = find_spec("devinterp") is not None
     n_draws, nbetas, networks = QUICK if given.quick else FULL
     torch.set_num_threads(1)
-    with ProcessPoolExecutor(given.threads, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        jobs = [pool.submit(on_network, network, sampler) for network in reversed(networks) for sampler in SAMPLERS]
-        jobs += [pool.submit(on_potential, name, nbeta, n_draws) for name in LANDSCAPES for nbeta in nbetas]
-        rows = [line for job in jobs for line in job.result()]
+    jobs = [partial(on_network, network, sampler) for network in reversed(networks) for sampler in SAMPLERS]
+    jobs += [partial(on_potential, name, nbeta, n_draws) for name in LANDSCAPES for nbeta in nbetas]
+    rows = [line for lines in in_processes(jobs, given.threads, "sampling", "landscapes") for line in lines]
     if judge:
         rows += with_judge(*((150, 2) if given.quick else (2000, 3)))
     table = pd.DataFrame(rows)
@@ -373,8 +319,9 @@ def main() -> None:
         if judge
         else "devinterp is not installed (`pip install circuitgrok[judges]`), and its arm is left out.",
     ]
-    verdicts.write(given.out, QUESTION, claims(table), notes, table, draw(table))
-    print((given.out / "verdict.md").read_text())
+    claims = decide([*CLAIMS, *(JUDGED if judge else [])], table)
+    verdicts.write(given.out, QUESTION, claims, notes, table, draw(table))
+    print((given.out / "verdict.md").read_text("utf-8"))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ networks that only memorise reach a test accuracy of one half.
 
 import math
 import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -21,48 +20,50 @@ import torch
 import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.geometry import angle
-from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
-from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.exploration import Equipartition, equipartition
 from circuitgrok.landscape.sampling import GeometryName, SamplerName, Sampling
-from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Claim, Decision, Interval, above, below, mean_interval, within
-from circuitgrok.table.explore import explore_run
+from circuitgrok.study.claims import Declared, where
+from circuitgrok.study.gains import Gains, draw_gains, in_points, joint_intervals
+from circuitgrok.study.study import Study
+from circuitgrok.study.verdicts import Claim, Decision, above, below
+from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
 from circuitgrok.training.progress import LiveProgress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-QUESTION = "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?"
 POINTS = 0.05  # of test accuracy: a gain that counts; an interval within it on both sides is a decided null
-FRAC_TRAIN = 0.8  # of pairs counted once: as many answers known as with 0.55 of all pairs drawn at random
 BOUND, LARGER = 0.15, 1.5  # of repulsion, and the norm that is aimed at, in units of the norm at the start
 NBETA = 1e6  # of the chains: on average they stay at the loss that they start from
 SHARE = 0.05  # of the step size at which chains run away at the start: what is tried first
-ACCEPTED, HALVINGS = 0.9, 10  # mean acceptance from which steps are short enough; how often they are halved at most
 STIFF = (1.0, 0.3, 0.1)  # curvatures of the Gaussian on which chains are checked, of the largest at the start
+SPLIT = {"split": "mirror_free", "frac_train": 0.8}  # as many answers known as with 0.55 of all pairs at random
+SCHEDULE = {"steps": 1600, "checkpoint_every": 20, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
+STUDY = Study(  # of the runs that give the starts
+    "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?",
+    cg.TrainConfig.preset("quickstart").with_(**SPLIT, **SCHEDULE),
+    arms={"start": {}},
+    seeds=range(5),
+    seeded=("seed", "data_seed", "noise_seed"),
+)
+TINY = STUDY.with_(seeds=[0, 1], steps=20, checkpoint_every=10, p=11, d_model=16, d_head=4, d_mlp=32)
 
 
 class Effort(NamedTuple):
-    """How much is done, and what the starts are chosen by."""
+    """How much is done from the starts, and what these are chosen by."""
 
-    seeds: list[int]
-    first: int  # steps of the runs that give the starts
-    every: int  # steps between their checkpoints
     steps: int  # of an arm
     draws: int  # of a chain
     gradients: int  # of a draw: leapfrogs, or steps of SGLD
     checked: int  # draws of a chain on the Gaussian
     fitted: float  # train accuracy of a start
     levels: dict[str, float]  # test accuracy of each start
-    network: dict[str, int]  # leaves of a smaller one
 
 
-FULL = Effort([0, 1, 2, 3, 4], 1600, 20, 700, 30, 12, 1000, 0.99, {"half-way": 0.5, "begun": 0.05}, {})
-TINY = {"p": 11, "d_model": 16, "d_head": 4, "d_mlp": 32}
-QUICK = Effort([0, 1], 20, 10, 10, 8, 2, 10, 0.0, {"half-way": 0.0, "begun": 0.0}, TINY)
+FULL = Effort(700, 30, 12, 1000, 0.99, {"half-way": 0.5, "begun": 0.05})
+QUICK = Effort(10, 8, 2, 10, 0.0, {"half-way": 0.0, "begun": 0.0})
 
 
 class Arm(NamedTuple):
@@ -81,15 +82,6 @@ class Explorer(NamedTuple):
     prior: bool
     colour: str
     style: str
-
-
-class Ground(NamedTuple):
-    """A checkpoint that chains start from, the largest curvature of the loss there, and the precision of a prior."""
-
-    run: Run
-    step: int
-    curvature: float
-    precision: float  # alone, it would have half the norm of the checkpoint
 
 
 class Seen(NamedTuple):
@@ -135,28 +127,19 @@ EARLY = ("plain", "decay", "repulsion", "walk noise", "weight noise", "plain, he
 STARTS = {"half-way": tuple(ARMS), "begun": EARLY}
 
 
-def base(seed: int, steps: int, every: int, network: dict[str, int]) -> cg.TrainConfig:
-    chosen = cg.TrainConfig.preset("quickstart").with_(split="mirror_free", frac_train=FRAC_TRAIN, steps=steps)
-    chosen = chosen.with_(seed=seed, data_seed=seed, noise_seed=seed, checkpoint_every=every)
-    return chosen.with_(checkpoints_per_decade=0, checkpoint_on_move=100.0, **network)
-
-
 def reached(run: Run, fitted: float, level: float) -> int | None:
     """The first checkpoint after step 0 at which both accuracies are as high as that; None if there is none."""
-    history = run.history
-    found = (
-        step for step in run.steps[1:] if history["train_acc"][step] >= fitted and history["test_acc"][step] >= level
-    )
-    return next(found, None)
+    train, test = run.history["train_acc"], run.history["test_acc"]
+    return next((step for step in run.steps[1:] if train[step] >= fitted and test[step] >= level), None)
 
 
-def config(run: Run, step: int, arm: str, effort: Effort) -> cg.TrainConfig:
+def config(run: Run, step: int, arm: str, steps: int) -> cg.TrainConfig:
     """An arm from a run's checkpoint; repulsion leaves that checkpoint, and lengths are in units of its norm."""
     leaves, r = ARMS[arm].leaves, run.history["norm"][step]
     lengths = {"repel_bound": BOUND * r} if "repulsion" in leaves else {}
     lengths |= {"target_radius": LARGER * r} if "target_norm" in leaves else {}
-    chosen = base(run.config.init.seed, effort.steps, effort.steps, effort.network)
-    return chosen.with_(**{"start": f"{run.path}@{step}", "weight_decay": 0.0, **lengths, **leaves})
+    chosen = {"start": f"{run.path}@{step}", "weight_decay": 0.0, **lengths, **leaves}
+    return run.config.with_(steps=steps, checkpoint_every=steps, **chosen)
 
 
 def trained(run: Run, start: str, arm: str) -> Seen:
@@ -173,47 +156,31 @@ def trained(run: Run, start: str, arm: str) -> Seen:
     return Seen(start, arm, run.config.init.seed, history["test_acc"], facts)
 
 
-def ground(run: Run, step: int) -> Ground:
-    """What the settings of chains depend on at a checkpoint."""
-    weights, model, task = run.at(step), run.config.model, run.task
-    copies = {name: value.expand(2, *value.shape).clone() for name, value in weights.items()}
-    loss = ChainLoss(model, task, task.is_train, copies, chosen_pieces(model))
-    at = loss.start
-    curvature = sharpness(loss, at, random_starts(*at.shape)).max().item()
-    return Ground(run, step, curvature, 4 * at.shape[1] / at[0].square().sum().item())
-
-
-def settings(there: Ground, explorer: Explorer, effort: Effort) -> Sampling:
-    """How to sample there."""
+def settings(curvature: float, explorer: Explorer, effort: Effort, seed: int) -> Sampling:
+    """How to sample where that is the largest curvature."""
     leapfrogs, thin = (effort.gradients, 1) if explorer.sampler == "hmc" else (1, effort.gradients)
     how = Sampling(
         sampler=explorer.sampler, step_size=1.0, localization=0.0, nbeta=NBETA, geometry=explorer.geometry,
-        n_chains=2, n_draws=effort.draws, n_leapfrog=leapfrogs, n_thin=thin, seed=there.run.config.init.seed,
+        n_chains=2, n_draws=effort.draws, n_leapfrog=leapfrogs, n_thin=thin, seed=seed,
     )  # fmt: skip
-    return how.model_copy(update={"step_size": SHARE * how.stability_bound(there.curvature, NBETA)})
+    return how.model_copy(update={"step_size": SHARE * how.stability_bound(curvature, NBETA)})
 
 
-def explored(there: Ground, arm: str, effort: Effort) -> Seen:
-    """Two chains as one line: means over them. One that diverged counts as where it was last.
-
-    Chains walk into places that are sharper than the start: until they are accepted there, the step size is halved
-    and they walk anew. What they score has no part in that.
-    """
-    run, explorer = there.run, EXPLORERS[arm]
-    how, precision = settings(there, explorer, effort), there.precision if explorer.prior else 0.0
-    table, _ = explore_run(run, there.step, how, prior=precision)
-    for _ in range(HALVINGS):
-        if table["acceptance"].mean() >= ACCEPTED and table["test_acc"].notna().all():
-            break
-        how = how.model_copy(update={"step_size": how.step_size / 2})
-        table, _ = explore_run(run, there.step, how, prior=precision)
+def explored(run: Run, step: int, arm: str, effort: Effort) -> Seen:
+    """Two chains as one line: means over them. One that diverged counts as where it was last."""
+    explorer, there = EXPLORERS[arm], ground(run, step)
+    how = settings(there.curvature, explorer, effort, run.config.init.seed)
+    prior = (
+        4 * there.n_weights / there.square if explorer.prior else 0.0
+    )  # alone, it would have half the norm of the checkpoint
+    table, how = explore_accepted(run, step, how, prior=prior)
     table = table.assign(gradients=table["draw"] * effort.gradients)
-    diverged = int(table["test_acc"].isna().groupby(table["chain"]).any().sum())
+    has_diverged = table["test_acc"].isna().any()
     kept = ["train_acc", "test_acc", "norm", "angle"]
     table[kept] = table.groupby("chain")[kept].ffill()
     mean = table.groupby("gradients")[kept].mean()
     facts = {
-        "state": "diverged" if diverged else "finished",
+        "state": "diverged" if has_diverged else "finished",
         "start_norm": mean["norm"].iloc[0],
         "final_norm": mean["norm"].iloc[-1],
         "train_acc": mean["train_acc"].iloc[-1],
@@ -241,115 +208,78 @@ def row(seen: Seen) -> dict[str, object]:
     }
 
 
-# --- what follows ------------------------------------------------------------------------------------
-
-
-def gains(table: pd.DataFrame, start: str, against: str = "plain") -> pd.DataFrame:
-    """Outcome minus that of the control, by seed and arm."""
-    outcome = table[table["start"] == start].pivot(index="seed", columns="arm", values="outcome")
-    return outcome.sub(outcome[against], axis=0) if against in outcome else pd.DataFrame()
-
-
-def _interval(values: Iterable[float], of: int = 1) -> Interval | None:
-    """Mean over seeds with its interval, widened if it is one of several; None if fewer than two seeds are known."""
-    known = [value for value in values if math.isfinite(value)]
-    return mean_interval(known, 1 - 0.05 / of) if len(known) > 1 else None
-
-
-def some_gain(text: str, found: pd.DataFrame, arms: Iterable[str]) -> Claim:
-    """Whether any of several arms gains more than 5 points; intervals hold for all of them together (Bonferroni)."""
-    asked = list(arms)
-    known = {arm: _interval(found[arm], len(asked)) if arm in found else None for arm in asked}
-    each = "; ".join(f"{arm} {_points(interval)}" for arm, interval in known.items())
-    found_out: list[Decision] = [above(i, POINTS) if i else "undecided" for i in known.values()]
-    decision = "holds" if "holds" in found_out else "fails" if set(found_out) == {"fails"} else "undecided"
-    null = [arm for arm, i in known.items() if i and within(i, POINTS) == "holds"]
-    return Claim(text, f"points of test accuracy: {each}" + (f" (decided null: {', '.join(null)})" if null else ""),
-                 decision)  # fmt: skip
-
-
-def _points(interval: Interval | None) -> str:
-    return str(Interval(*(100 * x for x in interval))) if interval else "unknown: fewer than two seeds"
-
-
-def claims(table: pd.DataFrame, checks: dict[str, Equipartition]) -> list[Claim]:
-    """From half-way: each kind of motion against plain Adam; twins; what lasts. The same earlier; chains checked."""
-    half, begun = gains(table, "half-way"), gains(table, "begun")
-    free, held, prior = ([a for a in EXPLORERS if a.endswith(end)] for end in (("SGLD", "HMC"), "sphere", "prior"))
-    also = [arm for arm in TWINS if arm != "plain, held"]
-    made = [
-        some_gain("Positive control: weight decay gains more than 5 points.", half, ["decay"]),
-        some_gain("Lateral motion alone: Adam with its norm held gains more than 5 points.", half, ["plain, held"]),
-        some_gain("Noise alone gains more than 5 points: some kind of it.", half, NOISES),
-        some_gain("Repulsion alone gains more than 5 points.", half, ["repulsion"]),
-        some_gain("Anti-regularization gains more than 5 points.", half, ["larger norm", "anti-decay"]),
-        some_gain("SGLD or HMC without a prior gains more than 5 points.", half, free),
-        some_gain("SGLD or HMC with a Gaussian prior gains more than 5 points.", half, prior),
-        some_gain("SGLD or HMC on the sphere gains more than 5 points.", half, held),
-        _kept(half),
-        some_gain(
-            "On the sphere, repulsion or noise adds more than 5 points to what Adam gains there without them.",
-            gains(table, "half-way", "plain, held"),
-            also,
-        ),
-        _lasting(table, half),
-    ]
-    for text, arms in (
-        ("weight decay gains (positive control)", ["decay"]),
-        ("Adam with its norm held gains", ["plain, held"]),
-        ("noise alone gains", ["walk noise", "weight noise"]),
-        ("repulsion alone gains", ["repulsion"]),
-    ):
-        made.append(some_gain(f"Where generalising has only begun, {text} more than 5 points.", begun, arms))
-    hmc, sgld = checks["hmc"], checks["sgld"]
-    off = (sgld.virial - 1).abs().max().item()
-    made.append(
-        Claim(
-            "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %.",
-            f"HMC kinetic energy {hmc.kinetic:.3f} ± {hmc.kinetic_mcse:.3f} (exact 0.5), w dU/dw {_virials(hmc)} "
-            f"(exact 1), acceptance {hmc.acceptance:.2f}, faults: {'; '.join(hmc.faults) or 'none'}; SGLD w dU/dw "
-            f"{_virials(sgld)}",
-            "holds" if not hmc.faults and off < 0.1 else "fails",
-        )
-    )
-    return made
-
-
-def _virials(found: Equipartition) -> str:
-    pairs = zip(found.virial.tolist(), found.virial_mcse.tolist(), strict=True)
-    return ", ".join(f"{mean:.3f} ± {error:.3f}" for mean, error in pairs)
-
-
-def _gainers(half: pd.DataFrame, arms: Iterable[str]) -> list[str]:
-    """Arms whose gain is above 0, as far as 95 % intervals can tell."""
-    known = {arm: _interval(half[arm]) for arm in arms if arm in half and arm != "plain"}
-    return [arm for arm, interval in known.items() if interval and interval.low > 0]
-
-
-def _kept(half: pd.DataFrame) -> Claim:
+def kept(table: pd.DataFrame) -> tuple[str, Decision]:
     """Twins of the raw arms that gain: is what they lose less than 5 points?"""
-    pairs = {raw: twin for twin, raw in TWINS.items() if raw in _gainers(half, LATERAL)}
-    text = "Held at their norm, the arms keep what they gain: twins are less than 5 points below raw arms that gain."
-    if not pairs:
-        return Claim(text, "no raw arm gains: nothing to keep", "undecided")
-    known = {raw: _interval(half[twin] - half[raw], len(pairs)) for raw, twin in pairs.items()}
-    found_out: list[Decision] = [above(i, -POINTS) if i else "undecided" for i in known.values()]
-    one = found_out[0] if len(set(found_out)) == 1 else "undecided"
-    return Claim(text, "twin minus raw, points: " + "; ".join(f"{a} {_points(i)}" for a, i in known.items()), one)
+    gains = HALF.found(table)
+    gainers = HALF.gainers(table, LATERAL)
+    known = joint_intervals({raw: gains[f"{raw}, held"] - gains[raw] for raw in gainers if f"{raw}, held" in gains})
+    decisions: set[Decision] = {above(i, -POINTS) if i else "undecided" for i in known.values()}
+    said = f"twin minus raw, points: {in_points(known)}" if known else "no raw arm gains: nothing to keep"
+    return said, decisions.pop() if len(decisions) == 1 else "undecided"
 
 
-def _lasting(table: pd.DataFrame, half: pd.DataFrame) -> Claim:
+def lasting(table: pd.DataFrame) -> tuple[str, Decision]:
     """By how much the arms that gain end below their own best fifth."""
-    arms = _gainers(half, half.columns)
-    text = "What is gained lasts: arms that gain end less than 5 points below the best fifth of their way."
+    arms = HALF.gainers(table, (*ARMS, *EXPLORERS))
     rows = table[(table["start"] == "half-way") & table["arm"].isin(arms)]
-    lost = _interval((rows["best"] - rows["outcome"]).groupby(rows["seed"]).mean())
+    known = joint_intervals({"lost": (rows["best"] - rows["outcome"]).groupby(rows["seed"]).mean()})
+    lost = known["lost"]
     if lost is None:
-        return Claim(text, "no arm gains", "undecided")
-    return Claim(text, f"lost, points {_points(lost)}, mean over {', '.join(arms)}", below(lost, POINTS))
+        return "no arm gains", "undecided"
+    return f"{in_points(known)} points, mean over {', '.join(arms)}", below(lost, POINTS)
 
 
-# --- figure ------------------------------------------------------------------------------------------
+def believed(checks: dict[str, Equipartition]) -> Claim:
+    """Whether chains find on a Gaussian what is known of it."""
+    hmc, sgld = checks["hmc"], checks["sgld"]
+    virials = {
+        name: ", ".join(
+            f"{mean:.3f} ± {error:.3f}" for mean, error in zip(found.virial, found.virial_mcse, strict=True)
+        )
+        for name, found in checks.items()
+    }
+    return Claim(
+        "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %.",
+        f"HMC kinetic energy {hmc.kinetic:.3f} ± {hmc.kinetic_mcse:.3f} (exact 0.5), w dU/dw {virials['hmc']} (exact "
+        f"1), acceptance {hmc.acceptance:.2f}, faults: {'; '.join(hmc.faults) or 'none'}; SGLD w dU/dw "
+        f"{virials['sgld']}",
+        "holds" if not hmc.faults and (sgld.virial - 1).abs().max().item() < 0.1 else "fails",
+    )
+
+
+OUTCOME = {"column": "outcome", "name": "points of test accuracy"}
+HALF = Gains(where(start="half-way"), against="plain", **OUTCOME)
+BEGUN = Gains(where(start="begun"), against="plain", **OUTCOME)
+ON_SPHERE = Gains(where(start="half-way"), against="plain, held", **OUTCOME)
+MORE = "more than 5 points"
+CLAIMS = [
+    HALF.any_exceeds(["decay"], POINTS, f"Positive control: weight decay gains {MORE}."),
+    HALF.any_exceeds(["plain, held"], POINTS, f"Lateral motion alone: Adam with its norm held gains {MORE}."),
+    HALF.any_exceeds(NOISES, POINTS, f"Noise alone gains {MORE}: some kind of it."),
+    HALF.any_exceeds(["repulsion"], POINTS, f"Repulsion alone gains {MORE}."),
+    HALF.any_exceeds(["larger norm", "anti-decay"], POINTS, f"Anti-regularization gains {MORE}."),
+    HALF.any_exceeds(["SGLD", "HMC"], POINTS, f"SGLD or HMC without a prior gains {MORE}."),
+    HALF.any_exceeds(["SGLD, prior", "HMC, prior"], POINTS, f"SGLD or HMC with a Gaussian prior gains {MORE}."),
+    HALF.any_exceeds(["SGLD, sphere", "HMC, sphere"], POINTS, f"SGLD or HMC on the sphere gains {MORE}."),
+    Declared(
+        "Held at their norm, the arms keep what they gain: twins are less than 5 points below raw arms that gain.", kept
+    ),
+    ON_SPHERE.any_exceeds(
+        [arm for arm in HELD if arm != "plain, held"],
+        POINTS,
+        f"On the sphere, repulsion or noise adds {MORE} to what Adam gains there without them.",
+    ),
+    Declared("What is gained lasts: arms that gain end less than 5 points below the best fifth of their way.", lasting),
+    *(
+        BEGUN.any_exceeds(arms, POINTS, f"Where generalising has only begun, {what} {MORE}.")
+        for what, arms in {
+            "weight decay gains (positive control)": ["decay"],
+            "Adam with its norm held gains": ["plain, held"],
+            "noise alone gains": ["walk noise", "weight noise"],
+            "repulsion alone gains": ["repulsion"],
+        }.items()
+    ),
+]
 
 
 def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
@@ -364,34 +294,23 @@ def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
     for ax, start, arms, title in panels:
         for arm, how in arms.items():
             style = ":" if start == "begun" and arm in HELD else how.style
-            _curves(
-                ax, [seen.curve for seen in found if (seen.start, seen.arm) == (start, arm)], how.colour, style, arm
-            )
+            curves = [seen.curve for seen in found if (seen.start, seen.arm) == (start, arm)]
+            _curves(ax, curves, how.colour, style, arm)
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("gradient evaluations" if arms is EXPLORERS else "step without decay")
         ax.set_ylabel("test accuracy (mean and range over seeds)")
         ax.set_ylim(0, 1.4)  # room for the legend
         ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         ax.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
-    half = gains(table, "half-way")
-    drawn = [arm for arm in (*RAW, *HELD, *EXPLORERS) if arm in half and arm != "plain"]
-    for i, arm in enumerate(reversed(drawn)):
-        colour, interval = {**ARMS, **EXPLORERS}[arm].colour, _interval(half[arm])
-        axes[1, 1].plot(100 * half[arm], [i] * len(half), "o", color=colour, ms=3, alpha=0.5)
-        if interval:
-            axes[1, 1].plot([100 * interval.low, 100 * interval.high], [i, i], color=colour)
-            axes[1, 1].plot(100 * interval.estimate, i, "|", color=colour, ms=10)
-    axes[1, 1].axvspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
-    axes[1, 1].set_yticks(range(len(drawn)), list(reversed(drawn)), fontsize=7)
+    half = HALF.found(table)
+    colours = {arm: how.colour for arm, how in {**RAW, **HELD, **EXPLORERS}.items() if arm != "plain"}
+    draw_gains(axes[1, 1], half, colours, POINTS)
     axes[1, 1].set_xlabel("gain over plain Adam, points (95 % interval; grey: a null)")
-    rows = table[(table["start"] == "half-way") & (table["arm"] != "plain")]
-    for arm, of_arm in rows.groupby("arm"):
+    for arm, rows in table[table["start"] == "half-way"].set_index("seed").groupby("arm"):
         marker = "s" if arm in EXPLORERS else "^" if arm in HELD else "o"
-        by_seed = of_arm.set_index("seed")
-        colour = {**ARMS, **EXPLORERS}[str(arm)].colour
-        axes[1, 2].plot(
-            by_seed["degrees"], 100 * half[arm].reindex(by_seed.index), marker, color=colour, ms=4, alpha=0.7
-        )
+        if arm in colours:
+            gained = 100 * half[arm].reindex(rows.index)
+            axes[1, 2].plot(rows["degrees"], gained, marker, color=colours[str(arm)], ms=4, alpha=0.7)
     axes[1, 2].axhspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
     axes[1, 2].set_xlabel("angle from the start (degrees); ● free, ▲ norm held, ■ chains")
     axes[1, 2].set_ylabel("gain over plain Adam, points")
@@ -407,43 +326,9 @@ def _curves(ax: "Axes", curves: list[pd.Series], colour: str, style: str, label:
         ax.fill_between(every.index.to_numpy(), low, high, color=colour, alpha=0.07, lw=0)
 
 
-def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "two seeds of a tiny network for few steps")
-    effort = QUICK if given.quick else FULL
-    plain = {f"start-s{seed}": base(seed, effort.first, effort.every, effort.network) for seed in effort.seeds}
-    show, out = LiveProgress(), given.out / "runs"
-    sources = cg.train(list(plain.values()), out, names=list(plain), progress=show, threads=given.threads)
-    at = {(start, run): reached(run, effort.fitted, effort.levels[start]) for start in STARTS for run in sources}
-    there = [(start, run, step) for (start, run), step in at.items() if step is not None]
-    jobs = [(start, arm, run, step) for start, run, step in there for arm in STARTS[start]]
-    grid = {
-        f"{start}-{arm.replace(', ', '-').replace(' ', '-')}-s{run.config.init.seed}": config(run, step, arm, effort)
-        for start, arm, run, step in jobs
-    }
-    runs = cg.train(list(grid.values()), out, names=list(grid), progress=show, threads=given.threads)
-    found = [trained(run, start, arm) for run, (start, arm, _, _) in zip(runs, jobs, strict=True)]
-    torch.set_num_threads(given.threads)
-    half = [ground(run, step) for start, run, step in there if start == "half-way"]
-    if not half:
-        sys.exit(f"no seed is half-way within {effort.first} steps: nothing to start from; the runs are in {out}")
-    found += [explored(place, arm, effort) for arm in EXPLORERS for place in half]
-    table = pd.DataFrame([row(seen) for seen in found])
-    precisions = torch.tensor([share * NBETA * half[0].curvature for share in STIFF])
-    checks = {}
-    for arm in ("SGLD", "HMC"):
-        how = settings(half[0], EXPLORERS[arm], effort).model_copy(update={"n_chains": 4, "n_draws": effort.checked})
-        checks[how.sampler] = equipartition(precisions, how)
-    made, told = claims(table, checks), notes(table, at, effort)
-    verdicts.write(given.out, QUESTION, made, told, table, draw(found, table))
-    print((given.out / "verdict.md").read_text())
-
-
 def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Effort) -> list[str]:
     """Task and rules, starts, arms, chains, where the arms end, divergence."""
-    sources = [run for start, run in at if start == "half-way"]
-    of, means = sources[0].config, table[table["start"] == "half-way"].groupby("arm").mean(numeric_only=True)
-    assert isinstance(of.model, Transformer)
-    r0 = sum(run.manifest["start"]["norm"] for run in sources) / len(sources)
+    means = table[table["start"] == "half-way"].groupby("arm").mean(numeric_only=True)
     begins = [
         f"{start}, seed {run.config.init.seed}: "
         + (
@@ -464,14 +349,12 @@ def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Ef
         for arm, now in means.iterrows()
     ]
     sizes = [f"{name} {next(iter(arm.leaves.values())):g}" for name, arm in NOISES.items()]
+    n_train = next(run for _, run in at).task.n_train
     return [
-        f"{of.task.formula}, {of.task.n_train} training pairs, both orders of a pair on one side of the split; one "
-        f"layer, d_model {of.model.d_model}, d_mlp {of.model.d_mlp}; base init {of.init.scheme} at α = 1, ‖θ₀‖ = "
-        f"{r0:.2f}. Seeds {effort.seeds}. The starts are checkpoints (every {effort.every} steps) of runs of "
-        f"{effort.first} steps under AdamW {of.optimizer.lr:g}, weight decay {of.optimizer.weight_decay:g}: the first "
-        f"with train accuracy {effort.fitted:g} at which test accuracy is {effort.levels['half-way']:g} (half-way) or "
+        "Both orders of a pair are on one side of the split. The starts are checkpoints of these runs: the first with "
+        f"train accuracy {effort.fitted:g} at which test accuracy is {effort.levels['half-way']:g} (half-way) or "
         f"{effort.levels['begun']:g} (begun); a seed without one has no arms. {'; '.join(begins)}. From there "
-        f"{effort.steps} steps with a fresh optimizer (warm-up {of.optimizer.warmup}); {len(table)} runs and chains.",
+        f"{effort.steps} steps with a fresh optimizer and its warm-up; {len(table)} runs and chains.",
         "With a random split (f = 0.6) a test accuracy of 0.5 is no half-way: it is reached while memorising, by pairs "
         "whose mirror was trained on; of the others, at most 3 % were right then. Hence the split without mirrors.",
         "Outcome: mean test accuracy over the last fifth; gains are paired by seed; a claim about several arms has "
@@ -486,12 +369,44 @@ def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Ef
         "degrees.",
         f"Chains: 2 per seed, {effort.draws} draws of {effort.gradients} gradients, in all "
         f"{effort.draws * effort.gradients} against the {effort.steps} of the arms; nβ {NBETA:g}, far colder than the "
-        f"posterior at n = {of.task.n_train}; step sizes {SHARE:g} of the stability bound at the start, and halved "
+        f"posterior at n = {n_train}; step sizes {SHARE:g} of the stability bound at the start, and halved "
         f"until {ACCEPTED:g} of the steps are accepted (of SGLD's: what Metropolis would accept); the prior alone "
         f"would have half the norm of the start. {'; '.join(chains)}.",
         f"Mean outcomes from half-way: {'; '.join(ends)}.",
         f"Diverged: {int((table['state'] == 'diverged').sum())} of {len(table)}.",
     ]
+
+
+def main() -> None:
+    given = verdicts.asked(STUDY.question, __file__, "two seeds of a tiny network for few steps")
+    study, effort = (TINY, QUICK) if given.quick else (STUDY, FULL)
+    sources = study.train(given)
+    at = {(s, run): reached(run, effort.fitted, effort.levels[s]) for s in STARTS for run in sources.values()}
+    there = [(start, run, step) for (start, run), step in at.items() if step is not None]
+    jobs = {
+        f"{start}-{arm.replace(', ', '-').replace(' ', '-')}-s{run.config.init.seed}": (start, arm, run, step)
+        for start, run, step in there
+        for arm in STARTS[start]
+    }
+    configs = [config(run, step, arm, effort.steps) for _, arm, run, step in jobs.values()]
+    out = given.out / "runs"
+    runs = cg.train(configs, out, names=list(jobs), progress=LiveProgress(), threads=given.threads)
+    found = [trained(run, start, arm) for run, (start, arm, _, _) in zip(runs, jobs.values(), strict=True)]
+    torch.set_num_threads(given.threads)
+    half = [(run, step) for start, run, step in there if start == "half-way"]
+    if not half:
+        sys.exit(f"no seed is half-way within the budget: nothing to start from; the runs are in {out}")
+    found += [explored(run, step, arm, effort) for arm in EXPLORERS for run, step in half]
+    table = pd.DataFrame([row(seen) for seen in found])
+    curvature = ground(*half[0]).curvature
+    precisions = torch.tensor([share * NBETA * curvature for share in STIFF])
+    checks = {}
+    for arm in ("SGLD", "HMC"):
+        how = settings(curvature, EXPLORERS[arm], effort, half[0][0].config.init.seed)
+        how = how.model_copy(update={"n_chains": 4, "n_draws": effort.checked})
+        checks[how.sampler] = equipartition(precisions, how)
+    told = notes(table, at, effort)
+    study.write_long(given, study.table(sources), table, [*CLAIMS, believed(checks)], draw(found, table), told)
 
 
 if __name__ == "__main__":

@@ -215,29 +215,6 @@ def test_preset_times_says_what_a_run_takes(tmp_path):
     assert (table["minutes"] >= table["steps"] * table["ms_per_step"] / 6e4).all()
 
 
-def test_alarms_are_where_an_indicator_has_done_half_of_its_way_by_the_other_runs(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    module = importlib.import_module("llc_along_training")
-    indicators, alarms = module.INDICATORS, module.alarms
-
-    def run(name, falls_at, end, grokked):
-        steps = list(range(0, 1000, 100))
-        value = [100.0 if step < falls_at else end for step in steps]
-        columns = dict.fromkeys(indicators, value)
-        return pd.DataFrame({"step": steps, "run": name, "memorised": 100.0, "grokked": grokked, **columns})
-
-    one, two = run("groks-s0", 500, 1.0, 800.0), run("groks-s1", 300, 4.0, 700.0)
-    flat, dip = run("no-decay-s0", 9999, 1.0, None), run("few-pairs-s0", 600, 15.0, None)
-    found = alarms(pd.concat([one, two, flat, dip])).set_index(["indicator", "run"])
-    # logarithmic: half-way levels are 10 and 20, each run judged by the other's, controls by the mean of 15
-    assert found.loc[("λ̂", "groks-s0"), "level"] == 20 and found.loc[("λ̂", "groks-s1"), "level"] == 10
-    assert found.loc[("λ̂", "groks-s0"), "alarm"] == 500 and found.loc[("λ̂", "groks-s1"), "alarm"] == 300
-    assert pd.isna(found.loc[("λ̂", "no-decay-s0"), "alarm"])
-    assert pd.isna(found.loc[("λ̂", "few-pairs-s0"), "alarm"])  # 15 is not below 15
-    # linear: 50.5 and 52
-    assert found.loc[("norm r", "groks-s0"), "level"] == 52 and found.loc[("norm r", "few-pairs-s0"), "alarm"] == 600
-
-
 def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     run_quick("speed", tmp_path / "out")
     result = json.loads((tmp_path / "out" / "speed.json").read_text())
@@ -446,7 +423,7 @@ def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its
         line = {"start": "half-way", "arm": arm, "seed": seed, "outcome": outcome, "best": outcome + 0.1}
         rows.append(line if (arm, seed) != ("repulsion", 4) else {**line, "outcome": math.nan})
     sure = Equipartition(0.5, 0.01, torch.ones(3), torch.ones(3) / 10, 0.9, [])
-    made = module.claims(pd.DataFrame(rows), {"sgld": sure, "hmc": sure})
+    made = [*decide(module.CLAIMS, pd.DataFrame(rows)), module.believed({"sgld": sure, "hmc": sure})]
     # decay, held, noise, repulsion, larger norm, no prior, prior, sphere, kept, adds, lasts, four begun, believed
     expected = (
         "holds holds holds fails fails fails holds fails fails fails fails".split() + ["undecided"] * 4 + ["holds"]

@@ -7,6 +7,7 @@ import pytest
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
 from circuitgrok.study.factors import Factor
+from circuitgrok.study.geometric import GeometricMean
 from circuitgrok.study.selections import at_ends, by_seed
 from circuitgrok.study.verdicts import mean_interval, share_interval
 
@@ -94,6 +95,16 @@ def test_a_mean_and_a_paired_difference():
     assert gain.found(rows[::-1]).interval == pytest.approx(mean_interval([700.0, 709.0, 691.0]))
     one_missing = Mean(where(arm="slow"), "grokked_by", "T").found(table([math.nan, 1, 2], EARLY))
     assert one_missing.interval is None and "not known in 1 of 3" in one_missing.words
+
+
+def test_a_geometric_mean_is_bounded_in_its_own_units_and_a_missing_value_decides_nothing():
+    mean = GeometricMean(where(arm="slow"), "grokked_by", "T")
+    claims = [mean.exceeds(750, ""), mean.exceeds(800, ""), mean.falls_below(750, ""), mean.is_within(900, "")]
+    decisions = [claim.decision for claim in decide(claims, table(LATE, EARLY))]
+    assert decisions == ["holds", "undecided", "fails", "holds"]
+    found = mean.found(table(LATE, EARLY))
+    assert found.interval == mean_interval([math.log(time) for time in LATE])
+    assert mean.found(table([math.nan, 1, 2], EARLY)).interval is None
 
 
 def test_a_claim_of_ones_own_is_a_sentence_and_a_function():

@@ -7,7 +7,8 @@ import pytest
 import torch
 from oracles import dense_hessian, generator, grid, labels_of, noise, sum_projector, wave
 
-from circuitgrok.landscape.flat import Flat, logits_on
+from circuitgrok.landscape.flat import Flat, logits_on, loss_on
+from circuitgrok.landscape.key_stiffness import key_stiffness
 from circuitgrok.landscape.stiffness import LogitShares, chance_shares, logit_shares, role_shares, stiffness_map
 from circuitgrok.measures.spectra.fourier import frequency_power
 from circuitgrok.models.transformer import Transformer
@@ -208,3 +209,25 @@ def test_a_grid_that_is_not_complete_is_refused():
         logit_shares(noise(24, 5))
     with pytest.raises(ValueError, match="one class for each of the 5 numbers is needed; got 4"):
         logit_shares(noise(25, 4))
+
+
+def test_facts_of_key_frequencies_are_sums_over_the_hessians_own_eigenvectors():
+    model, task = Transformer(p=5, d_model=4, d_head=4, n_heads=1, d_mlp=8), modular_addition(p=5, frac_train=0.6)
+    params, keys, own = model.init(generator(0), alpha=2.0), torch.tensor([2]), torch.tensor([1, 2])
+    facts, shares = key_stiffness(model, params, task, keys, own, generator(1), n_top=3, n_random=4)
+    loss, at, _ = loss_on(model, params, task, task.is_train)
+    values, vectors = torch.linalg.eigh(dense_hessian(loss, at))
+    assert facts["largest"] == pytest.approx(values[-1].item(), rel=1e-7)
+    assert facts["tenth"] == pytest.approx(values[-3].item(), rel=1e-7)  # the last of those that are asked for
+    weights = values[-3:] / values[-3:].sum()
+    found = stiffness_map(logits_on(model, params, task.inputs), vectors.mT[-3:])
+    clock, alone = weights @ found.logits.clock, weights @ (found.logits.clock + found.logits.single)
+    # ARPACK stops at 1e-8 of an eigenvalue; gaps between the eigenvalues are at least a thousandth of them
+    assert facts["clock"] == pytest.approx(clock[1].item(), rel=1e-5)
+    assert facts["alone"] == pytest.approx(alone[1].item(), rel=1e-5)
+    assert facts["clock_other"] == pytest.approx(clock.mean().item(), rel=1e-5)
+    assert facts["clock_own"] == pytest.approx(clock.sum().item() / (2 * 4 / 100), rel=1e-5)
+    assert facts["precision"] == float(alone[1] > alone[0]) and facts["precision_clock"] == float(clock[1] > clock[0])
+    assert facts["rest"] == pytest.approx((weights @ found.logits.rest).item(), rel=1e-5)
+    torch.testing.assert_close(shares.flip(0), found.logits.clock + found.logits.single, rtol=1e-5, atol=1e-8)
+    assert facts["clock_random"] != facts["clock"] and facts["precision_chance"] == 0.5

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from tiny import tiny
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.study.moments import at_events
+from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import censored
 from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study
@@ -143,6 +145,33 @@ def test_a_column_at_the_events_is_that_of_the_evaluation_from_which_they_hold()
     history = pd.DataFrame(accuracies | {"norm": [100.0 - step for step in steps]}, index=steps)
     then = at_events(cast(Any, SimpleNamespace(history=history)), "norm")
     assert then["norm_memorised"] == 70 and math.isnan(then["norm_grokked"]) and len(then) == 2
+
+
+def test_a_table_of_checkpoints_is_written_and_decides_while_the_setting_is_that_of_the_runs(tmp_path):
+    from circuitgrok import figures
+    from circuitgrok.study.claims import Share, where
+
+    runs = pd.DataFrame({"arm": ["a", "a"], "memorised_by": 1.0, "grokked_by": [2.0, math.nan], "state": "finished"})
+    long, (figure, _) = pd.DataFrame({"step": [0, 1, 2]}), figures.sheet(1, 1, (2, 2))
+    claim = Share(where(), lambda rows: rows["step"] > 0).is_all("All are late.")
+    of, asked = study(grid={}), Asked(quick=True, out=tmp_path / "out", threads=1)
+    of.write_long(asked, runs.assign(r0=2.5), long, [claim], figure)
+    assert pd.read_csv(tmp_path / "out" / "table.csv").equals(long)
+    verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
+    assert "**fails**: All are late. Measured: share of runs: 2 of 3." in verdict
+    assert "2 runs, seeds [3, 4]" in verdict and "a: 1 of 2" in verdict and "|θ₀| = 2.50" in verdict
+
+
+def test_jobs_in_processes_answer_in_their_order_each_with_one_thread():
+    import os
+
+    import torch
+
+    jobs = [partial(math.sqrt, 4.0), torch.get_num_threads, os.getpid, partial(math.sqrt, 9.0)]
+    root, threads, process, other = in_processes(jobs, 2, "trying", "jobs")
+    assert (root, threads, other) == (2, 1, 3) and process != os.getpid()
+    with pytest.raises(ValueError, match="domain"):
+        in_processes([partial(math.sqrt, -1.0)], 1, "trying", "jobs")
 
 
 def test_diverged_runs_are_counted():

@@ -1,0 +1,73 @@
+"""Alarms: when an indicator had fallen half of its way, by a level that other runs set.
+
+A run whose own end set the level could not but cross it. So the level of a run is the mean over the *other* runs of a
+reference group, and an alarm in a run outside that group is a false one.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HELD = 2  # further checkpoints for which an indicator must stay below its level
+
+
+class Indicator(NamedTuple):
+    """A column that may tell of something before it shows.
+
+    Attributes:
+        column: Of a table of measures.
+        is_logarithmic: Whether half of its way is meant on a logarithmic scale.
+    """
+
+    column: str
+    is_logarithmic: bool = False
+
+
+def alarms(table: "pd.DataFrame", indicators: Mapping[str, Indicator], reference: "pd.Series") -> "pd.DataFrame":
+    """When each indicator gave the alarm in each run: the first checkpoint from which it stays below its level.
+
+    Args:
+        table: One row per checkpoint, in order, from the one on at which a way begins; a column `run` names the run,
+            `step` the checkpoint.
+        indicators: By the names that the answer has.
+        reference: Of each row, whether its run sets levels for others: half-way from its first to its last value.
+
+    Returns:
+        One row per indicator and run: `run`, `indicator`, `level` (nan without another run of the reference), `alarm`
+        (a step; nan if it never stays below for `HELD` further checkpoints) and `steps`, the run's last.
+
+    Example:
+        >>> import pandas as pd
+        >>> fall = {"a": [8.0, 8.0, 2.0, 2.0, 2.0], "b": [8.0, 4.0, 4.0, 4.0, 4.0]}
+        >>> rows = [{"run": run, "step": 10 * i, "x": x} for run, of in fall.items() for i, x in enumerate(of)]
+        >>> table = pd.DataFrame(rows)
+        >>> found = alarms(table, {"falls": Indicator("x")}, table["run"] == "b")
+        >>> found[["run", "level", "alarm"]].values.tolist()
+        [['a', 6.0, 20.0], ['b', nan, nan]]
+    """
+    import pandas as pd
+
+    runs = {str(run): rows for run, rows in table.groupby("run", sort=False)}
+    found = []
+    for name, indicator in indicators.items():
+        levels = {run: _half_way(rows, indicator) for run, rows in runs.items() if reference[rows.index].all()}
+        for run, rows in runs.items():
+            others = [level for other, level in levels.items() if other != run]
+            level = sum(others) / len(others) if others else math.nan
+            alarm, last = _stays_below(rows, indicator.column, level), rows["step"].iloc[-1]
+            found.append({"run": run, "indicator": name, "level": level, "alarm": alarm, "steps": last})
+    return pd.DataFrame(found, columns=["run", "indicator", "level", "alarm", "steps"])
+
+
+def _half_way(rows: "pd.DataFrame", indicator: Indicator) -> float:
+    start, end = rows[indicator.column].iloc[0], rows[indicator.column].iloc[-1]
+    return math.sqrt(start * end) if indicator.is_logarithmic and min(start, end) > 0 else (start + end) / 2
+
+
+def _stays_below(rows: "pd.DataFrame", column: str, level: float) -> float:
+    under = (rows[column] < level).tolist()
+    held = [all(under[i : i + HELD + 1]) for i in range(len(under) - HELD)]
+    return float(rows["step"].iloc[held.index(True)]) if any(held) else math.nan

@@ -1,0 +1,112 @@
+"""What several arms gain over a control, seed by seed; a claim about any of them has intervals that hold together."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from circuitgrok import figures
+from circuitgrok.study.claims import Declared, Selection
+from circuitgrok.study.verdicts import Decision, Interval, above, mean_interval, within
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+def joint_intervals(values: Mapping[str, Iterable[float]], level: float = 0.95) -> dict[str, Interval | None]:
+    """Means over seeds with intervals that hold for all of them together (Bonferroni).
+
+    Args:
+        values: One number per seed, by name; those that are not finite are left out.
+        level: At which all intervals together are right.
+
+    Returns:
+        None where fewer than two numbers are known.
+
+    Example:
+        >>> print(*joint_intervals({"a": [1.0, 2.0, 3.0], "b": [1.0, math.nan]}).values())
+        2 [-1.58, 5.58] None
+    """
+    known = {name: [value for value in given if math.isfinite(value)] for name, given in values.items()}
+    return {
+        name: mean_interval(given, 1 - (1 - level) / len(known)) if len(given) > 1 else None
+        for name, given in known.items()
+    }
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Gains of arms over a control in a share, paired by seed; words are in points, hundredths of it.
+
+    Attributes:
+        of: The rows that are compared, one for each arm and seed.
+        column: The share.
+        against: The control's name in the column `arm`.
+        name: Of what the points are, for people.
+    """
+
+    of: Selection
+    column: str
+    against: str
+    name: str
+
+    def found(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """The gains, seeds by arms; of the rows' arms, without the control's rows none."""
+        values = self.of(table).pivot(index="seed", columns="arm", values=self.column)
+        return values.sub(values[self.against], axis=0) if self.against in values else values[[]]
+
+    def gainers(self, table: "pd.DataFrame", arms: Iterable[str]) -> list[str]:
+        """Those of some arms whose gain is above 0, as far as an interval of 95 % for each can tell."""
+        gains = self.found(table)
+        known = {arm: joint_intervals({arm: gains[arm]})[arm] for arm in arms if arm in gains and arm != self.against}
+        return [arm for arm, interval in known.items() if interval and interval.low > 0]
+
+    def any_exceeds(self, arms: Iterable[str], bound: float, text: str) -> Declared:
+        """The claim that some of these arms gains more than a bound; it fails if each of them does not.
+
+        What was measured names the arms whose gain is a decided null: within the bound on both sides.
+        """
+        asked = list(arms)
+
+        def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
+            gains = self.found(table)
+            known = joint_intervals({arm: gains[arm] if arm in gains else [] for arm in asked})
+            decisions: set[Decision] = {above(i, bound) if i else "undecided" for i in known.values()}
+            null = [arm for arm, i in known.items() if i and within(i, bound) == "holds"]
+            said = f"{self.name}: {in_points(known)}" + (f" (decided null: {', '.join(null)})" if null else "")
+            return said, "holds" if "holds" in decisions else "fails" if decisions == {"fails"} else "undecided"
+
+        return Declared(text, judge)
+
+
+def in_points(intervals: Mapping[str, Interval | None]) -> str:
+    """Intervals of shares in words, in points.
+
+    >>> in_points({"a": Interval(0.1, 0.05, 0.15), "b": None})
+    'a 10 [5, 15]; b unknown: fewer than two seeds'
+    """
+    shown = {
+        arm: Interval(*(100 * x for x in i)) if i else "unknown: fewer than two seeds" for arm, i in intervals.items()
+    }
+    return "; ".join(f"{arm} {interval}" for arm, interval in shown.items())
+
+
+def draw_gains(ax: "Axes", gains: "pd.DataFrame", colours: Mapping[str, str], null: float) -> None:
+    """Gains in points, an arm a line: seeds as dots, the mean and its interval, and what is a null in grey.
+
+    Args:
+        ax: Where.
+        gains: `Gains.found`.
+        colours: By arm, from top to bottom; those without gains are left out.
+        null: The bound of a null.
+    """
+    drawn = [arm for arm in reversed([*colours]) if arm in gains]
+    for i, arm in enumerate(drawn):
+        colour, interval = colours[arm], joint_intervals({arm: gains[arm]})[arm]
+        ax.plot(100 * gains[arm], [i] * len(gains), "o", color=colour, ms=3, alpha=0.5)
+        if interval:
+            ax.plot([100 * interval.low, 100 * interval.high], [i, i], color=colour)
+            ax.plot(100 * interval.estimate, i, "|", color=colour, ms=10)
+    ax.axvspan(-100 * null, 100 * null, color=figures.GREY, alpha=0.15, lw=0)
+    ax.set_yticks(range(len(drawn)), drawn, fontsize=7)

@@ -1,0 +1,60 @@
+"""Gains of several arms: paired by seed, with intervals that hold together, and what no control leaves undecided."""
+
+import pandas as pd
+import pytest
+
+from circuitgrok import figures
+from circuitgrok.study.claims import decide, where
+from circuitgrok.study.gains import Gains, draw_gains, joint_intervals
+from circuitgrok.study.verdicts import mean_interval
+
+NOISE = [0.0, 0.01, -0.01, 0.02]
+
+
+def table(**gains):
+    of = {"plain": 0.0, **gains}
+    noisy = [
+        (arm, seed, 0.3 + seed / 9 + gain + (arm != "plain") * NOISE[seed])
+        for arm, gain in of.items()
+        for seed in range(4)
+    ]
+    return pd.DataFrame([{"arm": arm, "seed": seed, "acc": value} for arm, seed, value in noisy])
+
+
+GAINS = Gains(where(), "acc", "plain", "points")
+
+
+def test_gains_are_paired_by_seed_and_intervals_widen_with_the_number_of_arms():
+    rows = table(good=0.2, bad=-0.2)
+    assert GAINS.found(rows[::-1])["good"].tolist() == pytest.approx([0.2 + x for x in NOISE])
+    alone, two = joint_intervals({"a": NOISE}), joint_intervals({"a": NOISE, "b": NOISE})
+    assert alone["a"] == mean_interval(NOISE) and two["a"] == mean_interval(NOISE, 0.975)
+
+
+@pytest.mark.parametrize(
+    ("arms", "decision"),
+    [(["good", "bad"], "holds"), (["bad"], "fails"), (["bad", "null"], "fails"), (["bad", "other"], "undecided")],
+)
+def test_one_arm_that_gains_is_enough_and_one_that_is_unknown_forbids_failing(arms, decision):
+    [claim] = decide([GAINS.any_exceeds(arms, 0.1, "")], table(good=0.2, bad=-0.2, null=0.0))
+    assert claim.decision == decision and ("decided null: null" in claim.measured) == ("null" in arms)
+
+
+def test_who_gains_is_told_apart_from_zero_and_without_a_control_nobody_does():
+    rows = table(good=0.2, bad=-0.2, null=0.0)
+    assert GAINS.gainers(rows, ["plain", "good", "bad", "null", "other"]) == ["good"]
+    none = rows[rows["arm"] != "plain"]
+    assert GAINS.gainers(none, ["good"]) == []
+    assert decide([GAINS.any_exceeds(["good"], 0.1, "")], none)[0].decision == "undecided"
+
+
+def test_a_figure_of_gains_has_a_line_for_each_arm_from_the_top_on_and_no_interval_of_one_seed():
+    gains = GAINS.found(table(good=0.2, bad=-0.2)).assign(lone=[0.1, *[float("nan")] * 3])
+    figure, ax = figures.sheet(1, 1, (3, 3))
+    draw_gains(ax, gains, {"good": "red", "other": "blue", "bad": "green", "lone": "black"}, 0.05)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["lone", "bad", "good"]
+    ends = {(line.get_color(), *line.get_xdata()) for line in ax.get_lines() if line.get_linestyle() == "-"}
+    expected = joint_intervals({arm: 100 * gains[arm] for arm in ("good",)})["good"]
+    assert expected is not None and len(ends) == 2
+    [(_, low, high)] = [line for line in ends if line[0] == "red"]
+    assert (low, high) == pytest.approx((mean_interval((100 * gains["good"]).tolist()).low, expected.high))
