@@ -331,6 +331,30 @@ def test_a_step_that_is_not_finite_stays_so():
     assert transported(path, {"w": point})["w"].isfinite().tolist() == [[True] * 3, [False] * 3]
 
 
+@pytest.mark.bits
+def test_arcs_are_these_operations_in_this_order():
+    """The same operations in the same order give the same bits, for ever: old runs must train again as they did."""
+    w, after, m, r = (noise(1, 50, seed=i) for i in range(4))
+    w, r = w.float(), r[:, 0].abs()
+
+    def inner(a: Tensor, b: Tensor) -> Tensor:
+        return (a * b).sum(-1, keepdim=True)
+
+    u = 1 / inner(w.double(), w.double()).sqrt() * w.double()
+    step = after - w.double()
+    across = step - inner(u, step) * u
+    length = inner(across, across).sqrt()
+    e, phi = 1 / length * across, length / r[:, None]
+    path = arc({"w": w}, {"w": after}, r)
+    assert torch.equal(path.start["w"], u) and torch.equal(path.ahead["w"], e) and torch.equal(path.angle, phi[:, 0])
+    point = phi.cos() * u + phi.sin() * e
+    assert torch.equal(end(path, r)["w"], r[:, None] / inner(point, point).sqrt() * point)
+    flat = m - inner(u, m) * u
+    forward = inner(e, flat)
+    moved = flat + forward * (phi.cos() - 1) * e - forward * phi.sin() * u
+    assert torch.equal(transported(path, {"w": m})["w"], moved)
+
+
 # Geometries of samplers
 
 GEOMETRIES = {"flat": FLAT, "hyperplane": Orthogonal(noise(7, 5, seed=3)), "sphere": Sphere()}
@@ -408,6 +432,12 @@ def test_the_norm_is_kept_to_rounding_for_a_thousand_long_moves(dtype):
     # Each move sets the norm afresh, to about three roundings, which add up as a walk: 3 sqrt(1000) < 100 of them.
     assert position.dtype == dtype
     torch.testing.assert_close(position.norm(dim=-1), radius, rtol=100 * torch.finfo(dtype).eps, atol=0)
+
+
+def test_the_norm_is_kept_also_where_the_velocity_is_not_quite_tangential():
+    position, velocity = start(Sphere())
+    there, _ = Sphere().move(position, velocity + 1e-3 * position)
+    torch.testing.assert_close(there.norm(dim=-1), position.norm(dim=-1), rtol=4 * EPS, atol=0)
 
 
 def test_great_circles_go_once_around_and_through_the_pole():
