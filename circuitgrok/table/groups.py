@@ -59,13 +59,14 @@ def circuit_columns(at: Checkpoints) -> Columns:
     """Loss and accuracy in full, of the circuit alone and without it, at the logits and at the neurons; controls."""
     every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
     each, against = Circuit(every.waves[:, at.key_freqs - 1], every.mean), rivals(at.logits, at.labels)
-    whole = together(each)
+    parts = Circuit(torch.cat([together(each).waves, each.waves], dim=1), every.mean)  # all at once, then each
+    restricted, excluded = restricted_losses(parts, at.labels), excluded_losses(parts, against)
     by_pair = {
         "loss": cross_entropy(at.logits, at.labels),
         "accuracy": (at.logits.argmax(-1) == at.labels).double(),
-        "restricted_loss": restricted_losses(whole, at.labels)[:, 0],
-        "restricted_loss_no_mean": losses_of_sums(whole.waves, at.labels)[:, 0],
-        "excluded_loss": excluded_losses(whole, against)[:, 0],
+        "restricted_loss": restricted[:, 0],
+        "restricted_loss_no_mean": losses_of_sums(parts.waves[:, 0], at.labels),
+        "excluded_loss": excluded[:, 0],
     }
     if at.model.reads_linearly:
         of_neurons = together(neuron_circuit(at.neurons, at.W_L / at.temperature, at.logits, at.key_freqs))
@@ -75,8 +76,7 @@ def circuit_columns(at: Checkpoints) -> Columns:
         f"{name}[{split}]": values[:, at.where(split)].mean(-1) for name, values in by_pair.items() for split in SPLITS
     }
     train, everywhere = at.where("train"), at.where("all")
-    restricted, excluded = restricted_losses(each, at.labels), excluded_losses(each, against)
-    for i, k in enumerate(at.key_freqs.tolist()):
+    for i, k in enumerate(at.key_freqs.tolist(), start=1):
         columns[f"excluded_loss[{k}]"] = excluded[:, i, train].mean(-1)
         columns[f"restricted_loss[{k}]"] = restricted[:, i].mean(-1)
     unseen = at.where("test_mirror_unseen")

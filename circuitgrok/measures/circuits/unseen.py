@@ -85,7 +85,7 @@ def restricted_loss_unseen(
     p = check_classes(logits)
     counts = torch.bincount(pair_sums(logits)[unseen], minlength=p).double()
     weight = counts.sqrt()[:, None]
-    waves = fourier_basis(p)[[0, *wave_rows(key_freqs, p).tolist()]].mT.to(logits.device)  # [p wave]
+    waves = _constant_and_waves(key_freqs, p).mT.to(logits.device)
     if not bool(unseen.any()) or few_sums(key_freqs, unseen):
         return logits.new_full(logits.shape[:-2], torch.nan, dtype=torch.float64)
     means = sum_logits_where(logits, unseen) / counts.clamp(min=1)[:, None]
@@ -107,7 +107,7 @@ def few_sums(key_freqs: Int[Tensor, " freq"], unseen: Bool[Tensor, " pair"]) -> 
         (True, False)
     """
     p = math.isqrt(len(unseen))
-    waves = fourier_basis(p)[[0, *wave_rows(key_freqs, p).tolist()]]
+    waves = _constant_and_waves(key_freqs, p)
     there = torch.bincount(pair_sums(torch.empty(p))[unseen.cpu()], minlength=p) > 0
     return int(torch.linalg.matrix_rank(waves[:, there])) < len(waves) if bool(there.any()) else True
 
@@ -191,3 +191,7 @@ def why_undefined(key_freqs: Int[Tensor, " freq"], unseen: Bool[Tensor, " pair"]
         others = f"{len(key_freqs)} of {m // 2} frequencies are key, so that there are not as many others to draw from"
         reasons |= {f"{kind}_loss_random{of}": others for kind in ("restricted", "excluded") for of in ("", "_sd")}
     return reasons
+
+
+def _constant_and_waves(key_freqs: Int[Tensor, " freq"], p: int) -> Float[Tensor, "wave p"]:
+    return fourier_basis(p)[[0, *wave_rows(key_freqs, p).tolist()]]
