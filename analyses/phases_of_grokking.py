@@ -17,7 +17,7 @@ from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
 from circuitgrok.study import verdicts
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
 from circuitgrok.study.claims import Declared, Mean, Ratio, decide
-from circuitgrok.study.geometric import GeometricMean
+from circuitgrok.study.factors import Factor
 from circuitgrok.study.study import Study
 
 STUDY = Study(
@@ -105,7 +105,7 @@ CLAIMS = [
     Mean(grokked, "outwards", "mean cosine").exceeds(
         0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."
     ),
-    GeometricMean(grokked, "sideways", "tangential over radial").exceeds(
+    Factor(grokked, "sideways", "tangential over radial").exceeds(
         2, "And yet the applied steps go sideways: tangential parts more than twice the radial ones (median)."
     ),
 ]

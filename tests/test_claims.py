@@ -7,7 +7,6 @@ import pytest
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
 from circuitgrok.study.factors import Factor
-from circuitgrok.study.geometric import GeometricMean
 from circuitgrok.study.selections import at_ends, by_seed
 from circuitgrok.study.verdicts import mean_interval, share_interval
 
@@ -98,7 +97,7 @@ def test_a_mean_and_a_paired_difference():
 
 
 def test_a_geometric_mean_is_bounded_in_its_own_units_and_a_missing_value_decides_nothing():
-    mean = GeometricMean(where(arm="slow"), "grokked_by", "T")
+    mean = Factor(where(arm="slow"), "grokked_by", "T")
     claims = [mean.exceeds(750, ""), mean.exceeds(800, ""), mean.falls_below(750, ""), mean.is_within(900, "")]
     decisions = [claim.decision for claim in decide(claims, table(LATE, EARLY))]
     assert decisions == ["holds", "undecided", "fails", "holds"]

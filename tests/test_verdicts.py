@@ -9,7 +9,7 @@ import torch
 
 from circuitgrok import figures
 from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Claim, Interval, above, below, delay_ratio, mean_interval, share_interval, within
+from circuitgrok.study.verdicts import Claim, Interval, above, below, mean_interval, share_interval, within
 
 
 def test_the_interval_of_two_values_is_students_with_one_degree_of_freedom():
@@ -56,38 +56,6 @@ def test_below_is_above_of_the_mirror_image(threshold):
 def test_within_asks_the_whole_interval():
     decisions = [within(Interval(m, m - 1, m + 1), 2) for m in (-4, -2, 0, 0.9, 1.1, 2.9, 3.1)]
     assert decisions == ["fails", "undecided", "holds", "holds", "undecided", "undecided", "fails"]
-
-
-NEVER = pd.Series([math.nan] * 3)
-LATE, EARLY = pd.Series([800.0, 810.0, 790.0]), pd.Series([100.0, 101.0, 99.0])
-
-
-def test_a_ratio_of_delays_is_the_geometric_mean_over_seeds():
-    logs = torch.tensor([math.log(800 / 100), math.log(810 / 101), math.log(790 / 99)], dtype=torch.float64)
-    ratio = delay_ratio(LATE, EARLY, 1000)
-    assert ratio.logs is not None and ratio[1:] == (False, False, 0)
-    assert ratio.logs.estimate == pytest.approx(logs.mean().item(), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("slower", "faster", "decision"),
-    [
-        (LATE, EARLY, "holds"),
-        (EARLY, LATE, "fails"),
-        (NEVER, EARLY, "holds"),  # ten times or more
-        (NEVER, LATE, "undecided"),  # 1.25 times or more
-        (LATE, NEVER, "fails"),  # 0.8 times or less
-        (NEVER, NEVER, "undecided"),
-    ],
-)
-def test_a_ratio_of_censored_times_decides_only_what_its_bound_allows(slower, faster, decision):
-    assert delay_ratio(slower, faster, 1000).exceeds(3) == decision
-
-
-def test_a_seed_in_which_both_are_censored_is_counted_and_forbids_decisions():
-    gap = pd.Series([math.nan, 1.0, 1.0])
-    ratio = delay_ratio(LATE * gap, EARLY * gap, 1000)
-    assert ratio.unknown == 1 and "1 left out" in str(ratio) and ratio.exceeds(3) == "undecided"
 
 
 def test_the_commit_is_marked_for_changed_code_and_not_for_changed_results(tmp_path, monkeypatch):

@@ -149,58 +149,6 @@ def within(interval: Interval, bound: float) -> Decision:
     return "fails" if interval.low > bound or interval.high < -bound else "undecided"
 
 
-class DelayRatio(NamedTuple):
-    """How many times as long one arm takes as another, by seed; a censored time counts as the budget.
-
-    Attributes:
-        logs: Mean logarithm of the ratio with its interval; None where both times are censored in all seeds but one.
-        is_least: Some slower time is censored: the true ratio is larger.
-        is_most: Some faster time is censored: the true ratio is smaller.
-        unknown: Seeds in which both are censored; they are left out of `logs`.
-    """
-
-    logs: Interval | None
-    is_least: bool
-    is_most: bool
-    unknown: int
-
-    def __str__(self) -> str:
-        if self.logs is None:
-            return "both censored in all seeds or all but one"
-        known = {(True, False): " or more", (False, True): " or less", (True, True): ", open both ways"}
-        left_out = f" ({self.unknown} left out, both censored)" if self.unknown else ""
-        return f"{factor(self.logs)}{known.get((self.is_least, self.is_most), '')}{left_out}"
-
-    def exceeds(self, ratio: float) -> Decision:
-        """Whether the ratio is larger than a number, as far as intervals and bounds can tell."""
-        if self.logs is None or self.unknown:
-            return "undecided"
-        decided = above(self.logs, math.log(ratio))
-        open_end = {"holds": self.is_most, "fails": self.is_least}.get(decided, False)
-        return "undecided" if open_end else decided
-
-
-def delay_ratio(slower: "pd.Series", faster: "pd.Series", budget: float) -> DelayRatio:
-    """The ratio of two arms' times, such as T_grok, with what censoring leaves known of it.
-
-    Args:
-        slower: A time for each seed, which is the index; NaN where it is censored.
-        faster: Of the same seeds.
-        budget: The time at which both are censored.
-
-    Example:
-        >>> import pandas as pd
-        >>> fast, never = pd.Series([100.0, 110.0, 90.0]), pd.Series([math.nan] * 3)
-        >>> ratio = delay_ratio(never, fast, budget=1000)
-        >>> print(ratio, ratio.exceeds(3))
-        geometric mean and 95 % interval over seeds 10, 7.82, 12.9 or more holds
-    """
-    known = slower.notna() | faster.notna()
-    logs = (slower.fillna(budget) / faster.fillna(budget))[known].map(math.log).tolist()
-    interval = mean_interval(logs) if len(logs) > 1 else None
-    return DelayRatio(interval, bool(slower[known].isna().any()), bool(faster[known].isna().any()), int((~known).sum()))
-
-
 def write(
     folder: Path,
     question: str,
