@@ -39,7 +39,7 @@ def band(table: pd.DataFrame) -> list[float]:
 def fastest(table: pd.DataFrame) -> pd.DataFrame:
     """The runs on the sphere at the α of the band with the least median T_grok; none without a band."""
     rows = sphere(table)
-    times = rows[rows["alpha"].isin(band(table))].groupby("alpha")["grokked_by"].median()
+    times = rows[rows["alpha"].isin(band(table))].groupby("alpha")["grokked_by"].median().dropna()
     return rows[rows["alpha"] == times.idxmin()] if len(times) else rows[:0]
 
 

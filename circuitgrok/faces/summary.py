@@ -184,7 +184,7 @@ def _phases(table: "pd.DataFrame") -> str:
     """The boundaries of the phases between memorising and clean-up, as far as the checkpoints tell."""
     ends = {name: phase.end for name, phase in phases(table).items()}
     said = (f"{name.replace('_', ' ')} to {str(end).removeprefix('step ')}" for name, end in ends.items())
-    return "; ".join(said) + " (steps, by the rules of measures/phases)"
+    return "; ".join(said) + " (steps, by the rules of measures.learning.phases)"
 
 
 def _origin(manifest: dict[str, Any]) -> str:
