@@ -27,7 +27,7 @@ from circuitgrok.landscape.curvature import StackLoss
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.potential_loss import differentiated, stiffness
 from circuitgrok.landscape.sampling import SamplerName, Sampling
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Ratio, Selection, decide
 from circuitgrok.study.judges import devinterp_losses, our_losses
@@ -143,7 +143,7 @@ def on_network(network: Network, sampler: SamplerName) -> list[Row]:
 
 
 def _stacked(landscape: DeepLinear) -> StackLoss:
-    return lambda w: Loss(*landscape.loss(w))
+    return lambda w: LossGrad(*landscape.loss(w))
 
 
 def with_judge(n_draws: int, rounds: int) -> list[Row]:

@@ -115,7 +115,7 @@ CLAIMS = [
 def logit_scale(params: Params, config: cg.TrainConfig, radius: float) -> float:
     """Root mean square of the training pairs' logits about each pair's mean, with the weights brought to a radius."""
     weights = {name: value.double() * (radius / norm(params).double()) for name, value in params.items()}
-    task = config.task.task()
+    task = config.task.draw()
     logits = config.model.logits(weights, task.inputs[task.is_train])
     return (logits - logits.mean(-1, keepdim=True)).square().mean().sqrt().item()
 

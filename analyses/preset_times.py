@@ -48,7 +48,7 @@ def measured(name: str, rounds: int, folder: Path) -> dict[str, Any]:
     except ValueError as missing:
         print(f"{name}: left out, {missing}")
         return line
-    start = {"norm": 0.0, "split_hash": config.task.task().split_hash}
+    start = {"norm": 0.0, "split_hash": config.task.draw().split_hash}
     run, weights = create(folder / name, config, environment(1), start), {k: v[0] for k, v in stack.weights.items()}
 
     def plain(step: int) -> None:

@@ -76,7 +76,7 @@ class BridgeLoop:
     """A plain loop over TransformerLens' bridge, as a notebook would write it."""
 
     def __init__(self, config: cg.TrainConfig) -> None:
-        model, task = config.transformer, config.task.task()
+        model, task = config.transformer, config.task.draw()
         self.bridge = to_bridge(initial_weights(config), model)
         # tl_parameters() gives views: a parameter is frozen if its memory belongs to a tensor that does not train.
         views = self.bridge.tl_parameters()
@@ -115,7 +115,7 @@ class BridgeLoop:
 
 def products(config: cg.TrainConfig) -> Callable[[], None]:
     """The six large matrix products of one step, on buffers of their own."""
-    model, n = config.transformer, config.task.task().n_train
+    model, n = config.transformer, config.task.draw().n_train
     width = model.n_heads * model.d_head
     z, post, grad = torch.randn(n, width), torch.randn(n, model.d_mlp), torch.randn(n, model.n_classes)
     A, W, W_skip = (
@@ -163,7 +163,7 @@ def write_share(config: cg.TrainConfig, step_ms: float, watched_ms: float, round
 
 def measuring(config: cg.TrainConfig, rounds: int) -> dict[str, float]:
     """What measuring one checkpoint takes, in milliseconds and in forward passes over all pairs."""
-    params, model, task = initial_weights(config), config.transformer, config.task.task()
+    params, model, task = initial_weights(config), config.transformer, config.task.draw()
     stack = {name: value[None] for name, value in params.items()}
     freqs = torch.arange(1, min(5, model.p // 2) + 1)
 
@@ -201,7 +201,7 @@ def stacking(rounds: int, size: int) -> dict[str, float]:
 
 def chain_step(params: Params, config: cg.TrainConfig, n_chains: int, how: Sampling) -> Callable[[], None]:
     """A function that moves `n_chains` chains of our SGLD by one draw."""
-    model, task = config.transformer, config.task.task()
+    model, task = config.transformer, config.task.draw()
     networks = {name: value.expand(n_chains, *value.shape).contiguous() for name, value in params.items()}
     loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
     target = Target(loss, loss.start, how.inverse_temperature(task.n_train), how.localization)
@@ -223,7 +223,7 @@ def judge_draws(
         from devinterp.optim.sgld import SGLD  # pyright: ignore
     except ImportError:
         return None
-    model, task = config.transformer, config.task.task()
+    model, task = config.transformer, config.task.draw()
     bridge = to_bridge(params, model)
     data = torch.utils.data.TensorDataset(task.inputs[task.is_train], task.labels[task.is_train])
     loader = torch.utils.data.DataLoader(data, batch_size=task.n_train)

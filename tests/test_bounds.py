@@ -158,7 +158,7 @@ def test_every_preset_stays_far_below_the_ceilings(preset):
 def test_weights_and_pairs_are_counted_as_they_are_drawn():
     for kinds in ({}, {"model": "quadratic_mlp"}, {"task": "digits", "model": "dense"}):
         config = TrainConfig().with_(**kinds)
-        size, task = size_of(config), config.task.task()
+        size, task = size_of(config), config.task.draw()
         assert size.pairs == len(task.inputs)
         assert size.weights == sum(math.prod(shape) for shape in config.model.shapes().values())
 

@@ -147,7 +147,7 @@ OTHER_KINDS = {
 @pytest.mark.parametrize("name", OTHER_KINDS)
 @pytest.mark.parametrize("pattern", ["*", "mlp"])
 def test_losses_and_gradients_of_mlps_are_those_of_each_network_alone(name, pattern):
-    model, task = OTHER_KINDS[name][0], OTHER_KINDS[name][1].task()
+    model, task = OTHER_KINDS[name][0], OTHER_KINDS[name][1].draw()
     networks = tree.stack(model.init(generator(i), model.schemes[0]) for i in range(3))
     loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model, pattern))
     found, inputs, labels = loss(loss.start), task.inputs[task.is_train], task.labels[task.is_train]
@@ -165,14 +165,14 @@ def test_losses_and_gradients_of_mlps_are_those_of_each_network_alone(name, patt
 
 
 def test_features_are_taken_in_the_precision_of_the_weights():
-    model, task = OTHER_KINDS["features"][0], OTHER_KINDS["features"][1].task()
+    model, task = OTHER_KINDS["features"][0], OTHER_KINDS["features"][1].draw()
     networks = {name: value[None].float() for name, value in model.init(generator(0)).items()}
     loss = ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
     assert loss(loss.start).gradient.dtype == torch.float32
 
 
 def test_a_regression_and_heads_of_an_mlp_are_refused():
-    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).task()
+    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).draw()
     networks = {name: value[None] for name, value in model.init(generator(0)).items()}
     with pytest.raises(ValueError, match="needs classes; the answers of this task are real numbers"):
         ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))

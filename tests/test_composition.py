@@ -20,7 +20,7 @@ each_polygon = pytest.mark.parametrize("n", [3, 4, 5, 8, 9])
 
 def table_of(name: str) -> torch.Tensor:
     config = Composition(group=name)
-    return config.task().labels.view(config.p, config.p)
+    return config.draw().labels.view(config.p, config.p)
 
 
 # The task
@@ -49,26 +49,26 @@ def test_most_pairs_of_s5_do_not_commute():
 
 
 def test_product_in_s5_is_the_second_permutation_followed_by_the_first():
-    elements, task = list(itertools.permutations(range(5))), Composition(group="S5").task()
+    elements, task = list(itertools.permutations(range(5))), Composition(group="S5").draw()
     assert task.inputs.shape == (14400, 3) and (task.inputs[:, 2] == 120).all()
     for a, b, label in zip(*task.inputs[::37, :2].T.tolist(), task.labels[::37].tolist(), strict=True):
         assert elements[label] == tuple(elements[a][elements[b][x]] for x in range(5))
 
 
 def test_composition_in_a_cyclic_group_is_modular_addition():
-    task = Composition(group="C11", frac_train=0.3, data_seed=2).task()
-    other = ModularAddition(p=11, frac_train=0.3, data_seed=2).task()
+    task = Composition(group="C11", frac_train=0.3, data_seed=2).draw()
+    other = ModularAddition(p=11, frac_train=0.3, data_seed=2).draw()
     assert torch.equal(task.inputs, other.inputs) and torch.equal(task.labels, other.labels)
     assert torch.equal(task.is_train, other.is_train) and task.split_hash == other.split_hash
 
 
 def test_config_says_what_the_trainer_needs():
     config = Composition(group="D7", frac_train=0.3)
-    task = config.task()
+    task = config.draw()
     assert (config.p, config.n_classes, config.n_features, config.n_pairs) == (14, 14, None, 196)
     assert config.n_train == task.n_train == int(task.where("train").sum()) == 58
     assert torch.equal(task.where("test"), ~task.is_train) and torch.equal(task.true_labels, task.labels)
-    assert config.formula == "a b in D7" and Composition(group="D7", frac_train=0.3).task() is task
+    assert config.formula == "a b in D7" and Composition(group="D7", frac_train=0.3).draw() is task
     assert Composition.model_validate_json(config.model_dump_json()) == config
     assert all(field.description for name, field in Composition.model_fields.items() if name != "kind")
 
@@ -80,7 +80,7 @@ def test_order_is_known_without_the_group(name):
 
 @pytest.mark.parametrize("rule", ["nanda", "randperm", "mirror_free"])
 def test_smaller_share_at_the_same_seed_is_part_of_the_larger(rule):
-    less, more = (Composition(group="C9", frac_train=f, data_seed=1, split=rule).task() for f in (0.3, 0.6))
+    less, more = (Composition(group="C9", frac_train=f, data_seed=1, split=rule).draw() for f in (0.3, 0.6))
     assert not (less.is_train & ~more.is_train).any() and less.n_train < more.n_train
 
 

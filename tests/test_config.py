@@ -312,7 +312,7 @@ def test_p_is_set_in_task_and_model_and_the_classes_follow():
     assert (config.modular.p, config.transformer.p, config.transformer.n_classes) == (59, 59, 60)
     assert config.with_(d_vocab_out="p").model.n_classes == 59
     assert config.with_(p=7).model.shapes()["unembed.W_U"] == (128, 8)
-    assert config.task.task().inputs.shape == (59**2, 3)
+    assert config.task.draw().inputs.shape == (59**2, 3)
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 10])
@@ -407,7 +407,7 @@ def test_nanda_preset_has_the_numbers_of_the_authors_code():
     assert (optimizer.lr, optimizer.weight_decay, optimizer.beta1, optimizer.beta2) == (1e-3, 1.0, 0.9, 0.98)
     assert (optimizer.warmup, optimizer.rate(0), optimizer.rate(5), optimizer.rate(10)) == (10, 0.0, 5e-4, 1e-3)
     assert (config.init.scheme, config.init.alpha, config.constraint.fixed_norm) == ("nanda", 1.0, False)
-    assert config.task.task().n_train == 3830  # int(0.3 * 113**2)
+    assert config.task.draw().n_train == 3830  # int(0.3 * 113**2)
 
 
 def test_tl_demo_preset_has_the_numbers_of_the_notebook():
@@ -457,5 +457,5 @@ def test_runs_share_a_stack_unless_shapes_optimizer_schedule_or_grain_differ(nam
 
 def test_shares_that_give_as_many_training_pairs_share_a_stack():
     one, other, third = (tiny(frac_train=f) for f in (0.5, 0.4999, 0.49))
-    assert one.task.task().n_train == other.task.task().n_train != third.task.task().n_train
+    assert one.task.draw().n_train == other.task.draw().n_train != third.task.draw().n_train
     assert one.stack_key == other.stack_key != third.stack_key

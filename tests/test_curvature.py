@@ -6,11 +6,11 @@ from oracles import generator, noise
 from test_chain_loss import loss_of, slow
 
 from circuitgrok.landscape.curvature import hessian_product, random_starts, sharpness
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 
 def bowl(curvatures):
-    return lambda w: Loss((curvatures * w * w).double().sum(-1) / 2, curvatures * w)
+    return lambda w: LossGrad((curvatures * w * w).double().sum(-1) / 2, curvatures * w)
 
 
 def dense_top(loss):
@@ -54,7 +54,7 @@ def test_sharpness_of_a_network_is_that_of_its_dense_hessian():
 
 
 def test_a_flat_loss_has_sharpness_zero_and_one_dimension_is_enough():
-    flat = lambda w: Loss(w.new_zeros(len(w)).double(), torch.zeros_like(w))  # noqa: E731
+    flat = lambda w: LossGrad(w.new_zeros(len(w)).double(), torch.zeros_like(w))  # noqa: E731
     assert sharpness(flat, torch.randn(2, 5, generator=generator(0)), random_starts(2, 5)).tolist() == [0.0, 0.0]
     assert sharpness(bowl(torch.tensor([2.0])), torch.zeros(1, 1), random_starts(1, 1)).item() == pytest.approx(
         2.0, rel=1e-4

@@ -12,7 +12,7 @@ from circuitgrok.exact.deep_linear import DeepLinear
 from circuitgrok.exact.learning_coefficients import deep_linear_network_llc
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 ANALYSIS = Path(__file__).parents[1] / "analyses" / "estimators.py"
 SHAPES = [((4, 3), 2), ((5, 3, 5), 0), ((3, 6, 2, 4), 1), ((4, 4, 4, 4, 4), 4)]
@@ -82,7 +82,7 @@ def test_hmc_finds_the_coefficient_within_a_tenth(widths, rank, step_size):
     how = Sampling(
         sampler="hmc", step_size=step_size, localization=1.0, nbeta=1e4, n_leapfrog=40, n_draws=100, n_chains=8
     )
-    found = estimate_llc(lambda w: Loss(*network.loss(w)), network.point[None], 1000, how)
+    found = estimate_llc(lambda w: LossGrad(*network.loss(w)), network.point[None], 1000, how)
     assert found.status == ["diagnostics_passed"], found.faults
     assert found.llc.item() == pytest.approx(float(network.exact.llc), rel=0.1)
 

@@ -17,7 +17,7 @@ from circuitgrok.landscape.exploration import equipartition, explore
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.samplers.hmc import hmc
-from circuitgrok.samplers.target import Info, Loss, Sampler, Target
+from circuitgrok.samplers.target import Info, LossGrad, Sampler, Target
 from circuitgrok.table.explore import explore_run
 from circuitgrok.tasks.modular import modular_addition
 
@@ -249,7 +249,7 @@ def test_half_turns_are_found_out_and_jitter_ends_them():
 
 def test_a_jittered_chain_is_exact_and_draws_from_its_own_generator_alone():
     def bowl(n):
-        return Target(lambda w: Loss(3 * w.square().sum(-1) / 2, 3 * w), torch.zeros(n, 2).double(), 1.0, 0.0)
+        return Target(lambda w: LossGrad(3 * w.square().sum(-1) / 2, 3 * w), torch.zeros(n, 2).double(), 1.0, 0.0)
 
     def walked(seeds):
         made, chains = hmc(bowl(len(seeds)), step_size=0.5, n_leapfrog=2, jitter=0.5), [generator(i) for i in seeds]
@@ -267,7 +267,7 @@ def test_a_jittered_chain_is_exact_and_draws_from_its_own_generator_alone():
 
 def test_leapfrogs_are_jittered_from_the_full_length_down():
     # Without a force a chain moves by n h |noise|: the length of each step is seen.
-    free = Target(lambda w: Loss(0 * w.sum(-1), 0 * w), torch.zeros(3000, 1).double(), 1.0, 0.0)
+    free = Target(lambda w: LossGrad(0 * w.sum(-1), 0 * w), torch.zeros(3000, 1).double(), 1.0, 0.0)
     made, chains = hmc(free, step_size=0.25, n_leapfrog=4, jitter=0.4), [generator(i) for i in range(3000)]
     state, info = made.step(made.init(free.centre, chains), chains)
     again = [generator(i) for i in range(3000)]

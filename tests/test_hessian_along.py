@@ -174,7 +174,7 @@ def test_a_network_has_the_same_spectrum_whatever_is_measured_beside_it(stack, m
 def test_columns_of_an_mlp_on_features_are_those_of_autograds_own_hessian():
     model, task = (
         DenseMLP(n_in=4, n_out=2, width=4, depth=1, act="tanh"),
-        SparseParity(n_bits=4, n_train=8, n_test=4).task(),
+        SparseParity(n_bits=4, n_train=8, n_test=4).draw(),
     )
     params = model.init(generator(0), alpha=2.0)
     inputs, labels = task.inputs[task.is_train], task.labels[task.is_train]
@@ -191,7 +191,7 @@ def test_columns_of_an_mlp_on_features_are_those_of_autograds_own_hessian():
 
 
 def test_a_regression_is_refused():
-    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).task()
+    model, task = DenseMLP(n_in=5, n_out=5, width=4), TeacherStudent(n_train=20, n_test=5).draw()
     params = {name: value[None] for name, value in model.init(generator(0)).items()}
     with pytest.raises(ValueError, match="needs classes; the answers of this task are real numbers"):
         spectrum_columns(params, model, task)

@@ -55,7 +55,7 @@ def pixels() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_digits_are_all_there_once_with_their_labels():
-    task, (images, labels) = Digits(n_train=1000).task(), pixels()
+    task, (images, labels) = Digits(n_train=1000).draw(), pixels()
     assert task.inputs.shape == (1797, 64) and task.inputs.min() == 0 and task.inputs.max() == 1
     assert task.n_train == 1000 and task.where("test").sum() == 797
     here = sorted([*row, label] for row, label in zip((16 * task.inputs).tolist(), task.labels.tolist(), strict=True))
@@ -63,8 +63,8 @@ def test_digits_are_all_there_once_with_their_labels():
 
 
 def test_seed_draws_the_digits():
-    one, other = (Digits(n_train=100, data_seed=seed).task() for seed in (0, 1))
-    assert one.split_hash != other.split_hash and Digits(n_train=100).task() is one
+    one, other = (Digits(n_train=100, data_seed=seed).draw() for seed in (0, 1))
+    assert one.split_hash != other.split_hash and Digits(n_train=100).draw() is one
     (images, labels), order = pixels(), torch.randperm(1797, generator=generator(1))
     assert torch.equal(other.inputs[:100], images[order[:100]] / 16) and torch.equal(
         other.labels[:100], labels[order[:100]]
@@ -72,7 +72,7 @@ def test_seed_draws_the_digits():
 
 
 def test_training_digits_nest_and_given_test_digits_stay():
-    less, more = (Digits(n_train=n, n_test=500, data_seed=3).task() for n in (200, 1297))
+    less, more = (Digits(n_train=n, n_test=500, data_seed=3).draw() for n in (200, 1297))
     assert torch.equal(less.inputs[:200], more.inputs[:200])
     assert torch.equal(less.inputs[less.where("test")], more.inputs[more.where("test")])
     assert len(less.inputs) == 700 and len(more.inputs) == 1797 == len({tuple(row) for row in more.inputs.tolist()})
@@ -80,7 +80,7 @@ def test_training_digits_nest_and_given_test_digits_stay():
 
 def test_digits_say_what_the_trainer_needs():
     config = Digits(n_train=50, n_test=60)
-    task = config.task()
+    task = config.draw()
     assert (config.p, config.n_classes, config.n_features, config.n_pairs) == (None, 10, 64, 110)
     assert task.inputs.dtype == torch.float64 and task.labels.dtype == torch.int64 and task.n_train == config.n_train
     assert Digits().n_pairs == 1797 and Digits.model_validate_json(config.model_dump_json()) == config
@@ -106,7 +106,7 @@ def test_digits_out_of_range_are_refused(fields, message):
 
 
 def test_examples_are_images_of_their_own_file_with_their_label(folder):
-    task, files = mnist(folder).task(), arrays()
+    task, files = mnist(folder).draw(), arrays()
     assert task.inputs.shape == (28, 784) and task.inputs.dtype == torch.float64 and task.labels.dtype == torch.int64
     assert task.n_train == 20 and task.is_train[:20].all()
     seen = []
@@ -121,10 +121,10 @@ def test_examples_are_images_of_their_own_file_with_their_label(folder):
 
 
 def test_images_are_drawn_by_the_seed_and_nest(folder):
-    less, more, other = (mnist(folder, n_train=n, data_seed=s).task() for n, s in ((5, 0), (30, 0), (5, 1)))
+    less, more, other = (mnist(folder, n_train=n, data_seed=s).draw() for n, s in ((5, 0), (30, 0), (5, 1)))
     assert torch.equal(less.inputs[:5], more.inputs[:5]) and not torch.equal(less.inputs, other.inputs)
     assert torch.equal(less.inputs[less.where("test")], more.inputs[more.where("test")])
-    assert mnist(folder, n_train=30, n_test=12).task().inputs[:, 0].mul(255).round().long().bincount().max() == 2
+    assert mnist(folder, n_train=30, n_test=12).draw().inputs[:, 0].mul(255).round().long().bincount().max() == 2
 
 
 @pytest.mark.parametrize("form", ["plain", "gz", "dotted", "dotted gz", "mixed"])
@@ -136,18 +136,18 @@ def test_files_go_by_all_their_usual_names(tmp_path, folder, form):
         dotted, packed = "dotted" in form or (form == "mixed" and i % 2), "gz" in form or (form == "mixed" and i > 1)
         new = (name.replace("-idx", ".idx") if dotted else name) + (".gz" if packed else "")
         (other / new).write_bytes(gzip.compress(content) if packed else content)
-    one, two = mnist(folder).task(), mnist(other).task()
+    one, two = mnist(folder).draw(), mnist(other).draw()
     assert torch.equal(one.inputs, two.inputs) and one.split_hash == two.split_hash
 
 
 def test_hash_covers_the_content_of_the_files(tmp_path):
     """One pixel or one label that is used changes it; the config's own hash cannot know."""
     files = arrays()
-    hashes = {mnist(write(tmp_path / "as-they-are", files), n_train=30, n_test=12).task().split_hash}
+    hashes = {mnist(write(tmp_path / "as-they-are", files), n_train=30, n_test=12).draw().split_hash}
     for name in NAMES:
         changed = {key: array.clone() for key, array in files.items()}
         changed[name].view(-1)[-1] = (changed[name].view(-1)[-1] + 1) % 10
-        hashes.add(mnist(write(tmp_path / name, changed), n_train=30, n_test=12).task().split_hash)
+        hashes.add(mnist(write(tmp_path / name, changed), n_train=30, n_test=12).draw().split_hash)
     assert len(hashes) == 5
 
 
@@ -163,16 +163,16 @@ def test_folder_without_files_is_refused_with_where_to_get_them(tmp_path):
     where = f"MNIST must be in the folder {tmp_path / 'nowhere'}: looked there for {', '.join(NAMES)} "
     what = "did not find them; put the files from https://storage.googleapis.com/cvdf-datasets/mnist/ there, or give"
     with pytest.raises(ValueError, match=f"{where}.*{what}"):
-        mnist(tmp_path / "nowhere").task()
+        mnist(tmp_path / "nowhere").draw()
 
 
 def test_one_missing_file_is_named_and_found_once_it_is_there(folder):
     content = (folder / NAMES[3]).read_bytes()
     (folder / NAMES[3]).unlink()
     with pytest.raises(ValueError, match=f"looked there for {NAMES[3]} .* did not find it"):
-        mnist(folder).task()
+        mnist(folder).draw()
     (folder / NAMES[3]).write_bytes(content)
-    assert mnist(folder).task().n_train == 20
+    assert mnist(folder).draw().n_train == 20
 
 
 @pytest.mark.parametrize(
@@ -188,16 +188,16 @@ def test_one_missing_file_is_named_and_found_once_it_is_there(folder):
 def test_file_of_another_kind_is_refused_by_its_name(folder, name, array, message):
     write(folder, {name: array.to(torch.uint8)})
     with pytest.raises(ValueError, match=f"{folder / name} {message}"):
-        mnist(folder).task()
+        mnist(folder).draw()
 
 
 def test_damaged_file_is_refused_by_its_name(folder):
     (folder / NAMES[0]).write_bytes((folder / NAMES[0]).read_bytes()[:-1])
     with pytest.raises(ValueError, match=f"{folder / NAMES[0]} is damaged: its header says 30 x 28 x 28 bytes"):
-        mnist(folder).task()
+        mnist(folder).draw()
 
 
 @pytest.mark.parametrize(("field", "file", "there"), [("n_train", NAMES[0], 30), ("n_test", NAMES[2], 12)])
 def test_more_images_than_the_file_has_are_refused(folder, field, file, there):
     with pytest.raises(ValueError, match=f"{field} must be at most {there}, the images in {folder / file}; got 31"):
-        mnist(folder, **{field: 31}).task()
+        mnist(folder, **{field: 31}).draw()

@@ -82,9 +82,9 @@ def test_code_for_transformers_numbers_or_classes_refuses_other_networks_and_tas
     assert transformer_of(tiny().model) == tiny().model
     with pytest.raises(ValueError, match="needs a transformer, .*; the network is a dense"):
         transformer_of(tiny_kind("dense").model)
-    assert modular(tiny().task.task()).p == 11
+    assert modular(tiny().task.draw()).p == 11
     with pytest.raises(ValueError, match="all pairs of numbers modulo p"):
-        modular(tiny_kind("composition").task.task())
-    check_classes(tiny_kind("parity").task.task())
+        modular(tiny_kind("composition").task.draw())
+    check_classes(tiny_kind("parity").task.draw())
     with pytest.raises(ValueError, match="needs classes; the answers of this task are real numbers"):
-        check_classes(tiny_kind("teacher").task.task())
+        check_classes(tiny_kind("teacher").task.draw())

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from circuitgrok.config.bounds import NUMBER
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import MANY, Sampling
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 NBETA, GAMMA, STEP = 50.0, 20.0, 5e-3
 CURVATURES = torch.cat([torch.logspace(-2, 0.3, 30), torch.zeros(10)]).double()
@@ -19,7 +19,7 @@ NONE = torch.zeros(40).double()
 
 
 def bowl(w, slope=NONE):
-    return Loss((CURVATURES * w * w).sum(-1) / 2 + (slope * w).sum(-1), CURVATURES * w + slope)
+    return LossGrad((CURVATURES * w * w).sum(-1) / 2 + (slope * w).sum(-1), CURVATURES * w + slope)
 
 
 def how(**given):
@@ -34,7 +34,7 @@ def autograd(energy):
     def loss(w):
         at = w.detach().requires_grad_()
         value = energy(at)
-        return Loss(value.detach().double(), torch.autograd.grad(value.sum(), at)[0])
+        return LossGrad(value.detach().double(), torch.autograd.grad(value.sum(), at)[0])
 
     return loss
 
@@ -164,7 +164,7 @@ def test_a_step_at_the_stability_bound_is_refused_with_the_bound():
 def test_a_chain_that_diverges_is_never_averaged_in():
     def cliff(w):
         found = bowl(w)
-        return Loss(found.value.where(w[:, 0] < 0.5, torch.nan), found.gradient)
+        return LossGrad(found.value.where(w[:, 0] < 0.5, torch.nan), found.gradient)
 
     points = torch.zeros(2, 40).double()
     found = estimate_llc(cliff, points, 100, how(sampler="sgld", step_size=1e-2))  # w_0 has a spread of 0.22
@@ -192,7 +192,7 @@ def test_a_point_has_the_same_bits_whatever_is_estimated_beside_it():
 def test_draws_of_chains_on_minibatches_are_judged_on_the_whole_loss():
     def noisy(w, generators):
         jitter = torch.stack([torch.randn(40, generator=g, dtype=torch.float64) for g in generators])
-        return Loss(torch.full((len(w),), 1e6).double(), bowl(w).gradient + 0.01 * jitter)
+        return LossGrad(torch.full((len(w),), 1e6).double(), bowl(w).gradient + 0.01 * jitter)
 
     given = how(sampler="sgld")
     found = estimate_llc(bowl, torch.zeros(1, 40).double(), 100, given, batch_loss=noisy)

@@ -17,7 +17,7 @@ from circuitgrok.interventions.losses import (
     accuracy,
     cross_entropy,
     training_loss,
-    within,
+    within_tolerance,
 )
 
 LOSSES = {
@@ -258,5 +258,5 @@ def test_real_targets_can_be_shared_by_a_stack():
 def test_within_counts_examples_of_small_mean_squared_error():
     targets = torch.zeros(3, 2)
     outputs = torch.tensor([[[0.0, 0.4], [0.1, 0.1], [0.5, 0.5]], [[1.0, 0.0], [0.2, 0.0], [9.0, 9.0]]])
-    assert within(outputs, targets, tolerance=0.1).tolist() == [2 / 3, 1 / 3]  # .08, .01, .25 and .5, .02, 81
-    assert within(outputs, targets.expand(2, 3, 2), tolerance=0.3).tolist() == [1.0, 1 / 3]
+    assert within_tolerance(outputs, targets, tolerance=0.1).tolist() == [2 / 3, 1 / 3]  # .08, .01, .25 and .5, .02, 81
+    assert within_tolerance(outputs, targets.expand(2, 3, 2), tolerance=0.3).tolist() == [1.0, 1 / 3]

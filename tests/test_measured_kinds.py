@@ -220,7 +220,7 @@ def test_irreps_are_those_of_the_logits_and_named_like_the_groups(runs, tables):
 
 def test_a_planted_table_of_S3_has_the_irreps_of_the_right_answer():
     """One ReLU neuron for each pair, on when both its elements are there: logits are 1 for the product, else 0."""
-    task, n = Composition(group="S3").task(), 6
+    task, n = Composition(group="S3").draw(), 6
     model = EmbeddingMLP(p=n, d_embed=n, d_hidden=n * n, act="relu", train_biases=("mlp",))
     a, b = (one_hot(task.inputs[:, i], n).double() for i in (0, 1))
     params = {

@@ -168,7 +168,7 @@ def test_value_out_of_range_is_refused(fields, message):
 def test_function_and_config_give_the_same_task():
     config = ModularAddition(p=7, frac_train=0.4, data_seed=3, split="randperm")
     task = modular_addition(7, 0.4, 3, "randperm")
-    assert torch.equal(config.task().is_train, task.is_train)
+    assert torch.equal(config.draw().is_train, task.is_train)
     assert ModularAddition.model_validate_json(config.model_dump_json()) == config
 
 
@@ -176,7 +176,7 @@ def test_function_and_config_give_the_same_task():
 
 
 def drawn(operation: Operation = "add", p: int = 11, frac_train: float = 0.5, **fields):
-    return ModularAddition(operation=operation, p=p, frac_train=frac_train, **fields).task()
+    return ModularAddition(operation=operation, p=p, frac_train=frac_train, **fields).draw()
 
 
 # fmt: off
@@ -256,7 +256,7 @@ def test_split_of_a_smaller_domain_is_drawn_from_its_own_pairs(operation):
     config = ModularAddition(p=13, frac_train=0.3, data_seed=7, operation=operation)
     pairs = [(a, b) for a in range(1, 13) for b in range(1, 13)]
     random.Random(7).shuffle(pairs)
-    task = config.task()
+    task = config.draw()
     chosen = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
     assert chosen == set(pairs[: int(0.3 * 144)])
     assert (config.n_pairs, config.n_train) == (len(task.labels), task.n_train) == (144, 43)
@@ -265,7 +265,7 @@ def test_split_of_a_smaller_domain_is_drawn_from_its_own_pairs(operation):
 @pytest.mark.parametrize("operation", ["add", "multiply", "quadratic", "random"])
 def test_mirror_free_split_leaves_no_test_pair_whose_mirror_was_seen(operation):
     config = ModularAddition(p=11, frac_train=0.4, data_seed=3, split="mirror_free", operation=operation)
-    task, m = config.task(), 10 if operation == "multiply" else 11
+    task, m = config.draw(), 10 if operation == "multiply" else 11
     train = {(a, b) for a, b, _ in task.inputs[task.is_train].tolist()}
     assert train == {(b, a) for a, b in train} and not task.where("test_mirror_seen").any()
     assert torch.equal(task.where("test_mirror_unseen"), task.where("test"))
@@ -305,7 +305,7 @@ def test_new_fields_at_their_defaults_change_nothing_of_addition():
 
 def test_random_labels_are_drawn_once_from_their_own_seed():
     task = drawn("random", data_seed=0, label_seed=3)
-    again = ModularAddition(p=11, frac_train=0.5, operation="random", label_seed=3, split="randperm").task()
+    again = ModularAddition(p=11, frac_train=0.5, operation="random", label_seed=3, split="randperm").draw()
     assert torch.equal(task.labels, again.labels) and not torch.equal(task.is_train, again.is_train)
     assert torch.equal(task.is_train, modular_addition(11, 0.5).is_train)
     assert not torch.equal(task.labels, drawn("random", label_seed=4).labels)
@@ -324,7 +324,7 @@ def test_random_labels_are_uniform():
 @pytest.mark.parametrize("share", [0.16, 0.5, 1.0])
 def test_corruption_gives_its_share_of_the_training_pairs_a_wrong_label_of_the_domain(operation, share):
     config = ModularAddition(p=11, frac_train=0.5, operation=operation, corrupted=share, label_seed=2)
-    task, clean = config.task(), drawn(operation)
+    task, clean = config.draw(), drawn(operation)
     wrong = task.labels != clean.labels
     assert torch.equal(task.true_labels, clean.labels) and torch.equal(task.is_corrupted, wrong)
     assert wrong.sum() == config.n_corrupted == round(share * task.n_train) > 0

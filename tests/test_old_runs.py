@@ -23,7 +23,7 @@ def test_an_old_run_opens_with_its_recorded_hash(name):
     run = cg.load(FIXTURES / name)
     manifest = json.loads((FIXTURES / name / "config.json").read_text())
     assert run.config.hash == manifest["hash"] == "dc85ffe4a7fa0cec"
-    assert run.config.task.task().split_hash == manifest["start"]["split_hash"]
+    assert run.config.task.draw().split_hash == manifest["start"]["split_hash"]
 
 
 def test_an_old_run_is_read_whole():

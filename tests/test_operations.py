@@ -28,7 +28,7 @@ ROOTS = dict(
 
 
 def drawn(operation: Operation, p: int = 13, **fields) -> Task:
-    return ModularAddition(p=p, frac_train=0.5, operation=operation, **fields).task()
+    return ModularAddition(p=p, frac_train=0.5, operation=operation, **fields).draw()
 
 
 def logarithm(task: Task, x: int) -> int:

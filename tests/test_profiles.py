@@ -73,7 +73,7 @@ def test_scores_of_every_network_and_split_agree_with_the_slow_twins(monkeypatch
 
 
 def test_products_are_scored_among_the_residues_that_can_be_products():
-    task = ModularAddition(p=P, operation="multiply", frac_train=0.4).task()
+    task = ModularAddition(p=P, operation="multiply", frac_train=0.4).draw()
     x = network(1)
     found = circuit_scores({name: value[None] for name, value in x.items()}, MODEL, task, torch.tensor([1, 2]))
     logits = MODEL.logits(x, task.inputs)[:, 1:P]

@@ -60,7 +60,7 @@ def test_r11_other_threads_and_instructions_give_close_weights_and_other_bits(tm
         "plain instructions": elsewhere(tmp_path / "plain", threads=1, ATEN_CPU_CAPABILITY="default"),
     }
     config = cg.TrainConfig.preset("nanda")
-    task, model = config.task.task(), config.model
+    task, model = config.task.draw(), config.model
 
     def loss(weights: dict[str, torch.Tensor]) -> float:
         doubled = {name: value.double() for name, value in weights.items()}

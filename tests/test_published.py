@@ -161,7 +161,7 @@ def test_nanda_weights_come_back_bit_for_bit(tmp_path):
 def test_nanda_logits_are_those_of_the_published_forward(tmp_path):
     params = without_unsaved_biases(random_params(NANDA))
     published = read_published(nanda_file(tmp_path, params), "nanda")
-    ours = published.config.transformer.logits(published.networks[41], published.config.task.task().inputs)
+    ours = published.config.transformer.logits(published.networks[41], published.config.task.draw().inputs)
     pairs = itertools.product(range(P), repeat=2)
     theirs = torch.stack([slow_logits(as_nanda(params, NANDA), [a, b, P], True, 1.0, "ReLU") for a, b in pairs])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)  # sums of about 100 terms of size 1 in float64
@@ -173,7 +173,7 @@ def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     published = read_published(save_pizza(tmp_path, weights, settings), "pizza")
     model = published.config.transformer
     [(step, params)] = published.networks.items()
-    ours = model.logits(params, published.config.task.task().inputs)
+    ours = model.logits(params, published.config.task.draw().inputs)
     tokens = len(weights["unembed.W_U"].T)
     theirs = torch.stack([
         slow_logits(

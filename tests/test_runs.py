@@ -64,7 +64,7 @@ def test_weights_come_back_bit_for_bit_with_dtype_and_order(tmp_path, precision)
 def test_run_is_opened_from_its_folder_alone(finished):
     run = cg.load(str(finished.path))
     assert (run.config, run.state, run.steps) == (tiny(), "finished", sorted(tiny().schedule.checkpoint_steps()))
-    assert run.task is tiny().task.task()
+    assert run.task is tiny().task.draw()
     assert {"torch", "isa", "threads", "device", "circuitgrok"} <= set(run.manifest["environment"])
 
 

@@ -9,20 +9,20 @@ from safetensors.torch import load, save
 
 from circuitgrok.samplers.sample import restored, sample, saved, start
 from circuitgrok.samplers.sgld import sgld
-from circuitgrok.samplers.target import Info, Loss, Sampler, Target
+from circuitgrok.samplers.target import Info, LossGrad, Sampler, Target
 
 CHAINS, DIM = 3, 4
 SEEDS = [5, 6, 7]
 
 
 def quadratic(w):
-    return Loss(w.square().sum(-1) / 2, w)
+    return LossGrad(w.square().sum(-1) / 2, w)
 
 
 def on_minibatches(w, generators):
     """The quadratic about a centre that each chain draws for itself."""
     shift = torch.stack([torch.randn(DIM, generator=generator, dtype=w.dtype) for generator in generators])
-    return Loss((w - shift).square().sum(-1) / 2, w - shift)
+    return LossGrad((w - shift).square().sum(-1) / 2, w - shift)
 
 
 def posterior(loss=quadratic, batch_loss=None):
@@ -175,8 +175,8 @@ def failing(part):
         value, gradient = quadratic(w)
         failed = (w.norm(dim=-1) < RADIUS) & (torch.arange(CHAINS) == 1)
         if part == "loss":
-            return Loss(torch.where(failed, torch.nan, value), gradient)
-        return Loss(value, torch.where(failed[:, None], torch.nan if part == "gradient" else 1e308, gradient))
+            return LossGrad(torch.where(failed, torch.nan, value), gradient)
+        return LossGrad(value, torch.where(failed[:, None], torch.nan if part == "gradient" else 1e308, gradient))
 
     return loss
 
@@ -262,7 +262,7 @@ def test_a_row_of_acceptance_is_nan_once_the_chain_stopped():
 
 
 def test_the_mean_that_is_told_is_nan_when_no_chain_is_left():
-    sampler = sgld(posterior(lambda w: Loss(torch.full((CHAINS,), torch.nan).double(), w)), step_size=0.01)
+    sampler = sgld(posterior(lambda w: LossGrad(torch.full((CHAINS,), torch.nan).double(), w)), step_size=0.01)
     told = []
     chains, draws = sample(sampler, begun(sampler), 2, tick=lambda *news: told.append(news[2]))
     assert chains.stopped_at.tolist() == [1] * CHAINS and draws.loss.isnan().all()

@@ -20,7 +20,7 @@ from circuitgrok.samplers.mala import mala
 from circuitgrok.samplers.preconditioned import preconditioned_sgld
 from circuitgrok.samplers.sghmc import sghmc
 from circuitgrok.samplers.sgld import sgld
-from circuitgrok.samplers.target import Loss, Target
+from circuitgrok.samplers.target import LossGrad, Target
 
 SAMPLERS = {
     "sgld": sgld,
@@ -38,7 +38,7 @@ def quadratic(curvature, centre, nbeta=1.0, localization=0.0):
 
     def loss(w):
         gradient = curvature * (w - centre)
-        return Loss((gradient * (w - centre)).double().sum(-1) / 2, gradient)
+        return LossGrad((gradient * (w - centre)).double().sum(-1) / 2, gradient)
 
     return Target(loss, centre, nbeta, localization)
 
@@ -51,7 +51,7 @@ def landscape(potential, chains, copies, nbeta, localization):
         with torch.enable_grad():
             energy = potential.energy(points)
             (gradient,) = torch.autograd.grad(energy.sum(), points)
-        return Loss(energy.detach().reshape(chains, copies).sum(-1), gradient.reshape(w.shape))
+        return LossGrad(energy.detach().reshape(chains, copies).sum(-1), gradient.reshape(w.shape))
 
     return Target(loss, torch.zeros(chains, copies * potential.dim, dtype=torch.float64), nbeta, localization)
 
@@ -307,7 +307,7 @@ def quartic(chains=5, dim=3):
 
     def loss(w):
         cube = w * w * w
-        return Loss((cube * w).double().sum(-1) / 4, cube)
+        return LossGrad((cube * w).double().sum(-1) / 4, cube)
 
     return Target(loss, torch.zeros(chains, dim, dtype=torch.float64), nbeta=3.0, localization=0.5)
 
@@ -401,7 +401,7 @@ def test_every_coordinate_of_a_gaussian_has_its_share_of_energy():
 def test_proposals_without_finite_energy_are_rejected_and_neighbours_are_not(bad):
     def loss(w):
         beyond = w[:, 0] > 1
-        return Loss(torch.where(beyond, bad, w.square().sum(-1) / 2), w.clone())
+        return LossGrad(torch.where(beyond, bad, w.square().sum(-1) / 2), w.clone())
 
     target = Target(loss, torch.zeros(300, 2, dtype=torch.float64), nbeta=1.0, localization=0.0)
     recorder = Recorder(FLAT)
@@ -417,7 +417,7 @@ def test_proposals_without_finite_energy_are_rejected_and_neighbours_are_not(bad
 
 def test_a_gradient_that_is_not_finite_is_rejected_even_where_the_energy_is():
     def loss(w):
-        return Loss(w.square().sum(-1) / 2, torch.where(w.abs() > 1, math.nan, w))
+        return LossGrad(w.square().sum(-1) / 2, torch.where(w.abs() > 1, math.nan, w))
 
     target = Target(loss, torch.zeros(100, 1, dtype=torch.float64), nbeta=1.0, localization=0.0)
     kept = draws(mala(target, step_size=1.0), target.centre, 30)
@@ -441,7 +441,7 @@ def linear(direction, nbeta, chains):
     """L = -<w, direction>: on the unit sphere the density of von Mises and Fisher, with nbeta for kappa."""
 
     def loss(w):
-        return Loss(-(w * direction).double().sum(-1), -direction.expand_as(w))
+        return LossGrad(-(w * direction).double().sum(-1), -direction.expand_as(w))
 
     return Target(loss, torch.zeros(chains, 3, dtype=torch.float64), nbeta, localization=0.0)
 
@@ -494,7 +494,7 @@ def ranks(sampler, step_size, thin, wider=1.0, n_chains=500, n_draws=19):
     """Five observations of a mean with a normal prior, both of unit variance; each chain has data of its own."""
     data_mean = noise(n_chains, 1) + noise(n_chains, 1, seed=1) / math.sqrt(5)
     centre = torch.zeros(n_chains, 1, dtype=torch.float64)
-    target = Target(lambda w: Loss((w - data_mean).square().sum(-1) / 2, w - data_mean), centre, 5.0, 1.0)
+    target = Target(lambda w: LossGrad((w - data_mean).square().sum(-1) / 2, w - data_mean), centre, 5.0, 1.0)
     truth = 5 / 6 * data_mean + noise(n_chains, 1, seed=2) * math.sqrt(wider / 6)
     kept = draws(sampler(target, step_size=step_size), centre, n_draws * thin + 20, n_burnin=20, every=thin)
     return (kept < truth).sum(0).flatten()
@@ -520,7 +520,7 @@ def pulled(centre, dtype):
 
     def shifted(w, shift):
         away = w - shift
-        return Loss((away * away).double().sum(-1) / 2, away)
+        return LossGrad((away * away).double().sum(-1) / 2, away)
 
     def batch_loss(w, generators):
         draws_of_each = [torch.randn(w.shape[1], generator=chain, dtype=dtype) for chain in generators]

@@ -14,7 +14,7 @@ from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
 from circuitgrok.samplers.sample import sample, start
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.spread import spread
-from circuitgrok.samplers.target import Loss, Target
+from circuitgrok.samplers.target import LossGrad, Target
 
 CURVATURES = torch.logspace(-2, 0, 20).double()
 GAMMA = 0.2
@@ -22,13 +22,13 @@ STIFFEST = 50.0 + GAMMA  # nbeta times the largest curvature, and the pull
 
 
 def bowl(w):
-    return Loss((CURVATURES * w * w).sum(-1) / 2, CURVATURES * w)
+    return LossGrad((CURVATURES * w * w).sum(-1) / 2, CURVATURES * w)
 
 
 def quartic(w):
     at = w.detach().requires_grad_()
     value = POTENTIALS["x^4"].energy(at[:, :1]) / 10 + at[:, 1:].square().sum(-1) / 4
-    return Loss(value.detach(), torch.autograd.grad(value.sum(), at)[0])
+    return LossGrad(value.detach(), torch.autograd.grad(value.sum(), at)[0])
 
 
 def how(**given):
@@ -72,7 +72,7 @@ def test_chains_that_start_have_spread_as_far_as_the_formula_of_a_quadratic_says
 def test_minibatches_leave_the_identity_exact():
     def noisy(w, generators):
         jitter = torch.stack([torch.randn(20, generator=g, dtype=torch.float64) for g in generators])
-        return Loss(bowl(w).value, bowl(w).gradient + 0.2 * jitter)  # hot: half as much noise again
+        return LossGrad(bowl(w).value, bowl(w).gradient + 0.2 * jitter)  # hot: half as much noise again
 
     sampling = how(sampler="sgld", n_draws=400, n_burnin=100, n_thin=3, localization=5.0)
     found = estimate_llc(bowl, torch.zeros(1, 20).double(), 100, sampling, batch_loss=noisy)

@@ -34,7 +34,7 @@ def test_teacher_is_the_network_that_pytorch_draws(alpha, width, depth):
     # added after a product of up to twice its size, so that what is left near zero has errors of that size, alpha.
     for parameter, ours in zip(net.parameters(), [x for layer in layers for x in layer], strict=True):
         torch.testing.assert_close(ours, parameter, rtol=8 * EPS, atol=4 * EPS * alpha)
-    task = config.task()
+    task = config.draw()
     # Each sum has up to 101 terms of at most alpha / sqrt(n) * max|x|, and a layer passes on what it gets at most
     # sqrt(n) alpha times as large: errors stay below 101 * 10 eps times (alpha sqrt(n))^(depth).
     bound = 1000 * EPS * max(1.0, alpha * math.sqrt(width)) ** depth
@@ -52,7 +52,7 @@ def test_norm_of_the_teacher_is_that_of_its_init():
 
 def test_inputs_are_standard_normal():
     """A mean of n has variance 1 / n, a mean of n squares 2 / n, a mean of n fourth powers 96 / n."""
-    inputs = TeacherStudent(n_train=3000, n_test=1000, data_seed=2).task().inputs
+    inputs = TeacherStudent(n_train=3000, n_test=1000, data_seed=2).draw().inputs
     n = inputs.numel()
     for power, moment, variance in ((1, 0, 1), (2, 1, 2), (4, 3, 96)):
         assert abs(inputs.pow(power).mean().item() - moment) < 4 * math.sqrt(variance / n)
@@ -71,27 +71,27 @@ def test_answers_of_a_net_by_hand():
 
 def test_test_set_is_the_same_for_every_size_and_a_smaller_training_set_part_of_a_larger():
     for n_in in (5, 32):
-        less, more = (TeacherStudent(n_in=n_in, n_train=n, n_test=50).task() for n in (17, 80))
+        less, more = (TeacherStudent(n_in=n_in, n_train=n, n_test=50).draw() for n in (17, 80))
         assert torch.equal(less.inputs[less.where("test")], more.inputs[more.where("test")])
         assert torch.equal(less.inputs[less.is_train], more.inputs[more.is_train][:17])
         assert less.n_train == 17 and more.n_train == 80
 
 
 def test_seeds_of_inputs_and_of_the_teacher_are_apart():
-    one, data, other = (TeacherStudent(data_seed=d, teacher_seed=t).task() for d, t in ((0, 0), (1, 0), (0, 1)))
+    one, data, other = (TeacherStudent(data_seed=d, teacher_seed=t).draw() for d, t in ((0, 0), (1, 0), (0, 1)))
     assert torch.equal(one.inputs, other.inputs) and not torch.equal(one.labels, other.labels)
     assert not torch.equal(one.inputs, data.inputs) and len({task.split_hash for task in (one, data, other)}) == 3
 
 
 def test_drawing_leaves_the_global_random_state_alone():
     before = torch.get_rng_state()
-    TeacherStudent(data_seed=99, teacher_seed=99).task()
+    TeacherStudent(data_seed=99, teacher_seed=99).draw()
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_label_scale_is_the_error_of_who_answers_zero():
     config = TeacherStudent(teacher_alpha=0.5)
-    labels = config.task().labels
+    labels = config.draw().labels
     assert config.label_scale == pytest.approx(
         math.sqrt(sum(x**2 for x in labels.flatten().tolist()) / 1000), rel=1e-12
     )
@@ -101,7 +101,7 @@ def test_label_scale_is_the_error_of_who_answers_zero():
 
 def test_config_says_what_the_trainer_needs():
     config = TeacherStudent(n_in=4, n_out=3, teacher_depth=3, teacher_width=10, n_train=20, n_test=30)
-    task = config.task()
+    task = config.draw()
     assert (config.p, config.n_classes, config.n_features, config.n_pairs) == (None, 3, 4, 50)
     assert task.inputs.shape == (50, 4) and task.labels.shape == (50, 3) and task.labels.dtype == torch.float64
     assert config.n_train == task.n_train and not task.labels.requires_grad

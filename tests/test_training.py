@@ -75,7 +75,7 @@ def test_run_of_a_stack_has_the_bits_of_the_run_alone(tmp_path, shared):
 def test_run_of_a_stack_has_the_bits_of_the_run_alone_where_threads_would_matter(tmp_path):
     shape = {"p": 60, "frac_train": 0.3, "d_model": 128, "n_heads": 4, "d_head": 32, "d_mlp": 512}
     configs = {f"{seed}": tiny(**shape, seed=seed, steps=3, eval_every=1, warmup=0) for seed in range(3)}
-    assert configs["0"].task.task().n_train >= 1000
+    assert configs["0"].task.draw().n_train >= 1000
     alone, together = files_alone_and_together(tmp_path, configs)
     assert alone == together
 
@@ -136,7 +136,7 @@ def test_threads_are_set_while_training_and_put_back(tmp_path, monkeypatch):
 
 def plain_adamw(config: TrainConfig, steps: int) -> Params:
     """The weights after some steps of torch's own AdamW on autograd of the plain forward."""
-    model, task, optimizer = config.transformer, config.task.task(), config.optimizer
+    model, task, optimizer = config.transformer, config.task.draw(), config.optimizer
     params = {name: value.clone() for name, value in initial_weights(config).items()}
     trained = [value.requires_grad_() for name, value in params.items() if model.is_trainable(name)]
     adam = torch.optim.AdamW(

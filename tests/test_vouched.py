@@ -162,8 +162,8 @@ def test_folder_that_lost_its_config_is_not_taken_for_an_empty_one(finished, tmp
 
 def test_task_that_is_drawn_otherwise_now_is_refused(finished, tmp_path, monkeypatch):
     run = stopped(tmp_path, at=17)
-    drawn = run.config.task.task()
-    other = tiny(data_seed=5).task.task()
+    drawn = run.config.task.draw()
+    other = tiny(data_seed=5).task.draw()
     monkeypatch.setattr(type(run.config.task), "task", lambda self: other)
     with pytest.raises(RunError, match=f"split {drawn.split_hash}, but drawn again it has {other.split_hash}"):
         train([tiny()], tmp_path, names=["finished"])

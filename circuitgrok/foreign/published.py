@@ -73,7 +73,7 @@ class Published:
     @cached_property
     def evaluated(self) -> list[dict[str, float]]:
         """The networks, evaluated on the config's split, whatever it is."""
-        task = self.config.task.task()
+        task = self.config.task.draw()
         sides = {"train": task.is_train, "test": ~task.is_train}
         records = []
         for step, params in self.networks.items():
@@ -87,7 +87,7 @@ class Published:
 
     def _evaluated(self, params: Params) -> tuple[Tensor, Tensor]:
         """Loss of each pair, and whether it is answered right, a few rows at a time."""
-        model, task = self.config.transformer, self.config.task.task()
+        model, task = self.config.transformer, self.config.task.draw()
         losses, right = [], []
         for inputs, labels in slices(model, task.inputs, task.labels):
             with torch.no_grad():
@@ -230,7 +230,7 @@ def write_run(published: Published, path: str | Path) -> Run:
         RunError: The folder holds another run.
     """
     path, config = Path(path), published.config
-    first, task = min(published.networks), config.task.task()
+    first, task = min(published.networks), config.task.draw()
     roles = select.vectors(published.networks[first], "role", axes=0)
     start = {
         "step": first,

@@ -201,7 +201,7 @@ def settled(
     """
     if config.task.n_pairs > MOST_PAIRS:
         raise UserError(f"at most {MOST_PAIRS} pairs are evaluated; p = {config.modular.p} has {config.task.n_pairs}")
-    task, modular = config.task.task(), config.modular
+    task, modular = config.task.draw(), config.modular
     evidence = evidence_of(claims, networks, before, config.transformer, task.inputs, task.labels)
     wrong, never = contradictions(evidence, task.is_train), impossible(evidence)
     known = told in ("listed", "in the file", "given")

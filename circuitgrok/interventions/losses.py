@@ -58,7 +58,7 @@ def accuracy(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, "*label
     return right.double() / logits.shape[-2]
 
 
-def within(
+def within_tolerance(
     outputs: Float[Tensor, "*stack pair c"], targets: Float[Tensor, "*labelled pair c"], tolerance: float
 ) -> Float[Tensor, "*stack"]:
     """Share of examples whose squared error, averaged over the outputs, is below a tolerance: accuracy of a regression.
@@ -69,7 +69,7 @@ def within(
         tolerance: In the square of the targets' units.
 
     Example:
-        >>> within(torch.tensor([[0.0, 1.0], [0.0, 3.0]]), torch.zeros(2, 2), tolerance=1.0)
+        >>> within_tolerance(torch.tensor([[0.0, 1.0], [0.0, 3.0]]), torch.zeros(2, 2), tolerance=1.0)
         tensor(0.5000, dtype=torch.float64)
     """
     near = (outputs.double() - targets.double()).square().mean(-1) < tolerance

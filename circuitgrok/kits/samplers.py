@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from circuitgrok.samplers.target import Loss, Sampler, State, Target
+from circuitgrok.samplers.target import LossGrad, Sampler, State, Target
 
 _CURVATURES = (1.0, 2.0, 4.0)
 _CHAINS = 400
@@ -57,7 +57,7 @@ def check_sampler(
 def _bowl(chains: int) -> Target:
     """The Gaussian, for so many chains."""
     a = torch.tensor(_CURVATURES, dtype=torch.float64)
-    return Target(lambda w: Loss((a * w * w).sum(-1) / 2, a * w), torch.zeros(chains, 3).double(), 1.0, 0.0)
+    return Target(lambda w: LossGrad((a * w * w).sum(-1) / 2, a * w), torch.zeros(chains, 3).double(), 1.0, 0.0)
 
 
 def _check_step(sampler: Sampler, target: Target, begin: Tensor) -> None:

@@ -17,9 +17,9 @@ from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
 from circuitgrok.models.fused import Workspace
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.samplers.target import Generators, Loss
+from circuitgrok.samplers.target import Generators, LossGrad
 from circuitgrok.select import Piece, pieces
-from circuitgrok.tasks.kinds import Drawn, check_classes
+from circuitgrok.tasks.kinds import Dataset, check_classes
 from circuitgrok.tree import Params
 
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
@@ -66,7 +66,7 @@ class ChainLoss:
     """
 
     model: AnyModel
-    task: Drawn
+    task: Dataset
     where: Bool[Tensor, " pair"]
     networks: Params
     pieces: Sequence[Piece]
@@ -86,23 +86,23 @@ class ChainLoss:
         """The chosen weights of every network, flat."""
         return tree.ravel({piece.name: piece.of(self.networks) for piece in self.pieces}, axes=1)
 
-    def __call__(self, position: Float[Tensor, "chain dim"]) -> Loss:
+    def __call__(self, position: Float[Tensor, "chain dim"]) -> LossGrad:
         """The loss on all its pairs, and the gradient."""
         n_chains = len(position)
         return self._loss(position, self._inputs.expand(n_chains, -1, -1), self._labels.expand(n_chains, -1))
 
-    def on_batches(self, size: int, position: Float[Tensor, "chain dim"], generators: Generators) -> Loss:
+    def on_batches(self, size: int, position: Float[Tensor, "chain dim"], generators: Generators) -> LossGrad:
         """The loss on `size` pairs without repetition, drawn anew for each chain by its own generator."""
         drawn = torch.stack([torch.randperm(len(self._labels), generator=g)[:size] for g in generators])
         return self._loss(position, self._inputs[drawn], self._labels[drawn])
 
-    def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> Loss:
+    def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> LossGrad:
         at_once = max(1, _NUMBERS // (labels.shape[1] * self.model.activations_per_input))
         values, gradient = [], torch.empty_like(position)
         for i in range(0, len(position), at_once):
             part = slice(i, i + at_once)
             values.append(self._part(part, position[part], inputs[part], labels[part], gradient[part]))
-        return Loss(torch.cat(values), gradient)
+        return LossGrad(torch.cat(values), gradient)
 
     def _part(self, part: slice, position: Tensor, inputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
         """The losses of some chains; their gradients go to `out`."""

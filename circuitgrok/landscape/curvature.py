@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.landscape.lanczos import lanczos
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 RELATIVE_STEP = 1e-3
-StackLoss = Callable[[Float[Tensor, "chain dim"]], Loss]
+StackLoss = Callable[[Float[Tensor, "chain dim"]], LossGrad]
 
 
 def hessian_product(
@@ -26,7 +26,8 @@ def hessian_product(
     the difference also sees the kinks that it crosses, as a chain does: it is the curvature of a small region.
 
     Example:
-        >>> bowl = lambda w: Loss((3 * w[:, 0] ** 2 + w[:, 1] ** 2).double() / 2, w * torch.tensor([3.0, 1.0]))
+        >>> a = torch.tensor([3.0, 1.0])
+        >>> bowl = lambda w: LossGrad((a * w * w).double().sum(-1) / 2, a * w)
         >>> hessian_product(bowl, torch.zeros(1, 2), torch.tensor([[1.0, 0.0]])).round(decimals=3)
         tensor([[3., 0.]])
     """
@@ -50,7 +51,8 @@ def sharpness(
         a dense edge of the spectrum they stay a few per cent below it.
 
     Example:
-        >>> bowl = lambda w: Loss((3 * w[:, 0] ** 2 + w[:, 1] ** 2).double() / 2, w * torch.tensor([3.0, 1.0]))
+        >>> a = torch.tensor([3.0, 1.0])
+        >>> bowl = lambda w: LossGrad((a * w * w).double().sum(-1) / 2, a * w)
         >>> sharpness(bowl, torch.zeros(1, 2), torch.ones(1, 2)).round(decimals=3)
         tensor([3.], dtype=torch.float64)
     """

@@ -40,9 +40,9 @@ from circuitgrok.samplers.diagnostics import diagnose, faults
 from circuitgrok.samplers.geometry import FLAT, Geometry
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.sample import Chains, Draws, sample, start
-from circuitgrok.samplers.target import Loss, Sampler, Target, squared_norm
+from circuitgrok.samplers.target import LossGrad, Sampler, Target, squared_norm
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.tasks.kinds import Drawn
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Equipartition(NamedTuple):
 def explore(
     weights: Params,
     model: AnyModel,
-    task: Drawn,
+    task: Dataset,
     sampling: Sampling,
     *,
     prior: float = 0.0,
@@ -200,7 +200,7 @@ def equipartition(precision: Float[Tensor, " dim"], sampling: Sampling, *, jitte
         sampling.n_chains, len(precision), dtype=torch.float64, generator=torch.Generator().manual_seed(sampling.seed)
     )
     begin = (drawn / precision.double().sqrt()).to(precision)
-    bowl = Target(lambda w: Loss((precision * w * w).double().sum(-1) / 2, precision * w), 0 * begin, 1.0, 0.0)
+    bowl = Target(lambda w: LossGrad((precision * w * w).double().sum(-1) / 2, precision * w), 0 * begin, 1.0, 0.0)
     sampler = _sampler(sampling, bowl, FLAT, jitter)
     chains, virials, kinetics, acceptances = start(sampler, begin, _seeds(sampling)), [], [], []
     for _ in range(sampling.n_draws):
@@ -234,7 +234,7 @@ def _sampler(sampling: Sampling, target: Target, geometry: Geometry, jitter: flo
     return hmc(target, step_size=step_size, n_leapfrog=n_leapfrog, jitter=jitter, geometry=geometry)
 
 
-def _batches(loss: ChainLoss, sampling: Sampling) -> Callable[..., Loss] | None:
+def _batches(loss: ChainLoss, sampling: Sampling) -> Callable[..., LossGrad] | None:
     n_pairs = int(loss.where.sum())
     if sampling.batch_size is None:
         return None
@@ -256,7 +256,7 @@ def _networks(loss: ChainLoss, position: Float[Tensor, "chain dim"]) -> Params:
 
 
 @torch.no_grad()
-def _scores(networks: Params, model: AnyModel, task: Drawn, on: str) -> dict[str, Float[Tensor, " chain"]]:
+def _scores(networks: Params, model: AnyModel, task: Dataset, on: str) -> dict[str, Float[Tensor, " chain"]]:
     """Losses and accuracies of each network, one after the other; `loss` is that of the sampled split."""
     train, test, sampled = task.is_train, ~task.is_train, task.where(on)
     rows = []

@@ -22,10 +22,10 @@ from torch.nn.functional import softplus
 from circuitgrok import select
 from circuitgrok.errors import UserError
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.tasks.kinds import Drawn, check_classes
+from circuitgrok.tasks.kinds import Dataset, check_classes
 from circuitgrok.tree import Params, ravel, unravel
 
-Loss = Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]]
+LossFunction = Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]]
 Logits = Callable[[Float[Tensor, " dim"]], Float[Tensor, "pair c"]]
 
 
@@ -94,7 +94,7 @@ def logits_on(model: AnyModel, params: Params, inputs: Tensor, names: Sequence[s
 
 
 def loss_on(
-    model: AnyModel, params: Params, task: Drawn, where: Bool[Tensor, " pair"], names: Sequence[str] | None = None
+    model: AnyModel, params: Params, task: Dataset, where: Bool[Tensor, " pair"], names: Sequence[str] | None = None
 ) -> Flat:
     """Mean cross-entropy of chosen pairs, in nats, as a function of the declared tensors; the others stay fixed.
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.errors import UserError
-from circuitgrok.landscape.flat import Loss
+from circuitgrok.landscape.flat import LossFunction
 from circuitgrok.surroundings import in_plain_surroundings
 
 Operator = Callable[[Float[Tensor, "k dim"]], Float[Tensor, "k dim"]]
@@ -28,7 +28,7 @@ _TOLERANCE = 1e-8  # residual at which ARPACK stops, over 2 lambda_max at the lo
 _BASIS = 100  # vectors that ARPACK keeps: 40 MB for 50 000 weights
 
 
-def hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
+def hessian_operator(loss: LossFunction, at: Float[Tensor, " dim"]) -> Operator:
     """Multiplication by the Hessian of a loss at a point.
 
     Args:

@@ -36,7 +36,7 @@ from circuitgrok.landscape.polar_hessian import polar_blocks
 from circuitgrok.landscape.positive_part import PositiveSum, positive, positive_sum, shares
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.tasks.kinds import Drawn
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tree import Params, unstack
 
 DENSE_MOST = 3000  # weights of which all eigenvalues take seconds and 0.2 GB
@@ -66,7 +66,7 @@ class Spectrum(NamedTuple):
 
 
 @in_plain_surroundings
-def spectra(params: Params, model: AnyModel, task: Drawn, z: Float[Tensor, " z"]) -> list[Spectrum]:
+def spectra(params: Params, model: AnyModel, task: Dataset, z: Float[Tensor, " z"]) -> list[Spectrum]:
     """The spectrum of each network of a stack.
 
     The same probes serve every network, so that differences along a run are less noisy than the values.
@@ -89,7 +89,7 @@ def spectra(params: Params, model: AnyModel, task: Drawn, z: Float[Tensor, " z"]
 
 
 @in_plain_surroundings
-def spectrum_columns(params: Params, model: AnyModel, task: Drawn, z: Sequence[float] = Z) -> dict[str, Tensor]:
+def spectrum_columns(params: Params, model: AnyModel, task: Dataset, z: Sequence[float] = Z) -> dict[str, Tensor]:
     """Columns of a table: top eigenvalue (from below), trace, dimensions, mass below zero, with errors; the ray.
 
     `negative_mass` is the sum of |x| over eigenvalues x < 0, as a share of the sum of all |x|.

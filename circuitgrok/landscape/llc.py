@@ -98,8 +98,8 @@ def estimate_llc(
     Example:
         The exact coefficient is 100 / 2 * 50 / (50 + 50) = 25. This step makes it 1 / (1 - 0.004 * 100 / 4) larger:
 
-        >>> from circuitgrok.samplers.target import Loss
-        >>> bowl = lambda w: Loss(w.double().square().sum(-1) / 2, w)  # curvature 1 in each of 100 directions
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> bowl = lambda w: LossGrad(w.double().square().sum(-1) / 2, w)  # curvature 1 in each of 100 directions
         >>> how = Sampling(step_size=4e-3, localization=50.0, nbeta=50.0, sampler="sgld", n_draws=1000)
         >>> found = estimate_llc(bowl, torch.zeros(1, 100), 100, how)
         >>> found.status, bool((found.llc - 25 / 0.9).abs() < 4 * found.mcse)

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.geometry import tangent, unit
-from circuitgrok.landscape.flat import Loss
+from circuitgrok.landscape.flat import LossFunction
 from circuitgrok.landscape.hessian import Operator, hessian_operator
 
 
@@ -58,7 +58,7 @@ def polar_blocks(operator: Operator, at: Float[Tensor, " dim"]) -> PolarBlocks:
     return PolarBlocks(radial, tangent(along, u), lambda rows: tangent(operator(tangent(rows, u)), u))
 
 
-def sphere_hessian_operator(loss: Loss, at: Float[Tensor, " dim"]) -> Operator:
+def sphere_hessian_operator(loss: LossFunction, at: Float[Tensor, " dim"]) -> Operator:
     """Multiplication by the Riemannian Hessian of a loss on the sphere through a point: P H P - (<grad, theta>/r^2) P.
 
     If the loss does not depend on the norm, <grad, theta> = 0 and this is P H P.

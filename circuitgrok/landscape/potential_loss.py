@@ -7,7 +7,7 @@ from torch import Tensor
 
 from circuitgrok.exact.potentials import Potential
 from circuitgrok.landscape.curvature import StackLoss
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 GRID = 150  # points of an axis at which the curvature is looked at
 
@@ -22,11 +22,11 @@ def differentiated(potential: Potential) -> StackLoss:
         [0.666667, 2.0]
     """
 
-    def loss(w: Tensor) -> Loss:
+    def loss(w: Tensor) -> LossGrad:
         at = w.detach().requires_grad_()
         value = potential.energy(at)
         (gradient,) = torch.autograd.grad(value.sum(), at)
-        return Loss(value.detach(), gradient)
+        return LossGrad(value.detach(), gradient)
 
     return loss
 

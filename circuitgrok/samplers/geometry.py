@@ -35,7 +35,7 @@ class Geometry(Protocol):
 
 
 @dataclass(frozen=True)
-class Flat:
+class Euclidean:
     """The whole space."""
 
     def tangent(self, position: Vectors, vector: Vectors) -> Vectors:
@@ -95,4 +95,4 @@ class Sphere:
         return torch.full_like(position[:, 0], torch.nan, dtype=torch.float64)
 
 
-FLAT = Flat()
+FLAT = Euclidean()

@@ -51,8 +51,8 @@ def hmc(
             target has minibatches.
 
     Example:
-        >>> from circuitgrok.samplers.target import Loss
-        >>> bowl = Target(lambda w: Loss(w.double().square().sum(-1) / 2, w), torch.zeros(2, 3), 10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> bowl = Target(lambda w: LossGrad(w.double().square().sum(-1) / 2, w), torch.zeros(2, 3), 10.0, 1.0)
         >>> sampler = hmc(bowl, step_size=1e-2, n_leapfrog=5)
         >>> chains = [torch.Generator().manual_seed(i) for i in range(2)]
         >>> state, info = sampler.step(sampler.init(torch.zeros(2, 3), chains), chains)

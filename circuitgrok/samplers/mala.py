@@ -29,8 +29,8 @@ def mala(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
         ValueError: `step_size` is not positive and finite, or the target has minibatches.
 
     Example:
-        >>> from circuitgrok.samplers.target import Loss
-        >>> bowl = Target(lambda w: Loss(w.double().square().sum(-1) / 2, w), torch.zeros(1, 3), 10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> bowl = Target(lambda w: LossGrad(w.double().square().sum(-1) / 2, w), torch.zeros(1, 3), 10.0, 1.0)
         >>> sampler = mala(bowl, step_size=1e-3)
         >>> chain = [torch.Generator().manual_seed(0)]
         >>> state, info = sampler.step(sampler.init(torch.zeros(1, 3), chain), chain)

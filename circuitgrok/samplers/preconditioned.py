@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuitgrok.samplers.geometry import FLAT, Flat, Geometry
+from circuitgrok.samplers.geometry import FLAT, Euclidean, Geometry
 from circuitgrok.samplers.sgld import check_step_size
 from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, standard_normal
@@ -48,15 +48,15 @@ def preconditioned_sgld(
             is not flat.
 
     Example:
-        >>> from circuitgrok.samplers.target import Loss
-        >>> pull = torch.tensor([1.0, 9.0])
-        >>> bowl = Target(lambda w: Loss((pull * w * w).double().sum(-1) / 2, pull * w), torch.zeros(1, 2), 10.0, 0.0)
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> a = torch.tensor([1.0, 9.0])
+        >>> bowl = Target(lambda w: LossGrad((a * w * w).double().sum(-1) / 2, a * w), torch.zeros(1, 2), 10.0, 0.0)
         >>> sampler = preconditioned_sgld(bowl, step_size=0.1, stability=1.0, n_adapt=500)
         >>> chain = [torch.Generator().manual_seed(0)]
         >>> state = sampler.init(torch.zeros(1, 2), chain)
         >>> for _ in range(500):
         ...     state, info = sampler.step(state, chain)
-        >>> (state["mean_square"] / (10 * pull)).sqrt().round()  # a w has variance a: both are sqrt(a)
+        >>> (state["mean_square"] / (10 * a)).sqrt().round()  # a w has variance a: both are sqrt(a)
         tensor([[1., 1.]])
     """
     check_step_size(step_size)
@@ -64,7 +64,7 @@ def preconditioned_sgld(
         raise ValueError(f"stability must be positive and finite; got {stability}; it is in units of grad U")
     if n_adapt < 1:
         raise ValueError(f"n_adapt must be 1 or more; got {n_adapt}")
-    if not isinstance(geometry, Flat):
+    if not isinstance(geometry, Euclidean):
         raise ValueError(f"a preconditioned step leaves {type(geometry).__name__}: use sgld, sghmc, mala or hmc there")
 
     def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:

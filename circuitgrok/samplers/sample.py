@@ -61,8 +61,8 @@ def start(sampler: Sampler, position: Float[Tensor, "chain dim"], seeds: Sequenc
 
     Example:
         >>> from circuitgrok.samplers.sgld import sgld
-        >>> from circuitgrok.samplers.target import Loss, Target
-        >>> bowl = Target(lambda w: Loss(w.square().sum(-1) / 2, w), torch.zeros(2, 3), nbeta=10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad, Target
+        >>> bowl = Target(lambda w: LossGrad(w.square().sum(-1) / 2, w), torch.zeros(2, 3), 10.0, 1.0)
         >>> chains = start(sgld(bowl, step_size=1e-2), torch.zeros(2, 3), seeds=[0, 1])
         >>> chains.steps, chains.stopped_at
         (0, tensor([-1, -1]))
@@ -102,8 +102,8 @@ def restored(tensors: dict[str, Tensor]) -> Chains:
 
     Example:
         >>> from circuitgrok.samplers.sgld import sgld
-        >>> from circuitgrok.samplers.target import Loss, Target
-        >>> bowl = Target(lambda w: Loss(w.square().sum(-1) / 2, w), torch.zeros(2, 3), nbeta=10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad, Target
+        >>> bowl = Target(lambda w: LossGrad(w.square().sum(-1) / 2, w), torch.zeros(2, 3), 10.0, 1.0)
         >>> sampler = sgld(bowl, step_size=1e-2)
         >>> chains, _ = sample(sampler, start(sampler, torch.zeros(2, 3), seeds=[0, 1]), 5)
         >>> again = restored(saved(chains))
@@ -149,8 +149,8 @@ def sample(
 
     Example:
         >>> from circuitgrok.samplers.sgld import sgld
-        >>> from circuitgrok.samplers.target import Loss, Target
-        >>> bowl = Target(lambda w: Loss(w.square().sum(-1) / 2, w), torch.zeros(2, 3), nbeta=10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad, Target
+        >>> bowl = Target(lambda w: LossGrad(w.square().sum(-1) / 2, w), torch.zeros(2, 3), 10.0, 1.0)
         >>> sampler = sgld(bowl, step_size=1e-2)
         >>> chains = start(sampler, torch.zeros(2, 3), seeds=[0, 1])
         >>> chains, draws = sample(sampler, chains, 100, n_burnin=20, n_thin=2, observe=lambda w: w[:, :1])

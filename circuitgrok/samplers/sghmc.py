@@ -47,8 +47,8 @@ def sghmc(target: Target, *, step_size: float, friction: float, geometry: Geomet
         ValueError: `step_size` is not positive and finite, or `friction` is out of range.
 
     Example:
-        >>> from circuitgrok.samplers.target import Loss
-        >>> bowl = Target(lambda w: Loss(w.double().square().sum(-1) / 2, w), torch.zeros(1, 3), 10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> bowl = Target(lambda w: LossGrad(w.double().square().sum(-1) / 2, w), torch.zeros(1, 3), 10.0, 1.0)
         >>> sampler = sghmc(bowl, step_size=1e-3, friction=0.1)
         >>> chain = [torch.Generator().manual_seed(0)]
         >>> state, info = sampler.step(sampler.init(torch.zeros(1, 3), chain), chain)

@@ -53,8 +53,8 @@ def spread(
 
     Example:
         >>> from circuitgrok.samplers.geometry import FLAT
-        >>> from circuitgrok.samplers.target import Loss
-        >>> bowl = Target(lambda w: Loss(w.double().square().sum(-1) / 2, w), torch.zeros(1, 2), 10.0, localization=1.0)
+        >>> from circuitgrok.samplers.target import LossGrad
+        >>> bowl = Target(lambda w: LossGrad(w.double().square().sum(-1) / 2, w), torch.zeros(1, 2), 10.0, 1.0)
         >>> at = torch.tensor([[0.3, 0.3]])  # of variance 1 / 11 in the mean
         >>> spread(bowl, FLAT, at, bowl.force(at, bowl.loss(at))).round(decimals=3)
         tensor([0.9900], dtype=torch.float64)

@@ -24,7 +24,7 @@ Generators = Sequence[torch.Generator]
 State = dict[str, Tensor]  # "position" [chain dim], and whatever else the sampler keeps, [chain ...]
 
 
-class Loss(NamedTuple):
+class LossGrad(NamedTuple):
     """A loss and its gradient at the position of every chain."""
 
     value: Float[Tensor, " chain"]  # float64
@@ -59,11 +59,11 @@ class Target:
         batch_loss: The same on minibatches drawn by each chain's own generator; without it, full batch.
     """
 
-    loss: Callable[[Float[Tensor, "chain dim"]], Loss]
+    loss: Callable[[Float[Tensor, "chain dim"]], LossGrad]
     centre: Float[Tensor, "chain dim"]
     nbeta: float
     localization: float
-    batch_loss: Callable[[Float[Tensor, "chain dim"], Generators], Loss] | None = None
+    batch_loss: Callable[[Float[Tensor, "chain dim"], Generators], LossGrad] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.nbeta < math.inf:
@@ -71,15 +71,15 @@ class Target:
         if not 0 <= self.localization < math.inf:
             raise ValueError(f"localization must be 0 or more and finite; got {self.localization}")
 
-    def energy(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, " chain"]:
+    def energy(self, position: Float[Tensor, "chain dim"], loss: LossGrad) -> Float[Tensor, " chain"]:
         """U at the positions, in float64, from the loss there."""
         return self.nbeta * loss.value + self.localization / 2 * squared_norm(position - self.centre)
 
-    def force(self, position: Float[Tensor, "chain dim"], loss: Loss) -> Float[Tensor, "chain dim"]:
+    def force(self, position: Float[Tensor, "chain dim"], loss: LossGrad) -> Float[Tensor, "chain dim"]:
         """The gradient of U at the positions, from that of the loss there."""
         return self.nbeta * loss.gradient + self.localization * (position - self.centre)
 
-    def estimate(self, position: Float[Tensor, "chain dim"], generators: Generators) -> Loss:
+    def estimate(self, position: Float[Tensor, "chain dim"], generators: Generators) -> LossGrad:
         """L and its gradient, on a minibatch of each chain's own if there are minibatches."""
         return self.batch_loss(position, generators) if self.batch_loss else self.loss(position)
 

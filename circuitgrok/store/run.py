@@ -130,7 +130,7 @@ class Run:
         Raises:
             DamagedFile: It is not the one that the run was trained on: files that it is read from were replaced.
         """
-        task, then = self.config.task.task(), self.manifest["start"]["split_hash"]
+        task, then = self.config.task.draw(), self.manifest["start"]["split_hash"]
         if task.split_hash != then:
             raise DamagedFile(
                 f"{self.path} was trained on a task with split {then}, but drawn again it has {task.split_hash}: "

@@ -9,12 +9,14 @@ from torch import Tensor
 from circuitgrok.exact.deep_linear import DeepLinear
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import Sampling
-from circuitgrok.samplers.target import Loss
+from circuitgrok.samplers.target import LossGrad
 
 
 def our_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:
     """Losses along our chains from a most singular point, `[chain draw]`."""
-    return estimate_llc(lambda w: Loss(*landscape.loss(w)), landscape.point[None], 1000, how, seeds=[seed]).traces[0]
+    return estimate_llc(lambda w: LossGrad(*landscape.loss(w)), landscape.point[None], 1000, how, seeds=[seed]).traces[
+        0
+    ]
 
 
 def devinterp_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:

@@ -28,7 +28,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import NormParts, orbit_minimal_norm
 from circuitgrok.tasks.composition import Composition, named_group
 from circuitgrok.tasks.finite_groups import Group
-from circuitgrok.tasks.kinds import Drawn, modular
+from circuitgrok.tasks.kinds import Dataset, modular
 from circuitgrok.tasks.operations import Relabelled, as_addition
 from circuitgrok.tasks.teacher_student import TeacherStudent
 from circuitgrok.tree import Params, unstack
@@ -53,7 +53,7 @@ class Checkpoints:
 
     params: Params
     model: AnyModel
-    task: Drawn
+    task: Dataset
     key_freqs: Int[Tensor, " freq"]
     loss: Loss = CrossEntropy()
     temperature: float = 1.0
@@ -165,7 +165,7 @@ def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, "
     return Checkpoints(
         params,
         config.model,
-        config.task.task(),
+        config.task.draw(),
         key_freqs,
         LOSSES[config.objective.loss],
         config.objective.temperature,
@@ -179,7 +179,7 @@ def _stacked(tables: list[Tensor]) -> Tensor:
     return torch.stack(tables) if len(tables) > 1 else tables[0].unsqueeze(0)
 
 
-def key_frequencies(rule: str, params: Params, model: AnyModel, task: Drawn) -> Int[Tensor, " freq"]:
+def key_frequencies(rule: str, params: Params, model: AnyModel, task: Dataset) -> Int[Tensor, " freq"]:
     """The key frequencies of one network by a named rule, in increasing order.
 
     Raises:
@@ -199,13 +199,13 @@ def check_rule(rule: str) -> None:
         raise UserError(f"unknown key-frequency rule {rule!r}; there are {', '.join(KEY_FREQUENCY_RULES)}")
 
 
-def key_frequencies_by_rule(params: Params, model: AnyModel, task: Drawn) -> dict[str, Int[Tensor, " freq"]]:
+def key_frequencies_by_rule(params: Params, model: AnyModel, task: Dataset) -> dict[str, Int[Tensor, " freq"]]:
     """The key frequencies of one network by every named rule; they read them off different places and may disagree."""
     at = _alone(params, model, task)
     return {name: rule(at) for name, rule in KEY_FREQUENCY_RULES.items()}
 
 
-def _alone(params: Params, model: AnyModel, task: Drawn) -> Checkpoints:
+def _alone(params: Params, model: AnyModel, task: Dataset) -> Checkpoints:
     """One network as a stack of one, before it has key frequencies."""
     stack = {name: value[None] for name, value in params.items()}
     return Checkpoints(stack, model, task, torch.empty(0, dtype=torch.long))

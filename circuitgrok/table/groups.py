@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.errors import Undefined
-from circuitgrok.interventions.losses import accuracy, cross_entropy, within
+from circuitgrok.interventions.losses import accuracy, cross_entropy, within_tolerance
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.measures import scores
 from circuitgrok.measures.circuits.ablations import ablation_scores, control_scores
@@ -137,7 +137,9 @@ def score_columns(at: Checkpoints) -> Columns:
         outputs, labels = at.outputs[:, here], at.task.labels[here]
         numbers = labels.is_floating_point()
         columns[f"loss[{split}]"] = at.loss.exact(outputs, labels)
-        columns[f"accuracy[{split}]"] = within(outputs, labels, at.tolerance) if numbers else accuracy(outputs, labels)
+        columns[f"accuracy[{split}]"] = (
+            within_tolerance(outputs, labels, at.tolerance) if numbers else accuracy(outputs, labels)
+        )
     return columns if at.task.labels.is_floating_point() else columns | _sizes(at.outputs, at.task.labels, sides)
 
 

@@ -25,7 +25,7 @@ from circuitgrok.store.kept import Estimates
 from circuitgrok.store.records import is_number, is_step
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.table.needs import why_not
-from circuitgrok.tasks.kinds import Drawn
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Tick = Callable[[int, int], None]
 def llc_of(
     params: Params,
     model: AnyModel,
-    task: Drawn,
+    task: Dataset,
     sampling: Sampling,
     *,
     seeds: Sequence[int] | None = None,
@@ -186,7 +186,7 @@ def rows_of(found: LLC) -> list[dict[str, Any]]:
     return [{name: values[i] for name, values in (numbers | texts).items()} for i in range(len(found.status))]
 
 
-def _chain_loss(params: Params, model: AnyModel, task: Drawn, sampling: Sampling, copies: int) -> ChainLoss:
+def _chain_loss(params: Params, model: AnyModel, task: Dataset, sampling: Sampling, copies: int) -> ChainLoss:
     networks = {name: value.repeat_interleave(copies, 0) for name, value in params.items()}
     where = task.where(sampling.on)
     if sampling.batch_size is not None and sampling.batch_size > int(where.sum()):

@@ -21,7 +21,7 @@ from circuitgrok.table.checkpoints import SPLITS, Checkpoints, check_rule, check
 from circuitgrok.table.groups import GROUPS, SLOW
 from circuitgrok.table.needs import fitting, why_not
 from circuitgrok.table.polar import polar_columns
-from circuitgrok.tasks.kinds import Drawn, modular
+from circuitgrok.tasks.kinds import Dataset, modular
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import Relabelled, as_addition
 
@@ -172,7 +172,7 @@ def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:
     return torch.full((n,), math.nan) if isinstance(value, Undefined) else value
 
 
-def _of_no_pairs(columns: Sequence[str], task: Drawn) -> dict[str, str]:
+def _of_no_pairs(columns: Sequence[str], task: Dataset) -> dict[str, str]:
     """Columns that are means over a split without a pair, and that it has none."""
     if not isinstance(task, Task):
         return {}

@@ -51,7 +51,7 @@ def plain_logits(config: TrainConfig) -> str | None:
     return None if temperature == 1 else f"needs logits at temperature 1: the loss saw them divided by {temperature:g}"
 
 
-def cross_entropy(config: TrainConfig) -> str | None:
+def plain_cross_entropy(config: TrainConfig) -> str | None:
     """A loss that is the mean cross-entropy of plain labels, to which weight decay and penalties may come."""
     chosen = config.objective
     if chosen.loss != "cross_entropy":
@@ -75,8 +75,8 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "scores": (no_numbers,),
     "irreps": (products,),
     "ablations": (heads, numbers, plain_logits),
-    "hessian": (cross_entropy, plain_logits),
-    "llc": (cross_entropy, plain_logits),
+    "hessian": (plain_cross_entropy, plain_logits),
+    "llc": (plain_cross_entropy, plain_logits),
 }
 
 

@@ -26,7 +26,7 @@ LARGEST = 1000  # elements; the table has their square
 
 
 class Composition(SplitPairs, frozen=True):
-    """The task a b in a finite group, in a config: `task()` draws it."""
+    """The task a b in a finite group, in a config: `draw()` draws it."""
 
     kind: Literal["composition"] = "composition"
     group: str = Field(
@@ -76,11 +76,11 @@ class Composition(SplitPairs, frozen=True):
         """
         return f"a b in {self.group}"
 
-    def task(self) -> Examples:
+    def draw(self) -> Examples:
         """All pairs and their products, drawn once and kept.
 
         Example:
-            >>> task = Composition(group="S3").task()
+            >>> task = Composition(group="S3").draw()
             >>> task.inputs.shape, task.n_train
             (torch.Size([36, 3]), 14)
             >>> task.labels.view(6, 6)[1]  # 1 swaps the last two of three letters

@@ -45,7 +45,7 @@ class Images(BaseModel, frozen=True, extra="forbid"):
 
 
 class Digits(Images, frozen=True):
-    """The 1797 digits of 8 x 8 pixels in scikit-learn, in a config: `task()` draws the split.
+    """The 1797 digits of 8 x 8 pixels in scikit-learn, in a config: `draw()` draws the split.
 
     Test images are taken from the other end of the permutation: with `n_test` given, the same ones for every `n_train`.
     """
@@ -82,11 +82,11 @@ class Digits(Images, frozen=True):
         """
         return "digits of 8 x 8 pixels"
 
-    def task(self) -> Examples:
+    def draw(self) -> Examples:
         """All examples, drawn once and kept.
 
         Example:
-            >>> task = Digits(n_train=100).task()
+            >>> task = Digits(n_train=100).draw()
             >>> task.inputs.shape, task.labels.bincount()
             (torch.Size([1797, 64]), tensor([178, 182, 177, 183, 181, 182, 181, 179, 174, 180]))
         """
@@ -94,7 +94,7 @@ class Digits(Images, frozen=True):
 
 
 class Mnist(Images, frozen=True):
-    """MNIST's digits of 28 x 28 pixels from a folder, in a config: `task()` reads the files and draws the examples.
+    """MNIST's digits of 28 x 28 pixels from a folder, in a config: `draw()` reads the files and draws the examples.
 
     Training images are of the files train-*, test images of t10k-*; both are drawn from `data_seed`.
     """
@@ -123,7 +123,7 @@ class Mnist(Images, frozen=True):
         """
         return f"MNIST, digits of {MNIST_SIDE} x {MNIST_SIDE} pixels"
 
-    def task(self) -> Examples:
+    def draw(self) -> Examples:
         """All examples, drawn once and kept.
 
         Raises:

@@ -4,10 +4,10 @@ from circuitgrok.errors import UserError
 from circuitgrok.tasks.examples import Examples
 from circuitgrok.tasks.modular import Task
 
-Drawn = Task | Examples  # a task's pairs with their labels and their split
+Dataset = Task | Examples  # a task's pairs with their labels and their split
 
 
-def check_classes(task: Drawn) -> None:
+def check_classes(task: Dataset) -> None:
     """Refuses a task whose answers are real numbers.
 
     Raises:
@@ -17,7 +17,7 @@ def check_classes(task: Drawn) -> None:
         raise UserError("a cross-entropy needs classes; the answers of this task are real numbers")
 
 
-def modular(task: Drawn) -> Task:
+def modular(task: Dataset) -> Task:
     """The task, if its inputs are the pairs of numbers modulo p.
 
     Raises:

@@ -129,7 +129,7 @@ FORMULAS: dict[Operation, str] = {
 
 
 class ModularAddition(SplitPairs, frozen=True):
-    """The task (a + b) mod p in a config, or another operation on its tokens: `task()` draws it."""
+    """The task (a + b) mod p in a config, or another operation on its tokens: `draw()` draws it."""
 
     kind: Literal["modular_addition"] = "modular_addition"
     p: int = Field(default=113, ge=3, le=2**20, description="modulus, from 3; prime for multiply and divide")
@@ -193,7 +193,7 @@ class ModularAddition(SplitPairs, frozen=True):
         wrong = f", {self.corrupted:.0%} of the labels corrupted" if self.corrupted else ""
         return f"{FORMULAS[self.operation]} mod {self.p}{wrong}"
 
-    def task(self) -> Task:
+    def draw(self) -> Task:
         """The task, drawn once and kept."""
         return _drawn(self)
 
@@ -215,7 +215,7 @@ def modular_addition(p: int = 113, frac_train: float = 0.3, seed: int = 0, split
         >>> task.inputs.shape, task.labels[7].item(), task.n_train
         (torch.Size([25, 3]), 3, 10)
     """
-    return ModularAddition(p=p, frac_train=frac_train, data_seed=seed, split=split).task()
+    return ModularAddition(p=p, frac_train=frac_train, data_seed=seed, split=split).draw()
 
 
 @lru_cache(maxsize=64)

@@ -73,7 +73,7 @@ def as_addition(task: Task) -> Relabelled:
 
     Example:
         >>> from circuitgrok.tasks.modular import ModularAddition
-        >>> hidden = as_addition(ModularAddition(p=5, operation="multiply").task())
+        >>> hidden = as_addition(ModularAddition(p=5, operation="multiply").draw())
         >>> hidden.m, hidden.tokens, hidden.labels.view(4, 4)[1]  # powers of 2; 2 * 2^j = 2^(1 + j)
         (4, tensor([1, 2, 4, 3]), tensor([1, 2, 3, 0]))
     """

@@ -19,7 +19,7 @@ from circuitgrok.tasks.examples import Examples, joined
 
 
 class SparseParity(BaseModel, frozen=True, extra="forbid"):
-    """The parity of k of n bits, in a config: `task()` draws it. No input is drawn twice, on either side."""
+    """The parity of k of n bits, in a config: `draw()` draws it. No input is drawn twice, on either side."""
 
     kind: Literal["sparse_parity"] = "sparse_parity"
     n_bits: int = Field(default=40, ge=1, le=2**16, description="number of bits of an input")
@@ -68,11 +68,11 @@ class SparseParity(BaseModel, frozen=True, extra="forbid"):
         """
         return f"parity of {self.k} of {self.n_bits} bits"
 
-    def task(self) -> Examples:
+    def draw(self) -> Examples:
         """All examples, drawn once and kept.
 
         Example:
-            >>> task = SparseParity(n_bits=2, k=2, n_train=3, n_test=1).task()
+            >>> task = SparseParity(n_bits=2, k=2, n_train=3, n_test=1).draw()
             >>> torch.equal(task.labels, (task.inputs.prod(1) < 0).long()), task.n_train
             (True, 3)
         """

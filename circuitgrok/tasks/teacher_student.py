@@ -28,7 +28,7 @@ Layer = tuple[Tensor, Tensor]  # weights [out in] and biases [out]
 
 
 class TeacherStudent(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False):
-    """The answers of a random network to standard normal inputs, in a config: `task()` draws them."""
+    """The answers of a random network to standard normal inputs, in a config: `draw()` draws them."""
 
     kind: Literal["teacher_student"] = "teacher_student"
     n_in: int = Field(default=5, ge=1, le=2**20, description="number of inputs of teacher and student")
@@ -79,13 +79,13 @@ class TeacherStudent(BaseModel, frozen=True, extra="forbid", allow_inf_nan=False
         >>> [round(TeacherStudent(teacher_alpha=alpha).label_scale, 2) for alpha in (0.5, 1, 2, 4)]
         [0.04, 0.18, 0.73, 2.07]
         """
-        return self.task().labels.square().mean().sqrt().item()
+        return self.draw().labels.square().mean().sqrt().item()
 
-    def task(self) -> Examples:
+    def draw(self) -> Examples:
         """All examples, drawn once and kept.
 
         Example:
-            >>> task = TeacherStudent(n_train=10).task()
+            >>> task = TeacherStudent(n_train=10).draw()
             >>> task.inputs.shape, task.labels.shape, task.labels.dtype, task.n_train
             (torch.Size([110, 5]), torch.Size([110, 5]), torch.float64, 10)
         """

@@ -170,8 +170,8 @@ def start_facts(config: TrainConfig) -> dict[str, Any]:
     return ({"digest": source_digest(source)} if source else {}) | {
         "norm": tree.norm(weights).item(),
         "norm_by_role": {role: tree.norm(*every).item() for role, every in roles.items()},
-        "split_hash": config.task.task().split_hash,
-        "n_train": config.task.task().n_train,
+        "split_hash": config.task.draw().split_hash,
+        "n_train": config.task.draw().n_train,
     }
 
 

@@ -242,7 +242,7 @@ def _source_clock(source: Run, step: int) -> int:
 
 
 def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
-    tasks = [config.task.task() for config in configs]
+    tasks = [config.task.draw() for config in configs]
     masks = [task.is_train if train else ~task.is_train for task in tasks]
     inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
     labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])

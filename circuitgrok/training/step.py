@@ -15,7 +15,7 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.interventions.collapse import collapse_columns
 from circuitgrok.interventions.constraints import Geodesic
-from circuitgrok.interventions.losses import accuracy, within
+from circuitgrok.interventions.losses import accuracy, within_tolerance
 from circuitgrok.interventions.penalties import PENALTIES
 from circuitgrok.polar.updates import update_columns
 from circuitgrok.training import assembly
@@ -138,7 +138,7 @@ def _reached(stack: Stack, ahead: Pass) -> Tensor:
 def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
     """Share of right answers, `[run]`."""
     if pairs.labels.is_floating_point():
-        return within(logits, pairs.labels, stack.configs[0].task.tolerance)  # pyright: ignore[reportAttributeAccessIssue]
+        return within_tolerance(logits, pairs.labels, stack.configs[0].task.tolerance)  # pyright: ignore[reportAttributeAccessIssue]
     return accuracy(logits, pairs.labels)
 
 
