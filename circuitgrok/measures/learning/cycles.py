@@ -36,7 +36,7 @@ def gain(history: "pd.DataFrame", onsets: Sequence[int]) -> float:
         accuracy[(step > at) & (step <= at + CALM)].mean() - accuracy[(step > at - CALM) & (step <= at)].mean()
         for at in onsets
     ]
-    return sum(changes) / len(changes) if changes else math.nan
+    return float(sum(changes) / len(changes)) if changes else math.nan
 
 
 def last_tenth(history: "pd.DataFrame") -> float:
