@@ -113,7 +113,7 @@ def ablations(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> dict[str, Abla
     around it.
 
     Args:
-        opened: The network, over all p^2 pairs in the order a * p + b.
+        opened: The network, over all pairs.
         key_freqs: Distinct integers in 1..p // 2, of the whole run; clusters are the network's own.
 
     Returns:
@@ -165,7 +165,7 @@ def ablation_scores(
     """Loss and accuracy under every ablation of `ablations`, on each split.
 
     Args:
-        opened: The network, over all p^2 pairs in the order a * p + b; for a stack see `opened.along`.
+        opened: The network, over all pairs.
         labels: The right class of each pair.
         where: The pairs of each split; `Task.where` knows some by name.
         key_freqs: Distinct integers in 1..p // 2, found once and held along the run.

@@ -104,8 +104,8 @@ def rule_strengths(
     Args:
         W_E: One row per token, the numbers 0..p - 1 first.
         W_L: W_out @ W_U, one column per class, 0..p - 1 first.
-        neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
-        logits: All p^2 pairs, p classes without '='.
+        neurons: Activations of all pairs, as in `measures`.
+        logits: Of all pairs, as in `measures`.
 
     Returns:
         By the rule's name, 0..1; entry i belongs to frequency i + 1.

@@ -23,7 +23,7 @@ def cosine_coefficients(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor,
     of the logits along t are all that is needed: alpha_k = (2 / p^3) sum_t D[t] cos(w_k t).
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
 
     Returns:
         In units of the logits; negative if the wave is upside down. Entry i belongs to frequency i + 1.
@@ -51,7 +51,7 @@ def frac_explained(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor
     """Share of the logits' variance that sum_k alpha_k cos(w_k (a + b - c)) explains, k in `key_freqs`.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2.
 
     Returns:
@@ -82,7 +82,7 @@ def frac_explained_within_classes(
     out, and no less than that of the logits as they are.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2.
 
     Returns:

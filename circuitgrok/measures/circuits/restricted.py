@@ -79,7 +79,7 @@ def logit_circuit(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor,
     """The sum waves of the key frequencies, taken at the logits.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2.
 
     Returns:
@@ -110,7 +110,7 @@ def neuron_circuit(
     """The sum waves of the key frequencies, taken at the neurons and sent on to the logits.
 
     Args:
-        neurons: Of the last block, after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
         W_L: W_out @ W_U over the p numbers as classes.
         logits: The network's own; their mean is all that is asked of them.
         key_freqs: Distinct integers in 1..p // 2.
@@ -174,7 +174,7 @@ def restricted_losses(circuit: Circuit, labels: Int[Tensor, " pair"]) -> Float[T
 
     Args:
         circuit: Taken at the logits or at the neurons.
-        labels: The right class of each pair, in the order a * p + b.
+        labels: The right class of each pair.
 
     Returns:
         Cross-entropy in nats; ln p if nothing is left. The published measure is the mean over pairs for `together`.
@@ -236,7 +236,7 @@ def parts_of(logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " fr
     """The logits, the restricted logits and the excluded logits: what the circuit writes of them, and the rest.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2. Without any, the circuit is the mean, and the rest is all.
 
     Returns:

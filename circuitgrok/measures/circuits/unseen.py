@@ -60,7 +60,7 @@ def restricted_loss_unseen(
     loss is the full one. Functions of a or b alone cancel over all pairs and only nearly so over some.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         labels: (a + b) mod p, in the same order.
         key_freqs: Distinct integers in 1..p // 2.
         unseen: Pairs that were not trained on, nor their mirrors: the split `test_mirror_unseen`.
@@ -127,7 +127,7 @@ def restricted_loss_blank(
     less: its logits are blanked to the share of pairs that were seen, and so its margins shrink to that share.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         labels: (a + b) mod p, in the same order.
         key_freqs: Distinct integers in 1..p // 2.
         unseen: Pairs that were not trained on, nor their mirrors.

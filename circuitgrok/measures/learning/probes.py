@@ -56,7 +56,7 @@ def membership_probe(
     """How well a linear probe tells training pairs from test pairs, held out with their mirrors.
 
     Args:
-        features: Of one network, last position, all p^2 pairs in the order a * p + b.
+        features: Of one network, of all pairs, as in `measures`.
         is_train: The training set.
         seed: Of the folds and of the permutations.
         n_folds: Parts of the pairs, each held out once.
@@ -102,7 +102,7 @@ def mirror_folds(is_train: Bool[Tensor, " pair"], *, n_folds: int, generator: to
     dealt out in turn, so that every fold gets the same number of each kind, give or take one.
 
     Args:
-        is_train: Members, for all p^2 pairs in the order a * p + b.
+        is_train: Members, of all pairs.
         n_folds: At least 2.
         generator: Shuffles.
 
@@ -139,7 +139,7 @@ def permuted_membership(is_train: Bool[Tensor, " pair"], *, generator: torch.Gen
     """Memberships dealt out anew: those of (a, b) and (b, a) go together to another such pair, a = b among themselves.
 
     Args:
-        is_train: Members, for all p^2 pairs in the order a * p + b.
+        is_train: Members, of all pairs.
         generator: Draws the permutation.
 
     Raises:

@@ -141,7 +141,7 @@ def distance_irrelevance(
     all pairs.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b.
+        logits: Of all pairs, as in `measures`.
         labels: The right class of each pair.
 
     Returns:

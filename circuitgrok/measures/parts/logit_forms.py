@@ -40,7 +40,7 @@ def wave_heights(
     A clock has the same height at every distance, a pizza |cos(w_k d / 2)| times a constant.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2.
 
     Returns:
@@ -109,7 +109,7 @@ def logit_forms(
     that the shares refer to, and no coefficient.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         key_freqs: Distinct integers in 1..p // 2.
         turns: Where b has tokens of its own, how far its circles are turned (`circle_turns`), and so the slices:
             |cos((w_k (a - b) - turn) / 2)|. None where both read one table.
@@ -163,7 +163,7 @@ def accompanying_share(
     the pizza's it is large where |cos(w_k (a - b) / 2)| is small, and so evens the heights out.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='; those of the network
+        logits: Of all pairs, as in `measures`; those of the network
             with the one circle of frequency 2 k, for a single k.
         key_freqs: Distinct integers in 1..p // 2.
         turns: How far b's circle of frequency 2 k is turned, if b has tokens of its own: the slices are then

@@ -64,7 +64,7 @@ def polynomial_neurons(
     the neuron's `purity` of its variance. Squares, which are waves of frequency 2 k, do not belong to it.
 
     Args:
-        neurons: Activations, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
         freq: The frequency of each neuron; one of frequency 0 is left as it is. To replace clusters only, set
             the others to 0: `tuned.freq * in_cluster(tuned)`.
 
@@ -115,7 +115,7 @@ def neuron_phases(
     """Phases of what each neuron reads from a and from b, and of what it writes, at its own frequency.
 
     Args:
-        reads: Inputs of the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        reads: Inputs of the nonlinearity of all pairs, as in `measures`.
         W_L: Neuron-to-logit map, one column per class, 0..p - 1 first.
         freq: The frequency of each neuron.
 

@@ -124,7 +124,7 @@ def direction_tuning(
     """How much of the neurons' output along a direction is a sum wave of one frequency.
 
     Args:
-        neurons: After the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
         directions: One per column, of any length: `wave_directions`, or any others.
 
     Returns:

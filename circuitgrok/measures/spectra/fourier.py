@@ -97,7 +97,7 @@ def sum_table(grid: Float[Tensor, "*stack pair feature"]) -> Float[Tensor, "*sta
     only ever sees this table, and neither p^2 x p^2 matrices nor p^3 waves need to be built.
 
     Args:
-        grid: All p^2 pairs in the order a * p + b; logits, or neuron activations.
+        grid: Logits or neuron activations of all pairs, as in `measures`.
 
     Returns:
         Row t is the mean over a of grid[a, t - a], in float64.
@@ -124,7 +124,7 @@ def logit_spectrum(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*st
     Each pair's mean over the classes is subtracted first, because the softmax does not see it.
 
     Args:
-        logits: All p^2 pairs in the order a * p + b.
+        logits: Of all pairs, as in `measures`.
 
     Returns:
         Squared logits, summed over pairs and classes.

@@ -89,7 +89,7 @@ def neuron_argmax(neurons: Float[Tensor, "pair neuron"], *, min_purity: float = 
     """Key frequencies by the neurons: those that at least one neuron is tuned to.
 
     Args:
-        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
         min_purity: Ask only neurons of at least this purity. The paper's clusters start at .85; the
             authors' code asks every neuron, so that one stray neuron adds a frequency.
 
@@ -116,7 +116,7 @@ def logit_energy(logits: Float[Tensor, "pair c"], *, threshold: float = 0.05) ->
     """Key frequencies by the logits: the energy of their sum waves is above a share of the largest.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b.
+        logits: Of all pairs, as in `measures`.
         threshold: Share of the largest energy in `logit_spectrum`.
 
     Returns:

@@ -34,7 +34,7 @@ def sum_logits(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack 
     """Mean of the logits over the pairs of equal sum, once it is sure that there is one class for each number.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
 
     Returns:
         `fourier.sum_table` of the logits; row t belongs to the pairs with (a + b) mod p = t.
@@ -56,7 +56,7 @@ def sum_logits_where(
     """Sum of the logits over those of the pairs of equal sum that are picked.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         where: The pairs to add up; all others count as 0.
 
     Returns:
@@ -110,7 +110,7 @@ def losses_of_sums(table: Float[Tensor, "*stack p c"], labels: Int[Tensor, " pai
 
     Args:
         table: Row t has the logits of the pairs with (a + b) mod p = t.
-        labels: The right class of each pair, in the order a * p + b.
+        labels: The right class of each pair.
 
     Returns:
         In nats, in the order of the labels.
@@ -145,7 +145,7 @@ def rivals(logits: Float[Tensor, "*stack pair c"], labels: Int[Tensor, " pair"])
     """What the wrong classes weigh against the right one: all that `losses_without` asks of the logits.
 
     Args:
-        logits: At the last position, all p^2 pairs in the order a * p + b, p classes without '='.
+        logits: Of all pairs, as in `measures`.
         labels: The right class of each pair.
 
     Raises:

@@ -40,7 +40,7 @@ def neuron_spectrum(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronSpect
     """The energy of each neuron by frequency and kind of wave, in squared activations, float64.
 
     Args:
-        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
 
     Returns:
         A neuron does not vary if its standard deviation is below p times its dtype's epsilon, relative to its root
@@ -103,7 +103,7 @@ def neuron_frequencies(neurons: Float[Tensor, "*stack pair neuron"]) -> NeuronFr
     take the share of the eight products of {1, cos w_k, sin w_k} of a with the same of b.
 
     Args:
-        neurons: Activations after the nonlinearity, last position, all p^2 pairs in the order a * p + b.
+        neurons: Activations of all pairs, as in `measures`.
 
     Returns:
         One frequency and one purity per neuron. A neuron does not vary if its standard deviation is
