@@ -164,7 +164,7 @@ def test_task_that_is_drawn_otherwise_now_is_refused(finished, tmp_path, monkeyp
     run = stopped(tmp_path, at=17)
     drawn = run.config.task.draw()
     other = tiny(data_seed=5).task.draw()
-    monkeypatch.setattr(type(run.config.task), "task", lambda self: other)
+    monkeypatch.setattr(type(run.config.task), "draw", lambda self: other)
     with pytest.raises(RunError, match=f"split {drawn.split_hash}, but drawn again it has {other.split_hash}"):
         train([tiny()], tmp_path, names=["finished"])
     with pytest.raises(DamagedFile, match=f"split {drawn.split_hash}, but drawn again it has {other.split_hash}"):
