@@ -59,7 +59,7 @@ class LLC(NamedTuple):
     init_loss: Tensor  # L(w*)
     mean_loss: Tensor  # E[L]
     acceptance: Tensor  # mean probability of accepting a step, tested (mala, hmc) or not (sgld); nan for others
-    curvature: Tensor  # top eigenvalue of the Hessian of L at w*
+    curvature: Tensor  # largest at w*, from differences of gradients: kinks of ReLU between them count
     spread: Tensor  # share of directions that the chains have spread along, 1 if stationary; nan on a sphere
     spread_se: Tensor  # its Monte Carlo standard error
     slope_shift: Tensor  # what the slope at w* adds to `llc`; 0 at a critical point

@@ -118,7 +118,8 @@ COEFFICIENT = (
     ),
     Family(
         "llc_curvature",
-        "Top eigenvalue of the Hessian of the sampled loss in the weights that move.",
+        "Largest curvature of the sampled loss in the moving weights, from differences of gradients: of ReLU networks "
+        "also what neurons that switch on the way add (1.4 and 1.6 times `sharpness` in the reference run).",
         "nats/weights²", ANY, "here", ("llc",), "landscape/curvature.py",
     ),
     Family(
