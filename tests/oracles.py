@@ -6,6 +6,7 @@ Everything is float64. The twins use loops and dense p^2 x p^2 matrices, so that
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -176,3 +177,16 @@ def lookup_table(p: int, frac_train: float = 0.3, scale: float = 100.0, seed: in
     says = torch.where(is_train, labels_of(p), torch.randint(p, (p * p,), generator=draw))
     logits = scale * torch.nn.functional.one_hot(says, p).double()
     return logits, ~is_train & ~is_train.view(p, p).T.flatten()
+
+
+def same_on_stacks(measure: Callable[[Tensor], Any], stack: Tensor) -> None:
+    """A measure of tables gives each of a stack `[2 2 ...]` what it gives it alone, by its own axes and by vmap."""
+
+    def fields(found: Any) -> tuple[Tensor, ...]:
+        return (found,) if isinstance(found, Tensor) else tuple(found)
+
+    together, mapped = fields(measure(stack)), fields(torch.vmap(torch.vmap(measure))(stack))
+    for i, j in itertools.product(range(2), range(2)):
+        for alone, *both in zip(fields(measure(stack[i, j])), together, mapped, strict=True):
+            for found in both:
+                torch.testing.assert_close(found[i, j], alone, rtol=1e-12, atol=1e-12, equal_nan=True)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from oracles import noise, planted_circuit, slow_cosine_fit, slow_frac_explained
+from oracles import noise, planted_circuit, same_on_stacks, slow_cosine_fit, slow_frac_explained
 
 from circuitgrok.measures.circuits.explained import (
     cosine_coefficients,
@@ -77,13 +77,8 @@ def measures(p):
 
 @pytest.mark.parametrize("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    stack = noise(2, 2, p * p, p)
     for measure in measures(p):
-        together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
-        for i in range(2):
-            for j in range(2):
-                torch.testing.assert_close(together[i, j], measure(stack[i, j]), rtol=1e-12, atol=1e-12)
-                torch.testing.assert_close(mapped[i, j], measure(stack[i, j]), rtol=1e-12, atol=1e-12)
+        same_on_stacks(measure, noise(2, 2, p * p, p))
 
 
 @pytest.mark.parametrize("freqs", [[7], [0], [-1], [2, 2], [1, 2, 12]])

@@ -13,6 +13,7 @@ from oracles import (
     noise,
     planted_circuit,
     planted_neurons,
+    same_on_stacks,
     slow_gini,
     slow_power,
     slow_sum_table,
@@ -146,17 +147,7 @@ MAPPED = [frequency_power, fourier_gini, sum_table, logit_spectrum, neuron_frequ
 
 @pytest.mark.parametrize("measure", MAPPED)
 def test_stacks_and_vmap_give_what_single_tables_give(measure):
-    stack = noise(2, 3, 25, 5)
-    alone = [measure(table) for table in stack.flatten(0, 1)]
-    together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
-    for i, one in enumerate(alone):
-        for field, whole, by_vmap in zip(parts(one), parts(together), parts(mapped), strict=True):
-            torch.testing.assert_close(whole.flatten(0, 1)[i], field, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap.flatten(0, 1)[i], field, rtol=1e-12, atol=1e-12)
-
-
-def parts(result):
-    return (result,) if isinstance(result, torch.Tensor) else tuple(result)
+    same_on_stacks(measure, noise(2, 2, 25, 5))
 
 
 # Neurons

@@ -11,6 +11,7 @@ from oracles import (
     labels_of,
     noise,
     planted_circuit,
+    same_on_stacks,
     slow_excluded_logits,
     slow_margins,
     slow_restricted_logits,
@@ -222,11 +223,5 @@ def measures(p):
 
 
 def test_stacks_and_vmap_give_what_single_networks_give():
-    stack = noise(2, 2, 49, 7)
     for measure in measures(7):
-        together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
-        for i in range(2):
-            for j in range(2):
-                for whole, by_vmap, alone in zip(together, mapped, measure(stack[i, j]), strict=True):
-                    for found in (whole, by_vmap):
-                        torch.testing.assert_close(found[i, j], alone, rtol=1e-12, atol=1e-12, equal_nan=True)
+        same_on_stacks(measure, noise(2, 2, 49, 7))

@@ -9,6 +9,7 @@ from oracles import (
     labels_of,
     noise,
     planted_circuit,
+    same_on_stacks,
     slow_margins,
 )
 
@@ -43,20 +44,13 @@ def test_logit_scale_of_a_planted_circuit_is_the_mean_and_root_mean_square_of_it
 
 def measures(p):
     labels = other_labels(p)
-    return [lambda logits: (margin(logits, labels),), logit_scale]
+    return [lambda logits: margin(logits, labels), logit_scale]
 
 
 @pytest.mark.parametrize("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    stack = noise(2, 2, p * p, p)
     for measure in measures(p):
-        together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
-        for i in range(2):
-            for j in range(2):
-                alone = measure(stack[i, j])
-                for field, whole, by_vmap in zip(alone, together, mapped, strict=True):
-                    torch.testing.assert_close(whole[i, j], field, rtol=1e-12, atol=1e-12)
-                    torch.testing.assert_close(by_vmap[i, j], field, rtol=1e-12, atol=1e-12)
+        same_on_stacks(measure, noise(2, 2, p * p, p))
 
 
 def test_a_mask_that_picks_nothing_is_refused():

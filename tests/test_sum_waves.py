@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from oracles import generator, labels_of, noise, slow_sum_table, sum_projector
+from oracles import generator, labels_of, noise, same_on_stacks, slow_sum_table, sum_projector
 
 from circuitgrok.interventions import losses
 from circuitgrok.measures.spectra.sum_waves import (
@@ -94,13 +94,8 @@ def measures(p):
 
 @pytest.mark.parametrize("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    stack = noise(2, 2, p * p, p)
     for measure in measures(p):
-        together, mapped = measure(stack), torch.vmap(torch.vmap(measure))(stack)
-        for i in range(2):
-            for j in range(2):
-                torch.testing.assert_close(together[i, j], measure(stack[i, j]), rtol=1e-12, atol=1e-12)
-                torch.testing.assert_close(mapped[i, j], measure(stack[i, j]), rtol=1e-12, atol=1e-12)
+        same_on_stacks(measure, noise(2, 2, p * p, p))
 
 
 def test_the_class_of_equals_is_refused():
