@@ -54,8 +54,9 @@ TABLE = {
     "mkl-avx2": Surroundings("MKL's kernels for AVX2", {"MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
     "not-intel": Surroundings("MKL's and torch's kernels on an AMD", {"ATEN_CPU_CAPABILITY": "avx2"}, preload=True),
     "threads-1": Surroundings("one thread", {"OMP_NUM_THREADS": "1"}),
-    "threads-2": Surroundings("two threads", {"OMP_NUM_THREADS": "2"}),
-    "threads-4": Surroundings("four threads", {"OMP_NUM_THREADS": "4"}),
+    # one worker: two of them on two cores would wait for each other's threads, seven times as long
+    "threads-2": Surroundings("two threads", {"OMP_NUM_THREADS": "2"}, ("-n", "0")),
+    "threads-4": Surroundings("four threads", {"OMP_NUM_THREADS": "4"}, ("-n", "0")),
     "shuffled": Surroundings(
         f"another order of tests and sets, by seed {SEED}", {"PYTHONHASHSEED": str(SEED)}, ("--shuffle", str(SEED))
     ),
