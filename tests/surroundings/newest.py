@@ -56,7 +56,16 @@ def on_the_newest(with_torch: bool, given: list[str]) -> int:
             if subprocess.run([*pip, "install", build], capture_output=True).returncode:
                 subprocess.run([*pip, "install", build, "--extra-index-url", CPU], check=True)
         subprocess.run([*pip, "install", "-c", str(held), "-e", f"{ROOT}[dev]"], check=True)
-        listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, text=True, check=True).stdout
+        listing = [
+            python,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "list",
+            "--format",
+            "json",
+        ]  # quiet lists nothing
+        listed = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
         print_table({one["name"].lower().replace("_", "-"): one["version"] for one in json.loads(listed)})
         return subprocess.run([python, "-m", "pytest", *given], cwd=ROOT).returncode
 
