@@ -14,6 +14,7 @@ from tiny import tiny
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES
 from circuitgrok.study.moments import at_events
 from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import censored
@@ -75,6 +76,26 @@ def test_several_studies_are_one_table_and_the_verdict_says_the_setting_of_each(
     radii, longer = (line for line in verdict.splitlines() if "runs, seeds" in line)
     assert radii.startswith("radii: ") and "20 steps" in radii and "free alpha 0.5: 1 of 1" in radii
     assert longer.startswith("long ones: ") and "30 steps" in longer and f"|θ₀| = {unit:.2f} at α = 1" in longer
+
+
+def test_each_part_of_several_studies_has_its_own_rules():
+    low = study(
+        grid={}, arms={"free": {}}, seeds=[3], rules={"memorised": ("train_acc", 0.5), "grokked": ("test_acc", 0.4)}
+    )
+    both = Studies("Are they?", {"usual": low.with_(rules=ACCURACY_RULES), "low": low})
+    steps = [10 * i for i in range(12)]
+    accuracies = {"train_acc": [0.6] * 12, "test_acc": [0.5] * 12, "norm": [1.0] * 12}
+    run: Any = SimpleNamespace(
+        history=pd.DataFrame(accuracies, index=steps), manifest={"start": {"norm": 1.0}}, state="finished"
+    )
+    table = both.table(dict.fromkeys(both.configs(), run))
+    assert table["grokked_by"].isna().tolist() == [True, False] and table["memorised_by"].isna().tolist() == [
+        True,
+        False,
+    ]
+    usual, other = (both.parts[part].about(table[table["part"] == part])[1] for part in ("usual", "low"))
+    assert "test_acc never held 0.95 within the budget: free: 1 of 1" in usual
+    assert "test_acc never held 0.4 within the budget: no run" in other
 
 
 def test_parts_whose_runs_would_have_one_name_are_refused():

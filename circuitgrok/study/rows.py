@@ -57,12 +57,12 @@ def tabulate(
     labels: Mapping[str, Mapping[str, Any]],
     runs: Mapping[str, R],
     more: Callable[[R], Mapping[str, Any]],
-    rules: Rules = ACCURACY_RULES,
+    rules: Mapping[str, Rules],
 ) -> "pd.DataFrame":
-    """One line per run: its labels, what every study tells of a run, and `more` of it."""
+    """One line per run: its labels, what every study tells of a run by the run's rules, and `more` of it."""
     import pandas as pd
 
-    return pd.DataFrame([{**labels[name], **row(run, rules), **more(run)} for name, run in runs.items()])
+    return pd.DataFrame([{**labels[name], **row(run, rules[name]), **more(run)} for name, run in runs.items()])
 
 
 def censored(table: "pd.DataFrame", grid: Sequence[str], rules: Rules = ACCURACY_RULES) -> str:

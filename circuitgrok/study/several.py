@@ -8,7 +8,7 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared
-from circuitgrok.study.rows import censored, slug, tabulate
+from circuitgrok.study.rows import slug, tabulate
 from circuitgrok.study.study import Study, conclude, train_missing
 from circuitgrok.study.verdicts import Asked, Claim
 
@@ -59,7 +59,8 @@ class Studies:
         self, runs: Mapping[str, Run], more: Callable[[Run], Mapping[str, Any]] = lambda run: {}
     ) -> "pd.DataFrame":
         """One row per run, as of `Study.table`; leaves that only other parts vary are nan."""
-        return tabulate(self.labels(), runs, more)
+        rules = {self._name(part, name): study.rules for part, study in self.parts.items() for name in study.labels()}
+        return tabulate(self.labels(), runs, more, rules)
 
     def write(
         self,
@@ -70,10 +71,8 @@ class Studies:
         notes: Sequence[str] = (),
     ) -> None:
         """Write table, figure and verdict, and print the verdict; before `notes`, setting and censoring by part."""
-        said = []
-        for part, study in self.parts.items():
-            rows = table[table[self.column] == part]
-            said.append(f"{part}: {study.setting(rows)} {censored(rows, list(study.grid))}")
+        of_part = {part: table[table[self.column] == part] for part in self.parts}
+        said = [f"{part}: {' '.join(study.about(of_part[part]))}" for part, study in self.parts.items()]
         conclude(given, self.question, table, claims, figure, [*said, *notes])
 
     def _each(self, found: "Callable[[Study], dict[str, Any]]") -> list[tuple[str, str, Any]]:

@@ -94,7 +94,7 @@ class Study:
 
         Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
         """
-        return tabulate(self.labels(), runs, more, self.rules)
+        return tabulate(self.labels(), runs, more, dict.fromkeys(runs, self.rules))
 
     def write(
         self,
@@ -117,8 +117,11 @@ class Study:
         notes: Sequence[str] = (),
     ) -> None:
         """Write a table with other rows than one per run, such as checkpoints; `runs` has those, for the setting."""
-        said = [self.setting(runs), censored(runs, list(self.grid), self.rules), *notes]
-        conclude(given, self.question, table, claims, figure, said)
+        conclude(given, self.question, table, claims, figure, [*self.about(runs), *notes])
+
+    def about(self, table: "pd.DataFrame") -> list[str]:
+        """What has to be said of its runs beside any verdict: the setting, and how many are censored by its rules."""
+        return [self.setting(table), censored(table, list(self.grid), self.rules)]
 
     def setting(self, table: "pd.DataFrame") -> str:
         """What every run shares, in words: task, network, optimizer, initial norm, seeds, steps, the events' rule."""
