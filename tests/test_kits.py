@@ -137,6 +137,13 @@ def test_a_penalty_that_breaks_a_rule_is_found(said):
         check_penalty(WRONG_PENALTIES[said])
 
 
+def test_a_penalty_is_judged_by_its_own_size():
+    for size in (1e-8, 1.0, 1e8):
+        check_penalty(lambda weights, anchor, size=size: size * squares(weights, anchor).square())
+        with pytest.raises(AssertionError, match="finite differences"):
+            check_penalty(lambda weights, anchor, size=size: size * not_its_slope(weights, anchor))
+
+
 class Halved:
     """A transform by hand: half the gradient."""
 
@@ -301,6 +308,17 @@ def test_a_model_that_breaks_a_rule_is_found(fault, said):
     check_model(Wrong(n_in=5, n_out=3, width=7), features)
     with pytest.raises(AssertionError, match=said):
         check_model(Wrong(n_in=5, n_out=3, width=7, fault=fault), features)
+
+
+def test_a_network_of_small_logits_is_judged_by_its_own_size():
+    class Faint(Wrong):
+        def logits(self, params, inputs):
+            return 1e-6 * super().logits(params, inputs)
+
+    features = noise(6, 5, seed=1)
+    check_model(Faint(n_in=5, n_out=3, width=7), features)
+    with pytest.raises(AssertionError, match="finite differences"):
+        check_model(Faint(n_in=5, n_out=3, width=7, fault="slope"), features)
 
 
 def test_preconditioned_and_momentum_steps_conform_as_far_as_their_law_is_known():

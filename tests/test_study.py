@@ -88,7 +88,8 @@ def test_each_part_of_several_studies_has_its_own_rules():
     run: Any = SimpleNamespace(
         history=pd.DataFrame(accuracies, index=steps), manifest={"start": {"norm": 1.0}}, state="finished"
     )
-    table = both.table(dict.fromkeys(both.configs(), run))
+    runs: dict[str, Any] = {name: run for name in both.configs()}
+    table = both.table(runs)
     assert table["grokked_by"].isna().tolist() == [True, False] and table["memorised_by"].isna().tolist() == [
         True,
         False,
