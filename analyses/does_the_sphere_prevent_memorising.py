@@ -24,7 +24,7 @@ from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, Share, wh
 from circuitgrok.study.factors import Factor
 from circuitgrok.study.several import Studies
 from circuitgrok.study.study import Study
-from circuitgrok.training.stack import initial_weights
+from circuitgrok.training.origin import initial_weights
 from circuitgrok.tree import norm
 
 SOLVED = 0.95  # accuracy that counts as generalised, and as fitted by the capacity question
@@ -39,7 +39,7 @@ BASE = cg.TrainConfig.preset("quickstart").with_(
 
 def in_units_of_the_start(cell: cg.TrainConfig) -> dict[str, Any]:
     """The radius that a cell of the grid gives, times the initial norm."""
-    return {"norm_radius": (cell.constraint.norm_radius or 1.0) * norm(initial_weights(cell)).item()}
+    return {"norm_radius": (cell.leaves()["norm_radius"] or 1.0) * norm(initial_weights(cell)).item()}
 
 
 AT_ONCE = Study(

@@ -132,7 +132,7 @@ def temperature(starts: Iterable[Course], critical: float) -> float:
 def measured(run: Course, critical: float) -> dict[str, Any]:
     """Where a run is held, what logits the loss sees when that begins, and at which norm it groks."""
     config, start, grokked = run.config, run.legs[0], run.crossed(*GROKKED).by
-    radius, tau = config.constraint.norm_radius, config.objective.temperature
+    radius, tau = (config.leaves()[name] for name in ("norm_radius", "temperature"))
     scale = None if radius is None else logit_scale(start.at(start.steps[-1]), config, radius) / tau
     return {
         "arm": "free" if radius is None else "held" if tau == 1 else "temperature",

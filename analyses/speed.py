@@ -38,7 +38,8 @@ from circuitgrok.table.checkpoints import Checkpoints
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
 from circuitgrok.training.loop import start_facts
-from circuitgrok.training.stack import Stack, initial_weights, new_stack
+from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.stack import Stack, new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update
 from circuitgrok.tree import Params
 

@@ -35,8 +35,8 @@ from circuitgrok.measures.circuits.ablations import (
     without_skip,
     without_sum_waves,
 )
+from circuitgrok.measures.parts.last_block import LastBlock, last_block
 from circuitgrok.measures.parts.neurons import polynomial_neurons
-from circuitgrok.measures.parts.opened import Opened, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
 from circuitgrok.tree import Params, combine
@@ -67,12 +67,12 @@ def random_params(model: Transformer, seed: int = 0) -> Params:
     }
 
 
-def opened_at_random(model: Transformer) -> Opened:
-    return opened_network(random_params(model), model, modular_addition(p=model.p).inputs)
+def block_at_random(model: Transformer) -> LastBlock:
+    return last_block(random_params(model), model, modular_addition(p=model.p).inputs)
 
 
-def full_logits(opened: Opened) -> torch.Tensor:
-    return opened.read(opened.skip + opened.mlp)
+def full_logits(block: LastBlock) -> torch.Tensor:
+    return block.read(block.skip + block.mlp)
 
 
 def close(ours, theirs, relative=1000 * EPS):
@@ -106,8 +106,8 @@ class Hooked:
 
 
 @pytest.fixture(scope="module", params=SHAPES.values(), ids=list(SHAPES))
-def both(request) -> tuple[Opened, Hooked]:
-    return opened_at_random(request.param), Hooked(request.param)
+def both(request) -> tuple[LastBlock, Hooked]:
+    return block_at_random(request.param), Hooked(request.param)
 
 
 def agree(ours, by_hooks):
@@ -123,36 +123,36 @@ def masked(part, where, fill):
 
 @pytest.mark.parametrize("head", [0, 1])
 def test_without_a_head_agrees_with_hooks(both, head):
-    opened, hooked = both
+    block, hooked = both
     mine = (torch.arange(2) == head)[:, None]
     by_hooks = {by: hooked.logits("attn.hook_z", lambda z, f=f: masked(z, mine, f)) for by, f in FILLS.items()}
-    agree(without_head(opened, head), by_hooks)
+    agree(without_head(block, head), by_hooks)
 
 
 def test_without_neurons_agrees_with_hooks(both):
-    opened, hooked = both
+    block, hooked = both
     mine = torch.arange(12) % 3 == 1
     by_hooks = {by: hooked.logits("mlp.hook_post", lambda x, f=f: masked(x, mine, f)) for by, f in FILLS.items()}
-    agree(without_neurons(opened, mine), by_hooks)
+    agree(without_neurons(block, mine), by_hooks)
 
 
 @pytest.mark.parametrize(
     ("ablation", "name"), [(without_attention, "hook_attn_out"), (without_mlp, "hook_mlp_out")], ids=["attn", "mlp"]
 )
 def test_without_all_of_attention_or_mlp_agrees_with_hooks(both, ablation, name):
-    opened, hooked = both
-    agree(ablation(opened), {by: hooked.logits(name, fill) for by, fill in FILLS.items()})
+    block, hooked = both
+    agree(ablation(block), {by: hooked.logits(name, fill) for by, fill in FILLS.items()})
 
 
 def test_without_the_skip_agrees_with_hooks(both):
-    opened, hooked = both
+    block, hooked = both
     out, mid = hooked.last("hook_mlp_out"), hooked.last("hook_resid_mid")
     by_hooks = {by: hooked.logits("hook_resid_post", lambda _, f=f: out + f(mid)) for by, f in FILLS.items()}
-    agree(without_skip(opened), by_hooks)
+    agree(without_skip(block), by_hooks)
 
 
 def test_without_the_pattern_agrees_with_hooks(both):
-    opened, hooked = both
+    block, hooked = both
 
     def with_pattern(fill):
         def hook(value, hook):
@@ -167,24 +167,24 @@ def test_without_the_pattern_agrees_with_hooks(both):
     by_hooks = {
         by: with_pattern(fill) for by, fill in {"uniform": lambda x: 0 * x + 1 / 3, "mean": FILLS["mean"]}.items()
     }
-    agree(without_pattern(opened), by_hooks)
+    agree(without_pattern(block), by_hooks)
 
 
 @pytest.mark.parametrize("freqs", [[1], [2, 3], []])
 def test_sum_waves_taken_out_or_alone_agree_with_dense_projections_at_the_hook(both, freqs):
-    opened, hooked = both
+    block, hooked = both
     project = sum_projector(P, freqs)
     out = hooked.logits("mlp.hook_post", lambda x: x - project @ x)
-    agree(without_sum_waves(opened, torch.tensor(freqs, dtype=torch.long)), {"zero": out})
+    agree(without_sum_waves(block, torch.tensor(freqs, dtype=torch.long)), {"zero": out})
     alone = hooked.logits("mlp.hook_post", lambda x: x.mean(0) + project @ x)
-    agree(sum_waves_alone(opened, torch.tensor(freqs, dtype=torch.long)), {"mean": alone})
+    agree(sum_waves_alone(block, torch.tensor(freqs, dtype=torch.long)), {"mean": alone})
 
 
 def test_a_modulus_that_is_even_has_a_highest_wave_without_a_sine():
     model = Transformer(p=8, n_heads=1, d_model=8, d_head=8, d_mlp=12)
-    opened, hooked, project = opened_at_random(model), Hooked(model), sum_projector(8, [4])
+    block, hooked, project = block_at_random(model), Hooked(model), sum_projector(8, [4])
     out = hooked.logits("mlp.hook_post", lambda x: x - project @ x)
-    agree(without_sum_waves(opened, torch.tensor([4])), {"zero": out})
+    agree(without_sum_waves(block, torch.tensor([4])), {"zero": out})
 
 
 # Planted circuits
@@ -198,7 +198,7 @@ def planted_part(p: int, k: int, n: int) -> torch.Tensor:
     return torch.stack(parts).sum(0).reshape(p * p, p)
 
 
-def planted_network(p: int, sizes: dict[int, int], n_stray: int = 2) -> tuple[Opened, list[int]]:
+def planted_network(p: int, sizes: dict[int, int], n_stray: int = 2) -> tuple[LastBlock, list[int]]:
     """A network of one uniform head whose neurons are those of `planted_part`, and strays; the frequency of each."""
     d, n = 2 * p + 1, sum(sizes.values()) + n_stray
     model = Transformer(p=p, n_heads=1, d_model=d, d_head=d, d_mlp=n, d_vocab_out="p")
@@ -214,56 +214,56 @@ def planted_network(p: int, sizes: dict[int, int], n_stray: int = 2) -> tuple[Op
         params["blocks.0.mlp.W_out"][j, p + 1 :] = wave(of_neuron[j], x, p, 2 * phase)
     params["blocks.0.mlp.W_in"][:p, len(phases) :] = noise(p, n_stray)
     params["blocks.0.mlp.W_out"][len(phases) :, p + 1 :] = noise(n_stray, p, seed=1)
-    return opened_network(params, model, modular_addition(p=p).inputs), of_neuron
+    return last_block(params, model, modular_addition(p=p).inputs), of_neuron
 
 
 FREQS, SIZES = torch.tensor([2, 5]), {2: 5, 5: 7}
 
 
 @pytest.fixture(scope="module")
-def planted() -> tuple[Opened, torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
-    """The opened network, the frequency of each neuron, the logits of each frequency and those of the strays."""
-    opened, of_neuron = planted_network(13, SIZES)
+def planted() -> tuple[LastBlock, torch.Tensor, dict[int, torch.Tensor], torch.Tensor]:
+    """The last block, the frequency of each neuron, the logits of each frequency and those of the strays."""
+    block, of_neuron = planted_network(13, SIZES)
     parts = {k: planted_part(13, k, n) for k, n in SIZES.items()}
-    return opened, torch.tensor(of_neuron), parts, full_logits(opened) - sum(parts.values())
+    return block, torch.tensor(of_neuron), parts, full_logits(block) - sum(parts.values())
 
 
 def test_clusters_of_planted_frequencies_are_found_and_others_are_none(planted):
-    opened, of_neuron, _, _ = planted
-    assert torch.equal(key_clusters(opened, FREQS), of_neuron)
-    assert torch.equal(key_clusters(opened, torch.tensor([3, 5])), of_neuron * (of_neuron == 5))
+    block, of_neuron, _, _ = planted
+    assert torch.equal(key_clusters(block, FREQS), of_neuron)
+    assert torch.equal(key_clusters(block, torch.tensor([3, 5])), of_neuron * (of_neuron == 5))
 
 
 @pytest.mark.parametrize(("k", "other"), [(2, 5), (5, 2)])
 def test_without_a_planted_frequencys_neurons_its_logits_vanish_and_the_others_stay(planted, k, other):
-    opened, _, parts, stray = planted
-    ablated = ablations(opened, FREQS)[f"cluster {k}"](opened)
+    block, _, parts, stray = planted
+    ablated = ablations(block, FREQS)[f"cluster {k}"](block)
     close(ablated["zero"], parts[other] + stray)
     close(ablated["mean"], parts[k].mean(0) + parts[other] + stray)
 
 
 def test_without_the_neurons_of_no_cluster_the_planted_circuit_is_left(planted):
-    opened, _, parts, stray = planted
-    ablated = ablations(opened, FREQS)["no cluster"](opened)
+    block, _, parts, stray = planted
+    ablated = ablations(block, FREQS)["no cluster"](block)
     close(ablated["zero"], parts[2] + parts[5])
     close(ablated["mean"], parts[2] + parts[5] + stray.mean(0))
 
 
 def test_where_all_goes_through_the_neurons_their_waves_are_those_of_the_logits(planted):
-    opened, _, _, _ = planted
-    table, logits = ablations(opened, FREQS), full_logits(opened)
+    block, _, _, _ = planted
+    table, logits = ablations(block, FREQS), full_logits(block)
     for k in (2, 5):
-        close(table[f"waves {k}"](opened)["zero"], slow_excluded_logits(logits, [k]))
-    close(table["key waves"](opened)["zero"], slow_excluded_logits(logits, [2, 5]))
-    close(table["other waves"](opened)["mean"], slow_restricted_logits(logits, [2, 5]))
+        close(table[f"waves {k}"](block)["zero"], slow_excluded_logits(logits, [k]))
+    close(table["key waves"](block)["zero"], slow_excluded_logits(logits, [2, 5]))
+    close(table["other waves"](block)["mean"], slow_restricted_logits(logits, [2, 5]))
 
 
 def test_a_skip_that_writes_nothing_is_not_missed_and_the_mlp_is_all_there_is(planted):
-    opened, _, _, _ = planted
-    for logits in without_skip(opened).values():
-        close(logits, full_logits(opened))
-    assert not without_mlp(opened)["zero"].any()
-    loss = ablation_scores(opened, *of(modular_addition(p=13)), FREQS)["mlp, zero"].loss
+    block, _, _, _ = planted
+    for logits in without_skip(block).values():
+        close(logits, full_logits(block))
+    assert not without_mlp(block)["zero"].any()
+    loss = ablation_scores(block, *of(modular_addition(p=13)), FREQS)["mlp, zero"].loss
     torch.testing.assert_close(loss, torch.full((5,), math.log(13), dtype=torch.float64), rtol=0, atol=4 * EPS)
 
 
@@ -274,10 +274,10 @@ def test_a_skip_that_writes_nothing_is_not_missed_and_the_mlp_is_all_there_is(pl
 def test_a_head_that_writes_nothing_is_not_missed_and_the_other_is(model):
     params = random_params(model)
     params[f"blocks.{model.n_layers - 1}.attn.W_O"][1] = 0.0
-    opened = opened_network(params, model, modular_addition(p=P).inputs)
-    for logits in without_head(opened, 1).values():
-        close(logits, full_logits(opened))
-    assert all((logits - full_logits(opened)).abs().max() > 1e-3 for logits in without_head(opened, 0).values())
+    block = last_block(params, model, modular_addition(p=P).inputs)
+    for logits in without_head(block, 1).values():
+        close(logits, full_logits(block))
+    assert all((logits - full_logits(block)).abs().max() > 1e-3 for logits in without_head(block, 0).values())
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.3])
@@ -285,38 +285,38 @@ def test_a_pattern_that_is_uniform_can_be_made_so(rate):
     model = Transformer.model_validate(SHAPES["1-none"].model_dump() | {"attention_rate": rate})
     params = random_params(model) | {"blocks.0.attn.W_Q": torch.zeros(2, 8, 4, dtype=torch.float64)}
     params["blocks.0.attn.b_Q"] = torch.zeros(2, 4, dtype=torch.float64)
-    opened = opened_network(params, model, modular_addition(p=P).inputs)
-    for logits in without_pattern(opened).values():
-        close(logits, full_logits(opened))
+    block = last_block(params, model, modular_addition(p=P).inputs)
+    for logits in without_pattern(block).values():
+        close(logits, full_logits(block))
 
 
 def test_means_change_nothing_in_a_network_that_says_the_same_to_all_pairs():
     model = SHAPES["2-LN"]
     params = random_params(model)
     params["embed.W_E"][:] = params["embed.W_E"][0].clone()
-    opened = opened_network(params, model, modular_addition(p=P).inputs)
-    for name, ablation in ablations(opened, torch.tensor([1, 3])).items():
-        for by, logits in ablation(opened).items():
+    block = last_block(params, model, modular_addition(p=P).inputs)
+    for name, ablation in ablations(block, torch.tensor([1, 3])).items():
+        for by, logits in ablation(block).items():
             if by == "mean" or name.startswith(("waves", "key waves")):
-                close(logits, full_logits(opened))
+                close(logits, full_logits(block))
 
 
 def test_a_cluster_without_neurons_is_not_missed():
-    opened = opened_at_random(SHAPES["1-none"])
+    block = block_at_random(SHAPES["1-none"])
     nobody = torch.zeros(12, dtype=torch.bool)
-    for logits in without_neurons(opened, nobody).values():
-        close(logits, full_logits(opened))
+    for logits in without_neurons(block, nobody).values():
+        close(logits, full_logits(block))
 
 
 @pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
 def test_weights_in_float32_give_the_same_logits_to_their_rounding(model):
     exact, inputs, freqs = random_params(model), modular_addition(p=P).inputs, torch.tensor([1, 3])
     rounded = combine(lambda x: x.float(), exact)
-    opened = [opened_network(params, model, inputs) for params in (rounded, exact)]
-    tables = [ablations(one, freqs) for one in opened]
+    blocks = [last_block(params, model, inputs) for params in (rounded, exact)]
+    tables = [ablations(one, freqs) for one in blocks]
     for name, ablation in tables[0].items():
-        twin = tables[1][name](opened[1])
-        for by, logits in ablation(opened[0]).items():
+        twin = tables[1][name](blocks[1])
+        for by, logits in ablation(blocks[0]).items():
             assert logits.dtype == torch.float64
             close(logits, twin[by], relative=1000 * torch.finfo(torch.float32).eps)
 
@@ -326,36 +326,36 @@ def test_clusters_as_polynomials_are_the_network_with_those_neurons_replaced():
     params, task, freqs = random_params(model), modular_addition(p=P), torch.tensor([1, 2, 3])
     a, b = (x.flatten() for x in grid(P, 2))
     drive = 4 * (wave(2, a, P) + wave(2, b, P))[:, None].double()  # pure enough to make a cluster
-    opened = dataclasses.replace(opened_network(params, model, task.inputs), post=(drive + torch.ones(1, 12)).relu())
-    opened = dataclasses.replace(opened, mlp=opened.b_write + opened.post @ opened.W_write)
-    cluster = key_clusters(opened, freqs)
+    block = dataclasses.replace(last_block(params, model, task.inputs), post=(drive + torch.ones(1, 12)).relu())
+    block = dataclasses.replace(block, mlp=block.b_write + block.post @ block.W_write)
+    cluster = key_clusters(block, freqs)
     assert cluster.tolist() == [2] * 12
-    replaced = polynomial_neurons(opened.post, cluster)
-    by_hand = opened.skip + opened.b_write + replaced @ opened.W_write + params["unembed.b_U"][:P]
-    [logits] = clusters_as_polynomials(opened, freqs).values()
+    replaced = polynomial_neurons(block.post, cluster)
+    by_hand = block.skip + block.b_write + replaced @ block.W_write + params["unembed.b_U"][:P]
+    [logits] = clusters_as_polynomials(block, freqs).values()
     close(logits, by_hand)
-    assert (replaced - opened.post).abs().max() > 0.1
+    assert (replaced - block.post).abs().max() > 0.1
 
 
 def test_where_there_is_no_cluster_no_polynomial_changes_anything():
-    opened = opened_at_random(SHAPES["1-none"])
-    assert not key_clusters(opened, torch.tensor([1])).any()
-    close(clusters_as_polynomials(opened, torch.tensor([1]))["polynomial"], opened.read(opened.skip + opened.mlp))
+    block = block_at_random(SHAPES["1-none"])
+    assert not key_clusters(block, torch.tensor([1])).any()
+    close(clusters_as_polynomials(block, torch.tensor([1]))["polynomial"], block.read(block.skip + block.mlp))
 
 
 # Scores
 
 
 def test_scores_are_loss_and_accuracy_of_the_ablated_logits_on_each_split():
-    opened, task, freqs = (
-        opened_at_random(SHAPES["1-none"]),
+    block, task, freqs = (
+        block_at_random(SHAPES["1-none"]),
         modular_addition(p=P, frac_train=0.5),
         torch.tensor([1, 3]),
     )
-    scores = ablation_scores(opened, *of(task), freqs)
+    scores = ablation_scores(block, *of(task), freqs)
     names = set()
-    for part, ablation in ablations(opened, freqs).items():
-        for by, logits in ablation(opened).items():
+    for part, ablation in ablations(block, freqs).items():
+        for by, logits in ablation(block).items():
             names.add(f"{part}, {by}")
             loss, accuracy = scores[f"{part}, {by}"]
             right = logits.argmax(-1) == task.labels
@@ -369,21 +369,21 @@ def test_scores_are_loss_and_accuracy_of_the_ablated_logits_on_each_split():
 
 
 def test_names_depend_on_shape_and_key_frequencies_alone():
-    opened, task = opened_at_random(SHAPES["2-LN"]), modular_addition(p=P)
+    block, task = block_at_random(SHAPES["2-LN"]), modular_addition(p=P)
     parts = "head 0|head 1|attention|cluster 1|cluster 3|no cluster|mlp|skip".split("|")
     expected = {f"{part}, {by}" for part in parts for by in ("zero", "mean")} | {"pattern, uniform", "pattern, mean"}
     expected |= {"waves 1, zero", "waves 3, zero", "key waves, zero", "other waves, mean", "clusters, polynomial"}
-    assert set(ablation_scores(opened, *of(task), torch.tensor([1, 3]))) == expected
+    assert set(ablation_scores(block, *of(task), torch.tensor([1, 3]))) == expected
 
 
 def test_a_split_without_pairs_scores_nan_and_nothing_else_does():
     drawn = modular_addition(p=P, frac_train=0.5)
     is_train = (drawn.is_train | drawn.mirror_seen).clone()  # both orders are trained on
     task = Task(P, drawn.inputs, drawn.labels, is_train, drawn.split_hash)
-    opened, freqs = opened_at_random(SHAPES["1-none"]), torch.tensor([2])
+    block, freqs = block_at_random(SHAPES["1-none"]), torch.tensor([2])
     for scores in (
-        ablation_scores(opened, *of(task), freqs),
-        control_scores(opened, *of(task), freqs, seed=0),
+        ablation_scores(block, *of(task), freqs),
+        control_scores(block, *of(task), freqs, seed=0),
     ):
         for fields in scores.values():
             for field in fields:
@@ -394,16 +394,16 @@ def test_a_split_without_pairs_scores_nan_and_nothing_else_does():
 
 
 def test_control_is_mean_and_spread_over_random_sets_of_the_clusters_sizes(planted):
-    opened, of_neuron, _, _ = planted
+    block, of_neuron, _, _ = planted
     task, n = modular_addition(p=13), len(of_neuron)
-    control, draws = control_scores(opened, *of(task, ["test"]), FREQS, seed=5, n_draws=3), generator(5)
+    control, draws = control_scores(block, *of(task, ["test"]), FREQS, seed=5, n_draws=3), generator(5)
     dealt = [of_neuron[torch.randperm(n, generator=draws)] for _ in range(3)]
     for name, k in {"cluster 2": 2, "cluster 5": 5, "no cluster": 0}.items():
         losses = []
         for of_draw in dealt:
             assert (of_draw == k).sum() == (of_neuron == k).sum()
-            post = torch.where(of_draw == k, opened.post.mean(0), opened.post)
-            changed = dataclasses.replace(opened, mlp=post @ opened.W_write + opened.b_write)
+            post = torch.where(of_draw == k, block.post.mean(0), block.post)
+            changed = dataclasses.replace(block, mlp=post @ block.W_write + block.b_write)
             losses.append(slow_cross_entropy(full_logits(changed), task.labels, task.where("test")))
         scores = control[f"random as {name}, mean"]
         assert scores.loss.item() == pytest.approx(statistics.mean(losses), rel=1e-12)
@@ -412,10 +412,10 @@ def test_control_is_mean_and_spread_over_random_sets_of_the_clusters_sizes(plant
 
 
 def test_if_all_neurons_are_in_one_cluster_every_random_set_is_that_cluster():
-    opened, _ = planted_network(13, {4: 5}, n_stray=0)
+    block, _ = planted_network(13, {4: 5}, n_stray=0)
     task, freqs = modular_addition(p=13), torch.tensor([4])
-    scores = ablation_scores(opened, *of(task), freqs)
-    control = control_scores(opened, *of(task), freqs, seed=0)
+    scores = ablation_scores(block, *of(task), freqs)
+    control = control_scores(block, *of(task), freqs, seed=0)
     for by in ("zero", "mean"):
         real, random = scores[f"cluster 4, {by}"], control[f"random as cluster 4, {by}"]
         for mean, std, expected in ((random[0], random[1], real.loss), (random[2], random[3], real.accuracy)):
@@ -424,9 +424,9 @@ def test_if_all_neurons_are_in_one_cluster_every_random_set_is_that_cluster():
 
 
 def test_equal_seeds_deal_alike_and_others_do_not(planted):
-    opened, _, _, _ = planted
+    block, _, _, _ = planted
     task = modular_addition(p=13)
-    one, same, other = (control_scores(opened, *of(task, ["all"]), FREQS, seed=seed) for seed in (0, 0, 1))
+    one, same, other = (control_scores(block, *of(task, ["all"]), FREQS, seed=seed) for seed in (0, 0, 1))
     name = "random as cluster 2, zero"
     assert torch.equal(one[name].loss, same[name].loss)
     assert not torch.equal(one[name].loss, other[name].loss)
@@ -437,14 +437,14 @@ def test_equal_seeds_deal_alike_and_others_do_not(planted):
 
 @pytest.mark.parametrize("freqs", [[4], [0], [2, 2]])
 def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
-    opened, task = opened_at_random(SHAPES["1-none"]), modular_addition(p=P)
+    block, task = block_at_random(SHAPES["1-none"]), modular_addition(p=P)
     with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):
-        ablation_scores(opened, *of(task), torch.tensor(freqs))
+        ablation_scores(block, *of(task), torch.tensor(freqs))
     with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):
-        control_scores(opened, *of(task), torch.tensor(freqs), seed=0)
+        control_scores(block, *of(task), torch.tensor(freqs), seed=0)
 
 
 def test_one_draw_has_no_spread_and_is_refused():
-    opened, task = opened_at_random(SHAPES["1-none"]), modular_addition(p=P)
+    block, task = block_at_random(SHAPES["1-none"]), modular_addition(p=P)
     with pytest.raises(ValueError, match="n_draws of 2 or more; got 1"):
-        control_scores(opened, *of(task), torch.tensor([1]), seed=0, n_draws=1)
+        control_scores(block, *of(task), torch.tensor([1]), seed=0, n_draws=1)

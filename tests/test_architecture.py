@@ -269,7 +269,7 @@ def asked_for(node: ast.AST, known: dict[str, str]) -> set[str]:
 def used_by_package() -> tuple[Names, set[str]]:
     """What each definition asks for; and what is asked for by no definition, enters itself in a register, or opens.
 
-    A decorator of the same file is taken for one that registers.
+    A decorator of the same file is taken for one that registers, and so is a class attribute `kind`.
     """
     inside: Names = {}
     outside = {f"circuitgrok.{home}.{name}" for name, home in circuitgrok._HOMES.items()}
@@ -280,7 +280,9 @@ def used_by_package() -> tuple[Names, set[str]]:
         for name, node in definitions(tree):
             inside.setdefault(f"{module}.{name}", set()).update(asked_for(node, known) - {f"{module}.{name}"})
             registers = asked_for(ast.Module(getattr(node, "decorator_list", []), []), known)
-            outside |= {f"{module}.{name}"} if any(other.startswith(module) for other in registers) else set()
+            body = node.body if isinstance(node, ast.ClassDef) else ()
+            is_kind = any(isinstance(part, ast.Assign) and ast.unparse(part).startswith("kind = ") for part in body)
+            outside |= {f"{module}.{name}"} if is_kind or any(one.startswith(module) for one in registers) else set()
         for node in tree.body:
             if id(node) not in owned or file.endswith("__init__.py"):
                 outside |= asked_for(node, known)

@@ -15,8 +15,10 @@ from tiny import TINY, copied, resealed_config, tiny, tiny_flags
 import circuitgrok.config.bounds
 from circuitgrok.canonical import canonical_json
 from circuitgrok.config.bounds import ACTIVATIONS, CHECKPOINTS, NUMBER, PAIRS, memory, open_files, size_of
+from circuitgrok.config.leaves import KINDS, leaf_fields
 from circuitgrok.config.presets import PRESETS
-from circuitgrok.config.train_config import KINDS, Schedule, TrainConfig, leaf_fields
+from circuitgrok.config.sections import Schedule
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.store.run import Run

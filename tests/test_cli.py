@@ -11,8 +11,9 @@ import pytest
 import torch
 from tiny import copied, files_of, flip, json_lines, tiny, tiny_flags
 
+from circuitgrok.config.leaves import LEAVES
 from circuitgrok.config.presets import PRESETS
-from circuitgrok.config.train_config import LEAVES, TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.faces.cli import COMMANDS, HELP, run
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.store.run import load
@@ -249,7 +250,7 @@ def test_folder_is_named_by_what_differs_from_the_preset(tmp_path, monkeypatch, 
     [folder] = (tmp_path / "checkpoints").iterdir()
     assert folder.name == "nanda-p5-n_heads1-d_model8-d_head8-d_mlp8-d_vocab_outp-fixed_normon-steps2"
     config = load(folder).config
-    assert config.constraint.fixed_norm and config.model.n_classes == 5 and config.init.alpha == 1.0
+    assert "fixed_norm" in config.kinds and config.model.n_classes == 5 and config.init.alpha == 1.0
     assert capsys.readouterr().err == ""
 
 

@@ -3,20 +3,33 @@
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 from pydantic import ValidationError
-from tiny import tiny
+from tiny import kinds_of, tiny
 
 from circuitgrok.canonical import canonical_json
+from circuitgrok.config.explain import explain
+from circuitgrok.config.leaves import DEFAULT_KINDS, KINDS, LEAVES, SECTIONS, leaf_fields
+from circuitgrok.config.objects import owners
 from circuitgrok.config.presets import PRESETS
-from circuitgrok.config.sections import FREE, LATER, ON_OR_OFF, Penalties, Schedule
-from circuitgrok.config.train_config import KINDS, LEAVES, TrainConfig, explain, leaf_fields
-from circuitgrok.interventions.penalties import PENALTIES
+from circuitgrok.config.sections import Schedule
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.config.upgrade import FIRST
+from circuitgrok.interventions.base import KINDS as INTERVENTIONS
+from circuitgrok.interventions.constraints import RescaleOnce
+from circuitgrok.interventions.fixed_norm import FixedNorm
+from circuitgrok.interventions.gradients import GrokfastEMA
+from circuitgrok.interventions.noise import WalkNoise, WeightNoise
+from circuitgrok.interventions.penalties import L1, Penalty
 from circuitgrok.models.dense import DenseMLP
+
+FIXTURES = Path(__file__).parent / "fixtures"
+PENALTIES = kinds_of(Penalty)
 
 # --- its own file format ----------------------------------------------------------------------------
 
@@ -49,15 +62,22 @@ def test_hash_of_a_literal_config_is_what_it_always_was():
         "steps": 100, "eval_every": 20, "checkpoint_every": 50, "checkpoints_per_decade": 12, "checkpoint_on_move": 0.5,
         "precision": "float32",
     }  # fmt: skip
-    assert set(literal) == set(LEAVES) - LATER - set(PENALTIES)
+    parts = ("modular_addition", "transformer", *SECTIONS)
+    assert set(literal) == {name for part in parts for name in FIRST.get(part, ())} - {"kind"}
     assert TrainConfig().with_(**literal).hash == "edb22fe9b1134daa"
 
 
-def test_fields_that_came_later_enter_the_hash_only_where_they_are_not_at_their_defaults():
-    assert LATER <= set(LEAVES)
-    defaults = {name: TrainConfig().leaves()[name] for name in LATER}
-    assert TrainConfig().with_(**defaults).hash == TrainConfig().hash
-    assert TrainConfig().with_(causal=False).hash != TrainConfig().hash
+def test_what_came_later_enters_the_hash_only_where_it_is_not_at_its_default():
+    config = TrainConfig()
+    assert config.with_(**config.leaves()).hash == config.hash
+    assert config.with_(causal=False).hash != config.hash
+
+
+@pytest.mark.parametrize("name", ["nanda", "omnigrok", "prieto-orthograd", "golechha", "nanda-dropout"])
+def test_hash_is_taken_of_leaves_by_section_and_not_of_how_a_file_groups_them(name):
+    config = TrainConfig.preset(name)
+    grouped = config.model_dump(mode="json")
+    assert TrainConfig.model_validate(grouped | {"interventions": grouped["interventions"][::-1]}).hash == config.hash
 
 
 # Another valid value of every leaf, seen from a config in which each of them changes something.
@@ -96,6 +116,8 @@ WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to 
     "momentum": {"rule": "sgd"},
     "target_radius": {"target_norm": 0.25, "fixed_norm": False, "norm_from_step": 0},
     "target_norm": {"target_radius": 5.0, "fixed_norm": False, "norm_from_step": 0},
+    "grokfast_decay": {"grokfast_ema": 2.0},
+    "grokfast_window": {"grokfast_ma": 5.0},
     "repel_from": {"repulsion": 0.25},
     "repel_bound": {"repulsion": 0.25},
     "orthograd_rescale": {"orthograd": "tensor"},
@@ -131,18 +153,82 @@ def test_hashes_of_all_those_configs_differ():
     assert same == 2 and len(hashes) == len(LEAVES) + 1 - same
 
 
+def test_hashes_are_those_that_every_commit_before_had():
+    """Of every preset, kind and leaf, as they were when a config had a field for all that could be varied (f920188)."""
+    then = json.loads((FIXTURES / "hashes.json").read_text())
+    now = {f"preset {name}": config.hash for name, config in CONFIGS.items() if name in PRESETS}
+    now |= {f"changed {name}": changed(name).hash for name in LEAVES} | {"base": BASE.hash}
+    for task in KINDS["task"]:
+        for model in KINDS["model"]:
+            if f"kinds {task} {model}" in then:
+                loss = {"loss": "mse"} if task == "teacher_student" else {}
+                now[f"kinds {task} {model}"] = TrainConfig().with_(task=task, model=model, **loss).hash
+    beside_nothing = {"changed grokfast_decay", "changed grokfast_window"}  # which changed nothing: no config any more
+    assert now.keys() == then.keys()
+    assert not {name for name in then if now[name] != then[name]} - beside_nothing
+
+
+# --- interventions ----------------------------------------------------------------------------------
+
+
+def test_interventions_are_objects_of_which_a_leaf_brings_or_takes_one():
+    config = tiny(l1=0.5, grokfast_ema=2.0)
+    assert config.interventions == (L1(l1=0.5), GrokfastEMA(grokfast_ema=2.0))
+    assert config.with_(grokfast_decay=0.9).interventions[1] == GrokfastEMA(grokfast_ema=2.0, grokfast_decay=0.9)
+    assert config.with_(l1=0).with_(grokfast_ema=0.0) == tiny()
+    given = TrainConfig(interventions=(GrokfastEMA(grokfast_ema=2.0), L1(l1=0.5)))
+    assert given == TrainConfig().with_(l1=0.5, grokfast_ema=2.0)  # in one order, whatever the order they are given in
+    assert given.intervention(L1) == L1(l1=0.5) and given.intervention(FixedNorm) is None
+
+
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        ([L1(l1=0.5), L1(l1=0.25)], "must be of different kinds; got l1 twice"),
+        ([WalkNoise(walk_noise=1), WeightNoise(weight_noise=1, noise_tangential=True)], "noise_tangential is one"),
+        ([{"kind": "l3"}], "unknown kind of intervention 'l3'; did you mean"),
+        ([{"kind": "l1", "l1": -1}], "l1: must be greater than or equal to 0; got -1"),
+        ([{"kind": "l1", "l1": 0}], "l1 = 0.0 is no l1: leave it out"),
+        ([{"kind": "l1", "l2": 1}], "l1 is needed: give it a value; unknown field 'l2'; did you mean 'l1'"),
+        ("l1", "must be a list, an object each; got 'l1'"),
+    ],
+)
+def test_objects_that_cannot_be_of_one_config_are_refused_with_the_rule(objects, said):
+    with pytest.raises(ValidationError) as refused:
+        TrainConfig(interventions=objects)
+    assert said in "; ".join(explain(refused.value))
+
+
+def test_every_leaf_of_every_kind_is_a_leaf_of_the_config_and_no_section_has_it():
+    for kind, cls in INTERVENTIONS.items():
+        assert {kind, *cls.model_fields} == set(cls.leaves()) <= set(LEAVES)
+        assert not any(LEAVES[name] for name in cls.leaves())
+
+
+def test_a_held_norm_does_not_undo_a_rescaling_before_it():
+    config = tiny(fixed_norm=True, norm_from_step=5, rescale_factor=2.0, rescale_at_step=4)
+    assert config.interventions == (RescaleOnce(rescale_factor=2.0, rescale_at_step=4), FixedNorm(norm_from_step=5))
+
+
 # --- refused before any work ------------------------------------------------------------------------
 
 
+def owner(name: str) -> str | None:
+    """The last kind of intervention that has a leaf."""
+    return owners().get(name, [None])[-1]
+
+
+def switched_on(name: str) -> dict[str, Any]:
+    """What must be given beside a leaf, so that what has it is there."""
+    kind = owner(name)
+    return {} if kind in (None, name) else {kind: OTHER[kind] or True}
+
+
 def schema_of(section: str, name: str) -> dict[str, Any]:
-    """The JSON schema of a leaf, as pydantic tells it; all coefficients of penalties have one."""
-    if name in PENALTIES:
-        return Penalties.model_json_schema()["additionalProperties"]
-    schema = TrainConfig.model_json_schema()
-    part = schema["properties"][section]
-    default = {"task": "modular_addition", "model": "transformer"}.get(section)
-    reference = part["discriminator"]["mapping"][default] if default else part["$ref"]
-    return schema["$defs"][reference.rsplit("/", 1)[-1]]["properties"][name]
+    """The JSON schema of a leaf, as pydantic tells it."""
+    kind = owner(name)
+    cls = INTERVENTIONS[kind] if kind else DEFAULT_KINDS.get(section) or SECTIONS[section]
+    return cls.model_json_schema()["properties"].get(name, {"type": "boolean"})
 
 
 def bad_values(schema: dict[str, Any]) -> list[Any]:
@@ -179,7 +265,7 @@ CONSTRAINTS = [
 @pytest.mark.parametrize(("name", "bad"), CONSTRAINTS)
 def test_bad_value_is_refused_with_field_and_value(name, bad):
     with pytest.raises(ValueError) as refused:
-        TrainConfig().with_(**{name: bad})
+        TrainConfig().with_(**switched_on(name) | {name: bad})
     message = str(refused.value)
     assert message.startswith(f"{name}: ") or f"; {name}: " in message or f"{name}.0: " in message, message
     assert "\n" not in message
@@ -211,7 +297,7 @@ def test_unknown_field_in_a_file_is_refused_with_the_nearest_name():
     content["optimizer"]["wieght_decay"] = 1.0
     with pytest.raises(ValidationError) as refused:
         TrainConfig.model_validate(content)
-    assert explain(refused.value) == ["unknown field 'wieght_decay'; did you mean 'weight_decay'?"]
+    assert explain(refused.value, LEAVES) == ["unknown field 'wieght_decay'; did you mean 'weight_decay'?"]
 
 
 def test_several_faults_are_all_named_at_once():
@@ -230,13 +316,14 @@ def test_other_kind_of_task_or_model_is_refused():
 
 @pytest.mark.parametrize("section", TrainConfig.model_fields)
 def test_assignment_is_refused(section):
-    config = TrainConfig()
+    config = TrainConfig().with_(l1=0.5, norm_cap=2.0)
     with pytest.raises(ValidationError, match="frozen"):
         setattr(config, section, getattr(config, section))
     part = getattr(config, section)
-    for name in type(part).model_fields:
-        with pytest.raises(ValidationError, match="frozen"):
-            setattr(part, name, getattr(part, name))
+    for one in part if section == "interventions" else [part]:
+        for name in type(one).model_fields:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(one, name, getattr(one, name))
 
 
 _ARC = {"fixed_norm": True, "norm_motion": "geodesic", "norm_transport": True}
@@ -248,28 +335,28 @@ _ARC = {"fixed_norm": True, "norm_motion": "geodesic", "norm_transport": True}
         ({"n_heads": 3}, r"n_heads \* d_head must be d_model; got 3 \* 32 = 96 and d_model 128"),
         ({"p": 3, "frac_train": 0.1}, "frac_train must leave at least one pair on each side.* 0.1 of 9 pairs is 0"),
         ({"fixed_norm": True, "steps": 10, "norm_from_step": 10}, "norm_from_step must lie before the last step"),
-        ({"norm_radius": 2.0}, "need fixed_norm = true"),
-        ({"norm_grain": "tensor"}, "norm_grain needs a norm to hold"),
-        ({"norm_from_step": 1}, "need fixed_norm = true"),
+        ({"norm_radius": 2.0}, "norm_radius is of fixed_norm, which is off: set fixed_norm too; got norm_radius = 2.0"),
+        ({"norm_grain": "tensor"}, "norm_grain is of norm_cap or fixed_norm, which is off"),
+        ({"norm_from_step": 1}, "norm_from_step is of fixed_norm, which is off"),
         ({"start": "checkpoints/quickstart"}, "start: must be RUN_FOLDER@STEP, such as .*@4000; got"),
-        ({"direction_from_step": 1}, "needs fixed_direction = true"),
+        ({"direction_from_step": 1}, "is of fixed_direction, which is off"),
         ({"fixed_direction": True, "steps": 10, "direction_from_step": 10}, "direction_from_step must lie before"),
         ({"fixed_direction": True, "fixed_norm": True}, "together leave no motion: choose one"),
-        ({"fixed_direction": True, "norm_grain": "tensor"}, "norm_grain needs a norm to hold"),
+        ({"fixed_direction": True, "norm_grain": "tensor"}, "norm_grain is of norm_cap or fixed_norm, which is off"),
         ({"fixed_norm": True, "target_norm": 1, "target_radius": 3}, "a norm that is held cannot be pulled"),
         ({"fixed_norm": True, "norm_radius": 3, "norm_factor": 2}, "norm_radius is the radius itself"),
         ({"fixed_norm": True, "norm_transport": True}, "norm_transport needs norm_motion = geodesic"),
         (_ARC | {"rule": "sgd"}, "needs a rule with one first moment.*sgd with momentum 0 has none to carry"),
         (_ARC | {"rule": "rmsprop", "momentum": 0.5}, "rmsprop with momentum 0.5 has none to carry"),
         (_ARC | {"rule": "muon", "momentum": 0.5}, "muon with momentum 0.5 has none to carry"),
-        ({"hold_from_train_acc": 0.99}, "needs something to hold"),
+        ({"hold_from_train_acc": 0.99}, "is of fixed_direction or fixed_norm, which is off"),
         ({"fixed_norm": True, "hold_from_train_acc": 0.99, "norm_from_step": 5}, "leave its step at 0"),
-        ({"rescale_at_step": 5}, "needs a rescale_factor other than 1"),
+        ({"rescale_at_step": 5}, "is of rescale_factor, which is off"),
         ({"rescale_factor": 2, "rescale_at_step": 10, "steps": 10}, "rescale_at_step must lie before the last step"),
         ({"fixed_norm": True, "rescale_factor": 2, "rescale_at_step": 3}, "undoes a rescaling at step 3"),
-        ({"target_norm": 1}, "belong together"),
-        ({"target_radius": 1}, "belong together"),
-        ({"repel_bound": 2}, "need a coefficient: repulsion"),
+        ({"target_norm": 1}, "target_radius is needed"),
+        ({"target_radius": 1}, "target_radius is of target_norm, which is off"),
+        ({"repel_bound": 2}, "repel_bound is of repulsion, which is off"),
         ({"l1": -1}, "l1: must be greater than or equal to 0; got -1"),
         ({"start_moments": True}, "needs start = RUN_FOLDER@STEP"),
         ({"start_moments": True, "start": "x@3", "alpha": 2}, "with every alpha 1"),
@@ -277,12 +364,12 @@ _ARC = {"fixed_norm": True, "norm_motion": "geodesic", "norm_transport": True}
         ({"label_smoothing": 0.1, "loss_precision": "float32"}, "label_smoothing needs loss_precision = float64"),
         ({"momentum": 0.9}, "momentum is of sgd, rmsprop and muon"),
         ({"lr_rest": 0.1}, "lr_rest is for rule = muon"),
-        ({"orthograd_rescale": False}, "needs orthograd"),
-        ({"noise_tangential": True}, "needs weight_noise, walk_noise or gradient_noise"),
+        ({"orthograd_rescale": False}, "is of orthograd, which is off"),
+        ({"noise_tangential": True}, "is of weight_noise or walk_noise or gradient_noise, which is off"),
         ({"p": 111, "operation": "divide"}, "p must be prime to divide"),
         ({"model": "embedding_mlp", "attention_rate": 0.5}, "'attention_rate' belongs to transformer"),
-        ({"model": "embedding_mlp", "dropout_attention": 0.5}, "need attention, which a embedding_mlp has not"),
-        ({"model": "dense", "alpha_embed": 2.0}, "need an embedding, which a dense has not"),
+        ({"model": "embedding_mlp", "dropout_attention": 0.5}, "needs attention, which a embedding_mlp has not"),
+        ({"model": "dense", "alpha_embed": 2.0}, "needs an embedding, which a dense has not"),
         ({"model": "dense", "n_in": 7}, "inputs and outputs must be the task's.*n_in = 7, not 226"),
         ({"model": "dense", "scheme": "nanda"}, "scheme of a dense must be one of torch, fan_in, he; got 'nanda'"),
         ({"task": "digits"}, "reads two tokens, and .* has none: choose model = dense"),
@@ -376,7 +463,7 @@ def test_differences_name_kinds_and_what_only_one_side_has():
 
 
 def test_a_penalty_that_is_registered_is_a_field_and_one_that_is_off_leaves_no_trace():
-    assert tiny(l1=0.5).penalties.coefficients == {"l1": 0.5}
+    assert tiny(l1=0.5).kinds == {"l1": L1(l1=0.5)}
     off = tiny(l1=0.0)
     assert off == tiny() and off.hash == tiny().hash and off.leaves()["l1"] == 0.0
 
@@ -406,7 +493,7 @@ def test_nanda_preset_has_the_numbers_of_the_authors_code():
     optimizer = config.optimizer
     assert (optimizer.lr, optimizer.weight_decay, optimizer.beta1, optimizer.beta2) == (1e-3, 1.0, 0.9, 0.98)
     assert (optimizer.warmup, optimizer.rate(0), optimizer.rate(5), optimizer.rate(10)) == (10, 0.0, 5e-4, 1e-3)
-    assert (config.init.scheme, config.init.alpha, config.constraint.fixed_norm) == ("nanda", 1.0, False)
+    assert (config.init.scheme, config.init.alpha, config.interventions) == ("nanda", 1.0, ())
     assert config.task.draw().n_train == 3830  # int(0.3 * 113**2)
 
 
@@ -424,8 +511,8 @@ def test_tl_demo_preset_has_the_numbers_of_the_notebook():
 
 def test_omnigrok_preset_holds_the_norm_without_decay():
     config = TrainConfig.preset("omnigrok")
-    assert (config.constraint.fixed_norm, config.constraint.norm_from_step, config.init.alpha) == (True, 0, 0.8)
-    assert (config.constraint.norm_grain, config.constraint.norm_radius) == ("global", None)
+    assert config.interventions == (FixedNorm(norm_from_step=0, norm_grain="global", norm_radius=None),)
+    assert config.init.alpha == 0.8
     assert (config.optimizer.weight_decay, config.numerics.precision, config.schedule.steps) == (0.0, "float64", 15_000)
 
 
@@ -442,17 +529,25 @@ OF_A_RUN = {  # of the task's content, not its size, and of the weights at step 
 }  # fmt: skip
 
 
-NEEDS_ANOTHER_OBJECT = {"target_radius", "direction_from_step"}  # which BASE has not
+FREE = {  # what runs of one stack may differ in, having the same objects at work; or in having a constraint
+    "weight_decay", "decay_roles", "decay_to_init", "repel_from", "repel_bound", "grokfast_decay", "orthograd_rescale",
+    "noise_tangential", "noise_seed", "fixed_norm", "norm_radius", "norm_from_step", "norm_factor", "fixed_direction",
+    "direction_from_step", "hold_from_train_acc", "norm_cap", "rescale_factor", "rescale_at_step",
+}  # fmt: skip
+AT_WORK = {  # what all runs of a stack must have or not have, at any value
+    "temperature", "grokfast_ema", "grokfast_ma", "weight_noise", "walk_noise", "gradient_noise", "label_noise",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_runs_share_a_stack_unless_shapes_optimizer_schedule_or_grain_differ(name):
-    other, before = changed(name), name in FREE and not {"norm_from_step"} & set(WITH.get(name, {}))
-    alone = BASE.with_(**WITH.get(name, {})) if before else BASE
-    shares = name in FREE | OF_A_RUN and name not in NEEDS_ANOTHER_OBJECT
-    assert (other.stack_key == alone.stack_key) == shares
-    if name in ON_OR_OFF | set(PENALTIES):
+    other = changed(name)
+    alone = BASE.with_(**WITH.get(name, {})) if name in FREE else BASE
+    assert (other.stack_key == alone.stack_key) == (name in FREE | OF_A_RUN)
+    if name in AT_WORK | {"norm_cap", *PENALTIES}:
         assert other.with_(**{name: 0.75 * OTHER[name]}).stack_key == other.stack_key
+    if name == "target_norm":
+        assert other.with_(target_radius=7.0).stack_key == other.stack_key
 
 
 def test_shares_that_give_as_many_training_pairs_share_a_stack():

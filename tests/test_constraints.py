@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, get_args
 
 import pytest
@@ -13,15 +13,9 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.geometry import angle
-from circuitgrok.interventions.constraints import (
-    Constraint,
-    FixedDirection,
-    FixedNorm,
-    Geodesic,
-    Motion,
-    NormCap,
-    RescaleOnce,
-)
+from circuitgrok.interventions.base import Applied
+from circuitgrok.interventions.constraints import FixedDirection, Moved, NormCap, RescaleOnce
+from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.spheres import Grain, Spheres
 from circuitgrok.select import Vectors
 from circuitgrok.training.loop import train
@@ -41,24 +35,34 @@ BEGINS = [0, 0, 4, 9, -1]  # of runs 0 to 4; the last one is free
 RADIUS = [math.nan, 3.0, math.nan, 2.0, 1.0]
 FACTOR = [1.0, 1.0, 0.5, 1.0, 1.0]
 STEPS = 14
-KINDS: dict[str, Callable[[Spheres], Constraint]] = {
-    "rescaled": FixedNorm,
-    "geodesic": lambda spheres: Geodesic(spheres, transport=False),
-    "transported": lambda spheres: Geodesic(spheres, transport=True),
-    "capped": NormCap,
+KINDS = {
+    "rescaled": {"norm_motion": "rescale", "norm_transport": False},
+    "geodesic": {"norm_motion": "geodesic", "norm_transport": False},
+    "transported": {"norm_motion": "geodesic", "norm_transport": True},
+    "capped": {},
 }
 EVERY = [f"{kind} {grain}" for kind in KINDS for grain in GRAINS] + ["direction", "once"]
 
 
-def constraint(name: str, runs: list[int]) -> Constraint:
+def cap(grain: Grain, factor: Tensor) -> Applied:
+    return Applied(NormCap, {"norm_grain": grain, "norm_cap": factor})
+
+
+def once(factor: Tensor) -> Applied:
+    return Applied(RescaleOnce, {"rescale_factor": factor})
+
+
+def constraint(name: str, runs: list[int]) -> Applied:
     if name == "direction":
-        return FixedDirection()
+        return Applied(FixedDirection, {})
     factor = torch.tensor([FACTOR[run] for run in runs], dtype=torch.float64)
     if name == "once":
-        return RescaleOnce(2.5 * factor)
+        return once(2.5 * factor)
     radius = torch.tensor([RADIUS[run] for run in runs], dtype=torch.float64)
     [(kind, grain)] = [(kind, grain) for kind in KINDS for grain in GRAINS if name == f"{kind} {grain}"]
-    return KINDS[kind](Spheres(grain, radius, factor))
+    if kind == "capped":
+        return cap(grain, factor)
+    return Applied(FixedNorm, {"norm_grain": grain, "norm_radius": radius, "norm_factor": factor, **KINDS[kind]})
 
 
 def vectors(tensors: Params, grain: Grain) -> dict[str, Vectors]:
@@ -112,7 +116,7 @@ def walk(name: str, runs: list[int], dtype: torch.dtype, start=None, steps=range
                 weights[tensor].add_(0.1 * value + moment[tensor])
         begins = torch.tensor([BEGINS[run] == step for run in runs])
         free, carried = copied(weights), copied(moment)
-        state = hold(Motion(begins, before, moment), weights, state)
+        state = hold(Moved(begins, before, moment), weights, state)
         yield Moment(step, begins, before, free, copied(weights), carried, copied(moment), state)
 
 
@@ -179,7 +183,7 @@ def test_a_weight_that_is_not_a_number_is_never_healed_and_stays_in_its_run(kind
     *_, at = walk(name, [0, 1], torch.float32, steps=range(6))
     weights, moment = copied(at.weights), copied(at.moment)
     weights["embed.W_E"][0, 3, 2] = math.nan
-    constraint(name, [0, 1])(Motion(torch.tensor([False, False]), at.weights, moment), weights, at.state)
+    constraint(name, [0, 1])(Moved(torch.tensor([False, False]), at.weights, moment), weights, at.state)
     for value in weights.values():
         assert value[0].isnan().all() and value[1].isfinite().all()
 
@@ -259,16 +263,16 @@ def test_rescaling_is_one_quotient_in_float64_that_is_rounded_once(grain, dtype)
 def test_a_held_vector_that_has_become_zero_is_left_alone_until_it_has_a_direction(kind):
     hold, (weights, moment, state) = constraint(f"{kind} neuron", [0]), at_start(f"{kind} neuron", [0], torch.float64)
     none = torch.tensor([False])
-    state = hold(Motion(torch.tensor([True]), None, moment), weights, state)
+    state = hold(Moved(torch.tensor([True]), None, moment), weights, state)
     radius = weights["embed.W_E"][0, 3].norm().item()
     weights["embed.W_E"][0, 3] = 0
     zero = copied(weights)
     if kind == "rescaled":
-        state = hold(Motion(none, zero, moment), weights, state)
+        state = hold(Moved(none, zero, moment), weights, state)
         assert not weights["embed.W_E"][0, 3].any()
     weights["embed.W_E"][0, 3, 1] = 2.0
-    state = hold(Motion(none, zero, moment), weights, state)
-    state = hold(Motion(none, copied(weights), moment), weights, state)
+    state = hold(Moved(none, zero, moment), weights, state)
+    state = hold(Moved(none, copied(weights), moment), weights, state)
     torch.testing.assert_close(weights["embed.W_E"][0, 3], radius * torch.eye(4).double()[1], rtol=4 * EPS, atol=0)
     assert all(value.isfinite().all() for value in (*weights.values(), *moment.values()))
 
@@ -323,7 +327,7 @@ def test_a_moment_is_tangential_after_every_transport(grain):
 def test_the_moment_of_a_rule_without_one_is_not_transported():
     weights, _, state = at_start("transported global", [0], torch.float64)
     with pytest.raises(ValueError, match="transport needs an optimizer with a first moment"):
-        constraint("transported global", [0])(Motion(torch.tensor([True]), copied(weights), None), weights, state)
+        constraint("transported global", [0])(Moved(torch.tensor([True]), copied(weights), None), weights, state)
 
 
 # A ceiling, once, and along a ray
@@ -333,9 +337,9 @@ def test_the_moment_of_a_rule_without_one_is_not_transported():
 @pytest.mark.parametrize("grain", GRAINS)
 def test_a_cap_lowers_what_is_above_its_ceiling_and_leaves_the_rest_its_bits(grain, dtype):
     start = drawn([0, 1], 0, dtype)
-    cap = NormCap(Spheres(grain, torch.full((2,), math.nan).double(), torch.tensor([1.5, 0.8]).double()))
+    capped = cap(grain, torch.tensor([1.5, 0.8]).double())
     weights = copied(start)
-    state = cap(Motion(torch.tensor([True, True]), None, None), weights, cap.start(weights))
+    state = capped(Moved(torch.tensor([True, True]), None, None), weights, capped.start(weights))
     assert equal(of_run(weights, 0), of_run(start, 0))
     ceilings = {name: torch.tensor([1.5, 0.8]).double().view(2, *[1] * (every.axes - 1)) * tree.norm(*every)
                 for name, every in vectors(start, grain).items()}  # fmt: skip
@@ -345,7 +349,7 @@ def test_a_cap_lowers_what_is_above_its_ceiling_and_leaves_the_rest_its_bits(gra
         for i, value in enumerate(weights.values()):
             value.mul_(factor).add_(0.2 * noise(*value.shape, seed=int(10 * factor) + i))
         before = copied(weights)
-        state = cap(Motion(torch.tensor([False, False]), before, None), weights, state)
+        state = capped(Moved(torch.tensor([False, False]), before, None), weights, state)
         for name, every in vectors(weights, grain).items():
             old, new = tree.norm(*vectors(before, grain)[name]), tree.norm(*every)
             above = old > ceilings[name]
@@ -358,11 +362,11 @@ def test_a_cap_lowers_what_is_above_its_ceiling_and_leaves_the_rest_its_bits(gra
 
 
 def test_weights_are_multiplied_once_and_free_afterwards():
-    once = RescaleOnce(torch.tensor([2.0, 3.0, 5.0], dtype=torch.float64))
+    rescaling = once(torch.tensor([2.0, 3.0, 5.0], dtype=torch.float64))
     weights = drawn([0, 1, 2], 0, torch.float32)
-    start, state = copied(weights), once.start(weights)
+    start, state = copied(weights), rescaling.start(weights)
     for begins in ([False, True, False], [True, True, False], [False, False, False]):
-        state = once(Motion(torch.tensor(begins), None, None), weights, state)
+        state = rescaling(Moved(torch.tensor(begins), None, None), weights, state)
     for name, value in weights.items():
         assert torch.equal(value, start[name] * torch.tensor([2.0, 3.0, 1.0]).view(3, *[1] * (value.ndim - 1)))
     assert state["done"].isnan().tolist() == [False, False, True]
@@ -373,15 +377,15 @@ def weights(seed: int) -> Params:
 
 
 def test_weights_are_projected_on_the_direction_found_when_the_hold_begins():
-    hold = FixedDirection()
+    hold = Applied(FixedDirection, {})
     start, moved = weights(0), weights(5)
-    state = hold(Motion(torch.tensor([True, False]), None, None), start, hold.start(start))
+    state = hold(Moved(torch.tensor([True, False]), None, None), start, hold.start(start))
     free = moved["a"][1].clone()
     u = torch.cat([start["a"][0], start["b"][0].flatten()])
     u = u / u.norm()
     flat = torch.cat([moved["a"][0], moved["b"][0].flatten()])
     projected = torch.dot(flat, u) * u
-    hold(Motion(torch.tensor([False, False]), None, None), moved, state)
+    hold(Moved(torch.tensor([False, False]), None, None), moved, state)
     torch.testing.assert_close(
         torch.cat([moved["a"][0], moved["b"][0].flatten()]), projected, rtol=0, atol=16 * EPS * flat.norm().item()
     )
@@ -389,10 +393,10 @@ def test_weights_are_projected_on_the_direction_found_when_the_hold_begins():
 
 
 def test_a_direction_that_is_held_already_is_left_where_it_is():
-    hold = FixedDirection()
+    hold = Applied(FixedDirection, {})
     at = weights(0)
     before = {name: value.clone() for name, value in at.items()}
-    hold(Motion(torch.tensor([True, True]), None, None), at, hold.start(at))
+    hold(Moved(torch.tensor([True, True]), None, None), at, hold.start(at))
     for name, value in at.items():
         torch.testing.assert_close(value, before[name], rtol=8 * EPS, atol=0)
 

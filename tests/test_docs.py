@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from circuitgrok.config.leaves import LEAVES, leaf_fields
 from circuitgrok.config.presets import PRESETS
-from circuitgrok.config.train_config import LEAVES, leaf_fields
 from circuitgrok.store.run import load
 from circuitgrok.table.measure import measure
 from circuitgrok.version import __version__

@@ -7,8 +7,9 @@ from itertools import product
 
 import pytest
 
+from circuitgrok.config.leaves import KINDS
 from circuitgrok.config.presets import PRESETS
-from circuitgrok.config.train_config import KINDS, TrainConfig
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import COMMANDS
 from circuitgrok.faces.fields import FILE, config_leaves, generated, kinds_of, sampling_leaves

@@ -8,17 +8,27 @@ from oracles import noise
 from torch import Tensor
 
 from circuitgrok import tree
-from circuitgrok.interventions.gradients import (
-    GradientState,
-    GradientTransform,
-    GrokfastEMA,
-    GrokfastMA,
-    OrthoGrad,
-    OrthoGradPerTensor,
-)
+from circuitgrok.interventions.base import Applied, State
+from circuitgrok.interventions.gradients import GrokfastEMA, GrokfastMA, OrthoGrad
 
 EPS = torch.finfo(torch.float64).eps
 SHAPES = {"a": (3, 5), "b": (7,), "c": (1,)}  # 23 numbers: no multiple of a vector register
+
+
+def ema(amplitude: Tensor, decay: Tensor) -> Applied:
+    return Applied(GrokfastEMA, {"grokfast_ema": amplitude, "grokfast_decay": decay})
+
+
+def mean(amplitude: Tensor, window: int) -> Applied:
+    return Applied(GrokfastMA, {"grokfast_ma": amplitude, "grokfast_window": window})
+
+
+def across_all(rescale: Tensor) -> Applied:
+    return Applied(OrthoGrad, {"orthograd": "global", "orthograd_rescale": rescale})
+
+
+def per_tensor(rescale: Tensor) -> Applied:
+    return Applied(OrthoGrad, {"orthograd": "tensor", "orthograd_rescale": rescale})
 
 
 def drawn(seed: int, runs: int = 3) -> tree.Params:
@@ -38,26 +48,26 @@ def same(a: tree.Params, b: tree.Params) -> bool:
 
 
 def several(
-    transform: GradientTransform, steps: range, state: GradientState | None = None, kept: tuple[int, ...] = (0, 1, 2)
-) -> tuple[tree.Params, GradientState]:
+    transform: Applied, steps: range, state: State | None = None, kept: tuple[int, ...] = (0, 1, 2)
+) -> tuple[tree.Params, State]:
     """The last gradients of some runs, and their state, after transforming a gradient per step."""
     gradients = runs_of(drawn(0), list(kept))
-    state = transform.start(gradients) if state is None else state
+    now = state or transform.start(gradients)
     for step in steps:
         gradients = runs_of(drawn(step), list(kept))
-        state = transform(gradients, runs_of(drawn(99), list(kept)), state)
-    return gradients, state
+        now = transform(gradients, runs_of(drawn(99), list(kept)), now)
+    return gradients, now
 
 
-def transforms(kept: tuple[int, ...] = (0, 1, 2)) -> list[GradientTransform]:
+def transforms(kept: tuple[int, ...] = (0, 1, 2)) -> list[Applied]:
     """One of each kind, for some of three runs that differ in all their numbers; the last amplitude is zero."""
     amplitude, decay = torch.tensor([2.0, 0.5, 0.0])[list(kept)], torch.tensor([0.98, 0.7, 0.9])[list(kept)]
     rescale = torch.tensor([True, False, True])[list(kept)]
     return [
-        GrokfastEMA(amplitude, decay),
-        GrokfastMA(amplitude, window=3),
-        OrthoGrad(rescale),
-        OrthoGradPerTensor(rescale),
+        ema(amplitude, decay),
+        mean(amplitude, window=3),
+        across_all(rescale),
+        per_tensor(rescale),
     ]
 
 
@@ -68,7 +78,7 @@ def test_grokfast_ema_is_the_published_recursion():
     """Each run's tensors by themselves, with Python numbers, the average begun as the first gradient."""
     rounding = torch.finfo(torch.float32).eps
     amplitude, decay = [2.0, 0.5], [0.98, 0.7]
-    transform = GrokfastEMA(torch.tensor(amplitude, dtype=torch.float64), torch.tensor(decay, dtype=torch.float64))
+    transform = ema(torch.tensor(amplitude, dtype=torch.float64), torch.tensor(decay, dtype=torch.float64))
     state, averages = transform.start(drawn(0, runs=2)), {}
     for step in range(6):
         gradients = drawn(step, runs=2)
@@ -85,7 +95,7 @@ def test_grokfast_ema_is_the_published_recursion():
 
 
 def test_a_constant_gradient_is_multiplied_by_one_plus_the_amplitude_from_the_first_step_on():
-    transform = GrokfastEMA(torch.tensor([2.0]).double(), torch.tensor([0.9], dtype=torch.float64))
+    transform = ema(torch.tensor([2.0]).double(), torch.tensor([0.9], dtype=torch.float64))
     constant = {"w": noise(1, 5)}
     state = transform.start(constant)
     for step in range(1, 20):
@@ -95,7 +105,7 @@ def test_a_constant_gradient_is_multiplied_by_one_plus_the_amplitude_from_the_fi
 
 
 def test_an_impulse_fades_by_the_decay():
-    transform = GrokfastEMA(torch.tensor([2.0]).double(), torch.tensor([0.9], dtype=torch.float64))
+    transform = ema(torch.tensor([2.0]).double(), torch.tensor([0.9], dtype=torch.float64))
     state = transform.start({"w": torch.zeros(1, 1).double()})
     for step in range(8):
         gradients = {"w": torch.tensor([[0.0 if step else 1.0]]).double()}
@@ -105,7 +115,7 @@ def test_an_impulse_fades_by_the_decay():
 
 
 def test_grokfast_ma_adds_the_mean_of_the_window_once_the_window_is_full():
-    transform, amplitude = GrokfastMA(torch.tensor([5.0, 0.5]).double(), window=4), torch.tensor([[5.0], [0.5]])
+    transform, amplitude = mean(torch.tensor([5.0, 0.5]).double(), window=4), torch.tensor([[5.0], [0.5]])
     queue: deque[Tensor] = deque(maxlen=4)
     state = transform.start({"w": torch.zeros(2, 9).double()})
     for step in range(11):
@@ -122,7 +132,7 @@ def test_grokfast_ma_adds_the_mean_of_the_window_once_the_window_is_full():
 
 
 def test_the_mean_of_a_ramp_lags_by_half_the_window():
-    transform = GrokfastMA(torch.tensor([1.0]).double(), window=5)
+    transform = mean(torch.tensor([1.0]).double(), window=5)
     state = transform.start({"w": torch.zeros(1, 1).double()})
     for step in range(12):
         gradients = {"w": torch.full((1, 1), float(step)).double()}
@@ -131,11 +141,11 @@ def test_the_mean_of_a_ramp_lags_by_half_the_window():
 
 
 def test_a_window_of_no_gradient_is_refused():
-    with pytest.raises(ValueError, match="at least one gradient; got 0"):
-        GrokfastMA(torch.tensor([1.0]), window=0)
+    with pytest.raises(ValueError, match="grokfast_window\n.*greater than or equal to 1"):
+        GrokfastMA(grokfast_ma=1.0, grokfast_window=0)
 
 
-@pytest.mark.parametrize("kind", [lambda a: GrokfastEMA(a, torch.full_like(a, 0.9)), lambda a: GrokfastMA(a, 1)])
+@pytest.mark.parametrize("kind", [lambda a: ema(a, torch.full_like(a, 0.9)), lambda a: mean(a, 1)])
 def test_amplitude_zero_keeps_every_bit_also_beside_a_run_that_diverges(kind):
     given = torch.tensor([[-0.0, 0.0, 1e-40, 3.0], [torch.inf, torch.nan, 1.0, -0.0]])
     transform = kind(torch.tensor([0.0, 2.0]))
@@ -155,7 +165,7 @@ def test_amplitude_zero_keeps_every_bit_also_beside_a_run_that_diverges(kind):
 def test_what_is_left_is_across_the_weights_and_of_the_length_that_was_asked_for(rescale):
     weights, gradients = ({k: v.double() for k, v in drawn(seed).items()} for seed in (1, 2))
     given = {name: value.clone() for name, value in gradients.items()}
-    OrthoGrad(torch.tensor([rescale] * 3))(gradients, weights, {})
+    across_all(torch.tensor([rescale] * 3))(gradients, weights, {})
     r, length = tree.norm(weights, axes=1), tree.norm(given, axes=1)
     n = 23
     assert (tree.dot(gradients, weights, axes=1).abs() <= 4 * n * EPS * r * length).all()  # a sum of n, taken twice
@@ -174,7 +184,7 @@ def test_per_tensor_is_the_published_projection_of_each_tensor():
             across = g - torch.dot(w, g) / torch.dot(w, w) * w
             scaled = across * (g.norm() / across.norm())
             expected[name][run] = scaled.view_as(expected[name][run])
-    OrthoGradPerTensor(torch.tensor([True] * 3))(gradients, weights, {})
+    per_tensor(torch.tensor([True] * 3))(gradients, weights, {})
     half_a_step = torch.finfo(torch.float32).eps / 2 + 64 * EPS
     for name in ("a", "b"):
         torch.testing.assert_close(gradients[name].double(), expected[name], rtol=half_a_step, atol=1e-30)
@@ -183,8 +193,8 @@ def test_per_tensor_is_the_published_projection_of_each_tensor():
 def test_global_is_the_projection_of_all_tensors_as_one():
     weights, gradients = drawn(1), drawn(2)
     one = {"all": tree.ravel(gradients, axes=1)}
-    OrthoGradPerTensor(torch.tensor([True, False, True]))(one, {"all": tree.ravel(weights, axes=1)}, {})
-    OrthoGrad(torch.tensor([True, False, True]))(gradients, weights, {})
+    per_tensor(torch.tensor([True, False, True]))(one, {"all": tree.ravel(weights, axes=1)}, {})
+    across_all(torch.tensor([True, False, True]))(gradients, weights, {})
     # A product of 23 numbers under 4 in another order, in float64, then one rounding to float32.
     rounding = torch.finfo(torch.float32).eps
     torch.testing.assert_close(tree.ravel(gradients, axes=1), one["all"], rtol=2 * rounding, atol=2 * rounding)
@@ -194,17 +204,17 @@ def test_weights_that_are_zero_have_no_direction_and_leave_the_gradient_as_it_is
     weights, gradients = drawn(1), drawn(2)
     weights["b"][1] = 0
     given = {name: value.clone() for name, value in gradients.items()}
-    OrthoGradPerTensor(torch.tensor([True] * 3))(gradients, weights, {})
+    per_tensor(torch.tensor([True] * 3))(gradients, weights, {})
     assert torch.equal(gradients["b"][1], given["b"][1]) and not torch.equal(gradients["b"][0], given["b"][0])
     whole = {name: value.clone() for name, value in given.items()}
-    OrthoGrad(torch.tensor([True] * 3))(whole, {name: 0 * value for name, value in weights.items()}, {})
+    across_all(torch.tensor([True] * 3))(whole, {name: 0 * value for name, value in weights.items()}, {})
     assert same(whole, given)
 
 
 def test_a_gradient_along_the_weights_becomes_zero_and_its_rounding_is_not_blown_up():
     weights = {"w": noise(4, 11), "one": noise(4, 1, seed=1)}
     gradients = {name: -0.3 * value for name, value in weights.items()}
-    OrthoGradPerTensor(torch.tensor([True] * 4))(gradients, weights, {})
+    per_tensor(torch.tensor([True] * 4))(gradients, weights, {})
     assert all(torch.equal(value, torch.zeros_like(value)) for value in gradients.values())
 
 

@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 import torch
-from tiny import bits_of, tiny
+from tiny import bits_of, kinds_of, tiny
 
 from circuitgrok import tree
-from circuitgrok.config.train_config import TrainConfig, leaf_fields
-from circuitgrok.interventions.penalties import PENALTIES, Anchor
+from circuitgrok.config.leaves import leaf_fields
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.interventions.base import applied
+from circuitgrok.interventions.penalties import Penalty, Repulsion
 from circuitgrok.store.resume import drop_resume
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import Interrupted, Silent, train
@@ -294,15 +296,14 @@ def test_single_rescaling_happens_once(run):
     assert norms(scaled)[5] > 0.9 * norms(scaled)[4]
 
 
-@pytest.mark.parametrize("name", list(PENALTIES))
+@pytest.mark.parametrize("name", kinds_of(Penalty))
 def test_penalty_on_record_is_its_coefficient_times_its_function_of_the_weights(run, name):
-    radius = 9.0 if name == "target_norm" else None
-    penal = run(**{name: 0.1, "target_radius": radius})
+    penal = run(**{name: 0.1} | ({"target_radius": 9.0} if name == "target_norm" else {}))
     start = {key: value[None] for key, value in penal.at(0).items() if penal.config.model.is_trainable(key)}
     for step in (STOPPED, STEPS):
         weights = {key: penal.at(step)[key][None] for key in start}
-        anchor = Anchor(start, torch.tensor([radius or torch.nan]), torch.tensor([1.0]))
-        expected = 0.1 * PENALTIES[name].function(weights, anchor).item()
+        rule, beside = applied(penal.config.interventions), {"start": start} if name == Repulsion.kind else {}
+        expected = 0.1 * rule(weights, **beside).item()
         assert penal.history["penalty"].loc[step] == pytest.approx(expected, rel=1e-12)
 
 

@@ -4,7 +4,7 @@ import pytest
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 
-from circuitgrok.config.train_config import KINDS
+from circuitgrok.config.leaves import KINDS
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import check_groups, names_of_groups, quick_groups

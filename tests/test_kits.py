@@ -1,15 +1,39 @@
 """Conformance kits: everything of the package passes in a line or two, and every rule finds a planted fault."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from oracles import generator, noise
 
 from circuitgrok import tree
-from circuitgrok.interventions.gradients import GrokfastEMA, GrokfastMA, OrthoGrad, OrthoGradPerTensor
-from circuitgrok.interventions.penalties import PENALTIES
-from circuitgrok.kits.interventions import check_penalty, check_transform
+from circuitgrok.interventions.base import KINDS
+from circuitgrok.interventions.constraints import Constraint, FixedDirection, NormCap, RescaleOnce
+from circuitgrok.interventions.fixed_norm import FixedNorm
+from circuitgrok.interventions.gradients import GradientNoise, GradientTransform, GrokfastEMA, GrokfastMA, OrthoGrad
+from circuitgrok.interventions.logits import OnLogits, Temperature
+from circuitgrok.interventions.noise import (
+    AfterStep,
+    DropoutRate,
+    LabelNoise,
+    OnForward,
+    OnLabels,
+    WalkNoise,
+    WeightNoise,
+)
+from circuitgrok.interventions.penalties import (
+    L1,
+    L2,
+    AntiDecay,
+    Coefficient,
+    Nuclear,
+    Penalty,
+    Repulsion,
+    SpectralEntropy,
+    TargetNorm,
+)
+from circuitgrok.kits.interventions import check_intervention
 from circuitgrok.kits.measures import check_measure
 from circuitgrok.kits.models import check_model
 from circuitgrok.kits.samplers import check_sampler
@@ -49,16 +73,24 @@ def test_every_model_conforms(name):
     check_model(MODELS[name], PAIRS)
 
 
-def test_every_penalty_conforms():
-    for penalty in PENALTIES.values():
-        check_penalty(penalty.function)
+INTERVENTIONS = [
+    L1(l1=1.0), L2(l2=1.0), Nuclear(nuclear=1.0), SpectralEntropy(spectral_entropy=1.0), AntiDecay(anti_decay=1.0),
+    TargetNorm(target_norm=1.0, target_radius=9.0), Repulsion(repulsion=1.0, repel_bound=0.5),
+    GradientNoise(gradient_noise=0.5), GradientNoise(gradient_noise=0.5, noise_tangential=True),
+    GrokfastEMA(grokfast_ema=2.0), GrokfastMA(grokfast_ma=5.0, grokfast_window=2), OrthoGrad(orthograd="global"),
+    OrthoGrad(orthograd="tensor", orthograd_rescale=False), RescaleOnce(rescale_factor=2.0), NormCap(norm_cap=0.9),
+    FixedDirection(), FixedNorm(), FixedNorm(norm_grain="neuron", norm_factor=0.5),
+    FixedNorm(norm_motion="geodesic", norm_transport=True, norm_grain="tensor"), Temperature(temperature=2.0),
+    LabelNoise(label_noise=0.5), WeightNoise(weight_noise=0.5), WalkNoise(walk_noise=0.5),
+    WalkNoise(walk_noise=0.5, noise_tangential=True),
+]  # fmt: skip
 
 
-def test_every_gradient_transform_conforms():
-    check_transform(lambda runs: GrokfastEMA(torch.full((runs,), 2.0), torch.full((runs,), 0.9)))
-    check_transform(lambda runs: GrokfastMA(torch.full((runs,), 5.0), window=2))
-    check_transform(lambda runs: OrthoGrad(torch.ones(runs, dtype=torch.bool)))
-    check_transform(lambda runs: OrthoGradPerTensor(torch.zeros(runs, dtype=torch.bool)))
+def test_every_intervention_conforms():
+    for one in INTERVENTIONS:
+        check_intervention(one)
+    in_the_network = {kind for kind, cls in KINDS.items() if issubclass(cls, DropoutRate)}
+    assert {one.kind for one in INTERVENTIONS} | in_the_network == set(KINDS)
 
 
 @pytest.mark.parametrize(
@@ -104,28 +136,43 @@ def test_a_measure_that_breaks_a_rule_is_found(said):
         check_measure(WRONG_MEASURES[said], networks())
 
 
-def squares(weights, anchor):
+def planted(family, rule, **more):
+    """An intervention of a family with this rule; the next one takes its name."""
+    own = {"kind": "planted", "__annotations__": {"planted": Coefficient}}
+    own |= {"formula": "", "source": ""} if family is Penalty else {}
+    names = {"__module__": __name__, "__qualname__": "Planted", "rule": staticmethod(rule)}
+    made: Any = type(family)
+    return made("Planted", (family,), own | names | {n: staticmethod(f) for n, f in more.items()})(planted=1.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_kind_is_left():
+    yield
+    KINDS.pop("planted", None)
+
+
+def squares(weights):
     return tree.dot(weights, weights, axes=1)
 
 
-def shared(weights, anchor):
-    return squares(weights, anchor) / len(next(iter(weights.values())))
+def shared(weights):
+    return squares(weights) / len(next(iter(weights.values())))
 
 
-def not_its_slope(weights, anchor):
-    return squares(weights, anchor) - (squares(weights, anchor) / 2).detach()
+def not_its_slope(weights):
+    return squares(weights) - (squares(weights) / 2).detach()
 
 
-def scaling(weights, anchor):
+def scaling(weights):
     for value in weights.values():
         value.data.mul_(2)
-    return squares(weights, anchor)
+    return squares(weights)
 
 
 WRONG_PENALTIES = {
-    "one float64 number for each": lambda w, anchor: squares(w, anchor).sum(),
-    "float64 number": lambda w, anchor: squares(w, anchor).float(),
-    "must be finite": lambda w, anchor: squares(w, anchor) * torch.inf,
+    "one float64 number for each": lambda weights: squares(weights).sum(),
+    "float64 number": lambda weights: squares(weights).float(),
+    "must be finite": lambda weights: squares(weights) * torch.inf,
     "another penalty alone": shared,
     "finite differences": not_its_slope,
 }
@@ -134,79 +181,78 @@ WRONG_PENALTIES = {
 @pytest.mark.parametrize("said", WRONG_PENALTIES)
 def test_a_penalty_that_breaks_a_rule_is_found(said):
     with pytest.raises(AssertionError, match=said):
-        check_penalty(WRONG_PENALTIES[said])
+        check_intervention(planted(Penalty, WRONG_PENALTIES[said]))
 
 
 def test_a_penalty_is_judged_by_its_own_size():
     for size in (1e-8, 1.0, 1e8):
-        check_penalty(lambda weights, anchor, size=size: size * squares(weights, anchor).square())
+        check_intervention(planted(Penalty, lambda weights, size=size: size * squares(weights).square()))
         with pytest.raises(AssertionError, match="finite differences"):
-            check_penalty(lambda weights, anchor, size=size: size * not_its_slope(weights, anchor))
+            check_intervention(planted(Penalty, lambda weights, size=size: size * not_its_slope(weights)))
 
 
-class Halved:
-    """A transform by hand: half the gradient."""
-
-    def __init__(self, runs):
-        self.runs = runs
-
-    def start(self, gradients):
-        return {"seen": torch.zeros(self.runs)}
-
-    def __call__(self, gradients, weights, state):
-        for value in gradients.values():
-            value.mul_(0.5)
-        return {"seen": state["seen"] + 1}
+def counted(like):
+    return {"seen": torch.zeros(len(like["embed.W_E"]))}
 
 
-class OfTheStack(Halved):
-    def __call__(self, gradients, weights, state):
-        for value in gradients.values():
-            value.div_(len(value))
-        return state
+def halved(gradients, weights, state):
+    for value in gradients.values():
+        value.mul_(0.5)
+    return {"seen": state["seen"] + 1}
 
 
-class NoAxis(Halved):
-    def start(self, gradients):
-        return {"seen": torch.zeros(self.runs + 1)}
+def of_the_stack(gradients, weights, state):
+    for value in gradients.values():
+        value.div_(len(value))
+    return state
 
 
-class Forgetful(Halved):
-    def __init__(self, runs):
-        super().__init__(runs)
-        self.calls = 0
-
-    def __call__(self, gradients, weights, state):
-        self.calls = self.calls + 1 if state is getattr(self, "last", state) else 0
-        for value in gradients.values():
-            value.mul_(self.calls)
-        self.last = {"seen": state["seen"] + 1}
-        return self.last
+def forgetful(gradients, weights, state, last=[]):  # noqa: B006  remembers outside of its state
+    calls = len(last) if last and last[-1] is state else 0
+    for value in gradients.values():
+        value.mul_(calls)
+    last[calls:] = [{"seen": state["seen"] + 1}]
+    return last[-1]
 
 
-class OnWeights(Halved):
-    def __call__(self, gradients, weights, state):
-        for value in weights.values():
-            value.mul_(0.5)
-        return state
+def on_weights(gradients, weights, state):
+    return halved(weights, gradients, state)
+
+
+def held_before_its_turn(moved, weights, state):
+    return halved(weights, {}, state)
+
+
+def of_its_neighbours(weights):
+    return {name: value + value.mean() for name, value in weights.items()}
+
+
+def in_place(weights):
+    return {name: value.mul_(2) for name, value in weights.items()}
+
+
+WRONG = [
+    (GradientTransform, of_the_stack, counted, "another gradient alone than in a stack"),
+    (GradientTransform, halved, lambda like: {"seen": torch.zeros(4)}, "must have the axis of the 3 runs in front"),
+    (GradientTransform, forgetful, counted, "goes on from its saved state"),
+    (GradientTransform, on_weights, counted, "must leave the weights as they are"),
+    (Constraint, held_before_its_turn, counted, "a run that is not held must keep its weights"),
+    (OnForward, of_its_neighbours, None, "another weights alone than in a stack"),
+    (OnForward, in_place, None, "must be new tensors"),
+    (AfterStep, lambda weights: of_the_stack(weights, {}, {}), None, "another weights alone"),
+    (OnLabels, lambda labels, n_classes: labels + n_classes, None, "labels must be classes, 0 to 4"),
+    (OnLogits, lambda logits: logits - logits.mean(), None, "another logits alone"),
+]
+
+
+@pytest.mark.parametrize(("family", "rule", "start", "said"), WRONG)
+def test_an_intervention_that_breaks_a_rule_is_found(family, rule, start, said):
+    with pytest.raises(AssertionError, match=said):
+        check_intervention(planted(family, rule, **({"start": start} if start else {})))
 
 
 def test_a_transform_by_hand_conforms():
-    check_transform(Halved)
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (OfTheStack, "another gradient alone than in a stack"),
-        (NoAxis, "must have the axis of the 3 runs in front"),
-        (Forgetful, "goes on from its saved state"),
-        (OnWeights, "must leave the weights as they are"),
-    ],
-)
-def test_a_transform_that_breaks_a_rule_is_found(make, said):
-    with pytest.raises(AssertionError, match=said):
-        check_transform(make)
+    check_intervention(planted(GradientTransform, halved, start=counted))
 
 
 def changed(step):

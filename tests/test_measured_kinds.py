@@ -65,7 +65,7 @@ def last_neurons(run, step):
 def in_order(run, step):
     """Logits as the loss saw them in float64, over the pairs and classes of the hidden addition; labels; key freqs."""
     hidden, params = as_addition(run.task), run.at(step)
-    logits = run.config.model.logits(params, run.task.inputs).double() / run.config.objective.temperature
+    logits = run.config.model.logits(params, run.task.inputs).double() / run.config.temperature
     return hidden.table(logits), hidden, params
 
 
@@ -127,7 +127,7 @@ def test_columns_of_mlps_are_the_public_measures_of_that_step(runs, tables, name
     for column, value in expected.items():
         assert row[column] == pytest.approx(float(value), rel=1e-4, abs=1e-6), column
     waves = sum_projector(hidden.m, freqs.tolist()) @ post  # sent on to the logits, with the mean of the network's own
-    circuit = waves @ W_L / run.config.objective.temperature + logits.mean(0)
+    circuit = waves @ W_L / run.config.temperature + logits.mean(0)
     alone = slow_cross_entropy(circuit, hidden.labels, where["test"])
     assert row["restricted_act_loss[test]"] == pytest.approx(alone, rel=1e-4)
     assert not [column for column in tables[name] if str(column).startswith(("efficiency", "norm_min", "attention"))]
@@ -195,7 +195,7 @@ def test_scores_are_those_of_the_history_and_margins_those_of_a_loop(runs, table
     if name == "teacher":
         assert not [column for column in measured if str(column).startswith(("margin", "logit"))]
         return
-    logits = run.config.model.logits(run.at(16), run.task.inputs).double() / run.config.objective.temperature
+    logits = run.config.model.logits(run.at(16), run.task.inputs).double() / run.config.temperature
     for split in ("train", "test"):
         where = run.task.where(split)
         margins = slow_margins(logits[where], run.task.labels[where])

@@ -8,7 +8,9 @@ from oracles import generator
 
 from circuitgrok import tree
 from circuitgrok.geometry import across
-from circuitgrok.interventions.noise import GradientNoise, LabelNoise, WalkNoise, WeightNoise, gaussian, streams
+from circuitgrok.interventions.base import Applied
+from circuitgrok.interventions.gradients import GradientNoise
+from circuitgrok.interventions.noise import LabelNoise, WalkNoise, WeightNoise, gaussian, streams
 
 STD = torch.tensor([0.1, 0.0, 0.3, 0.0, 0.1])
 TANGENTIAL = torch.tensor([False, False, True, True, True])
@@ -39,19 +41,27 @@ def equal(a, b):
     return all(torch.equal(x, y) for x, y in zip(bits(a), bits(b), strict=True))
 
 
+def noise_of(kind, std, tangential):
+    return Applied(kind, {kind.kind: std, "noise_tangential": tangential})
+
+
+def of_labels(share):
+    return Applied(LabelNoise, {"label_noise": share})
+
+
 def forward(std, tangential, params, streams):
-    return WeightNoise(std, tangential)(params, streams)
+    return noise_of(WeightNoise, std, tangential)(params, streams)
 
 
 def walk(std, tangential, params, streams):
     moved = copied(params)
-    WalkNoise(std, tangential)(moved, streams)
+    noise_of(WalkNoise, std, tangential)(moved, streams)
     return moved
 
 
 def on_gradient(std, tangential, params, streams):
     gradients = {name: value.square() for name, value in params.items()}
-    GradientNoise(std, tangential)(gradients, params, streams)
+    noise_of(GradientNoise, std, tangential)(gradients, params, {}, streams)
     return gradients
 
 
@@ -137,14 +147,16 @@ def test_a_run_without_noise_keeps_its_bits_the_signs_of_zeros_too(kind):
 
 def test_a_gradient_without_noise_keeps_the_sign_of_a_zero():
     gradients = {"w": torch.tensor([[-0.0, 0.0, 1.0]])}
-    GradientNoise(torch.zeros(1), torch.tensor([True]))(gradients, {"w": torch.ones(1, 3)}, streams([0], "g"))
+    noise_of(GradientNoise, torch.zeros(1), torch.tensor([True]))(
+        gradients, {"w": torch.ones(1, 3)}, {}, streams([0], "g")
+    )
     assert equal(gradients, {"w": torch.tensor([[-0.0, 0.0, 1.0]])})
 
 
 def test_forward_noise_leaves_the_weights_and_is_a_constant_to_the_gradient():
     leaves = {name: value.clone().requires_grad_() for name, value in weights().items()}
     for i, tangential in enumerate([TANGENTIAL, ~TANGENTIAL]):
-        noisy = WeightNoise(STD, tangential)(leaves, streams(SEEDS, f"{i}"))
+        noisy = noise_of(WeightNoise, STD, tangential)(leaves, streams(SEEDS, f"{i}"))
         loss = tree.ravel(tree.combine(lambda value: value.pow(3) / 3, noisy)).sum()
         gradients = torch.autograd.grad(loss, list(leaves.values()))
         for gradient, value in zip(gradients, noisy.values(), strict=True):
@@ -155,7 +167,7 @@ def test_forward_noise_leaves_the_weights_and_is_a_constant_to_the_gradient():
 def test_raw_noise_raises_the_norm_by_its_variance():
     d, std, w = 20_000, 0.1, {"w": torch.full((1, 20_000), 0.05)}
     before = tree.norm(w, axes=1).square()
-    WalkNoise(torch.tensor([std]), torch.tensor([False]))(w, streams([0], "walk"))
+    noise_of(WalkNoise, torch.tensor([std]), torch.tensor([False]))(w, streams([0], "walk"))
     after = tree.norm(w, axes=1).square()
     # |w + noise|^2 - |w|^2 = |noise|^2 + 2 <w, noise>, of variance 2 d std^4 and 4 |w|^2 std^2
     error = math.sqrt(2 * d * std**4 + 4 * before.item() * std**2)
@@ -179,7 +191,7 @@ def test_a_walk_on_the_sphere_keeps_its_norm_and_goes_where_its_twins_noise_poin
 
 def test_noise_of_the_gradient_is_added_to_it_in_place():
     w, gradients = weights(), {name: torch.ones_like(value) for name, value in weights().items()}
-    GradientNoise(STD, ~TANGENTIAL)(gradients, w, streams(SEEDS, "gradient"))
+    noise_of(GradientNoise, STD, ~TANGENTIAL)(gradients, w, {}, streams(SEEDS, "gradient"))
     raw = gaussian(w, STD, streams(SEEDS, "gradient"))
     for name, value in gradients.items():
         # a product and a sum, which a processor may round once or twice
@@ -192,7 +204,7 @@ def test_noise_of_the_gradient_is_added_to_it_in_place():
 def test_labels_are_replaced_at_their_rate_by_any_class_alike():
     n, classes, share = 20_000, 5, torch.tensor([0.3, 1.0])
     labels = torch.full((2, n), 2)
-    noisy = LabelNoise(share)(labels, classes, streams([0, 1], "labels"))
+    noisy = of_labels(share)(labels, classes, streams([0, 1], "labels"))
     assert (labels == 2).all()
     for row, of_run in zip(noisy, share.tolist(), strict=True):
         for label in range(classes):
@@ -207,17 +219,17 @@ def test_labels_of_a_run_are_the_same_in_a_stack_as_alone_and_kept_without_noise
     labels = torch.randint(7, (3, 101), generator=generator(1))
     drawing = streams(seeds, "labels")
     before = drawing[1].get_state()
-    noisy = LabelNoise(share)(labels, 7, drawing)
+    noisy = of_labels(share)(labels, 7, drawing)
     for i in range(3):
         row = slice(i, i + 1)
-        alone = LabelNoise(share[row])(labels[row], 7, streams(seeds[row], "labels"))
+        alone = of_labels(share[row])(labels[row], 7, streams(seeds[row], "labels"))
         assert torch.equal(alone, noisy[row])
     assert torch.equal(noisy[1], labels[1]) and torch.equal(drawing[1].get_state(), before)
     assert not torch.equal(noisy[0], labels[0])
 
 
 def test_labels_change_from_step_to_step_and_are_drawn_again_at_the_same_step():
-    noise, labels = LabelNoise(torch.tensor([0.5])), torch.zeros(1, 50, dtype=torch.int64)
+    noise, labels = of_labels(torch.tensor([0.5])), torch.zeros(1, 50, dtype=torch.int64)
     second, third, again = (noise(labels, 7, streams([0], "labels", step)) for step in (2, 3, 2))
     assert not torch.equal(second, third)
     assert torch.equal(again, second)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from circuitgrok import tree
-from circuitgrok.interventions.optimizers import Stepper, adam, adam_gradient_part, lion, muon, rmsprop, sgd
+from circuitgrok.interventions.optimizers import StackOptimizer, adam, adam_gradient_part, lion, muon, rmsprop, sgd
 
 EPS = torch.finfo(torch.float64).eps
 SHAPES = {
@@ -28,7 +28,7 @@ NUMBERS = sum(torch.Size(shape).numel() for shape in SHAPES.values())  # 528: 48
 MATRICES = [name for name in SHAPES if ".W_" in name and name.startswith("blocks")]
 RATES = [0.0, 0.01, 0.02, 0.02, 0.015]  # warm-up: the first rate is zero
 
-Rule = Callable[[Tensor], Stepper]
+Rule = Callable[[Tensor], StackOptimizer]
 
 
 def views_of(flat: Tensor) -> tree.Params:
@@ -62,7 +62,7 @@ def drawn(seed: int, runs: list[int], dtype=torch.float32) -> Tensor:
     return torch.nn.functional.pad(numbers, (0, -NUMBERS % 64))
 
 
-def fresh(rule: str, runs: list[int], dtype=torch.float32) -> tuple[Tensor, Stepper]:
+def fresh(rule: str, runs: list[int], dtype=torch.float32) -> tuple[Tensor, StackOptimizer]:
     flat = drawn(0, runs, dtype)
     flat.grad = torch.zeros_like(flat)
     return flat, RULES[rule](flat)
@@ -73,10 +73,10 @@ def slope_of(flat: Tensor) -> Tensor:
     return flat.grad
 
 
-def walk(flat: Tensor, stepper: Stepper, steps: range, runs: list[int]) -> None:
+def walk(flat: Tensor, optimizer: StackOptimizer, steps: range, runs: list[int]) -> None:
     for step in steps:
         slope_of(flat).copy_(drawn(1 + step, runs))
-        stepper.step(RATES[step])
+        optimizer.step(RATES[step])
 
 
 # --- the reference library on tensors of their own ---------------------------------------------------
@@ -88,7 +88,7 @@ def walk(flat: Tensor, stepper: Stepper, steps: range, runs: list[int]) -> None:
 def test_every_rule_has_the_bits_of_its_library_on_one_tensor_for_each_run(rule, dtype):
     """The whole row as one tensor, so that no number lies in another place of a vector register."""
     runs = [0, 1, 2]
-    flat, stepper = fresh(rule, runs, dtype)
+    flat, optimizer = fresh(rule, runs, dtype)
     alone = [Parameter(row.clone()) for row in flat]
     library = REFERENCES[rule](alone)
     for step, lr in enumerate(RATES):
@@ -97,7 +97,7 @@ def test_every_rule_has_the_bits_of_its_library_on_one_tensor_for_each_run(rule,
         for tensor, row in zip(alone, gradient, strict=True):
             tensor.grad = row.clone()
         library.param_groups[0]["lr"] = lr
-        stepper.step(lr)
+        optimizer.step(lr)
         library.step()
         assert all(torch.equal(row, tensor) for row, tensor in zip(flat, alone, strict=True)), step
 
@@ -105,7 +105,7 @@ def test_every_rule_has_the_bits_of_its_library_on_one_tensor_for_each_run(rule,
 @pytest.mark.parametrize("rule", REFERENCES)
 def test_every_rule_agrees_with_its_library_on_the_networks_own_tensors(rule):
     """Tensors end inside a vector register, where torch fuses no multiplication with an addition: a rounding each."""
-    flat, stepper = fresh(rule, [0], torch.float64)
+    flat, optimizer = fresh(rule, [0], torch.float64)
     tensors = [Parameter(view[0].clone()) for view in views_of(flat).values()]
     library = REFERENCES[rule](tensors)
     for step, lr in enumerate(RATES):
@@ -113,7 +113,7 @@ def test_every_rule_agrees_with_its_library_on_the_networks_own_tensors(rule):
         for tensor, slope in zip(tensors, views_of(slope_of(flat)).values(), strict=True):
             tensor.grad = slope[0].clone()
         library.param_groups[0]["lr"] = lr
-        stepper.step(lr)
+        optimizer.step(lr)
         library.step()
     for view, tensor in zip(views_of(flat).values(), tensors, strict=True):
         # five steps under 1 each (rmsprop: lr / sqrt(0.02), momentum sums five) of at most ten roundings, weights < 5
@@ -124,7 +124,7 @@ def test_every_rule_agrees_with_its_library_on_the_networks_own_tensors(rule):
 @pytest.mark.bits
 def test_muon_has_the_bits_of_torchs_on_linear_layers_and_of_adam_on_the_rest(dtype):
     """Layers as torch has them, `[out in]`, a head's each; which decides how far a matrix that is not square moves."""
-    flat, stepper = fresh("muon", [0, 1], dtype)
+    flat, optimizer = fresh("muon", [0, 1], dtype)
     hidden = {
         (run, name, head): Parameter(matrix.clone().mT)
         for name, view in views_of(flat).items()
@@ -149,7 +149,7 @@ def test_muon_has_the_bits_of_torchs_on_linear_layers_and_of_adam_on_the_rest(dt
         for (run, name), tensor in rest.items():
             tensor.grad = slopes[name][run].clone()
         orthogonal.param_groups[0]["lr"], adaptive.param_groups[0]["lr"] = lr, 0.5 * lr
-        stepper.step(lr)
+        optimizer.step(lr)
         orthogonal.step()
         adaptive.step()
     views = views_of(flat)
@@ -186,32 +186,32 @@ def test_muon_steps_a_network_of_hidden_matrices_alone():
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.bits
 def test_a_run_in_a_stack_has_the_bits_of_the_run_alone(rule):
-    flat, stepper = fresh(rule, [0, 1, 2])
-    walk(flat, stepper, range(5), [0, 1, 2])
+    flat, optimizer = fresh(rule, [0, 1, 2])
+    walk(flat, optimizer, range(5), [0, 1, 2])
     for run in range(3):
         alone, lonely = fresh(rule, [run])
         walk(alone, lonely, range(5), [run])
         assert torch.equal(flat[run], alone[0]) and not torch.equal(flat[run], drawn(0, [run])[0])
-        assert all(torch.equal(value[run], lonely.state[name][0]) for name, value in stepper.state.items())
+        assert all(torch.equal(value[run], lonely.state[name][0]) for name, value in optimizer.state.items())
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_padding_stays_zero_and_every_number_before_it_moves(rule):
-    flat, stepper = fresh(rule, [0, 1])
-    walk(flat, stepper, range(5), [0, 1])
+    flat, optimizer = fresh(rule, [0, 1])
+    walk(flat, optimizer, range(5), [0, 1])
     assert torch.equal(flat[:, NUMBERS:], torch.zeros(2, flat.shape[1] - NUMBERS)) and flat.shape[1] > NUMBERS
     assert (flat != drawn(0, [0, 1]))[:, :NUMBERS].all()
-    assert all(torch.equal(value[:, NUMBERS:], flat[:, NUMBERS:]) for value in stepper.state.values())
+    assert all(torch.equal(value[:, NUMBERS:], flat[:, NUMBERS:]) for value in optimizer.state.values())
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.bits
 def test_a_state_put_back_in_another_stack_goes_on_with_the_same_bits(rule):
-    flat, stepper = fresh(rule, [0, 1, 2])
-    walk(flat, stepper, range(3), [0, 1, 2])
-    saved = {name: value.clone() for name, value in stepper.state.items()}
+    flat, optimizer = fresh(rule, [0, 1, 2])
+    walk(flat, optimizer, range(3), [0, 1, 2])
+    saved = {name: value.clone() for name, value in optimizer.state.items()}
     weights = flat.clone()
-    walk(flat, stepper, range(3, 5), [0, 1, 2])
+    walk(flat, optimizer, range(3, 5), [0, 1, 2])
     moved, goes_on = fresh(rule, [2, 0])
     moved.copy_(weights[[2, 0]])
     for name, value in goes_on.state.items():
@@ -225,10 +225,10 @@ def test_adam_counts_its_steps_from_where_it_is_resumed():
     """Adam's correction depends on the count: without it the step would be another one."""
     lengths = []
     for count in (0, 3):
-        flat, stepper = fresh("adam", [0])
-        stepper.resume(count)
+        flat, optimizer = fresh("adam", [0])
+        optimizer.resume(count)
         slope_of(flat).copy_(drawn(1, [0]))
-        stepper.step(0.01)
+        optimizer.step(0.01)
         lengths.append((flat - drawn(0, [0])).norm().item())
     # the moments of one gradient are (1 - beta) g and (1 - beta) g^2, and each correction divides by 1 - beta^t
     expected = (1 - 0.9) / (1 - 0.9**4) * ((1 - 0.98**4) / (1 - 0.98)) ** 0.5
@@ -238,17 +238,17 @@ def test_adam_counts_its_steps_from_where_it_is_resumed():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_moment_is_the_live_tensor_of_the_state_that_the_next_step_uses(rule):
-    flat, stepper = fresh(rule, [0, 1])
-    walk(flat, stepper, range(3), [0, 1])
+    flat, optimizer = fresh(rule, [0, 1])
+    walk(flat, optimizer, range(3), [0, 1])
     if rule in ("sgd", "rmsprop", "rmsprop with momentum"):
-        assert stepper.moment is None
+        assert optimizer.moment is None
         return
-    assert stepper.moment is not None and any(stepper.moment is value for value in stepper.state.values())
-    assert (stepper.moment != 0)[:, :NUMBERS].all()
+    assert optimizer.moment is not None and any(optimizer.moment is value for value in optimizer.state.values())
+    assert (optimizer.moment != 0)[:, :NUMBERS].all()
     before = flat.clone()
-    stepper.moment.zero_()
+    optimizer.moment.zero_()
     slope_of(flat).zero_()
-    stepper.step(0.01)
+    optimizer.step(0.01)
     assert torch.equal(flat, before)  # no moment and no gradient: nothing moves, in any rule
 
 
@@ -259,19 +259,19 @@ def test_the_moment_is_the_live_tensor_of_the_state_that_the_next_step_uses(rule
 def test_gradient_part_is_what_the_step_would_lack_without_the_gradient_at_the_same_second_moment(rule):
     """By torch itself: a second step with gradient zero, from a second moment that becomes what the first one's did."""
     squares = {"adam": ("exp_avg_sq", 0.98), "rmsprop": ("square_avg", 0.98)}.get(rule.split()[0])
-    flat, stepper = fresh(rule, [0, 1], torch.float64)
-    walk(flat, stepper, range(3), [0, 1])
-    at, state = flat.clone(), {name: value.clone() for name, value in stepper.state.items()}
+    flat, optimizer = fresh(rule, [0, 1], torch.float64)
+    walk(flat, optimizer, range(3), [0, 1])
+    at, state = flat.clone(), {name: value.clone() for name, value in optimizer.state.items()}
     slope_of(flat).copy_(drawn(7, [0, 1], torch.float64))
-    stepper.step(0.02)
-    part = stepper.gradient_part(0.02, 4)
+    optimizer.step(0.02)
+    part = optimizer.gradient_part(0.02, 4)
     assert part is not None
     without, other = fresh(rule, [0, 1], torch.float64)
     without.copy_(at)
     for name, value in other.state.items():
         value.copy_(state[name])
     if squares:
-        other.state[squares[0]].copy_(stepper.state[squares[0]] / squares[1])  # decays to the same, as g is zero
+        other.state[squares[0]].copy_(optimizer.state[squares[0]] / squares[1])  # decays to the same, as g is zero
     other.resume(3)
     other.step(0.02)
     # weights under 5 are rounded twice; the rest is a step under 0.2 of at most ten roundings
@@ -281,9 +281,9 @@ def test_gradient_part_is_what_the_step_would_lack_without_the_gradient_at_the_s
 
 @pytest.mark.parametrize("rule", ["lion", "muon"])
 def test_a_step_that_is_no_sum_over_gradients_has_no_such_part(rule):
-    flat, stepper = fresh(rule, [0])
-    walk(flat, stepper, range(2), [0])
-    assert stepper.gradient_part(0.01, 2) is None
+    flat, optimizer = fresh(rule, [0])
+    walk(flat, optimizer, range(2), [0])
+    assert optimizer.gradient_part(0.01, 2) is None
 
 
 def test_adams_gradient_part_is_the_difference_of_two_steps_written_out():

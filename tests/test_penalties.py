@@ -1,30 +1,44 @@
 """Penalties: slopes against finite differences, values in closed form, and runs that share no arithmetic."""
 
 import math
+from functools import partial
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from oracles import generator, noise
+from tiny import kinds_of
 from torch import Tensor
 
 from circuitgrok import tree
-from circuitgrok.interventions.penalties import (
-    PENALTIES,
-    Anchor,
-    anti_decay,
-    l1,
-    l2,
-    nuclear,
-    penalty,
-    repulsion,
-    spectral_entropy,
-    target_norm,
-)
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.interventions.base import KINDS, Applied
+from circuitgrok.interventions.penalties import Coefficient, Penalty
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params
 
 EPS = torch.finfo(torch.float64).eps
+PENALTIES = kinds_of(Penalty)
 MODEL = Transformer(p=5, d_model=6, n_heads=2, d_head=3, d_mlp=7)
+
+
+class Anchor(NamedTuple):
+    """What penalties may refer to beside the weights."""
+
+    start: Params
+    radius: Tensor
+    bound: Tensor
+
+
+def value_of(name: str, weights: Params, anchor: Anchor) -> Tensor:
+    """The penalty at coefficient 1."""
+    kind = KINDS[name]
+    assert issubclass(kind, Penalty)
+    fields = {"target_radius": anchor.radius.double(), "repel_bound": anchor.bound.double()}
+    return Applied(kind, fields)(weights, **({"start": anchor.start} if kind.from_start else {}))
+
+
+l1, l2, nuclear, spectral_entropy, target_norm, anti_decay, repulsion = (partial(value_of, name) for name in PENALTIES)
 
 
 def stack(runs: int, dtype: torch.dtype = torch.float64, model: Transformer = MODEL) -> Params:
@@ -53,7 +67,7 @@ def alone(anchor: Anchor, run: int) -> Anchor:
 
 def value_and_slope(name: str, weights: Params, anchor: Anchor) -> tuple[Tensor, Params]:
     leaves = {key: value.detach().requires_grad_() for key, value in weights.items()}
-    value = PENALTIES[name].function(leaves, anchor)
+    value = value_of(name, leaves, anchor)
     slopes = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
     return value.detach(), dict(zip(leaves, slopes, strict=True))
 
@@ -71,7 +85,7 @@ def test_slope_is_that_of_finite_differences(name):
         along = {key: part / tree.norm(along, axes=1).view(-1, *[1] * (part.ndim - 1)) for key, part in along.items()}
 
         def at(h: float, along: Params = along) -> Tensor:
-            return PENALTIES[name].function(tree.combine(lambda w, d: w + h * d, weights, along), anchor)
+            return value_of(name, tree.combine(lambda w, d: w + h * d, weights, along), anchor)
 
         # The fourth-order difference errs by f''''' h^4 / 30, which is 3e-10 of a slope that changes over lengths of
         # 0.1 (the smaller singular values), and by the rounding of six values, a few eps each, over h. No weight of
@@ -103,7 +117,7 @@ def test_a_run_feels_nothing_of_its_neighbours(name):
     weights = stack(2)
     anchor = anchored(weights)
     leaves = {key: part.detach().requires_grad_() for key, part in weights.items()}
-    first = PENALTIES[name].function(leaves, anchor)[0]
+    first = value_of(name, leaves, anchor)[0]
     slopes = torch.autograd.grad(first, list(leaves.values()), allow_unused=True, materialize_grads=True)
     assert all(not slope[1].any() for slope in slopes)
 
@@ -120,12 +134,12 @@ def test_value_and_slope_are_finite_at_initialization_in_float32(name):
     assert value.isfinite().all() and all(part.isfinite().all() for part in slope.values())
 
 
-@pytest.mark.parametrize("name", PENALTIES)
-def test_says_what_it_is_in_one_line_each(name):
-    formula, function, description, source = PENALTIES[name]
-    assert all(text and "\n" not in text for text in (formula, description, source))
-    assert getattr(function, "__name__") == name  # noqa: B009 - a Callable need not have one
-    assert description.endswith(".") or ":" in description
+def test_every_one_says_what_it_is_in_one_line_each():
+    for name in PENALTIES:
+        kind: Any = KINDS[name]
+        said = [kind.formula, kind.source, (kind.__doc__ or "").partition("\n")[0]]
+        assert all(text and "\n" not in text for text in said), name
+        assert kind.leaves()[name].description == f"coefficient of {name}, {kind.formula}"
 
 
 # Closed forms
@@ -248,51 +262,49 @@ def test_penalties_on_singular_values_refuse_what_has_no_matrix():
             function(biases, nowhere(biases))
 
 
-# The registry
+# One of one's own
 
 
 def test_a_notebook_adds_a_penalty_in_a_few_lines():
-    known = dict(PENALTIES)
+    known = dict(KINDS)
 
-    @penalty("sum w^4", source="a notebook")
-    def fourth_powers(weights: Params, anchor: Anchor) -> Tensor:
-        """Sum of the fourth powers of all trained numbers.
+    class FourthPowers(Penalty):
+        """Sum of the fourth powers of all trained numbers."""
 
-        And more.
-        """
-        squares = tree.combine(torch.square, weights)
-        return tree.dot(squares, squares, axes=1)
+        kind = "fourth_powers"
+        formula = "sum w^4"
+        source = "a notebook"
+        fourth_powers: Coefficient
+
+        @staticmethod
+        def rule(weights: Params) -> Tensor:
+            squares = tree.combine(torch.square, weights)
+            return tree.dot(squares, squares, axes=1)
 
     try:
-        added = PENALTIES["fourth_powers"]
-        assert added == ("sum w^4", fourth_powers, "Sum of the fourth powers of all trained numbers.", "a notebook")
+        assert KINDS["fourth_powers"] is FourthPowers
         test_slope_is_that_of_finite_differences("fourth_powers")
         test_a_run_in_a_stack_has_the_bits_it_has_alone("fourth_powers", torch.float32)
-        assert added.function({"w": torch.tensor([[1.0, 2.0]])}, nowhere({})).tolist() == [17.0]
+        weights = {"w": torch.tensor([[1.0, 2.0]])}
+        assert value_of("fourth_powers", weights, nowhere(weights)).tolist() == [17.0]
+        config = TrainConfig().with_(fourth_powers=0.5)
+        assert TrainConfig.model_validate_json(config.model_dump_json()) == config != TrainConfig()
+        assert config.leaves()["fourth_powers"] == 0.5 and config.with_(fourth_powers=0) == TrainConfig()
     finally:
-        del PENALTIES["fourth_powers"]
-    assert PENALTIES == known
-
-
-def test_a_penalty_without_docstring_is_described_by_its_formula():
-    try:
-
-        @penalty("0", source="a test")
-        def nothing(weights: Params, anchor: Anchor) -> Tensor:
-            return 0 * tree.norm(weights, axes=1)
-
-        assert PENALTIES["nothing"].description == "0"
-    finally:
-        PENALTIES.pop("nothing", None)
+        del KINDS["fourth_powers"]
+    assert KINDS == known
+    with pytest.raises(ValueError, match="unknown kind of intervention 'fourth_powers'.*must be imported first"):
+        TrainConfig.model_validate_json(config.model_dump_json())
 
 
 def test_a_name_that_is_taken_is_refused_and_stays_what_it_was():
-    before = PENALTIES["l1"]
+    before = KINDS["l1"]
+    with pytest.raises(ValueError, match=r"'l1' is taken by circuitgrok.interventions.penalties.L1: rename yours"):
 
-    def taken(weights: Params, anchor: Anchor) -> Tensor:
-        return tree.norm(weights, axes=1)
+        class Other(Penalty):
+            kind = "l1"
+            formula = "|w|"
+            source = "a test"
+            l1: Coefficient
 
-    taken.__name__ = "l1"
-    with pytest.raises(ValueError, match=r"'l1' is taken by 'sum \|w\|': rename the function"):
-        penalty("|w|", source="a test")(taken)
-    assert PENALTIES["l1"] is before
+    assert KINDS["l1"] is before

@@ -20,7 +20,8 @@ import circuitgrok as cg
 from circuitgrok.store.environment import environment
 from circuitgrok.store.writer import create, write_checkpoint
 from circuitgrok.training.loop import start_facts
-from circuitgrok.training.stack import initial_weights, new_stack
+from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import forward, update
 
 ROOT = Path(__file__).parents[1]

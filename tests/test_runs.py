@@ -44,7 +44,7 @@ from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import Run, RunError, load, runs_below
 from circuitgrok.store.weights import file_name, pack
 from circuitgrok.training.loop import Silent, train
-from circuitgrok.training.stack import initial_weights
+from circuitgrok.training.origin import initial_weights
 
 # --- opening and reading ----------------------------------------------------------------------------
 
@@ -515,10 +515,10 @@ def test_config_is_vouched_for_to_the_last_byte(finished, tmp_path, change):
 
 def test_newer_format_is_refused_with_both_numbers(finished, tmp_path):
     run = copied(finished, tmp_path)
-    resealed_config(run, lambda text: text.replace('"format":2', '"format":3'))
-    with pytest.raises(RunError, match="has format 3; this version reads formats 1 and 2"):
+    resealed_config(run, lambda text: text.replace('"format":3', '"format":4'))
+    with pytest.raises(RunError, match="has format 4; this version reads formats 1 to 3"):
         load(run.path)
-    resealed_config(run, lambda text: text.replace('"format":3', '"format":1'))
+    resealed_config(run, lambda text: text.replace('"format":4', '"format":1'))
     with pytest.raises(DamagedFile, match="it has a seal, but a format without seals"):
         load(run.path)
 

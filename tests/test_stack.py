@@ -12,7 +12,8 @@ from circuitgrok.canonical import sha256
 from circuitgrok.store.run import RunError
 from circuitgrok.store.weights import file_name, pack
 from circuitgrok.training.loop import train
-from circuitgrok.training.stack import initial_weights, new_stack, state_of, subset
+from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.stack import new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
 
 

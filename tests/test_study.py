@@ -34,7 +34,7 @@ def test_every_cell_has_a_config_with_its_leaves_and_seeds():
     configs = study().configs()
     assert list(configs)[:2] == ["free-alpha0.5-s3", "free-alpha0.5-s4"] and len(configs) == 8
     held = configs["on-the-sphere-alpha1-s4"]
-    assert held.constraint.fixed_norm and held.optimizer.weight_decay == 0 and held.init.alpha == 1
+    assert "fixed_norm" in held.kinds and held.optimizer.weight_decay == 0 and held.init.alpha == 1
     assert held.init.seed == 4 and held.task.data_seed == 4
     assert configs["free-alpha0.5-s3"].optimizer.weight_decay == 1
 

@@ -3,11 +3,14 @@
 import re
 
 import pytest
-from tiny import copied, rewritten, tiny
+from tiny import copied, kinds_of, rewritten, tiny
 from tiny_kinds import LEAVES, tiny_kind
 
-from circuitgrok.config.train_config import TrainConfig, leaf_fields
-from circuitgrok.faces.summary import INTERVENTIONS, _of_unseen, interventions, run_row, summary_lines
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.faces.fields import said_leaves
+from circuitgrok.faces.summary import _of_unseen, interventions, run_row, summary_lines
+from circuitgrok.interventions.base import KINDS
+from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM
 from circuitgrok.measures.learning.crossings import events
 from circuitgrok.table.measure import measure
@@ -209,32 +212,30 @@ def test_row_of_a_run_tells_task_and_network_in_few_words(others, name, task):
 def test_row_and_summary_tell_what_is_done_beside_plain_training(tmp_path):
     leaves = {"fixed_norm": True, "grokfast_ema": 2.0, "l1": 1e-4, "label_noise": 0.1, "loss_precision": "float32"}
     [run] = train([tiny(steps=2, **leaves)], tmp_path, names=["run"])
-    said = "l1 0.0001, float32 loss, grokfast 2, norm held, label noise 0.1"
+    said = "float32 loss, l1 0.0001, grokfast 2, norm held, label noise 0.1"
     assert run_row(run).interventions == said
     assert f"  with         {said}" in summary_lines(run, measure(run))
 
 
-# What goes with a field that is said; and what is no intervention without such a field.
-WITH = {
+# Every field that is said, at a value that is no default, and what goes with it.
+SAID = {
     "label_smoothing": 0.1, "temperature": 2.0, "loss": "mse", "loss_precision": "float32", "grokfast_ema": 1.0,
     "grokfast_ma": 1.0, "orthograd": "global", "fixed_norm": True, "fixed_direction": True, "norm_cap": 2.0,
     "rescale_factor": 0.5, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "label_noise": 0.1,
     "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "rule": "sgd", "decay_to_init": True,
-}  # fmt: skip
-DETAILS = {
-    "grokfast_decay", "grokfast_window", "orthograd_rescale", "norm_grain", "norm_radius", "norm_from_step",
-    "norm_factor", "norm_motion", "norm_transport", "direction_from_step", "hold_from_train_acc", "rescale_at_step",
-    "noise_tangential", "noise_seed",
+    **dict.fromkeys(kinds_of(Penalty), 0.1),
 }  # fmt: skip
 
 
 def test_every_field_that_intervenes_is_said_and_nothing_is_said_of_plain_training():
-    said = {field: off for fields in INTERVENTIONS.values() for field, (off, _) in fields.items()}
-    sections = ("objective", "transforms", "constraint", "noise")
-    fields = {name: field for section, name, field in leaf_fields(TrainConfig()) if section in sections}
-    assert set(fields) == (set(said) - {"rule", "decay_to_init"}) | DETAILS and not set(said) & DETAILS
-    assert {name: field.default for name, field in fields.items() if name in said}.items() <= said.items()
+    assert {leaf.name for leaf in said_leaves()} == set(SAID) >= set(KINDS)
     assert interventions(TrainConfig().model_dump(mode="json")) == interventions({}) == ""
-    assert set(WITH) == set(said)
-    texts = [interventions(tiny(**{name: value}).model_dump(mode="json")) for name, value in WITH.items()]
+    beside = {"target_norm": {"target_radius": 5.0}}
+    configs = [tiny(**{name: value}, **beside.get(name, {})).model_dump(mode="json") for name, value in SAID.items()]
+    texts = [interventions(config) for config in configs]
     assert all(texts) and not any("," in text for text in texts) and len(set(texts)) == len(texts)
+
+
+def test_an_intervention_of_ones_own_is_said_also_where_nobody_has_defined_it():
+    content = {"interventions": [{"kind": "fourth_powers", "fourth_powers": 0.5}, {"kind": "l1", "l1": 0.25}]}
+    assert interventions(content) == "l1 0.25, fourth_powers 0.5"

@@ -17,8 +17,9 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import Silent, train
-from circuitgrok.training.stack import initial_weights, new_stack, put_state, state_of
-from circuitgrok.training.step import Pass, forward, update
+from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.stack import new_stack, put_state, state_of
+from circuitgrok.training.step import ForwardPass, forward, update
 from circuitgrok.tree import Params
 
 
@@ -173,7 +174,7 @@ def test_thirty_updates_are_those_of_torch_adamw_on_the_plain_forward(tmp_path, 
     assert distance(run.at(0), expected) > 0.01
 
 
-def weightless(ahead: Pass) -> Pass:
+def weightless(ahead: ForwardPass) -> ForwardPass:
     """A pass whose gradient is zero."""
     return ahead._replace(objective=0 * ahead.objective)
 

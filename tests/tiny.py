@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from circuitgrok.canonical import canonical_json
+from circuitgrok.config.objects import in_order
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.interventions.base import KINDS, Intervention
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.store.completion import NAME
 from circuitgrok.store.lines import Lines
@@ -33,6 +35,11 @@ TINY = {
     "lr": 0.01,
     "frac_train": 0.5,
 }
+
+
+def kinds_of(family: type[Intervention]) -> list[str]:
+    """The kinds of a family of interventions, in their order."""
+    return [kind for kind in in_order(KINDS) if issubclass(KINDS[kind], family)]
 
 
 def tiny(**leaves: Any) -> TrainConfig:

@@ -67,7 +67,6 @@ def size_of(config: "TrainConfig") -> Size:
     """
     shapes, schedule = config.model.shapes(), config.schedule
     weights = sum(math.prod(shape) for shape in shapes.values())
-    window = config.transforms.grokfast_window if config.transforms.grokfast_ma else 0
     widths = sum(shape[-1] for shape in shapes.values() if len(shape) == 2)  # [in out]
     widths += sum(shape[0] * min(shape[1:]) for shape in shapes.values() if len(shape) == 3)  # [head in out], narrow
     task: Any = config.task
@@ -76,7 +75,7 @@ def size_of(config: "TrainConfig") -> Size:
     return Size(
         pairs=task.n_pairs,
         weights=weights + teacher**2 * getattr(task, "teacher_depth", 0),
-        state=weights * (COPIES + window),
+        state=weights * (COPIES + sum(one.copies for one in config.interventions)),
         activations=task.n_pairs * (widths + features + teacher),
         neurons=task.n_pairs * config.model.activations_per_input,
         item=8 if config.numerics.precision == "float64" else 4,
@@ -141,7 +140,7 @@ def _refuse_number(name: str, value: Any) -> None:
 def _given_sizes(config: "TrainConfig") -> str:
     """The whole numbers of task and model that are above their defaults; all of them if none is."""
     sizes: dict[str, tuple[int, Any]] = {}
-    for part in (config.task, config.model, config.transforms):
+    for part in (config.task, config.model, *config.interventions):
         fields: Mapping[str, Any] = type(part).model_fields
         sizes |= {
             name: (value, field.default)

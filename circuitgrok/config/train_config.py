@@ -4,47 +4,35 @@ Every leaf field has a name of its own, so that it can be set without its path: 
 `config.with_(alpha=0.8, steps=5000)`, on the command line by `--alpha 0.8 --steps 5000`, in a grid by
 `--alpha 0.5 1 2`. (`p` is a leaf of the task and of the model and is always set in both.) `task` and `model`
 are chosen by their kind, `config.with_(model="dense", depth=3)`; fields of equal name keep their values, and
-what follows from the task (p, n_in, n_out) follows. The canonical JSON of a config gives the run's hash.
+what follows from the task (p, n_in, n_out) follows. What is done beside plain training are `interventions`, an object
+each: `config.with_(grokfast_ema=2.0)` brings one, `with_(grokfast_ema=0)` takes it away, and a leaf of one that is not
+there is refused. The hash of a run is taken of its config's leaves (`upgrade`).
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from circuitgrok.canonical import canonical_json
 from circuitgrok.config.bounds import refuse_bombs
-from circuitgrok.config.sections import (
-    CHECKPOINT,
-    FREE,
-    LATER,
-    ON_OR_OFF,
-    GradientTransforms,
-    Init,
-    Noise,
-    NormConstraint,
-    Numerics,
-    Objective,
-    Optimizer,
-    Penalties,
-    Schedule,
-    Section,
-    coefficient,
-)
+from circuitgrok.config.explain import explain
+from circuitgrok.config.leaves import KINDS, LEAVES, AnyTask, hash_of, leaf_fields, leaf_paths, unknown
+from circuitgrok.config.objects import changed as changed_objects
+from circuitgrok.config.objects import intervention_leaves, of_kinds
+from circuitgrok.config.sections import Init, Noise, Numerics, Objective, Optimizer, Schedule
+from circuitgrok.config.upgrade import is_old, upgrade
 from circuitgrok.errors import UserError, nearest
-from circuitgrok.interventions.penalties import PENALTIES
+from circuitgrok.interventions.base import KINDS as INTERVENTIONS
+from circuitgrok.interventions.base import PER_RUN, Intervention, Section
+from circuitgrok.interventions.logits import Temperature
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.kinds import AnyModel, transformer_of
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.tasks.composition import Composition
-from circuitgrok.tasks.images import Digits, Mnist
 from circuitgrok.tasks.modular import ModularAddition
-from circuitgrok.tasks.parity import SparseParity
 from circuitgrok.tasks.teacher_student import TeacherStudent
 
-AnyTask = ModularAddition | Composition | SparseParity | TeacherStudent | Digits | Mnist
+Kind = TypeVar("Kind", bound=Intervention)
 
 
 class TrainConfig(Section):
@@ -55,12 +43,20 @@ class TrainConfig(Section):
     init: Init = Field(default_factory=Init)
     objective: Objective = Field(default_factory=Objective)
     optimizer: Optimizer = Field(default_factory=Optimizer)
-    penalties: Penalties = Field(default_factory=Penalties)  # pyright: ignore
-    transforms: GradientTransforms = Field(default_factory=GradientTransforms)
-    constraint: NormConstraint = Field(default_factory=NormConstraint)
+    interventions: tuple[SerializeAsAny[Intervention], ...] = ()
     noise: Noise = Field(default_factory=Noise)
     schedule: Schedule = Field(default_factory=Schedule)
     numerics: Numerics = Field(default_factory=Numerics)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, given: Any) -> Any:
+        return upgrade(given) if isinstance(given, dict) and is_old(given) else given
+
+    @field_validator("interventions", mode="before")
+    @classmethod
+    def _one_of_each_kind(cls, given: Any) -> Any:
+        return of_kinds(given)
 
     @model_validator(mode="after")
     def _model_fits_task(self) -> "TrainConfig":
@@ -77,40 +73,18 @@ class TrainConfig(Section):
         if self.init.scheme not in model.schemes:
             known = ", ".join(model.schemes)
             raise ValueError(f"scheme of a {model.kind} must be one of {known}; got {self.init.scheme!r}")
-        if not model.has_heads and (self.noise.dropout_attention or self.init.alpha_attention != 1):
-            raise ValueError(f"dropout_attention and alpha_attention need attention, which a {model.kind} has not")
-        if not model.has_embedding and (self.noise.dropout_embed or self.init.alpha_embed != 1):
-            raise ValueError(f"dropout_embed and alpha_embed need an embedding, which a {model.kind} has not")
-        if isinstance(task, TeacherStudent):
-            if self.objective.loss != "mse":
-                raise ValueError(f"{task.formula} are real numbers: loss must be mse; got {self.objective.loss!r}")
-            if self.noise.label_noise:
-                raise ValueError(f"label_noise redraws classes, and {task.formula} has none")
+        if not model.has_heads and self.init.alpha_attention != 1:
+            raise ValueError(f"alpha_attention needs attention, which a {model.kind} has not")
+        if not model.has_embedding and self.init.alpha_embed != 1:
+            raise ValueError(f"alpha_embed needs an embedding, which a {model.kind} has not")
+        if isinstance(task, TeacherStudent) and self.objective.loss != "mse":
+            raise ValueError(f"{task.formula} are real numbers: loss must be mse; got {self.objective.loss!r}")
         return self
 
     @model_validator(mode="after")
     def _interventions_fit(self) -> "TrainConfig":
-        held, steps = self.constraint, self.schedule.steps
-        begins = {
-            "direction_from_step": held.fixed_direction,
-            "norm_from_step": held.fixed_norm,
-            "rescale_at_step": held.rescale_factor != 1,
-        }
-        for name, used in begins.items():
-            if used and getattr(held, name) >= steps:
-                raise ValueError(f"{name} must lie before the last step; got {getattr(held, name)} of {steps} steps")
-        if held.fixed_norm and held.rescale_factor != 1 and held.rescale_at_step >= held.norm_from_step:
-            raise ValueError(
-                f"a norm that is held from step {held.norm_from_step} undoes a rescaling at step "
-                f"{held.rescale_at_step}: rescale before, or hold norm_factor times the norm found"
-            )
-        if held.fixed_norm and "target_norm" in self.penalties.coefficients:
-            raise ValueError("fixed_norm and target_norm contradict each other: a norm that is held cannot be pulled")
-        if held.norm_transport and not self.optimizer.has_moment:
-            raise ValueError(
-                f"norm_transport needs a rule with one first moment (adam, lion, sgd with momentum): "
-                f"{self.optimizer.rule} with momentum {self.optimizer.momentum:g} has none to carry"
-            )
+        for one in self.interventions:
+            one.check(self)
         return self
 
     @model_validator(mode="after")
@@ -169,19 +143,44 @@ class TrainConfig(Section):
         paths = leaf_paths(kinds)
         for name, value in leaves.items():
             if name not in paths and name not in KINDS:
-                raise UserError(_unknown(name, paths))
+                raise UserError(unknown(name, paths))
             for section in paths.get(name, ()):
                 changed[section][name] = value
+        changed["interventions"] = changed_objects(self.interventions, leaves)
         try:
             _follow(changed, kinds, leaves)
             return type(self).model_validate(changed)
         except ValidationError as error:
-            raise UserError("; ".join(explain(error))) from None
+            raise UserError("; ".join(explain(error, LEAVES))) from None
+
+    def intervention(self, kind: type[Kind]) -> Kind | None:
+        """The intervention of a kind, if it is at work.
+
+        >>> from circuitgrok.interventions.fixed_norm import FixedNorm
+        >>> TrainConfig().with_(norm_radius=30.0, fixed_norm=True).intervention(FixedNorm).norm_radius
+        30.0
+        """
+        return next((one for one in self.interventions if isinstance(one, kind)), None)
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by before the loss sees them."""
+        one = self.intervention(Temperature)
+        return one.temperature if one else 1.0
+
+    @property
+    def kinds(self) -> dict[str, Intervention]:
+        """The interventions at work, by kind."""
+        return {one.kind: one for one in self.interventions}
 
     def leaves(self) -> dict[str, Any]:
-        """All leaf fields by their own names; penalties that are off are 0."""
-        fields = leaf_fields(self)
-        return {name: getattr(getattr(self, section), name, field.default) for section, name, field in fields}
+        """All leaf fields by their own names; of interventions that are not at work with the values of that."""
+        found: dict[str, Any] = {}
+        for section, name, field in leaf_fields({section: type(getattr(self, section)) for section in KINDS}):
+            found[name] = getattr(getattr(self, section, None), name, field.default)
+        for one in self.interventions:
+            found |= {one.kind: one.switch} | {name: getattr(one, name) for name in type(one).model_fields}
+        return found
 
     def differences(self, other: "TrainConfig") -> dict[str, tuple[Any, Any]]:
         """Leaf fields whose values differ, and kinds of task and model: name -> (here, there)."""
@@ -191,18 +190,16 @@ class TrainConfig(Section):
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of the canonical JSON, without `LATER` fields at their defaults."""
-        content = self.model_dump(mode="json")
-        for section, name, field in leaf_fields(self):
-            if name in LATER and getattr(getattr(self, section), name) == field.default:
-                del content[section][name]
-        content = {section: leaves for section, leaves in content.items() if leaves}
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+        """First 16 hex digits of the SHA-256 of the canonical JSON of its leaves by section, as `upgrade` says."""
+        content, leaves = self.model_dump(mode="json", exclude={"interventions"}), self.leaves()
+        for section, name, _ in intervention_leaves():
+            content.setdefault(section, {})[name] = leaves[name]
+        return hash_of(content)
 
     @property
     def name(self) -> str:
         """A folder name that says the most varied fields, and the hash."""
-        held = "-sphere" if self.constraint.fixed_norm else "-ray" if self.constraint.fixed_direction else ""
+        held = "".join(one.mark for one in self.interventions)
         what = f"p{self.task.p}" if isinstance(self.task, ModularAddition) else self.task.kind
         return f"{what}-{self.init.scheme}-a{self.init.alpha:g}{held}-s{self.init.seed}-{self.hash[:8]}"
 
@@ -210,50 +207,19 @@ class TrainConfig(Section):
     def stack_key(self) -> str:
         """Runs with equal keys can train as one stack: equal shapes, rules and schedule, and the same objects at work.
 
-        They may differ in alpha, start, seeds, in what `FREE` names, and in the size of what `ON_OR_OFF` names and of
-        penalties.
+        They may differ in alpha, start, seeds and in all that is marked `PER_RUN`, and in having kinds of intervention
+        that may be `absent`.
         """
-        content = self.model_dump(mode="json", exclude={"task", "init"})
-        for section, name, field in leaf_fields(self):
-            if section in content and name in FREE:
-                del content[section][name]
-            elif name in ON_OR_OFF:
-                content[section][name] = getattr(getattr(self, section), name) != field.default
-        content["penalties"] = sorted(self.penalties.coefficients)
+        common: dict[str, Any] = {"model": self.model.model_dump(mode="json")}
+        for section, part in self:
+            if section not in ("task", "init", "model", "interventions"):
+                common[section] = _shared(part, type(part))
+        for kind, cls in INTERVENTIONS.items():
+            if cls.absent or kind in self.kinds:
+                common[kind] = _shared(self.kinds.get(kind), cls)
         clock = self.init.start.rsplit("@", 1)[1] if self.init.start and self.init.start_moments else None
         task = [self.task.kind, self.task.n_train, self.task.n_pairs, getattr(self.task, "tolerance", None)]
-        return canonical_json([content, task, clock])
-
-
-KINDS: dict[str, dict[str, Any]] = {
-    section: {kind.model_fields["kind"].default: kind for kind in get_args(union)}
-    for section, union in (("task", AnyTask), ("model", AnyModel))
-}
-
-
-def leaf_fields(config: TrainConfig | None = None) -> Iterator[tuple[str, str, FieldInfo]]:
-    """(section, leaf name, pydantic field) of every leaf of a config, in order; `kind` tags are not leaves."""
-    for section, outer in TrainConfig.model_fields.items():
-        part: Any = type(getattr(config, section)) if config else outer.default_factory
-        yield from ((section, name, field) for name, field in part.model_fields.items() if name != "kind")
-        if section == "penalties":
-            yield from ((section, name, coefficient(name)) for name in PENALTIES)
-
-
-def leaf_paths(kinds: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Leaf field -> the sections it stands in, with the classes of task and model in `kinds`."""
-    paths: dict[str, list[str]] = {}
-    for section, name, _ in leaf_fields():
-        if section not in kinds:
-            paths.setdefault(name, []).append(section)
-    for section, kind in kinds.items():
-        for name in kind.model_fields:
-            if name != "kind":
-                paths.setdefault(name, []).append(section)
-    return paths
-
-
-LEAVES = leaf_paths({"task": ModularAddition, "model": Transformer})  # of the default kinds
+        return canonical_json([common, task, clock])
 
 
 def _switched(section: str, kind: Any, before: dict[str, Any]) -> dict[str, Any]:
@@ -278,37 +244,7 @@ def _sizes(task: Any) -> dict[str, int]:
     return {"n_in": task.n_features or 2 * task.p, "n_out": task.n_classes}
 
 
-def kinds_with(name: str) -> list[str]:
-    """The kinds of task and model that have a leaf of this name.
-
-    >>> kinds_with("attention_rate"), kinds_with("depth")
-    (['transformer'], ['embedding_mlp', 'dense'])
-    """
-    named = [kind for kinds in KINDS.values() for kind, part in kinds.items() if name in part.model_fields]
-    return [] if name == "kind" else named
-
-
-def _unknown(name: str, paths: Mapping[str, Any]) -> str:
-    if elsewhere := kinds_with(name):
-        return f"field {name!r} belongs to {' and '.join(elsewhere)}, not to the kinds of task and model chosen here"
-    return f"unknown field {name!r}{nearest(name, [*paths, *KINDS])}"
-
-
-def explain(error: ValidationError) -> list[str]:
-    """One line per fault of a refused config: the field, the rule, what was got."""
-    lines = []
-    for fault in error.errors():
-        tags = {*TrainConfig.model_fields, *(kind for kinds in KINDS.values() for kind in kinds)}
-        names = [str(part) for part in fault["loc"] if part not in tags]
-        rule = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"unknown field {names[-1]!r}{nearest(names[-1], LEAVES)}")
-        elif fault["type"] == "value_error":
-            lines.append(rule)
-        elif fault["type"] == "string_pattern_mismatch" and fault.get("ctx", {}).get("pattern") == CHECKPOINT:
-            form = "RUN_FOLDER@STEP, such as checkpoints/quickstart@4000"
-            lines.append(f"{'.'.join(names)}: must be {form}; got {fault['input']!r}")
-        else:
-            rule = rule[0].lower() + rule[1:]
-            lines.append(f"{'.'.join(names)}: {rule.replace('input should', 'must')}; got {fault['input']!r}")
-    return list(dict.fromkeys(lines))
+def _shared(part: Any, cls: Any) -> dict[str, Any]:
+    """The fields that all runs of a stack have in common; their defaults where a run has not the part."""
+    fields = {name: field for name, field in cls.model_fields.items() if PER_RUN not in field.metadata}
+    return {name: getattr(part, name, field.default) for name, field in fields.items()}

@@ -32,6 +32,7 @@ class Leaf(NamedTuple):
         required: Whether it must be given.
         optional: Whether it may be None.
         choices: Its values, where they are words of a list.
+        said: How a run's summary says it where it is not at its default; `{}` stands for the value.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Leaf(NamedTuple):
     required: bool = False
     optional: bool = False
     choices: tuple[str, ...] = ()
+    said: str = ""
 
     @property
     def annotation(self) -> Any:
@@ -122,6 +124,13 @@ def _leaves(preset: str, kinds: Mapping[str, str], sections: Mapping[str, Any]) 
     return {name: one._replace(default=given.get(name, one.default)) for name, one in found.items()}
 
 
+def said_leaves() -> list[Leaf]:
+    """The leaves that a run's summary mentions, in order."""
+    sections = description()["sections"]
+    found = [leaf(f) for section, fields in sections.items() if section not in KINDS for f in fields]
+    return [one for one in found if one.said]
+
+
 def sampling_leaves() -> dict[str, Leaf]:
     """Every number and name that a sampling takes."""
     return {one.name: one for one in map(leaf, description()["sampling"])}
@@ -129,6 +138,8 @@ def sampling_leaves() -> dict[str, Leaf]:
 
 def _described(name: str, field: "FieldInfo") -> Leaf:
     """A field of a pydantic model."""
+    from circuitgrok.interventions.base import Said
+
     kind, optional = field.annotation, False
     if type(None) in get_args(kind):
         [kind], optional = [one for one in get_args(kind) if one is not type(None)], True
@@ -136,13 +147,15 @@ def _described(name: str, field: "FieldInfo") -> Leaf:
     words = get_args(get_args(kind)[0] if many else kind)
     default = None if field.is_required() else field.default
     named = "choices" if many else "choice" if words else kind.__name__  # pyright: ignore
-    return Leaf(name, named, field.description or name, default, field.is_required(), optional, tuple(map(str, words)))
+    said = next((str(mark) for mark in field.metadata if isinstance(mark, Said)), "")
+    choices = tuple(map(str, words))
+    return Leaf(name, named, field.description or name, default, field.is_required(), optional, choices, said)
 
 
 def generated() -> dict[str, Any]:
     """What the file must hold."""
-    from circuitgrok.config.train_config import KINDS as CLASSES
-    from circuitgrok.config.train_config import leaf_fields
+    from circuitgrok.config.leaves import KINDS as CLASSES
+    from circuitgrok.config.leaves import leaf_fields
     from circuitgrok.landscape.exploration import JITTER
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES

@@ -162,7 +162,7 @@ def sampling_of(given: Mapping[str, Any]) -> "Sampling":
     """
     from pydantic import ValidationError
 
-    from circuitgrok.config.train_config import explain
+    from circuitgrok.config.explain import explain
     from circuitgrok.landscape.sampling import Sampling
 
     try:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from circuitgrok.config.upgrade import upgrade
+from circuitgrok.faces.fields import said_leaves
 from circuitgrok.faces.glance import turning_points
 from circuitgrok.measures.learning.crossings import (
     ACCURACY_RULES,
@@ -24,52 +26,25 @@ if TYPE_CHECKING:
 SUMMARISED = ("polar", "fourier", "circuits", "irreps")  # groups that a summary and its figure are made of
 USUAL = ("modular_addition", "transformer")  # task and network that need no mention
 ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
-# What a run can have beside task, network and schedule: each field, its value where it has not, and how it is said.
-INTERVENTIONS: dict[str, dict[str, tuple[Any, str]]] = {
-    "optimizer": {"rule": ("adam", "{}"), "decay_to_init": (False, "decay to init")},
-    "objective": {
-        "loss": ("cross_entropy", "{}"),
-        "loss_precision": ("float64", "{} loss"),
-        "label_smoothing": (0.0, "label smoothing {:g}"),
-        "temperature": (1.0, "temperature {:g}"),
-    },
-    "transforms": {
-        "grokfast_ema": (0.0, "grokfast {:g}"),
-        "grokfast_ma": (0.0, "grokfast-ma {:g}"),
-        "orthograd": ("off", "orthograd {}"),
-    },
-    "constraint": {
-        "fixed_norm": (False, "norm held"),
-        "fixed_direction": (False, "direction held"),
-        "norm_cap": (None, "norm capped at {:g}×"),
-        "rescale_factor": (1.0, "rescaled by {:g}"),
-    },
-    "noise": {
-        "weight_noise": (0.0, "weight noise {:g}"),
-        "walk_noise": (0.0, "walk noise {:g}"),
-        "gradient_noise": (0.0, "gradient noise {:g}"),
-        "label_noise": (0.0, "label noise {:g}"),
-        "dropout_embed": (0.0, "embed dropout {:g}"),
-        "dropout_attention": (0.0, "attention dropout {:g}"),
-        "dropout_mlp": (0.0, "mlp dropout {:g}"),
-    },
-}
-_NO_COEFFICIENTS = ("target_radius", "repel_from", "repel_bound")  # of penalties: what they refer to
 
 
 def interventions(config: Mapping[str, Any]) -> str:
     """What is done to a run beside plain training, in words; config as the plain values of config.json.
 
-    >>> interventions({"constraint": {"fixed_norm": True}, "penalties": {"l1": 1e-4}, "noise": {"label_noise": 0.0}})
-    'l1 0.0001, norm held'
+    >>> of_a_run = [{"kind": "fixed_norm"}, {"kind": "l1", "l1": 1e-4}]
+    >>> interventions({"optimizer": {"rule": "lion"}, "interventions": of_a_run})
+    'lion, l1 0.0001, norm held'
     """
-    penalties = config.get("penalties", {}).items()
-    words = [f"{name} {value:g}" for name, value in penalties if name not in _NO_COEFFICIENTS and value]
-    for section, fields in INTERVENTIONS.items():
-        for field, (off, said) in fields.items():
-            value = config.get(section, {}).get(field, off)
-            words += [said.format(value)] if value != off else []
-    return ", ".join(words)
+    of_today, leaves = upgrade(config), said_leaves()
+    values: dict[str, Any] = {}
+    for part in of_today.values():
+        values |= part if isinstance(part, Mapping) else {}
+    for one in of_today.get("interventions", ()):
+        values[one["kind"]] = one.get(one["kind"], True)
+    words = [one.said.format(values[one.name]) for one in leaves if values.get(one.name, one.default) != one.default]
+    known = {one.name for one in leaves}
+    own = [one["kind"] for one in of_today.get("interventions", ()) if one["kind"] not in known]
+    return ", ".join([*words, *(f"{kind} {values[kind]}" for kind in own)])
 
 
 def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from circuitgrok import select, tree
-from circuitgrok.config.train_config import TrainConfig, explain
+from circuitgrok.config.explain import explain
+from circuitgrok.config.leaves import LEAVES
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.claims import Claims, before_update, claims_of, slices
 from circuitgrok.foreign.contents import final_step, optimizer_of, settings_of, state_dicts
@@ -149,7 +151,7 @@ def read_published(
     try:
         network = LAYOUTS[layout](found[-1], settings, content, given, notes)
     except ValidationError as error:
-        raise UserError("; ".join(explain(error))) from None
+        raise UserError("; ".join(explain(error, LEAVES))) from None
     converted = [network.convert(weights) for weights in found]
     networks = dict(zip([epoch + 1 for epoch in epochs], converted, strict=False))
     again = final and any(_equal(converted[-1], params) for params in networks.values())

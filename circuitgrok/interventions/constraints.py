@@ -1,31 +1,39 @@
 """Constraints on the weights, applied after the optimizer's step to a whole stack of runs.
 
-A constraint is a frozen object: `start(weights)` gives the state in which nothing is held, and
-`__call__(motion, weights, state)` changes the weights in place and gives the next state, a small dict of
-tensors `[run ...]` that is saved with the resume state. When a hold begins, at a step or at an event, is for
-the caller to say: a run is held once its state is no longer NaN. Runs that are not held keep their bits.
+The rule of a constraint changes the weights in place and gives the next state, a small dict of tensors `[run ...]` that
+is saved with the resume state; `start(weights)` is the state in which nothing is held. When a hold begins, at a step or
+at an event, is for the object to say and for the caller to see: a run is held once its state is no longer NaN. Runs
+that are not held keep their bits, and so a stack may have runs without a constraint beside runs with it.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from circuitgrok.geometry import arc, direction, end, to_radius, transported
-from circuitgrok.interventions.spheres import Spheres
-from circuitgrok.tree import Params, along, dot, norm, rescale
+from circuitgrok.geometry import direction, to_radius
+from circuitgrok.interventions.base import PER_RUN, Intervention, State
+from circuitgrok.interventions.spheres import Grain, Spheres
+from circuitgrok.tree import Params, along, dot, rescale
 
-ConstraintState = dict[str, Tensor]
+Event = Annotated[float | None, PER_RUN]
+GRAIN: Any = Field(default="global", description="one norm, one per tensor, or one per neuron's incoming weights")
+EVENT: Any = Field(
+    default=None,
+    gt=0,
+    le=1,
+    description="hold norm or direction from the step after training accuracy has reached this",
+)
 
 
-class Motion(NamedTuple):
+class Moved(NamedTuple):
     """What happened in the step that a constraint corrects.
 
     Attributes:
         begins: The runs whose hold begins with these weights.
-        before: The weights before the step, copies; None if there was none yet.
+        before: The weights before the step, copies; None if there was none yet, or no constraint asks for them.
         moment: The optimizer's first moment under the weights' names, views `[run ...]`; None if it has none.
     """
 
@@ -34,159 +42,161 @@ class Motion(NamedTuple):
     moment: Params | None
 
 
-class Constraint(Protocol):
-    """What holds weights of a stack of runs."""
+class Constraint(Intervention):
+    """What holds weights of a stack of runs.
 
-    def start(self, weights: Params) -> ConstraintState:
-        """The state in which no run is held: NaN."""
-        ...
+    `rule(moved, weights, state)` lets the runs begin that begin, corrects every held run's weights in place, and
+    remembers; `start(weights)` is the state in which no run is held, NaN.
 
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Let the runs begin that begin, correct every held run's weights in place, and remember."""
-        ...
-
-
-@dataclass(frozen=True)
-class OnSpheres:
-    """What holds the norms of vectors: `spheres` says which vectors, and at or below which norms."""
-
-    spheres: Spheres
-
-    def start(self, weights: Params) -> ConstraintState:
-        """The radii, unset (NaN)."""
-        return self.spheres.start(weights)
-
-
-@dataclass(frozen=True)
-class FixedNorm(OnSpheres):
-    """Hold vectors of weights at constant norm, by rescaling after the optimizer's step.
-
-    The radial part of the optimizer's step is thereby discarded; moments are left alone.
-
-    Example:
-        >>> spheres = Spheres("global", radius=torch.tensor([torch.nan]), factor=torch.tensor([2.0]))
-        >>> hold, weights = FixedNorm(spheres), {"w": torch.tensor([[3.0, 4.0]])}
-        >>> state = hold(Motion(torch.tensor([True]), None, None), weights, hold.start(weights))
-        >>> weights["w"].add_(torch.tensor([[0.0, 1.0]])).tolist()
-        [[6.0, 9.0]]
-        >>> state = hold(Motion(torch.tensor([False]), None, None), weights, state)
-        >>> weights["w"].norm().round(decimals=5)
-        tensor(10.)
-
-    Source: Liu et al. 2022 (arXiv:2210.01117), constrained optimisation: all weights, from the initial norm on.
+    Attributes:
+        begins_at: The step whose weights are the first that are held; None for an event.
+        begins_when: The training accuracy that is the event: the next step's weights are the first.
+        looks_back: Whether the rule needs the weights before the step.
     """
 
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Fix the radii of runs that begin, and bring every held vector back to its own."""
-        radii = self.spheres.begin(motion.begins, weights, state)
-        for name, every in self.spheres.vectors(weights).items():
-            rescale(every.tensors, to_radius(radii[name], *every))
-        return radii
+    section: ClassVar[str] = "constraint"
+    absent: ClassVar[bool] = True
+
+    @property
+    def begins_at(self) -> int | None:
+        """The step whose weights are the first that are held."""
+        return 0
+
+    @property
+    def begins_when(self) -> float | None:
+        """The training accuracy that lets a hold begin."""
+        return None
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the rule needs the weights before the step."""
+        return False
+
+    def check(self, config: Any) -> None:
+        """The hold begins before training ends."""
+        steps = config.schedule.steps
+        for name in type(self).model_fields:
+            if name.endswith("_step") and getattr(self, name) >= steps:
+                raise ValueError(f"{name} must lie before the last step; got {getattr(self, name)} of {steps} steps")
 
 
-@dataclass(frozen=True)
-class NormCap(OnSpheres):
-    """Hold vectors of weights below a norm, by shortening those that are longer after the optimizer's step.
+class RescaleOnce(Constraint):
+    """Multiply all weights of a run by a factor when its turn comes, biases included, and hold nothing afterwards."""
+
+    kind = "rescale_factor"
+    off = 1.0
+    said = "rescaled by {:g}"
+    rescale_factor: Annotated[float, PER_RUN] = Field(gt=0, description="multiply the weights by this, once")
+    rescale_at_step: Annotated[int, PER_RUN] = Field(default=0, ge=0, description="step of that single rescaling")
+
+    @property
+    def begins_at(self) -> int | None:
+        """The step of the rescaling."""
+        return self.rescale_at_step
+
+    @staticmethod
+    def start(weights: Params) -> State:
+        """Whether it is done, for each run: NaN for no, 1 for yes."""
+        first = next(iter(weights.values()))
+        return {"done": first.new_full((len(first),), torch.nan, dtype=torch.float64)}
+
+    @staticmethod
+    def rule(moved: Moved, weights: Params, state: State, rescale_factor: Float[Tensor, " run"]) -> State:
+        """Multiply the weights of runs that begin and are not done."""
+        now = moved.begins & state["done"].isnan()
+        rescale(weights, torch.where(now, rescale_factor, 1.0))
+        return {"done": torch.where(now, 1.0, state["done"])}
+
+
+class NormCap(Constraint):
+    """Hold vectors of weights below a multiple of the norms of step 0, by shortening those that are longer.
 
     Nothing is ever lengthened, and moments are left alone.
 
     Source: the hidden-norm cap of PeterPonyu/muon-norm-cap-grokking, a ceiling for each weight matrix.
     """
 
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+    kind = "norm_cap"
+    off = None
+    said = "norm capped at {:g}×"
+    norm_cap: Annotated[float, PER_RUN] = Field(
+        gt=0, description="keep norms (by norm_grain) below this times those of step 0"
+    )
+    norm_grain: Grain = GRAIN
+
+    @staticmethod
+    def start(weights: Params, norm_grain: Grain) -> State:
+        """The ceilings, unset (NaN)."""
+        return Spheres.found(norm_grain, weights).start(weights)
+
+    @staticmethod
+    def rule(moved: Moved, weights: Params, state: State, norm_grain: Grain, norm_cap: Float[Tensor, " run"]) -> State:
         """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
-        ceilings = self.spheres.begin(motion.begins, weights, state)
-        for name, every in self.spheres.vectors(weights).items():
+        spheres = Spheres(norm_grain, torch.full_like(norm_cap, torch.nan), norm_cap)
+        ceilings = spheres.begin(moved.begins, weights, state)
+        for name, every in spheres.vectors(weights).items():
             rescale(every.tensors, to_radius(ceilings[name], *every).clamp(max=1.0))
         return ceilings
 
 
-@dataclass(frozen=True)
-class Geodesic(OnSpheres):
-    """Hold vectors of weights at constant norm, by motion along great circles of their spheres.
-
-    The tangential part of the applied step is taken as a velocity: the weights turn by |v_t| / r, where
-    rescaling would turn them by atan(|v_t| / (r + v_r)). When a hold begins the weights are only rescaled.
-
-    Attributes:
-        transport: Whether the first moment is carried along, so that it stays tangential and keeps the length
-            of its tangential part; its radial part is dropped. Otherwise it is left alone.
-
-    Source: Absil, Mahony, Sepulchre 2008, sections 5.4 (exponential map) and 8.1 (transport); see `geometry`.
-    """
-
-    transport: bool
-
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Bring runs that begin to their spheres, and take those on them to the end of their arcs.
-
-        Raises:
-            ValueError: A moment is to be transported, and there is none.
-        """
-        radii = self.spheres.begin(motion.begins, weights, state)
-        if bool(motion.begins.any()):
-            for name, every in self.spheres.vectors(weights).items():
-                begins = along(motion.begins, radii[name])
-                rescale(every.tensors, torch.where(begins, to_radius(radii[name], *every), 1.0))
-        if motion.before is None:
-            return radii
-        if self.transport and motion.moment is None:
-            raise ValueError("transport needs an optimizer with a first moment, and this one has none: turn it off")
-        before = self.spheres.vectors(motion.before)
-        moment = self.spheres.vectors(motion.moment or {})
-        for name, every in self.spheres.vectors(weights).items():
-            at, radius = before[name].tensors, radii[name]
-            moves = (radius > 0) & ~along(motion.begins, radius) & (norm(at, every.axes) != 0)
-            path = arc(at, every.tensors, radius)
-            _put(every.tensors, end(path, radius), moves)
-            if self.transport:
-                _put(moment[name].tensors, transported(path, moment[name].tensors), moves)
-        return radii
-
-
-@dataclass(frozen=True)
-class FixedDirection:
-    """Hold each run's direction, so that only its norm may change: motion along a ray, radial training.
+class FixedDirection(Constraint):
+    """Hold the direction, so that only the norm may change: motion along a ray, radial training.
 
     After the optimizer's step the weights are replaced by their projection on the direction they had when the
     hold began. The tangential part of the step is thereby discarded; moments are left alone.
     """
 
-    def start(self, weights: Params) -> ConstraintState:
+    kind = "fixed_direction"
+    off = False
+    said = "direction held"
+    mark = "-ray"
+    direction_from_step: Annotated[int, PER_RUN] = Field(
+        default=0, ge=0, description="step from which the direction is held"
+    )
+    hold_from_train_acc: Event = EVENT
+
+    @property
+    def begins_at(self) -> int | None:
+        """Its step, unless an event is awaited."""
+        return self.direction_from_step if self.hold_from_train_acc is None else None
+
+    @property
+    def begins_when(self) -> float | None:
+        """Its event."""
+        return self.hold_from_train_acc
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> "FixedDirection":
+        return begun_once(self, self.direction_from_step)
+
+    @staticmethod
+    def start(weights: Params) -> State:
         """The direction under each tensor's name, unset (NaN)."""
         return {name: torch.full_like(value, torch.nan, dtype=torch.float64) for name, value in weights.items()}
 
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
+    @staticmethod
+    def rule(moved: Moved, weights: Params, state: State) -> State:
         """Fix the direction of runs that begin, and bring every held run back to its ray."""
-        if bool(motion.begins.any()):
+        if bool(moved.begins.any()):
             u = direction(weights, axes=1)
-            state = {name: torch.where(along(motion.begins, u[name]), u[name], old) for name, old in state.items()}
+            state = {name: torch.where(along(moved.begins, u[name]), u[name], old) for name, old in state.items()}
         radius = dot(weights, state, axes=1)  # NaN without a direction
-        _put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
+        put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
         return state
 
 
-@dataclass(frozen=True)
-class RescaleOnce:
-    """Multiply all weights of a run by a factor when its turn comes, and hold nothing afterwards.
+def begun_once(held: Any, from_step: int) -> Any:
+    """A hold that does not begin by a step and by an event.
 
-    Attributes:
-        factor: What multiplies the weights, biases included, `[run]`.
+    Raises:
+        ValueError: It would begin by both.
     """
-
-    factor: Float[Tensor, " run"]
-
-    def start(self, weights: Params) -> ConstraintState:
-        """Whether it is done, for each run: NaN for no, 1 for yes."""
-        return {"done": torch.full_like(self.factor, torch.nan)}
-
-    def __call__(self, motion: Motion, weights: Params, state: ConstraintState) -> ConstraintState:
-        """Multiply the weights of runs that begin and are not done."""
-        now = motion.begins & state["done"].isnan()
-        rescale(weights, torch.where(now, self.factor, 1.0))
-        return {"done": torch.where(now, 1.0, state["done"])}
+    if held.hold_from_train_acc is not None and from_step:
+        raise ValueError("hold_from_train_acc is the event that begins the hold: leave its step at 0")
+    return held
 
 
-def _put(tensors: Params, wanted: Params, where: Tensor) -> None:
+def put(tensors: Params, wanted: Params, where: Tensor) -> None:
+    """Write into tensors, in place, where a run is meant."""
     for name, value in tensors.items():
         value.copy_(torch.where(along(where, value), wanted[name].to(value.dtype), value))

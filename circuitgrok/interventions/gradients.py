@@ -1,57 +1,98 @@
 """Transforms of the gradient, between the backward pass and the optimizer, for a whole stack of runs.
 
-A transform is a frozen object with `__call__(gradients, weights, state) -> state`: it changes `gradients` in
-place and keeps what it must remember in a small dict of tensors, run axis first, that is saved with the resume
-state. Transforms are called in order, and the optimizer sees what the last one left:
+The rule of a transform changes `gradients` in place and gives what it must remember, a small dict of tensors, run axis
+first, that is saved with the resume state; what it remembers before the first step is its `start`. Transforms act in
+the order in which they stand here, and the optimizer sees what the last one left:
 
-    GrokfastEMA          g + amplitude m,  m <- decay m + (1 - decay) g
-    GrokfastMA           g + amplitude (mean of the last `window` gradients)
-    OrthoGrad            g - <w, g> / <w, w> w,  all tensors of a run as one vector
-    OrthoGradPerTensor   the same, each tensor for itself
+    GradientNoise  g + gradient_noise (normal numbers)
+    GrokfastEMA    g + grokfast_ema m,  m <- decay m + (1 - decay) g
+    GrokfastMA     g + grokfast_ma (mean of the last `grokfast_window` gradients)
+    OrthoGrad      g - <w, g> / <w, w> w,  all tensors of a run as one vector, or each for itself
 
 Elements are only added, multiplied and divided, each of which is rounded once wherever the element lies in memory
 (a fused multiply-add is not): so a run has the same bits in a stack as alone, though its numbers lie elsewhere.
 """
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 
 from circuitgrok.geometry import across
+from circuitgrok.interventions.base import PER_RUN, Intervention, State
+from circuitgrok.interventions.noise import TANGENTIAL, IsTangential, Size, drawn
 from circuitgrok.tree import Params, along, norm, ravel, unravel
 
-GradientState = dict[str, Tensor]
+
+def _nothing(gradients: Params) -> State:
+    return {}
 
 
-@runtime_checkable
-class GradientTransform(Protocol):
-    """What is done to the gradients of a stack before the optimizer sees them."""
+class GradientTransform(Intervention):
+    """What is done to the gradients of a stack before the optimizer sees them.
 
-    def start(self, gradients: Params) -> GradientState:
-        """State before the first step, from the shapes of the gradients `[run ...]`."""
-        ...
+    `rule(gradients, weights, state)` changes the gradients `[run ...]` in place and gives the next state;
+    `start(gradients)` is what is remembered before the first step, from their shapes: nothing, if a kind says no more.
+    """
 
-    def __call__(self, gradients: Params, weights: Params, state: GradientState) -> GradientState:
-        """Change the gradients in place; the state for the next step."""
-        ...
+    section: ClassVar[str] = "transforms"
+    start: ClassVar[Callable[..., State]] = staticmethod(_nothing)
 
 
-@dataclass(frozen=True)
-class GrokfastEMA:
+class GradientNoise(GradientTransform):
+    """Noise added to the gradient, before the optimizer makes a step of it (and Adam divides by its size).
+
+    Of tangential noise only the part across the weights is taken; the gradient itself is not projected. It comes before
+    the other transforms.
+
+    Example:
+        >>> from circuitgrok.interventions.base import applied
+        >>> from circuitgrok.interventions.noise import streams
+        >>> gradients, weights = {"w": torch.zeros(1, 2)}, {"w": torch.tensor([[2.0, 0.0]])}
+        >>> add = applied([GradientNoise(gradient_noise=1.0, noise_tangential=True)])
+        >>> add(gradients, weights, {}, generators=streams([0], "gradient"))
+        {}
+        >>> gradients["w"] != 0
+        tensor([[False,  True]])
+    """
+
+    kind = "gradient_noise"
+    section = "noise"
+    said = "gradient noise {:g}"
+    stream = "gradient"
+    gradient_noise: Size = Field(description="noise that is added to the gradient")
+    noise_tangential: IsTangential = TANGENTIAL
+
+    @staticmethod
+    @torch.no_grad()
+    def rule(
+        gradients: Params,
+        weights: Params,
+        state: State,
+        generators: Sequence[torch.Generator],
+        gradient_noise: Float[Tensor, " run"],
+        noise_tangential: Bool[Tensor, " run"],
+    ) -> State:
+        """Add to the gradients in place."""
+        noise = drawn(gradient_noise, noise_tangential, gradients, weights, generators)
+        for name, value in gradients.items():
+            value.add_(noise[name])
+        return {}
+
+
+class GrokfastEMA(GradientTransform):
     """Add a multiple of the gradient's moving average, which lets the slow part of the gradient count for more.
 
     The average begins as the first gradient, and not as zero, so that a constant gradient is multiplied by
-    1 + amplitude from the first step on. A run of amplitude 0 keeps its gradient bit for bit.
-
-    Attributes:
-        amplitude: Multiplier of the average (lambda in the paper; 2 there).
-        decay: What the average keeps of itself at a step (alpha in the paper; 0.98 there), in 0..1.
+    1 + grokfast_ema from the first step on. A run of multiplier 0 keeps its gradient bit for bit. The multiplier is
+    lambda in the paper, 2 there; the decay is alpha there, 0.98.
 
     Example:
-        >>> transform = GrokfastEMA(amplitude=torch.tensor([2.0]), decay=torch.tensor([0.5]))
+        >>> from circuitgrok.interventions.base import applied
+        >>> transform = applied([GrokfastEMA(grokfast_ema=2.0, grokfast_decay=0.5)])
         >>> gradients = {"w": torch.tensor([[1.0, -4.0]])}
         >>> state = transform(gradients, {}, transform.start(gradients))
         >>> gradients["w"]
@@ -60,41 +101,52 @@ class GrokfastEMA:
     Source: J. Lee et al., "Grokfast" (arXiv:2405.20233); the first average is that of the released code.
     """
 
-    amplitude: Float[Tensor, " run"]
-    decay: Float[Tensor, " run"]
+    kind = "grokfast_ema"
+    said = "grokfast {:g}"
+    grokfast_ema: Annotated[float, PER_RUN] = Field(
+        ge=0, description="Grokfast: add this times the gradient's moving average"
+    )
+    grokfast_decay: Annotated[float, PER_RUN] = Field(default=0.98, ge=0, lt=1, description="decay of that average")
 
-    def start(self, gradients: Params) -> GradientState:
+    @property
+    def copies(self) -> int:
+        """The average."""
+        return 1
+
+    @staticmethod
+    def start(gradients: Params) -> State:
         """No gradient seen yet, and so no average: the zeros are never read."""
         flat = ravel(gradients, axes=1)
         return {"mean": torch.zeros_like(flat), "seen": torch.zeros(len(flat), dtype=torch.int64, device=flat.device)}
 
-    def __call__(self, gradients: Params, weights: Params, state: GradientState) -> GradientState:
+    @staticmethod
+    def rule(
+        gradients: Params,
+        weights: Params,
+        state: State,
+        grokfast_ema: Float[Tensor, " run"],
+        grokfast_decay: Float[Tensor, " run"],
+    ) -> State:
         """Average the present gradient in, and add the average."""
         present = ravel(gradients, axes=1)
         past = torch.where(state["seen"][:, None] == 0, present, state["mean"])
-        kept, new = (along(share.to(present.dtype), present) for share in (self.decay, 1 - self.decay))
+        kept, new = (along(share.to(present.dtype), present) for share in (grokfast_decay, 1 - grokfast_decay))
         mean = kept * past + new * present
-        _put(gradients, _amplified(present, mean, self.amplitude))
+        _put(gradients, _amplified(present, mean, grokfast_ema))
         return {"mean": mean, "seen": state["seen"] + 1}
 
 
-@dataclass(frozen=True)
-class GrokfastMA:
+class GrokfastMA(GradientTransform):
     """Add a multiple of the mean of the last gradients, the present one included.
 
-    Until it has seen `window` gradients a run's gradient is left as it is: the mean over fewer is no slow part
-    yet, and the released code waits too. A run of amplitude 0 keeps its gradient bit for bit. The state holds
-    `window` times as many numbers as the weights, and its tensors are written in place.
-
-    Attributes:
-        amplitude: Multiplier of the mean (lambda in the paper; 5 there).
-        window: Number of gradients that the mean is over, at least 1 (100 in the paper).
-
-    Raises:
-        ValueError: The window holds no gradient.
+    Until it has seen `grokfast_window` gradients a run's gradient is left as it is: the mean over fewer is no slow
+    part yet, and the released code waits too. A run of multiplier 0 keeps its gradient bit for bit. The state holds
+    `grokfast_window` times as many numbers as the weights, and its tensors are written in place. In the paper the
+    multiplier, lambda, is 5 and the window 100.
 
     Example:
-        >>> transform = GrokfastMA(amplitude=torch.tensor([5.0]), window=2)
+        >>> from circuitgrok.interventions.base import applied
+        >>> transform = applied([GrokfastMA(grokfast_ma=5.0, grokfast_window=2)])
         >>> state = transform.start({"w": torch.zeros(1, 1)})
         >>> for value in (1.0, 3.0):
         ...     gradients = {"w": torch.tensor([[value]])}
@@ -106,86 +158,75 @@ class GrokfastMA:
     Source: J. Lee et al., "Grokfast" (arXiv:2405.20233); the wait is that of the released code.
     """
 
-    amplitude: Float[Tensor, " run"]
-    window: int
+    kind = "grokfast_ma"
+    said = "grokfast-ma {:g}"
+    grokfast_ma: Annotated[float, PER_RUN] = Field(ge=0, description="Grokfast-MA: add this times the mean gradient")
+    grokfast_window: int = Field(default=100, ge=1, description="steps that Grokfast-MA takes the mean of")
 
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise ValueError(f"the window of Grokfast-MA must hold at least one gradient; got {self.window}")
+    @property
+    def copies(self) -> int:
+        """The window."""
+        return self.grokfast_window
 
-    def start(self, gradients: Params) -> GradientState:
-        """A ring of `window` places, `[run window number]`, and how many gradients each run has seen."""
+    @staticmethod
+    def start(gradients: Params, grokfast_window: int) -> State:
+        """A ring of `grokfast_window` places, `[run window number]`, and how many gradients each run has seen."""
         flat = ravel(gradients, axes=1)
-        ring = flat.new_zeros(len(flat), self.window, flat.shape[1])
+        ring = flat.new_zeros(len(flat), grokfast_window, flat.shape[1])
         return {"ring": ring, "seen": torch.zeros(len(flat), dtype=torch.int64, device=flat.device)}
 
-    def __call__(self, gradients: Params, weights: Params, state: GradientState) -> GradientState:
+    @staticmethod
+    def rule(
+        gradients: Params, weights: Params, state: State, grokfast_ma: Float[Tensor, " run"], grokfast_window: int
+    ) -> State:
         """Put the present gradient in the place of the oldest, and add the mean."""
         present, ring, seen = ravel(gradients, axes=1), state["ring"], state["seen"]
-        ring[torch.arange(len(seen), device=seen.device), seen % self.window] = present
+        ring[torch.arange(len(seen), device=seen.device), seen % grokfast_window] = present
         seen = seen + 1
-        amplitude = torch.where(seen < self.window, 0.0, self.amplitude)
+        amplitude = torch.where(seen < grokfast_window, 0.0, grokfast_ma)
         _put(gradients, _amplified(present, ring.mean(1), amplitude))
         return {"ring": ring, "seen": seen}
 
 
-@dataclass(frozen=True)
-class OrthoGrad:
-    """Drop the gradient's part along the weights, all trained tensors of a run taken as one vector.
+class OrthoGrad(GradientTransform):
+    """Drop the gradient's part along the weights, of all trained tensors as one vector or of each for itself.
 
     What is left cannot stretch the weights to first order, and still descends before any preconditioning; a
-    preconditioned step along it is not across the weights again. The projection is done in float64. A run whose
-    weights are all zero has no direction, and its gradient is left as it is.
-
-    Attributes:
-        rescale: Which runs give what is left the length that the gradient had, as the released code does. What
-            is left of a gradient along the weights is rounding; its direction means nothing, and it becomes zero.
+    preconditioned step along it is not across the weights again. The projection is done in float64. What has no
+    direction, being zero (a fresh bias), keeps its gradient as it is. `orthograd_rescale` gives what is left the
+    length that the gradient had, as the released code does. What is left of a gradient along the weights is rounding;
+    its direction means nothing, and it becomes zero.
 
     Example:
+        >>> from circuitgrok.interventions.base import applied
         >>> gradients, weights = {"w": torch.tensor([[3.0, 4.0]])}, {"w": torch.tensor([[2.0, 0.0]])}
-        >>> OrthoGrad(rescale=torch.tensor([True]))(gradients, weights, {})
+        >>> applied([OrthoGrad(orthograd="global")])(gradients, weights, {})
         {}
         >>> gradients["w"]
         tensor([[0., 5.]])
 
     Source: L. Prieto et al., "Grokking at the Edge of Numerical Stability" (arXiv:2501.04697); the
-    released code projects each tensor by itself (`OrthoGradPerTensor`).
+    released code projects each tensor by itself.
     """
 
-    rescale: Bool[Tensor, " run"]
+    kind = "orthograd"
+    off = "off"
+    said = "orthograd {}"
+    orthograd: Literal["tensor", "global"] = Field(
+        description="drop the gradient's part along the weights, tensor by tensor or of all as one"
+    )
+    orthograd_rescale: Annotated[bool, PER_RUN] = Field(
+        default=True, description="OrthoGrad gives what is left the length it had"
+    )
 
-    def start(self, gradients: Params) -> GradientState:
-        """Nothing is remembered."""
-        return {}
-
-    def __call__(self, gradients: Params, weights: Params, state: GradientState) -> GradientState:
+    @staticmethod
+    def rule(
+        gradients: Params, weights: Params, state: State, orthograd: str, orthograd_rescale: Bool[Tensor, " run"]
+    ) -> State:
         """Project each run's gradient across its weights."""
-        _project(gradients, weights, self.rescale)
-        return {}
-
-
-@dataclass(frozen=True)
-class OrthoGradPerTensor:
-    """Drop the part along the weights from the gradient of every tensor of each run, as the released code does.
-
-    A tensor that is zero (a fresh bias) has no direction, and its gradient is left as it is.
-
-    Attributes:
-        rescale: Which runs give what is left of each tensor's gradient the length that it had.
-
-    Source: as `OrthoGrad`.
-    """
-
-    rescale: Bool[Tensor, " run"]
-
-    def start(self, gradients: Params) -> GradientState:
-        """Nothing is remembered."""
-        return {}
-
-    def __call__(self, gradients: Params, weights: Params, state: GradientState) -> GradientState:
-        """Project the gradient of each tensor across it."""
-        for name, gradient in gradients.items():
-            _project({name: gradient}, weights, self.rescale)
+        one_by_one = [{name: gradient} for name, gradient in gradients.items()]
+        for together in [gradients] if orthograd == "global" else one_by_one:
+            _project(together, weights, orthograd_rescale)
         return {}
 
 
@@ -201,6 +242,7 @@ def _put(gradients: Params, flat: Tensor) -> None:
 
 
 def _project(gradients: Params, weights: Params, rescale: Tensor) -> None:
+    """Take each run's part along its weights out of its gradient, in place; all tensors given are one vector."""
     g, w = ({"": ravel({name: tree[name] for name in gradients}, axes=1)} for tree in (gradients, weights))
     left, given = across(g, w, axes=1), g[""]
     length, rest = norm(g, axes=1), norm(left, axes=1)

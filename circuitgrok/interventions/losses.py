@@ -272,3 +272,16 @@ class MeanSquares:
 
 
 LOSSES: dict[str, Loss] = {"cross_entropy": CrossEntropy(), "stablemax": StableMax(), "mse": MeanSquares()}
+
+
+def chosen(loss: str, precision: str, label_smoothing: float) -> Loss:
+    """The loss that a config's objective names.
+
+    >>> chosen("cross_entropy", "float64", 0.0)
+    CrossEntropy()
+    """
+    if label_smoothing:
+        return SmoothedCrossEntropy(label_smoothing)
+    if precision != "float64":
+        return LowPrecisionCrossEntropy(getattr(torch, precision))
+    return LOSSES[loss]

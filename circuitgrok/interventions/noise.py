@@ -8,14 +8,20 @@ one vector. A run whose noise is 0 draws nothing and keeps its bits.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor
 
 from circuitgrok.geometry import across
+from circuitgrok.interventions.base import PER_RUN, Intervention
 from circuitgrok.tree import Params, along, combine, norm, rescale
+
+Size = Annotated[float, PER_RUN, Field(ge=0)]
+IsTangential = Annotated[bool, PER_RUN]
+TANGENTIAL: Any = Field(default=False, description="of that noise, only the part across the weights")
 
 
 def streams(seeds: Sequence[int], purpose: str, step: int = 0) -> list[torch.Generator]:
@@ -55,7 +61,7 @@ def gaussian(like: Params, std: Float[Tensor, " run"], generators: Sequence[torc
     return noise
 
 
-def _drawn(
+def drawn(
     std: Float[Tensor, " run"],
     tangential: Bool[Tensor, " run"],
     like: Params,
@@ -71,117 +77,170 @@ def _drawn(
     return combine(lambda n, part: torch.where(along(projected, n), part.to(n.dtype), n), noise, parts)
 
 
-@dataclass(frozen=True)
-class WeightNoise:
+class Noise(Intervention):
+    """Random numbers of each step, drawn from `noise_seed`, what they are for and the step's number alone.
+
+    Its rule gets `generators`, one per run.
+    """
+
+    section: ClassVar[str] = "noise"
+
+
+class OnLabels(Noise):
+    """What is done to the labels that a step is taught: `rule(labels, n_classes)` gives them in a new tensor."""
+
+
+class OnForward(Noise):
+    """What is done to the weights that a step looks at: `rule(weights)` gives them, in new tensors."""
+
+
+class AfterStep(Noise):
+    """What moves the weights after the optimizer: `rule(weights)` changes them in place."""
+
+
+class LabelNoise(OnLabels):
+    """Labels replaced at random, anew at each step: what one step is taught wrong the next is not.
+
+    Classes are drawn from 0..n_classes - 1 with
+    equal probability, and one that is drawn may be the right one: a share of (1 - 1 / n_classes) of those replaced is
+    wrong.
+    """
+
+    kind = "label_noise"
+    said = "label noise {:g}"
+    stream = "labels"
+    label_noise: Annotated[float, PER_RUN] = Field(
+        ge=0, le=1, description="share of training labels redrawn at each step"
+    )
+
+    def check(self, config: Any) -> None:
+        """There must be classes."""
+        if config.task.kind == "teacher_student":
+            raise ValueError(f"label_noise redraws classes, and {config.task.formula} has none")
+
+    @staticmethod
+    def rule(
+        labels: Int[Tensor, "run pair"],
+        n_classes: int,
+        generators: Sequence[torch.Generator],
+        label_noise: Float[Tensor, " run"],
+    ) -> Int[Tensor, "run pair"]:
+        """Labels of one step."""
+        noisy = labels.clone()
+        for row, share, generator in zip(noisy, label_noise.tolist(), generators, strict=True):
+            if share > 0:
+                other = torch.randint(n_classes, row.shape, generator=generator)
+                replaced = torch.rand(row.shape, generator=generator, dtype=torch.float64) < share
+                row.copy_(torch.where(replaced, other, row))
+        return noisy
+
+
+class WeightNoise(OnForward):
     """Noise at which the network is evaluated and its gradient taken; the weights themselves stay where they are.
 
-    Attributes:
-        std: Standard deviation in each coordinate, `[run]`.
-        tangential: Whether only the part across the weights is taken, `[run]`. The norm there is still a little larger.
+    What is evaluated is weights plus noise, differentiated as if the noise were constant. Of tangential noise only the
+    part across the weights is taken; the norm there is still a little larger.
 
     Example:
+        >>> from circuitgrok.interventions.base import applied
         >>> weights = {"w": torch.ones(1, 3, requires_grad=True)}
-        >>> noisy = WeightNoise(torch.tensor([0.1]), torch.tensor([False]))(weights, streams([0], "weights"))
+        >>> noisy = applied([WeightNoise(weight_noise=0.1)])(weights, generators=streams([0], "weights"))
         >>> torch.autograd.grad(noisy["w"].square().sum() / 2, weights["w"])[0].equal(noisy["w"])
         True
     """
 
-    std: Float[Tensor, " run"]
-    tangential: Bool[Tensor, " run"]
+    kind = "weight_noise"
+    said = "weight noise {:g}"
+    stream = "weights"
+    weight_noise: Size = Field(description="loss and gradient are taken at weights plus noise")
+    noise_tangential: IsTangential = TANGENTIAL
 
-    def __call__(self, weights: Params, generators: Sequence[torch.Generator]) -> Params:
-        """Weights plus noise, in new tensors; differentiated as if the noise were constant."""
+    @staticmethod
+    def rule(
+        weights: Params,
+        generators: Sequence[torch.Generator],
+        weight_noise: Float[Tensor, " run"],
+        noise_tangential: Bool[Tensor, " run"],
+    ) -> Params:
+        """The weights of one forward pass."""
         fixed = combine(torch.Tensor.detach, weights)
-        return combine(torch.add, weights, _drawn(self.std, self.tangential, fixed, fixed, generators))
+        return combine(torch.add, weights, drawn(weight_noise, noise_tangential, fixed, fixed, generators))
 
 
-@dataclass(frozen=True)
-class WalkNoise:
+class WalkNoise(AfterStep):
     """Noise that moves the weights and stays: with a step of the optimizer before it, a random walk with drift.
 
-    A tangential run is brought back to the norm that it had: it walks on a sphere, by an angle of atan(|noise| / r).
-
-    Attributes:
-        std: Standard deviation in each coordinate, `[run]`; after n steps sqrt(n) times as much.
-        tangential: Whether a run walks on the sphere of its norm, `[run]`.
+    Its standard deviation is that of one step in each coordinate; after n steps sqrt(n) times as much. A tangential run
+    is brought back to the norm that it had: it walks on a sphere, by an angle of atan(|noise| / r).
 
     Example:
-        >>> weights = {"w": torch.tensor([[3.0, 4.0]])}
-        >>> WalkNoise(torch.tensor([9.0]), torch.tensor([True]))(weights, streams([0], "walk"))
+        >>> from circuitgrok.interventions.base import applied
+        >>> weights, walk = {"w": torch.tensor([[3.0, 4.0]])}, WalkNoise(walk_noise=9.0, noise_tangential=True)
+        >>> applied([walk])(weights, generators=streams([0], "walk"))
         >>> weights["w"].norm().round(decimals=5)
         tensor(5.)
     """
 
-    std: Float[Tensor, " run"]
-    tangential: Bool[Tensor, " run"]
+    kind = "walk_noise"
+    said = "walk noise {:g}"
+    stream = "walk"
+    walk_noise: Size = Field(description="noise that is added to the weights after the step")
+    noise_tangential: IsTangential = TANGENTIAL
 
+    @staticmethod
     @torch.no_grad()
-    def __call__(self, weights: Params, generators: Sequence[torch.Generator]) -> None:
+    def rule(
+        weights: Params,
+        generators: Sequence[torch.Generator],
+        walk_noise: Float[Tensor, " run"],
+        noise_tangential: Bool[Tensor, " run"],
+    ) -> None:
         """Move the weights in place."""
         before = norm(weights, axes=1)
-        noise = _drawn(self.std, self.tangential, weights, weights, generators)
+        noise = drawn(walk_noise, noise_tangential, weights, weights, generators)
         for name, value in weights.items():
             value.add_(noise[name])
-        rescale(weights, torch.where(self.tangential, before / norm(weights, axes=1), 1.0))
+        rescale(weights, torch.where(noise_tangential, before / norm(weights, axes=1), 1.0))
 
 
-@dataclass(frozen=True)
-class GradientNoise:
-    """Noise added to the gradient, before the optimizer makes a step of it (and Adam divides by its size).
+class DropoutRate(Noise):
+    """Activations that are set to 0 at random in each step, the others scaled up, at one place of the network.
 
-    Attributes:
-        std: Standard deviation in each coordinate, `[run]`.
-        tangential: Whether only the part across the weights is taken, `[run]`; the gradient itself is not projected.
-
-    Example:
-        >>> gradients, weights = {"w": torch.zeros(1, 2)}, {"w": torch.tensor([[2.0, 0.0]])}
-        >>> add = GradientNoise(torch.tensor([1.0]), torch.tensor([True]))
-        >>> add(gradients, weights, streams([0], "gradient"))
-        >>> gradients["w"] != 0
-        tensor([[False,  True]])
+    The field named as its kind is the rate; the network has the rule (`models.dropout`).
     """
 
-    std: Float[Tensor, " run"]
-    tangential: Bool[Tensor, " run"]
-
-    @torch.no_grad()
-    def __call__(self, gradients: Params, weights: Params, generators: Sequence[torch.Generator]) -> None:
-        """Add to the gradients in place."""
-        noise = _drawn(self.std, self.tangential, gradients, weights, generators)
-        for name, value in gradients.items():
-            value.add_(noise[name])
+    stream = "dropout"
 
 
-@dataclass(frozen=True)
-class LabelNoise:
-    """Labels replaced at random, anew at each step: what one step is taught wrong the next is not.
+class DropoutEmbed(DropoutRate):
+    """Dropout of the embedded inputs."""
 
-    A class drawn may be the right one: a share of (1 - 1 / n_classes) of those replaced is wrong.
+    kind = "dropout_embed"
+    said = "embed dropout {:g}"
+    dropout_embed: float = Field(ge=0, lt=1, description="dropout rate of the embedded inputs")
 
-    Attributes:
-        share: Probability with which a label is replaced, `[run]`.
+    def check(self, config: Any) -> None:
+        """There must be an embedding."""
+        if not config.model.has_embedding:
+            raise ValueError(f"dropout_embed needs an embedding, which a {config.model.kind} has not")
 
-    Example:
-        >>> LabelNoise(torch.tensor([0.0]))(torch.tensor([[3, 1]]), 5, streams([0], "labels"))
-        tensor([[3, 1]])
-    """
 
-    share: Float[Tensor, " run"]
+class DropoutAttention(DropoutRate):
+    """Dropout of the attention patterns."""
 
-    def __call__(
-        self, labels: Int[Tensor, "run pair"], n_classes: int, generators: Sequence[torch.Generator]
-    ) -> Int[Tensor, "run pair"]:
-        """Labels of one step, in a new tensor.
+    kind = "dropout_attention"
+    said = "attention dropout {:g}"
+    dropout_attention: float = Field(ge=0, lt=1, description="dropout rate of attention patterns")
 
-        Args:
-            labels: The right ones.
-            n_classes: Classes are drawn from 0..n_classes - 1 with equal probability.
-            generators: One per run.
-        """
-        noisy = labels.clone()
-        for row, share, generator in zip(noisy, self.share.tolist(), generators, strict=True):
-            if share > 0:
-                drawn = torch.randint(n_classes, row.shape, generator=generator)
-                replaced = torch.rand(row.shape, generator=generator, dtype=torch.float64) < share
-                row.copy_(torch.where(replaced, drawn, row))
-        return noisy
+    def check(self, config: Any) -> None:
+        """There must be attention."""
+        if not config.model.has_heads:
+            raise ValueError(f"dropout_attention needs attention, which a {config.model.kind} has not")
+
+
+class DropoutMLP(DropoutRate):
+    """Dropout of the neurons."""
+
+    kind = "dropout_mlp"
+    said = "mlp dropout {:g}"
+    dropout_mlp: float = Field(ge=0, lt=1, description="dropout rate of the neurons")

@@ -1,6 +1,6 @@
 """Rules that make a step from a gradient, for a stack whose trained numbers lie in one flat tensor [run, number].
 
-A `Stepper` steps the whole stack in place and shows what it remembers as tensors with the run axis first, to be
+A `StackOptimizer` steps the whole stack in place and shows what it remembers as tensors with the run axis first, to be
 saved and put back. Weight decay is not its business: the stack applies decoupled decay itself. With g the gradient,
 m and v running averages of g and of its square, and hats for Adam's correction of their zero start,
 
@@ -16,6 +16,7 @@ anything, and so the padding at the end of a row of the flat tensor stays zero.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,7 +27,7 @@ from circuitgrok.tree import Params, is_bias, role, unravel
 
 
 @dataclass(frozen=True)
-class Stepper:
+class StackOptimizer:
     """What makes steps from gradients: it changes `flat` in place, by what lies in `flat.grad`.
 
     Attributes:
@@ -62,7 +63,30 @@ class Stepper:
         return self.part(lr, t) if self.part else None
 
 
-def adam(flat: Float[Tensor, "run number"], beta1: float, beta2: float, eps: float) -> Stepper:
+def chosen(settings: Any, flat: Float[Tensor, "run number"], views: Params) -> StackOptimizer:
+    """The optimizer that a config names, without decay.
+
+    Args:
+        settings: `rule` and its numbers, as a config's section `optimizer` has them.
+        flat: All trained numbers, with their gradient in `flat.grad`.
+        views: The tensors as views of `flat`, `[run ...]`.
+    """
+    match settings.rule:
+        case "adam":
+            return adam(flat, settings.beta1, settings.beta2, settings.eps)
+        case "sgd":
+            return sgd(flat, settings.momentum)
+        case "rmsprop":
+            return rmsprop(flat, settings.beta2, settings.eps, settings.momentum)
+        case "lion":
+            return lion(flat, settings.beta1, settings.beta2)
+        case "muon":
+            ratio = 1.0 if settings.lr_rest is None else settings.lr_rest / settings.lr
+            return muon(flat, views, settings.momentum, settings.beta1, settings.beta2, settings.eps, ratio)
+    raise ValueError(f"unknown rule of the step {settings.rule!r}")
+
+
+def adam(flat: Float[Tensor, "run number"], beta1: float, beta2: float, eps: float) -> StackOptimizer:
     """Adam, which with the stack's decoupled decay is AdamW; it remembers `exp_avg` and `exp_avg_sq`.
 
     Args:
@@ -88,7 +112,7 @@ def adam(flat: Float[Tensor, "run number"], beta1: float, beta2: float, eps: flo
         settings = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
         return adam_gradient_part(_gradient(flat), state["exp_avg_sq"], **settings, t=t)
 
-    return Stepper(((optimizer, 1.0),), state, state["exp_avg"], part)
+    return StackOptimizer(((optimizer, 1.0),), state, state["exp_avg"], part)
 
 
 def adam_gradient_part(
@@ -127,7 +151,7 @@ def adam_gradient_part(
     return -lr * (1 - beta1) / (1 - beta1**t) * gradient.double() / scale
 
 
-def sgd(flat: Float[Tensor, "run number"], momentum: float) -> Stepper:
+def sgd(flat: Float[Tensor, "run number"], momentum: float) -> StackOptimizer:
     """Gradient descent; with momentum it remembers `momentum_buffer`, the sum of momentum^age times gradient.
 
     Args:
@@ -146,12 +170,12 @@ def sgd(flat: Float[Tensor, "run number"], momentum: float) -> Stepper:
     optimizer = torch.optim.SGD([flat], 0.0, momentum)
     state = {"momentum_buffer": torch.zeros_like(flat)} if momentum else {}
     optimizer.state[flat] = dict(state)
-    return Stepper(
+    return StackOptimizer(
         ((optimizer, 1.0),), state, state.get("momentum_buffer"), lambda lr, t: -lr * _gradient(flat).double()
     )
 
 
-def rmsprop(flat: Float[Tensor, "run number"], alpha: float, eps: float, momentum: float) -> Stepper:
+def rmsprop(flat: Float[Tensor, "run number"], alpha: float, eps: float, momentum: float) -> StackOptimizer:
     """RMSprop, not centred; it remembers `square_avg`, and with momentum `momentum_buffer`, an average of steps.
 
     Args:
@@ -177,10 +201,10 @@ def rmsprop(flat: Float[Tensor, "run number"], alpha: float, eps: float, momentu
     def part(lr: float, t: int) -> Tensor:
         return -lr * _gradient(flat).double() / (state["square_avg"].double().sqrt() + eps)
 
-    return Stepper(((optimizer, 1.0),), state, None, part)
+    return StackOptimizer(((optimizer, 1.0),), state, None, part)
 
 
-def lion(flat: Float[Tensor, "run number"], beta1: float, beta2: float) -> Stepper:
+def lion(flat: Float[Tensor, "run number"], beta1: float, beta2: float) -> StackOptimizer:
     """Lion: every number moves by the same length, with the sign of an average; it remembers `exp_avg`.
 
     Args:
@@ -202,7 +226,7 @@ def lion(flat: Float[Tensor, "run number"], beta1: float, beta2: float) -> Stepp
     optimizer = Lion([flat], 1.0, (beta1, beta2), weight_decay=0.0)  # refuses a rate of zero; `step` sets it
     state = {"exp_avg": torch.zeros_like(flat)}
     optimizer.state[flat] = dict(state)
-    return Stepper(((optimizer, 1.0),), state, state["exp_avg"], None)
+    return StackOptimizer(((optimizer, 1.0),), state, state["exp_avg"], None)
 
 
 def muon(
@@ -213,7 +237,7 @@ def muon(
     beta2: float,
     eps: float,
     rest_ratio: float,
-) -> Stepper:
+) -> StackOptimizer:
     """Muon for the hidden matrices, Adam for the rest: embeddings, unembedding, biases and gains.
 
     A hidden matrix moves by lr sqrt(max(1, out / in)) times its averaged gradient (Nesterov's) with all singular
@@ -265,7 +289,7 @@ def muon(
     settings = {"betas": (beta1, beta2), "eps": eps, "weight_decay": 0, "fused": True}
     adaptive = torch.optim.AdamW([{"params": list(rest)}], 0.0, **settings)  # a group may be empty, a list may not
     adaptive.state.update(rest)
-    return Stepper(((orthogonal, 1.0), (adaptive, rest_ratio)), state, state["exp_avg"], None)
+    return StackOptimizer(((orthogonal, 1.0), (adaptive, rest_ratio)), state, state["exp_avg"], None)
 
 
 def _pieces(tensor: Tensor, hidden: bool) -> Iterator[Tensor]:

@@ -1,19 +1,26 @@
 """Penalties: terms that are added to a run's training loss, each times a coefficient of the run.
 
-A penalty is a function of a stack's trained tensors that gives one number per run, at coefficient 1:
+The rule of a penalty takes a stack's trained tensors to one number per run, at coefficient 1:
 
-    loss of the run = data loss + coefficient * penalty
+    loss of the run = data loss + coefficient * rule
 
 It is differentiated with the loss, so that its gradient goes through the optimizer: Adam divides it by the
 size of the whole gradient, and what it does depends on the loss beside it. Decoupled weight decay is no penalty.
 
-`PENALTIES` holds them by name. A new one is a function under the decorator `penalty`, in any file or notebook:
+A new one is a class, in any file or notebook; its coefficient bears its name:
 
-    @penalty("sum w^4", source="this notebook")
-    def fourth_powers(weights: Params, anchor: Anchor) -> Tensor:
+    class FourthPowers(Penalty):
         '''Sum of the fourth powers of all trained numbers.'''
-        squares = combine(torch.square, weights)
-        return dot(squares, squares, axes=1)
+
+        kind = "fourth_powers"
+        formula = "sum w^4"
+        source = "this notebook"
+        fourth_powers: Coefficient
+
+        @staticmethod
+        def rule(weights):
+            squares = combine(torch.square, weights)
+            return dot(squares, squares, axes=1)
 
 Arithmetic is float64 whatever the weights are. Runs share none of it.
 
@@ -21,105 +28,66 @@ Source: what the penalties are for, Notsawo et al. 2025 (arXiv:2506.05718) and J
 surfing: the hidden role of regularization" (jessehoogland.com).
 """
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import reduce
-from typing import NamedTuple
+from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
+from pydantic.fields import FieldInfo
 from torch import Tensor
 
 from circuitgrok import apart
 from circuitgrok.errors import UserError
+from circuitgrok.interventions.base import PER_RUN, Intervention
 from circuitgrok.tree import Params, combine, dot, is_bias, norm
 
 _SURFING = "Hoogland et al. 2023, Gradient surfing: the hidden role of regularization"
 _BEYOND_L2 = "Notsawo et al. 2025 (arXiv:2506.05718)"
+CHECKPOINT = r"^.+@\d{1,9}$"  # RUN_FOLDER@STEP
+Coefficient = Annotated[float, PER_RUN, Field(ge=0)]
 
 
-class Anchor(NamedTuple):
-    """What a penalty may refer to beside the weights. All of it is constant: nothing here is differentiated.
-
-    Attributes:
-        start: The weights that displacement is measured from, `[run ...]`, under the names of the trained tensors.
-        radius: The norm of all trained tensors to aim at.
-        bound: The distance from `start` at which `repulsion` pushes hardest; from three of them on it is over.
-    """
-
-    start: Params
-    radius: Float[Tensor, " run"]
-    bound: Float[Tensor, " run"]
-
-
-PenaltyFunction = Callable[[Params, Anchor], Float[Tensor, " run"]]
-
-
-class Penalty(NamedTuple):
-    """A penalty that a config can name.
+class Penalty(Intervention):
+    """A term of the training loss, which is the field named as its kind times `rule(weights)`, `[run]` in float64.
 
     Attributes:
-        formula: In one short line of plain text.
-        function: Trained tensors `[run ...]` and the anchor to one float64 number per run.
-        description: First line of the function's docstring.
-        source: Where it comes from.
-    """
-
-    formula: str
-    function: PenaltyFunction
-    description: str
-    source: str
-
-
-PENALTIES: dict[str, Penalty] = {}
-
-
-def penalty(formula: str, source: str) -> Callable[[PenaltyFunction], PenaltyFunction]:
-    """Decorator that enters a function in `PENALTIES` under its own name, and leaves the function as it is.
-
-    Args:
         formula: In one short line of plain text, such as "sum |w|".
-        source: A paper and its section, or who says so.
-
-    Raises:
-        ValueError: The name is taken.
-
-    Example:
-        >>> @penalty("largest |w|", source="an example")
-        ... def largest(weights: Params, anchor: Anchor) -> torch.Tensor:
-        ...     '''Size of the largest trained number.'''
-        ...     each = [value.double().abs().flatten(1).amax(-1) for value in weights.values()]
-        ...     return torch.stack(each).amax(0)
-        >>> PENALTIES.pop("largest").description
-        'Size of the largest trained number.'
+        from_start: Whether the rule also gets `start`, constant weights `[run ...]` to measure from: those of step 0,
+            or of the checkpoint that the object's `repel_from` names.
     """
 
-    def register(function: PenaltyFunction) -> PenaltyFunction:
-        name = function.__name__
-        if name in PENALTIES:
-            raise ValueError(
-                f"every penalty has a name of its own; {name!r} is taken by {PENALTIES[name].formula!r}: "
-                f"rename the function, or PENALTIES.pop({name!r}) first to replace it"
-            )
-        description = (inspect.getdoc(function) or formula).partition("\n")[0]
-        PENALTIES[name] = Penalty(formula, function, description, source)
-        return function
+    section: ClassVar[str] = "penalties"
+    formula: ClassVar[str]
+    from_start: ClassVar[bool] = False
 
-    return register
+    @classmethod
+    def _switch_field(cls) -> FieldInfo:
+        field = super()._switch_field()
+        field.description = f"coefficient of {cls.kind}, {cls.formula}"
+        return field
 
 
-@penalty("sum |w|", source=f"{_BEYOND_L2}, there for sparse solutions")
-def l1(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
+class L1(Penalty):
     """Sum of the sizes of all trained numbers, biases included.
 
     Its gradient is the sign of each number, and 0 for a number that is exactly 0 (a subgradient), so that a
     tensor of zeros feels nothing of it until the loss moves it.
     """
-    return dot(weights, combine(torch.sign, weights), axes=1)
+
+    kind = "l1"
+    formula = "sum |w|"
+    source = f"{_BEYOND_L2}, there for sparse solutions"
+    l1: Coefficient
+
+    @staticmethod
+    def rule(weights: Params) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return dot(weights, combine(torch.sign, weights), axes=1)
 
 
-@penalty("sum w^2 / 2", source="Loshchilov and Hutter 2017 (arXiv:1711.05101), section 2")
-def l2(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
+class L2(Penalty):
     """Half the sum of squares of all trained numbers: L2 regularization, coupled to the optimizer.
 
     Its gradient, coefficient * w, is part of what the optimizer sees. For plain gradient descent that is weight
@@ -128,11 +96,19 @@ def l2(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
     `weight_decay` (AdamW, decoupled) multiplies the weights by 1 - lr * weight_decay outside of the optimizer,
     and is the gradient of no term of the loss.
     """
-    return dot(weights, weights, axes=1) / 2
+
+    kind = "l2"
+    formula = "sum w^2 / 2"
+    source = "Loshchilov and Hutter 2017 (arXiv:1711.05101), section 2"
+    l2: Coefficient
+
+    @staticmethod
+    def rule(weights: Params) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return dot(weights, weights, axes=1) / 2
 
 
-@penalty("sum over matrices of sum_i s_i", source=f"{_BEYOND_L2}, there for solutions of low rank")
-def nuclear(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
+class Nuclear(Penalty):
     """Sum of the singular values of all weight matrices: their nuclear norms.
 
     A matrix is the last two axes of a trained tensor that is no bias: of attention's `[head d_model d_head]` each
@@ -141,11 +117,19 @@ def nuclear(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
 
     The decompositions are the price: 30 ms per step and run for the network of Nanda et al. on one slow core.
     """
-    return reduce(torch.add, (values.flatten(1).sum(-1) for values in _singular_values(weights)))
+
+    kind = "nuclear"
+    formula = "sum over matrices of sum_i s_i"
+    source = f"{_BEYOND_L2}, there for solutions of low rank"
+    nuclear: Coefficient
+
+    @staticmethod
+    def rule(weights: Params) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return reduce(torch.add, (values.flatten(1).sum(-1) for values in _singular_values(weights)))
 
 
-@penalty("sum over matrices of -sum_i q_i ln q_i, q = s / sum s", source="DeMoss et al. 2024 (arXiv:2412.09810)")
-def spectral_entropy(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
+class SpectralEntropy(Penalty):
     """Sum over all weight matrices of the entropy of their singular values' shares, in nats.
 
     0 for a matrix of rank one, up to ln(min(rows, columns)) for equal singular values; the exponential is the
@@ -155,40 +139,81 @@ def spectral_entropy(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
     Towards zero the slope in a singular value grows as its -ln, without bound; one that is zero to rounding
     adds nothing and is left alone, as is a matrix of zeros.
     """
-    return reduce(torch.add, (_entropy(values).sum(-1) for values in _singular_values(weights)))
+
+    kind = "spectral_entropy"
+    formula = "sum over matrices of -sum_i q_i ln q_i, q = s / sum s"
+    source = "DeMoss et al. 2024 (arXiv:2412.09810)"
+    spectral_entropy: Coefficient
+
+    @staticmethod
+    def rule(weights: Params) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return reduce(torch.add, (_entropy(values).sum(-1) for values in _singular_values(weights)))
 
 
-@penalty("(r - R)^2, r = |w|", source=f"{_SURFING}, with R above the norm that training finds")
-def target_norm(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
-    """Squared distance of the norm of all trained numbers from `anchor.radius`.
+class TargetNorm(Penalty):
+    """Squared distance of the norm of all trained numbers from `target_radius`.
 
     With R above the present norm it pulls outwards: the anti-regularization of the gradient-surfing post. The
     gradient is radial, 2 (r - R) w / r; it has no value at w = 0.
     """
-    return (norm(weights, axes=1) - anchor.radius).square()
+
+    kind = "target_norm"
+    formula = "(r - R)^2, r = |w|"
+    source = f"{_SURFING}, with R above the norm that training finds"
+    target_norm: Coefficient
+    target_radius: Annotated[float, PER_RUN] = Field(gt=0, description="norm that target_norm aims at")
+
+    @staticmethod
+    def rule(weights: Params, target_radius: Tensor) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return (norm(weights, axes=1) - target_radius).square()
 
 
-@penalty("-sum w^2", source="Golechha 2024 (arXiv:2405.12755), there times 2e-10")
-def anti_decay(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
+class AntiDecay(Penalty):
     """Minus the sum of squares of all trained numbers: a reward for a growing norm.
 
     It is unbounded below. Nothing but the data loss, the learning rate and the length of training holds the norm;
     take a small coefficient, or `target_norm`.
     """
-    return -dot(weights, weights, axes=1)
+
+    kind = "anti_decay"
+    formula = "-sum w^2"
+    source = "Golechha 2024 (arXiv:2405.12755), there times 2e-10"
+    anti_decay: Coefficient
+
+    @staticmethod
+    def rule(weights: Params) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        return -dot(weights, weights, axes=1)
 
 
-@penalty("-B^2 (1 - exp(-|w - w0|^2 / (2 B^2)))", source=f"{_SURFING}; this bounded form is ours")
-def repulsion(weights: Params, anchor: Anchor) -> Float[Tensor, " run"]:
-    """Minus a bounded reward for the displacement d of all trained numbers from `anchor.start`.
+class Repulsion(Penalty):
+    """Minus a bounded reward for the displacement d of all trained numbers from `start`.
 
-    Near the start it is -|d|^2 / 2, and far away it levels off at -B^2, B = `anchor.bound`. The force, |d| exp(-|d|^2 /
+    Near the start it is -|d|^2 / 2, and far away it levels off at -B^2, B = `repel_bound`. The force, |d| exp(-|d|^2 /
     (2 B^2)), is largest at |d| = B, where it is B / sqrt(e) = 0.61 B; at 3 B it is 0.033 B, and 1 % of the reward is
     left to earn. At the start itself it is zero: a run that starts there is moved by the loss first.
     """
-    away = combine(lambda value, start: value.double() - start.double(), weights, anchor.start)
-    square = anchor.bound.double().square()
-    return square * apart.each(torch.expm1, -dot(away, away, axes=1) / (2 * square))
+
+    kind = "repulsion"
+    formula = "-B^2 (1 - exp(-|w - w0|^2 / (2 B^2)))"
+    source = f"{_SURFING}; this bounded form is ours"
+    from_start = True
+    repulsion: Coefficient
+    repel_from: Annotated[str | None, PER_RUN] = Field(
+        default=None, pattern=CHECKPOINT, description="checkpoint RUN_FOLDER@STEP that repulsion leaves; none: step 0"
+    )
+    repel_bound: Annotated[float, PER_RUN] = Field(
+        default=1.0, gt=0, description="distance beyond which repulsion fades"
+    )
+
+    @staticmethod
+    def rule(weights: Params, start: Params, repel_bound: Tensor) -> Float[Tensor, " run"]:
+        """At coefficient 1."""
+        away = combine(lambda value, start: value.double() - start.double(), weights, start)
+        square = repel_bound.square()
+        return square * apart.each(torch.expm1, -dot(away, away, axes=1) / (2 * square))
 
 
 def _singular_values(weights: Params) -> Iterator[Float[Tensor, "run matrix value"]]:

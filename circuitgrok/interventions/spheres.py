@@ -35,6 +35,16 @@ class Spheres:
     radius: Float[Tensor, " run"]
     factor: Float[Tensor, " run"]
 
+    @classmethod
+    def found(cls, grain: Grain, weights: Params) -> "Spheres":
+        """Those through the weights of each run `[run ...]`.
+
+        >>> Spheres.found("global", {"w": torch.ones(2, 3)}).factor
+        tensor([1., 1.], dtype=torch.float64)
+        """
+        runs = len(next(iter(weights.values())))
+        return cls(grain, torch.full((runs,), torch.nan).double(), torch.ones(runs).double())
+
     def vectors(self, weights: Params) -> dict[str, Vectors]:
         """The vectors of weights `[run ...]`, as views, under the names that their radii have.
 

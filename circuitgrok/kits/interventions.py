@@ -1,50 +1,153 @@
-"""What a penalty and a gradient transform must do: act on a stack of runs as on each run alone, to the bit."""
+"""What an intervention must do: act on a stack of runs as on each run alone, to the bit, also when it was interrupted.
+
+A penalty's slope is, beside, that of finite differences.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from circuitgrok.interventions.base import KINDS, Intervention, State, applied
+from circuitgrok.interventions.constraints import Constraint, Moved
 from circuitgrok.interventions.gradients import GradientTransform
-from circuitgrok.interventions.penalties import Anchor, PenaltyFunction
-from circuitgrok.tree import Params, combine, dot, norm
+from circuitgrok.interventions.logits import OnLogits
+from circuitgrok.interventions.noise import AfterStep, OnForward, OnLabels, streams
+from circuitgrok.interventions.penalties import Penalty
+from circuitgrok.tree import Params, combine, dot
 
 # 23 numbers and 6 more, of three tensors: no multiple of a vector register, so that places in memory differ.
 _SHAPES = {"embed.W_E": (3, 5), "blocks.0.mlp.W_in": (5, 2), "unembed.W_U": (2, 2)}
-_RUNS = 3
+_RUNS, _STEPS, _CLASSES = 3, 4, 5
 
 
-def check_penalty(function: PenaltyFunction, *, step: float = 1e-4) -> None:
-    """Raise AssertionError, with the rule that is broken, unless a function can be a penalty of a stack.
+def check_intervention(one: Intervention, *, step: float = 1e-4) -> None:
+    """Raise AssertionError, with the rule that is broken, unless an object can be an intervention of a stack of runs.
 
-    It gives one finite float64 number for each run; its slope is that of finite differences; a run has the same
-    number and slope, to the bit, in a stack as alone; and the weights stay as they are.
+    It is what its plain values say; a run has the same bits in a stack as alone, and after what is remembered was saved
+    and read again; what it is only shown stays as it is; shapes and dtypes do not change. A penalty gives one finite
+    float64 number for each run, whose slope is that of finite differences.
 
     Args:
-        function: Trained tensors `[run ...]` and an anchor to one number per run.
+        one: The intervention of a run. The runs of the stack have it alike, and differ in their weights and seeds.
         step: Of the finite differences, whose error is of its square.
 
     Example:
-        >>> from circuitgrok.interventions.penalties import l2
-        >>> check_penalty(l2)
+        >>> from circuitgrok.interventions.gradients import GrokfastEMA
+        >>> check_intervention(GrokfastEMA(grokfast_ema=2.0))
     """
-    weights, anchor = _drawn(0), _anchor()
+    values = one.model_dump(mode="json")
+    again = KINDS[values.pop("kind")].model_validate(values)
+    assert again == one, f"an intervention must be what its plain values say; got {again!r} for {one!r}"
+    if isinstance(one, Penalty):
+        _check_penalty(one, step)
+        return
+    together = _after(one, list(range(_RUNS)))
+    for name, state in together[1].items():
+        assert len(state) == _RUNS, f"state {name} must have the axis of the {_RUNS} runs in front"
+    for run in range(_RUNS):
+        alone = _after(one, [run])
+        assert _same(alone[0], _one(together[0], run)), f"run {run} has another {_what(one)} alone than in a stack"
+        assert _same(alone[1], _one(together[1], run)), f"run {run} has another state alone than in a stack"
+    broken = _after(one, list(range(_RUNS)), resumed_after=_STEPS // 2)
+    assert _same(broken[0], together[0]), f"a run that goes on from its saved state has another {_what(one)}"
+
+
+def _what(one: Intervention) -> str:
+    """What is compared."""
+    said = {GradientTransform: "gradient", OnLabels: "labels", OnLogits: "logits"}
+    return next((word for family, word in said.items() if isinstance(one, family)), "weights")
+
+
+def _after(one: Intervention, runs: list[int], resumed_after: int = -1) -> tuple[Params, State]:
+    """What some runs have after a few steps, and what is remembered; a copy of that goes on if it is saved between."""
+    at_work, turn = applied([one] * len(runs)), _turn_of(one)
+    weights = combine(lambda w: w.float(), _drawn(0, runs))
+    state: State = at_work.start(weights) if isinstance(one, (GradientTransform, Constraint)) else {}
+    found: Params = {}
+    for step in range(_STEPS):
+        if step == resumed_after:
+            state = combine(torch.clone, state)
+        more = {"generators": streams(runs, one.stream, step)} if one.stream else {}
+        found, state = turn(at_work, step, runs, weights, state, more)
+    return found, state
+
+
+def _turn_of(one: Intervention) -> Callable[..., tuple[Params, State]]:
+    turns = {GradientTransform: _on_gradient, Constraint: _held, OnForward: _seen, AfterStep: _moved}
+    turns |= {OnLabels: _taught, OnLogits: _told}
+    found = [turn for family, turn in turns.items() if isinstance(one, family)]
+    assert found, f"{type(one).__name__} is of no family that acts in a step (see interventions.base)"
+    return found[0]
+
+
+def _on_gradient(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
+    gradients, before = combine(lambda g: g.float(), _drawn(1 + step, runs)), combine(torch.clone, weights)
+    like = combine(torch.empty_like, gradients)
+    state = at_work(gradients, weights, state, **more)
+    assert _same(weights, before), "a gradient transform must leave the weights as they are"
+    for name, value in gradients.items():
+        assert (value.shape, value.dtype) == (like[name].shape, like[name].dtype), (
+            f"the gradient of {name} has another shape or dtype"
+        )
+    return gradients, state
+
+
+def _held(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
+    before, moment = combine(torch.clone, weights), combine(lambda g: g.float(), _drawn(20 + step, runs))
+    if step:
+        for name, value in _drawn(1 + step, runs).items():
+            weights[name].add_(0.1 * value.float())
+    free, begins = combine(torch.clone, weights), torch.tensor([run < 2 and step == run for run in runs])
+    state = at_work(Moved(begins, before if step else None, moment), weights, state, **more)
+    waiting = [i for i, run in enumerate(runs) if run == 2 or step < run]
+    rest = ({name: value[waiting] for name, value in params.items()} for params in (weights, free))
+    assert _same(*rest), "a run that is not held must keep its weights"
+    return weights, state
+
+
+def _seen(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
     before = combine(torch.clone, weights)
-    value, slope = _value_and_slope(function, weights, anchor)
+    found = at_work(weights, **more)
+    assert _same(weights, before), "what is looked at must be new tensors: the weights stay as they are"
+    return found, state
+
+
+def _moved(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
+    at_work(weights, **more)
+    return weights, state
+
+
+def _taught(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
+    labels = torch.arange(7).remainder(_CLASSES).expand(len(runs), 7)
+    found = at_work(labels, _CLASSES, **more)
+    assert bool(((found >= 0) & (found < _CLASSES)).all()), f"labels must be classes, 0 to {_CLASSES - 1}"
+    return {"labels": found}, state
+
+
+def _told(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
+    return {"logits": at_work(weights["embed.W_E"], **more)}, state
+
+
+def _check_penalty(one: Penalty, step: float) -> None:
+    runs = list(range(_RUNS))
+    weights = _drawn(0, runs)
+    before = combine(torch.clone, weights)
+    value, slope = _value_and_slope(one, runs, weights)
     assert value.shape == (_RUNS,) and value.dtype == torch.float64, (
         f"a penalty must give one float64 number for each of {_RUNS} runs; got {value.dtype} of shape "
         f"{tuple(value.shape)}"
     )
     assert bool(value.isfinite().all()), f"a penalty must be finite; got {value.tolist()}"
     assert _same(weights, before), "a penalty must leave the weights as they are"
-    for i in range(_RUNS):
-        alone = _value_and_slope(function, _one(weights, i), Anchor(_one(anchor.start, i), *_ends(anchor, i)))
-        assert torch.equal(alone[0], value[i : i + 1]), f"run {i} has another penalty alone than in a stack"
-        assert _same(alone[1], _one(slope, i)), f"run {i} has another slope alone than in a stack"
-    along = _drawn(1)
+    for run in runs:
+        alone = _value_and_slope(one, [run], _drawn(0, [run]))
+        assert torch.equal(alone[0], value[run : run + 1]), f"run {run} has another penalty alone than in a stack"
+        assert _same(alone[1], _one(slope, run)), f"run {run} has another slope alone than in a stack"
+    along = _drawn(1, runs)
 
     def at(h: float) -> Tensor:
-        return function(combine(lambda w, d: w + h * d, weights, along), anchor)
+        return _value(one, runs, combine(lambda w, d: w + h * d, weights, along))
 
     def difference(h: float) -> Tensor:
         return (at(h) - at(-h)) / (2 * h)
@@ -58,78 +161,29 @@ def check_penalty(function: PenaltyFunction, *, step: float = 1e-4) -> None:
     )
 
 
-def check_transform(make: Callable[[int], GradientTransform], *, steps: int = 4) -> None:
-    """Raise AssertionError, with the rule that is broken, unless an object is a gradient transform of a stack.
-
-    Its state has the runs' axis in front; a run has the same gradients and state, to the bit, in a stack as alone, and
-    after its state was saved and read again; the weights stay as they are; shapes and dtypes do not change.
-
-    Args:
-        make: The transform for so many runs, which are alike.
-        steps: Gradients in a row that are transformed.
-
-    Example:
-        >>> from circuitgrok.interventions.gradients import GrokfastEMA
-        >>> check_transform(lambda runs: GrokfastEMA(torch.full((runs,), 2.0), torch.full((runs,), 0.9)))
-    """
-    weights = combine(lambda w: w.float(), _drawn(0))
-    gradients = [combine(lambda g: g.float(), _drawn(1 + step)) for step in range(steps)]
-    before = combine(torch.clone, weights)
-    together = _transformed(make(_RUNS), gradients, weights)
-    assert _same(weights, before), "a gradient transform must leave the weights as they are"
-    for name, part in together[1].items():
-        assert len(part) == _RUNS, f"state {name} must have the axis of the {_RUNS} runs in front"
-    for name, value in together[0].items():
-        like = gradients[0][name]
-        assert (value.shape, value.dtype) == (like.shape, like.dtype), (
-            f"the gradient of {name} has another shape or dtype"
-        )
-    for i in range(_RUNS):
-        alone = _transformed(make(1), [_one(each, i) for each in gradients], _one(weights, i))
-        assert _same(alone[0], _one(together[0], i)), f"run {i} has another gradient alone than in a stack"
-        assert _same(alone[1], _one(together[1], i)), f"run {i} has another state alone than in a stack"
-    broken = _transformed(make(_RUNS), gradients, weights, resumed_after=steps // 2)
-    assert _same(broken[0], together[0]), "a run that goes on from its saved state has another gradient"
+def _value(one: Penalty, runs: list[int], weights: Params) -> Tensor:
+    """At coefficient 1; starts are near the weights, so that no penalty is at a flat place."""
+    start = combine(lambda w, d: w + 0.1 * d, _drawn(0, runs), _drawn(9, runs))
+    return applied([one] * len(runs))(weights, **({"start": start} if one.from_start else {}))
 
 
-def _transformed(
-    transform: GradientTransform, gradients: list[Params], weights: Params, resumed_after: int = -1
-) -> tuple[Params, Params]:
-    """The last gradient and the state, of which a copy goes on if it is saved on the way."""
-    state, present = transform.start(gradients[0]), gradients[0]
-    for step, given in enumerate(gradients):
-        if step == resumed_after:
-            state = combine(torch.clone, state)
-        present = combine(torch.clone, given)
-        state = transform(present, weights, state)
-    return present, state
-
-
-def _drawn(seed: int) -> Params:
-    """Weights of some runs, float64; a run draws the same in every stack."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.stack([torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(_RUNS)])
-        for name, shape in _SHAPES.items()
-    }
-
-
-def _anchor() -> Anchor:
-    """Starts near the weights, radii and bounds of their size: no penalty is at a flat place."""
-    start = combine(lambda w, d: w + 0.1 * d, _drawn(0), _drawn(9))
-    norms = norm(_drawn(0), axes=1)
-    return Anchor(start, radius=1.5 * norms, bound=0.1 * norms)
-
-
-def _ends(anchor: Anchor, run: int) -> tuple[Tensor, Tensor]:
-    return anchor.radius[run : run + 1], anchor.bound[run : run + 1]
-
-
-def _value_and_slope(function: PenaltyFunction, weights: Params, anchor: Anchor) -> tuple[Tensor, Params]:
+def _value_and_slope(one: Penalty, runs: list[int], weights: Params) -> tuple[Tensor, Params]:
     leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.items()}
-    value = function(leaves, anchor)
+    value = _value(one, runs, leaves)
+    if value.shape != (len(runs),):
+        return value.detach(), {}
     slopes = torch.autograd.grad(value.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
     return value.detach(), dict(zip(leaves, slopes, strict=True))
+
+
+def _drawn(seed: int, runs: list[int]) -> Params:
+    """Weights of some runs, float64; a run draws the same in every stack."""
+    found: dict[str, list[Tensor]] = {name: [] for name in _SHAPES}
+    for run in runs:
+        draw = torch.Generator().manual_seed(100 * seed + run)
+        for name, shape in _SHAPES.items():
+            found[name].append(torch.randn(shape, generator=draw, dtype=torch.float64))
+    return {name: torch.stack(each) for name, each in found.items()}
 
 
 def _one(params: Params, run: int) -> Params:
@@ -137,5 +191,5 @@ def _one(params: Params, run: int) -> Params:
 
 
 def _same(one: Params, other: Params) -> bool:
-    """Bit for bit."""
-    return all(torch.equal(one[name], other[name]) for name in other)
+    """Bit for bit; what is not set yet is NaN on both sides."""
+    return all(torch.equal(one[name].nan_to_num(), other[name].nan_to_num()) for name in other)

@@ -10,7 +10,7 @@ from circuitgrok.store.files import read_plain, write_atomically
 from circuitgrok.store.records import manifest
 from circuitgrok.store.sealed import first_seal, open_line, seal_line
 
-FORMAT = 2
+FORMAT = 3  # configs with interventions; those of format 2 had a field for each that could be
 UNSEALED = 1  # the format before records had seals
 CONFIG = "config.json"
 
@@ -40,9 +40,9 @@ def read_manifest(path: Path) -> tuple[dict[str, Any], str]:
     wrong = manifest(found)
     if wrong:
         raise DamagedFile(f"{file} is damaged: {wrong}")
-    if type(found.get("format")) is not int or found["format"] not in (UNSEALED, FORMAT):
+    if type(found.get("format")) is not int or found["format"] not in range(UNSEALED, FORMAT + 1):
         said = str(found.get("format"))[:20]
-        raise RunError(f"{file} has format {said}; this version reads formats {UNSEALED} and {FORMAT}")
+        raise RunError(f"{file} has format {said}; this version reads formats {UNSEALED} to {FORMAT}")
     seal = found.pop("seal", "")
     if found["format"] == UNSEALED:
         if seal:

@@ -82,7 +82,7 @@ def read_resume(run: Run, step: int, folder: str = "resume") -> tuple["Params", 
         raise DamagedFile(f"{file} has no readable digest beside it") from None
     if not is_digest(digest) or (listed and digest != listed):
         raise DamagedFile(f"{_beside(file)} is damaged: it is not the digest that was written for {file.name}")
-    copies = 8 + run.config.transforms.grokfast_window * bool(run.config.transforms.grokfast_ma)
+    copies = 8 + sum(one.copies for one in run.config.interventions)
     content = read_verified(file, digest, at_most=largest(run.config.model.shapes(), copies))
     return unpack(content, file, step, run.manifest["hash"])
 

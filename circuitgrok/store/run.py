@@ -113,13 +113,17 @@ class Run:
         """
         from pydantic import ValidationError
 
-        from circuitgrok.config.train_config import TrainConfig, explain
+        from circuitgrok.config.explain import explain
+        from circuitgrok.config.leaves import LEAVES, hash_of
+        from circuitgrok.config.train_config import TrainConfig
+        from circuitgrok.config.upgrade import is_old
 
+        content = self.manifest["config"]
         try:
-            config = TrainConfig.model_validate(self.manifest["config"])
+            config = TrainConfig.model_validate(content)
         except ValidationError as error:
-            raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error))}") from None
-        if config.hash != self.manifest.get("hash"):
+            raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error, LEAVES))}") from None
+        if (hash_of(content) if is_old(content) else config.hash) != self.manifest.get("hash"):
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: the config does not match its hash")
         return config
 

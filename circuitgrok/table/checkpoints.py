@@ -19,7 +19,7 @@ from torch import Tensor
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
-from circuitgrok.measures.parts.opened import Opened, opened_network
+from circuitgrok.measures.parts.last_block import LastBlock, last_block
 from circuitgrok.measures.spectra import key_freqs
 from circuitgrok.measures.spectra.tuning import NeuronSpectrum, neuron_spectrum
 from circuitgrok.models.kinds import AnyModel, transformer_of
@@ -96,17 +96,19 @@ class Checkpoints:
         return self.task.inputs[self.hidden.pairs]
 
     @cached_property
-    def opened(self) -> list[Opened]:
+    def last_blocks(self) -> list[LastBlock]:
         """Each transformer, opened at its last block at the last position."""
         model = transformer_of(self.model)
         with torch.no_grad():
-            return [opened_network(one, model, self.inputs) for one in unstack(self.params)]
+            return [last_block(one, model, self.inputs) for one in unstack(self.params)]
 
     @cached_property
     def layer(self) -> LastHidden:
         """The last hidden layer of MLPs, or the neurons of the last block."""
         if isinstance(self.model, Transformer):
-            return LastHidden(_stacked([one.pre for one in self.opened]), _stacked([one.post for one in self.opened]))
+            return LastHidden(
+                _stacked([one.pre for one in self.last_blocks]), _stacked([one.post for one in self.last_blocks])
+            )
         with torch.no_grad():
             return self.model.last_hidden(self.params, self.inputs)
 
@@ -115,7 +117,7 @@ class Checkpoints:
         """Over the m classes that can be right, in float64."""
         with torch.no_grad():
             if isinstance(self.model, Transformer):
-                read = _stacked([self.hidden.classed(one.read(one.skip + one.mlp)) for one in self.opened])
+                read = _stacked([self.hidden.classed(one.read(one.skip + one.mlp)) for one in self.last_blocks])
             else:
                 read = self.hidden.classed(self.model.logits(self.params, self.inputs)).double()
         return self._cooled(read)
@@ -137,7 +139,7 @@ class Checkpoints:
     def spectra(self) -> list[NeuronSpectrum]:
         """Energy of each network's neurons by frequency and kind of wave."""
         if isinstance(self.model, Transformer):
-            return [one.spectrum for one in self.opened]
+            return [one.spectrum for one in self.last_blocks]
         return [neuron_spectrum(one) for one in self.neurons]
 
     @cached_property
@@ -168,7 +170,7 @@ def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, "
         config.task.draw(),
         key_freqs,
         LOSSES[config.objective.loss],
-        config.objective.temperature,
+        config.temperature,
         config.task.tolerance if isinstance(config.task, TeacherStudent) else math.nan,
         named_group(config.task.group) if isinstance(config.task, Composition) else None,
     )

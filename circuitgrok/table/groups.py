@@ -29,8 +29,8 @@ from circuitgrok.measures.circuits.restricted import (
 from circuitgrok.measures.circuits.unseen import is_sparse, restricted_loss_blank, restricted_loss_unseen
 from circuitgrok.measures.learning import memorization
 from circuitgrok.measures.parts import attention, clock_pizza, neurons, representations
+from circuitgrok.measures.parts.last_block import stacked
 from circuitgrok.measures.parts.logit_forms import accompanying_share, circle_turns, logit_forms
-from circuitgrok.measures.parts.opened import stacked
 from circuitgrok.measures.spectra import complexity, fourier
 from circuitgrok.measures.spectra.sum_waves import Rivals, losses_of_sums, rivals
 from circuitgrok.measures.spectra.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
@@ -201,7 +201,7 @@ def neuron_columns(at: Checkpoints) -> Columns:
 def attention_columns(at: Checkpoints) -> Columns:
     """Where each head of the last block looks, how sharply, and to which frequency it is tuned."""
     model = transformer_of(at.model)
-    pattern = torch.stack([one.pattern for one in at.opened]).mT  # [ckpt pair head pos]
+    pattern = torch.stack([one.pattern for one in at.last_blocks]).mT  # [ckpt pair head pos]
     mass, entropy = attention.attention_mass(pattern), attention.attention_entropy(pattern)
     names = ("a", "b", "=")[: model.n_positions]
     heads = range(model.n_heads)
@@ -274,7 +274,7 @@ def ablation_columns(at: Checkpoints) -> Columns:
     where = torch.stack([at.where(split) for split in SIDES])
     classes = at.hidden.classes
     tables = []
-    for one in at.opened:
+    for one in at.last_blocks:
         labels = classes[at.labels]
         cut = ablation_scores(one, labels, where, at.key_freqs)
         tables.append(cut | control_scores(one, labels, where, at.key_freqs, seed=SEED))

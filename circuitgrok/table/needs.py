@@ -47,7 +47,7 @@ def products(config: TrainConfig) -> str | None:
 
 def plain_logits(config: TrainConfig) -> str | None:
     """Logits that the loss took as they are."""
-    temperature = config.objective.temperature
+    temperature = config.temperature
     return None if temperature == 1 else f"needs logits at temperature 1: the loss saw them divided by {temperature:g}"
 
 

@@ -21,7 +21,8 @@ import torch
 
 from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
-from circuitgrok.config.train_config import Schedule, TrainConfig
+from circuitgrok.config.sections import Schedule
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.environment import differences, environment
@@ -30,7 +31,8 @@ from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.training.stack import Stack, initial_weights, new_stack, put_state, source_digest, state_of, subset
+from circuitgrok.training.origin import initial_weights, source_digest
+from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
 from circuitgrok.training.step import evaluate, forward, update, watched_update
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64

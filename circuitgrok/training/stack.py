@@ -5,31 +5,30 @@ step for all of them; the network sees views of it under TransformerLens' names.
 factor per run, applied before the optimizer's own step, so that runs of one stack may differ in it. Runs share
 no arithmetic (`circuitgrok.apart`): at one thread a run has the same bits in a stack as alone.
 
-What a config varies comes as small objects (`training.assembly`), and a step (`training.step`) asks each.
+What a config varies is at work here as one `Applied` for each kind of intervention, and a step (`training.step`) asks
+each when its turn comes.
 """
 
-import os
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.apart import placed
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.interventions.constraints import ConstraintState, Motion
-from circuitgrok.interventions.gradients import GradientState, GradientTransform
-from circuitgrok.interventions.losses import Loss
-from circuitgrok.interventions.optimizers import Stepper
-from circuitgrok.interventions.penalties import Anchor
+from circuitgrok.config.upgrade import upgraded_state
+from circuitgrok.interventions import losses, optimizers
+from circuitgrok.interventions.base import KINDS, NEVER, Applied, Intervention, State, applied
+from circuitgrok.interventions.constraints import Constraint, Moved
+from circuitgrok.interventions.gradients import GradientTransform
+from circuitgrok.interventions.noise import DropoutRate, OnForward
 from circuitgrok.models.fused import Workspace
-from circuitgrok.store.resume import read_moments
-from circuitgrok.store.run import Run, RunError
-from circuitgrok.training import assembly
-from circuitgrok.training.assembly import Hold, Noises
+from circuitgrok.training.origin import checkpoint, initial_weights, moments
 from circuitgrok.tree import Params, role
 
 PADDING = 64  # rows of the flat weights end on a vector register, so that no element sees a scalar tail
@@ -40,6 +39,13 @@ class Batch(NamedTuple):
 
     inputs: Tensor  # [run pair ...]
     labels: Tensor  # [run pair], or [run pair c] where answers are real numbers
+
+
+class Beginning(NamedTuple):
+    """When the hold of a constraint begins in each run."""
+
+    step: Int[Tensor, " run"]  # NEVER: not by a step
+    train_acc: Float[Tensor, " run"]  # NaN: not by this event
 
 
 @dataclass
@@ -53,18 +59,14 @@ class Stack:
         leaves: The same memory as autograd's leaves, to differentiate.
         gradients: Views of the gradient of `flat`.
         fixed: The tensors that do not train.
-        stepper: The optimizer.
+        optimizer: What makes a step of a gradient.
         loss: Of logits and labels.
-        temperature: What logits are divided by, `[run 1 1]`; None for 1.
-        penalties: Coefficients `[run]` by name.
-        anchor: What penalties refer to.
-        transforms: What is done to the gradient, in order.
-        remembered: What each transform remembers.
         decay: Per unit of learning rate, `[run 1]` or `[run number]`.
         decay_target: What weights decay to, `[run number]`; None for zero.
-        holds: The constraints in order, and when they begin.
-        held: What each constraint remembers: radii, or directions.
-        noises: The kinds of noise at work.
+        at_work: The interventions by kind, in the order in which those of a family act: as they are defined.
+        states: What each of them remembers, by kind.
+        beginnings: Of each constraint, by kind.
+        starts: What penalties measure from; empty where none does.
         train_pairs: The full batch.
         test_pairs: The rest.
         workspace: Buffers of the training batch's forward and backward.
@@ -78,18 +80,14 @@ class Stack:
     leaves: Params
     gradients: Params
     fixed: Params
-    stepper: Stepper
-    loss: Loss
-    temperature: Tensor | None
-    penalties: dict[str, Tensor]
-    anchor: Anchor
-    transforms: list[GradientTransform]
-    remembered: list[GradientState]
+    optimizer: optimizers.StackOptimizer
+    loss: losses.Loss
     decay: Tensor
     decay_target: Tensor | None
-    holds: list[Hold]
-    held: list[ConstraintState]
-    noises: Noises
+    at_work: dict[str, Applied]
+    states: dict[str, State]
+    beginnings: dict[str, Beginning]
+    starts: Params
     train_pairs: Batch
     test_pairs: Batch
     workspace: Workspace
@@ -106,44 +104,14 @@ class Stack:
         shapes = self.configs[0].model.shapes()
         return {name: trained[name] if name in trained else self.fixed[name] for name in shapes}
 
+    def of(self, *families: type[Intervention]) -> list[Applied]:
+        """The interventions of some families, in their order."""
+        return [one for one in self.at_work.values() if issubclass(one.kind, families)]
 
-def initial_weights(config: TrainConfig) -> Params:
-    """The weights at step 0, in the run's precision: drawn, or those of a checkpoint times the alphas.
-
-    Raises:
-        RunError: The checkpoint to start from is not there, or of another shape.
-        DamagedFile: It is not what was written.
-    """
-    if config.init.start is None:
-        generator = torch.Generator().manual_seed(config.init.seed)
-        scheme: Any = config.init.scheme  # one of the model's, as the config has checked
-        weights = config.model.init(generator, scheme, config.init.alpha, config.init.alpha_by_role)
-    else:
-        factors = config.init.alpha_by_role
-        found = _checkpoint(config, config.init.start)
-        weights = {name: w * (config.init.alpha * factors.get(role(name), 1.0)) for name, w in found.items()}
-    dtype = getattr(torch, config.numerics.precision)
-    return {name: value.to(dtype) for name, value in weights.items()}
-
-
-def _checkpoint(config: TrainConfig, named: str) -> Params:
-    """The weights RUN_FOLDER@STEP of another run of the same shape, in float64."""
-    source, step = _source(named)
-    if source.config.model.shapes() != config.model.shapes():
-        raise RunError(f"{named} holds a network of another shape than the one to train: give both one model")
-    return {name: value.double() for name, value in source.at(step).items()}
-
-
-def source_digest(start: str) -> str:
-    """Digest of the checkpoint RUN_FOLDER@STEP that a run starts from."""
-    source, step = _source(start)
-    source.at(step)  # refuses a step that is not there, and a file that is not what was written
-    return source.index[step]
-
-
-def _source(start: str) -> tuple[Run, int]:
-    folder, step = start.rsplit("@", 1)
-    return Run(Path(os.path.expanduser(folder))), int(step)
+    @property
+    def is_noisy_forward(self) -> bool:
+        """Whether the logits that are trained on are not those of the weights."""
+        return bool(self.of(OnForward, DropoutRate))
 
 
 def new_stack(configs: Sequence[TrainConfig]) -> Stack:
@@ -153,21 +121,29 @@ def new_stack(configs: Sequence[TrainConfig]) -> Stack:
     stack = _built(configs, weights, _starts(configs, weights), sides)
     stack.decay_target = _decay_target(configs, stack.flat)
     constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
-    _take_moments(stack)
+    for i, config in enumerate(configs):
+        if config.init.start is not None and config.init.start_moments:
+            saved, stack.clock = moments(config)
+            for name, target in stack.optimizer.state.items():
+                target[i] = saved[name]
+    stack.optimizer.resume(stack.clock)
     return stack
 
 
 def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, sides: tuple[Batch, Batch]) -> Stack:
     """A stack at these weights, with nothing remembered yet; reads no file."""
-    model = configs[0].model
-    trained = {name: value for name, value in weights.items() if model.is_trainable(name)}
+    first = configs[0]
+    trained = {name: value for name, value in weights.items() if first.model.is_trainable(name)}
     flat = tree.ravel(trained, axes=1)
     flat = torch.nn.functional.pad(flat, (0, -flat.shape[1] % PADDING)).contiguous()
     shapes = {name: value[0] for name, value in trained.items()}
     views = tree.unravel(flat, shapes)
     flat.grad = torch.zeros_like(flat)
     gradients = tree.unravel(flat.grad, shapes)
-    transforms, holds = assembly.transforms_of(configs), assembly.holds_of(configs)
+    kinds = [kind for kind in KINDS if any(kind in config.kinds for config in configs)]  # as their families stand there
+    at_work = {kind: applied([config.kinds.get(kind) for config in configs]) for kind in kinds}
+    remembering = {k: one for k, one in at_work.items() if issubclass(one.kind, (GradientTransform, Constraint))}
+    objective = first.objective
     return Stack(
         configs=list(configs),
         flat=flat,
@@ -175,18 +151,14 @@ def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, side
         leaves={name: view.detach().requires_grad_() for name, view in views.items()},
         gradients=gradients,
         fixed={name: value for name, value in weights.items() if name not in trained},
-        stepper=assembly.stepper_of(configs, flat, views),
-        loss=assembly.loss_of(configs[0]),
-        temperature=_temperature(configs, flat),
-        penalties=assembly.penalties_of(configs),
-        anchor=assembly.anchor_of(configs, starts),
-        transforms=transforms,
-        remembered=[transform.start(gradients) for transform in transforms],
-        decay=assembly.decay_of(configs, views, flat),
+        optimizer=optimizers.chosen(first.optimizer, flat, views),
+        loss=losses.chosen(objective.loss, objective.loss_precision, objective.label_smoothing),
+        decay=_decay(configs, views, flat),
         decay_target=None,
-        holds=holds,
-        held=[hold.constraint.start(views) for hold in holds],
-        noises=assembly.noises_of(configs),
+        at_work=at_work,
+        states={kind: one.start(views) for kind, one in remembering.items()},
+        beginnings={kind: _beginning(configs, kind) for kind in kinds if issubclass(at_work[kind].kind, Constraint)},
+        starts=starts,
         train_pairs=sides[0],
         test_pairs=sides[1],
         workspace=Workspace(),
@@ -194,51 +166,44 @@ def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, side
     )
 
 
-def _temperature(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
-    values = assembly.column(configs, "objective", "temperature", flat.dtype)
-    return None if bool((values == 1).all()) else values[:, None, None]
+def _beginning(configs: Sequence[TrainConfig], kind: str) -> Beginning:
+    """When the hold of a kind of constraint begins; never in a run without it."""
+    held = [one if isinstance(one := config.kinds.get(kind), Constraint) else None for config in configs]
+    steps = [NEVER if one is None or one.begins_at is None else one.begins_at for one in held]
+    events = [math.nan if one is None or one.begins_when is None else one.begins_when for one in held]
+    return Beginning(torch.tensor(steps), torch.tensor(events, dtype=torch.float64))
 
 
 def _starts(configs: Sequence[TrainConfig], weights: Params) -> Params:
-    """Where repulsion measures from: the weights of step 0, or a named checkpoint's; nothing without repulsion."""
-    if "repulsion" not in configs[0].penalties.coefficients:
+    """What penalties measure from: the weights of step 0, or a named checkpoint's; nothing where none does."""
+    measured = [[one for one in config.interventions if getattr(one, "from_start", False)] for config in configs]
+    if not any(measured):
         return {}
     trained = {name: value for name, value in weights.items() if configs[0].model.is_trainable(name)}
     rows = []
-    for i, config in enumerate(configs):
-        named = config.penalties.repel_from
-        rows.append(_checkpoint(config, named) if named else {name: value[i] for name, value in trained.items()})
+    for i, (config, [penalty]) in enumerate(zip(configs, measured, strict=True)):
+        named = getattr(penalty, "repel_from", None)
+        rows.append(checkpoint(config, named) if named else {name: value[i] for name, value in trained.items()})
     return {name: torch.stack([row[name].to(value.dtype) for row in rows]) for name, value in trained.items()}
+
+
+def _decay(configs: Sequence[TrainConfig], views: Params, flat: Tensor) -> Tensor:
+    """Decay per unit of learning rate: `[run 1]`, or `[run number]` if some roles are left out."""
+    decay = torch.tensor([[c.optimizer.weight_decay] for c in configs], dtype=flat.dtype)
+    roles = {role(name) for name in views}
+    if all(roles <= set(c.optimizer.decay_roles) for c in configs):
+        return decay
+    rows = []
+    for config in configs:
+        on = [(role(n) in config.optimizer.decay_roles, v[0].numel()) for n, v in views.items()]
+        row = torch.cat([torch.full((size,), float(decays), dtype=flat.dtype) for decays, size in on])
+        rows.append(torch.nn.functional.pad(row, (0, flat.shape[1] - len(row))))
+    return decay * torch.stack(rows)
 
 
 def _decay_target(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
     to_init = torch.tensor([[c.optimizer.decay_to_init] for c in configs])
     return flat * to_init if bool(to_init.any()) else None
-
-
-def _take_moments(stack: Stack) -> None:
-    """The optimizer's state of the checkpoint that a run starts from, where it asks for that."""
-    for i, config in enumerate(stack.configs):
-        if config.init.start is not None and config.init.start_moments:
-            source, step = _source(config.init.start)
-            saved = read_moments(source, step)
-            theirs = (source.config.optimizer.rule, source.config.numerics.precision)
-            if theirs != (config.optimizer.rule, config.numerics.precision):
-                raise RunError(
-                    f"{config.init.start} was trained by {theirs[0]} in {theirs[1]}: start_moments needs both"
-                )
-            for name, target in stack.stepper.state.items():
-                target[i] = saved[name]
-            stack.clock = _source_clock(source, step)
-    stack.stepper.resume(stack.clock)
-
-
-def _source_clock(source: Run, step: int) -> int:
-    """Steps that an optimizer has taken by a run's step, those before it started included."""
-    init = source.config.init
-    if init.start is None or not init.start_moments:
-        return step
-    return step + _source_clock(*_source(init.start))
 
 
 def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
@@ -250,7 +215,7 @@ def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
     return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
 
 
-def begun(state: ConstraintState, n_runs: int) -> Tensor:
+def begun(state: State, n_runs: int) -> Tensor:
     """Runs that a constraint holds already: whatever it remembers of them is a number."""
     found = torch.zeros(n_runs, dtype=torch.bool)
     for value in state.values():
@@ -268,37 +233,41 @@ def constrain(stack: Stack, step: int, before: Params | None, reached: Tensor) -
         before: The weights before the last of them; None at step 0, or where no constraint asks.
         reached: Runs whose training accuracy has just reached what their holds wait for, `[run]`.
     """
-    moment = stack.stepper.moment
+    if not stack.beginnings:
+        return
+    moment = stack.optimizer.moment
     shapes = {name: view[0] for name, view in stack.views.items()}
-    moments = None if moment is None or not stack.holds else tree.unravel(moment, shapes)
-    for i, hold in enumerate(stack.holds):
-        begins = (hold.from_step == step) | (reached & ~hold.from_train_acc.isnan())
-        stack.held[i] = hold.constraint(Motion(begins, before, moments), stack.views, stack.held[i])
+    moving = None if moment is None else tree.unravel(moment, shapes)
+    for kind, (at_step, train_acc) in stack.beginnings.items():
+        begins = (at_step == step) | (reached & ~train_acc.isnan())
+        moved = Moved(begins, before, moving)
+        stack.states[kind] = stack.at_work[kind](moved, stack.views, stack.states[kind])
 
 
 def _tensors(stack: Stack) -> Params:
     """Everything that the next step needs, every tensor `[run ...]`, by the name it is saved under."""
-    found = {**stack.stepper.state, "flat": stack.flat}
-    for i, state in enumerate(stack.held):
-        found |= {f"held{i or ''}:{name}": value for name, value in state.items()}  # NaN: not held
-    for i, state in enumerate(stack.remembered):
-        found |= {f"transform{i}:{name}": value for name, value in state.items()}
-    return found
+    remembered = {f"{kind}:{name}": value for kind, state in stack.states.items() for name, value in state.items()}
+    return {**stack.optimizer.state, "flat": stack.flat, **remembered}
 
 
 def state_of(stack: Stack, i: int) -> Params:
-    """Everything of run `i` that the next step needs: numbers, moments, what its constraint holds."""
+    """Everything of run `i` that the next step needs: numbers, moments, what its interventions remember.
+
+    What does not hold it yet is left out, and so is what only its neighbours have: it is the same in any stack.
+    """
     rows = {name: value[i] for name, value in _tensors(stack).items()}
-    return {name: row for name, row in rows.items() if not (name.startswith("held") and bool(row.isnan().all()))}
+    unheld = {n for n in rows if n.partition(":")[0] in stack.beginnings and bool(rows[n].isnan().all())}
+    return {name: row for name, row in rows.items() if name not in unheld}
 
 
 def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
     """Set every run to a state taken by `state_of` at `step`; what a state has not is not held yet."""
+    of_today = [upgraded_state(state, list(c.kinds)) for state, c in zip(states, stack.configs, strict=True)]
     for name, target in _tensors(stack).items():
-        for i, state in enumerate(states):
+        for i, state in enumerate(of_today):
             if name in state:
                 target[i] = state[name]
-    stack.stepper.resume(stack.clock + step)
+    stack.optimizer.resume(stack.clock + step)
 
 
 def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
@@ -312,7 +281,7 @@ def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
 
     configs = [stack.configs[i] for i in kept]
     sides = (pairs(stack.train_pairs), pairs(stack.test_pairs))
-    smaller = _built(configs, rows(stack.weights), rows(stack.anchor.start), sides)
+    smaller = _built(configs, rows(stack.weights), rows(stack.starts), sides)
     if stack.decay_target is not None and any(config.optimizer.decay_to_init for config in configs):
         smaller.decay_target = stack.decay_target[list(kept)]
     smaller.clock = stack.clock

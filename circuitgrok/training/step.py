@@ -3,9 +3,11 @@
     labels, weights and activations with noise -> loss + penalties -> gradient -> noise, transforms
     -> decay -> optimizer -> noise that stays -> constraints
 
-Each part is a small object of the stack (`training.assembly`); what a stack holds is in `training.stack`.
+Each part is an intervention at work (`interventions.base`), asked when its turn comes; what a stack holds is in
+`training.stack`.
 """
 
+from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,53 +15,73 @@ import torch
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.interventions.base import Applied
 from circuitgrok.interventions.collapse import collapse_columns
-from circuitgrok.interventions.constraints import Geodesic
+from circuitgrok.interventions.constraints import Constraint
+from circuitgrok.interventions.gradients import GradientTransform
+from circuitgrok.interventions.logits import OnLogits
 from circuitgrok.interventions.losses import accuracy, within_tolerance
-from circuitgrok.interventions.penalties import PENALTIES
+from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, OnLabels, streams
+from circuitgrok.interventions.penalties import Penalty
+from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
-from circuitgrok.training import assembly
 from circuitgrok.training.stack import Batch, Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
 
-class Pass(NamedTuple):
+class ForwardPass(NamedTuple):
     """A forward pass over the training pairs."""
 
-    logits: Tensor  # [run pair c], divided by the temperature
+    logits: Tensor  # [run pair c], as the loss sees them
     objective: Tensor  # [run], what is differentiated: loss and penalties
     penalty: Tensor | None  # [run], its part that is penalties
 
 
-def forward(stack: Stack, step: int) -> Pass:
+def forward(stack: Stack, step: int) -> ForwardPass:
     """Logits of the training pairs, and each run's objective, with the noise of this step."""
-    configs, noises, model = stack.configs, stack.noises, stack.configs[0].model
-    labels, trained = stack.train_pairs.labels, stack.leaves
-    if noises.labels:
-        streams = assembly.generators(configs, step, "labels")
-        labels = noises.labels(labels, configs[0].task.n_classes, streams)
-    if noises.weights:
-        trained = noises.weights(trained, assembly.generators(configs, step, "weights"))
-    weights = stack.completed(trained)
-    if noises.rates:
-        dropout = assembly.dropout(configs, noises.rates, step)
-        logits = model.noisy_logits(weights, stack.train_pairs.inputs, dropout)
+    first, labels, trained = stack.configs[0], stack.train_pairs.labels, stack.leaves
+    for one in stack.of(OnLabels):
+        labels = one(labels, first.task.n_classes, **_drawn(stack, one, step))
+    for one in stack.of(OnForward):
+        trained = one(trained, **_drawn(stack, one, step))
+    weights, inputs = stack.completed(trained), stack.train_pairs.inputs
+    if dropped := stack.of(DropoutRate):
+        rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
+        embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
+        dropout = Dropout(embed, attention, mlp, **_drawn(stack, dropped[0], step))
+        logits = first.model.noisy_logits(weights, inputs, dropout)
     else:
-        logits = model.training_logits(weights, stack.train_pairs.inputs, stack.workspace)
-    logits = _cooled(stack, logits)
+        logits = first.model.training_logits(weights, inputs, stack.workspace)
+    logits = _seen(stack, logits)
     objective = stack.loss.training(logits, labels)
-    if not stack.penalties:
-        return Pass(logits, objective, None)
-    terms = [coef * PENALTIES[name].function(stack.leaves, stack.anchor) for name, coef in stack.penalties.items()]
-    penalty = sum(terms[1:], start=terms[0])
-    return Pass(logits, objective + penalty, penalty)
+    penalties = stack.of(Penalty)
+    if not penalties:
+        return ForwardPass(logits, objective, None)
+    terms = [one.fields[one.kind.kind] * _penalty(stack, one) for one in penalties]
+    penalty = reduce(torch.add, terms)
+    return ForwardPass(logits, objective + penalty, penalty)
 
 
-def _cooled(stack: Stack, logits: Tensor) -> Tensor:
-    return logits if stack.temperature is None else logits / stack.temperature
+def _penalty(stack: Stack, one: Applied) -> Tensor:
+    from_start = issubclass(one.kind, Penalty) and one.kind.from_start
+    return one(stack.leaves, start=stack.starts) if from_start else one(stack.leaves)
 
 
-def update(stack: Stack, ahead: Pass, step: int) -> None:
+def _drawn(stack: Stack, one: Applied, step: int) -> dict[str, list[torch.Generator]]:
+    """A generator for each run, from its noise seed, the step and what is drawn, if anything is."""
+    if one.kind.stream is None:
+        return {}
+    return {"generators": streams([config.noise.noise_seed for config in stack.configs], one.kind.stream, step)}
+
+
+def _seen(stack: Stack, logits: Tensor) -> Tensor:
+    """Logits as the loss sees them."""
+    for one in stack.of(OnLogits):
+        logits = one(logits)
+    return logits
+
+
+def update(stack: Stack, ahead: ForwardPass, step: int) -> None:
     """From the weights at `step` to those at `step + 1`."""
     _differentiate(stack, ahead, step)
     reached, before = _reached(stack, ahead), _before(stack)
@@ -68,7 +90,7 @@ def update(stack: Stack, ahead: Pass, step: int) -> None:
     constrain(stack, step + 1, before, reached)
 
 
-def watched_update(stack: Stack, ahead: Pass, step: int) -> list[dict[str, float]]:
+def watched_update(stack: Stack, ahead: ForwardPass, step: int) -> list[dict[str, float]]:
     """`update`, bit for bit, and each run's line about it: its parts in polar coordinates (`polar.updates`)."""
     _differentiate(stack, ahead, step)
     reached, before = _reached(stack, ahead), _before(stack)
@@ -79,26 +101,25 @@ def watched_update(stack: Stack, ahead: Pass, step: int) -> list[dict[str, float
     constrain(stack, step + 1, before, reached)
     flats.append(stack.flat.to(torch.float64, copy=True))
     moved = [after - at for at, after in pairwise(flats)]
-    by_gradient = stack.stepper.gradient_part(stack.configs[0].optimizer.rate(step), stack.clock + step + 1)
+    by_gradient = stack.optimizer.gradient_part(stack.configs[0].optimizer.rate(step), stack.clock + step + 1)
     whole = (
         {"gradient": moved[1]} if by_gradient is None else {"gradient": by_gradient, "momentum": moved[1] - by_gradient}
     )
-    parts = whole | {"decay": moved[0]} | ({"noise": moved[2]} if stack.noises.walk else {}) | {"constraint": moved[3]}
+    walked = {"noise": moved[2]} if stack.of(AfterStep) else {}
+    parts = whole | {"decay": moved[0]} | walked | {"constraint": moved[3]}
     one = {name: view[0] for name, view in stack.views.items()}
     at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
     columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
     return _records(step, columns)
 
 
-def _differentiate(stack: Stack, ahead: Pass, step: int) -> None:
+def _differentiate(stack: Stack, ahead: ForwardPass, step: int) -> None:
     gradients = torch.autograd.grad(ahead.objective.sum(), list(stack.leaves.values()))
     for target, gradient in zip(stack.gradients.values(), gradients, strict=True):
         target.copy_(gradient)
-    if stack.noises.gradient:
-        streams = assembly.generators(stack.configs, step, "gradient")
-        stack.noises.gradient(stack.gradients, stack.views, streams)
-    for i, transform in enumerate(stack.transforms):
-        stack.remembered[i] = transform(stack.gradients, stack.views, stack.remembered[i])
+    for one in stack.of(GradientTransform):
+        state, kind = stack.states[one.kind.kind], one.kind.kind
+        stack.states[kind] = one(stack.gradients, stack.views, state, **_drawn(stack, one, step))
 
 
 @torch.no_grad()
@@ -110,28 +131,28 @@ def _decay(stack: Stack, step: int) -> None:
 
 
 def _optimize(stack: Stack, step: int) -> None:
-    stack.stepper.step(stack.configs[0].optimizer.rate(step))
+    stack.optimizer.step(stack.configs[0].optimizer.rate(step))
 
 
 @torch.no_grad()
 def _walk(stack: Stack, step: int) -> None:
-    if stack.noises.walk:
-        stack.noises.walk(stack.views, assembly.generators(stack.configs, step, "walk"))
+    for one in stack.of(AfterStep):
+        one(stack.views, **_drawn(stack, one, step))
 
 
 def _before(stack: Stack) -> Params | None:
-    """The weights before the step, for motion along great circles."""
-    arcs = any(isinstance(hold.constraint, Geodesic) for hold in stack.holds)
-    return {name: view.clone() for name, view in stack.views.items()} if arcs else None
+    """The weights before the step, where a constraint asks for them."""
+    held = (one for config in stack.configs for one in config.interventions if isinstance(one, Constraint))
+    return {name: view.clone() for name, view in stack.views.items()} if any(one.looks_back for one in held) else None
 
 
-def _reached(stack: Stack, ahead: Pass) -> Tensor:
+def _reached(stack: Stack, ahead: ForwardPass) -> Tensor:
     """Runs whose training accuracy has reached what their holds wait for, `[run]`."""
     none = torch.zeros(len(stack.configs), dtype=torch.bool)
-    for hold, state in zip(stack.holds, stack.held, strict=True):
-        waits = ~hold.from_train_acc.isnan() & ~begun(state, len(stack.configs))
+    for kind, (_, train_acc) in stack.beginnings.items():
+        waits = ~train_acc.isnan() & ~begun(stack.states[kind], len(stack.configs))
         if bool(waits.any()):
-            none = none | (waits & (_right(stack, ahead.logits.detach(), stack.train_pairs) >= hold.from_train_acc))
+            none = none | (waits & (_right(stack, ahead.logits.detach(), stack.train_pairs) >= train_acc))
     return none
 
 
@@ -143,13 +164,13 @@ def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, step: int, ahead: Pass) -> list[dict[str, float]]:
+def evaluate(stack: Stack, step: int, ahead: ForwardPass) -> list[dict[str, float]]:
     """Each run's line of history: the training batch's own logits, unless they are noisy, and a forward of the rest."""
     model, seen, unseen, weights = stack.configs[0].model, stack.train_pairs, stack.test_pairs, stack.weights
-    test_logits = _cooled(stack, model.training_logits(weights, unseen.inputs, stack.test_workspace))
+    test_logits = _seen(stack, model.training_logits(weights, unseen.inputs, stack.test_workspace))
     logits = ahead.logits
-    if stack.noises.in_forward:
-        logits = _cooled(stack, model.training_logits(weights, seen.inputs, stack.test_workspace))
+    if stack.is_noisy_forward:
+        logits = _seen(stack, model.training_logits(weights, seen.inputs, stack.test_workspace))
     columns = {
         "train_loss": torch.where(ahead.objective.isfinite(), stack.loss.exact(logits, seen.labels), torch.nan),
         "test_loss": stack.loss.exact(test_logits, unseen.labels),

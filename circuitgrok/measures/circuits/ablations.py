@@ -2,8 +2,8 @@
 
 What a measure calls the circuit is only a circuit if the answer needs it. An ablation puts something else in the
 place of one part, at the last position, and lets what stands behind it run: zero, or the part's mean over all p^2
-pairs, which keeps what the part says to every pair alike. Each is a function of the opened network
-(`parts.opened`) and returns logits by what stands in the part's place; `ablations` names them all.
+pairs, which keeps what the part says to every pair alike. Each is a function of a network's last block
+(`parts.last_block`) and returns logits by what stands in the part's place; `ablations` names them all.
 
 A cluster of neurons is judged beside random sets of neurons of the same size (`control_scores`): any large set hurts.
 
@@ -19,92 +19,92 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.interventions.losses import cross_entropy
+from circuitgrok.measures.parts.last_block import LastBlock, mixed_values, stacked
 from circuitgrok.measures.parts.neurons import in_cluster, polynomial_neurons
-from circuitgrok.measures.parts.opened import Opened, mixed_values, stacked
 from circuitgrok.measures.spectra.sum_waves import check_freqs, pair_sums, wave_tables
 
 Replaced = dict[str, Tensor]  # logits [pair c] of the p numbers, in float64, by what stands in the part's place
-Ablation = Callable[[Opened], Replaced]
+Ablation = Callable[[LastBlock], Replaced]
 FILLS: dict[str, Callable[[Tensor], Tensor]] = {
     "zero": lambda part: torch.zeros_like(part[:1]),
     "mean": lambda part: part.mean(0, keepdim=True),
 }
 
 
-def without_head(opened: Opened, head: int) -> Replaced:
+def without_head(block: LastBlock, head: int) -> Replaced:
     """Logits without one head's mixed values z; b_O stays."""
-    z, W_O = opened.z[:, head], opened["attn.W_O"][head]
-    return {by: opened.after_attention(fill(z) - z, W_O) for by, fill in FILLS.items()}
+    z, W_O = block.z[:, head], block["attn.W_O"][head]
+    return {by: block.after_attention(fill(z) - z, W_O) for by, fill in FILLS.items()}
 
 
-def without_attention(opened: Opened) -> Replaced:
+def without_attention(block: LastBlock) -> Replaced:
     """Logits without the whole attention output, b_O included."""
-    out = opened.resid_mid - opened.resid_pre
+    out = block.resid_mid - block.resid_pre
     every = torch.eye(out.shape[1], dtype=out.dtype, device=out.device)
-    return {by: opened.after_attention(fill(out) - out, every) for by, fill in FILLS.items()}
+    return {by: block.after_attention(fill(out) - out, every) for by, fill in FILLS.items()}
 
 
-def without_pattern(opened: Opened) -> Replaced:
+def without_pattern(block: LastBlock) -> Replaced:
     """Logits if all heads' attention patterns are the same for all pairs: their mean, or uniform over positions.
 
     Uniform attention pays in sum what the pattern does, which is 1 for a softmax.
     """
-    patterns = {"uniform": opened.pattern.mean(1, keepdim=True).expand_as(opened.pattern)}
-    patterns["mean"] = FILLS["mean"](opened.pattern)
-    W_O = opened["attn.W_O"].flatten(0, 1)
+    patterns = {"uniform": block.pattern.mean(1, keepdim=True).expand_as(block.pattern)}
+    patterns["mean"] = FILLS["mean"](block.pattern)
+    W_O = block["attn.W_O"].flatten(0, 1)
     return {
-        by: opened.after_attention((mixed_values(new, opened.values) - opened.z).flatten(1), W_O)
+        by: block.after_attention((mixed_values(new, block.values) - block.z).flatten(1), W_O)
         for by, new in patterns.items()
     }
 
 
-def without_neurons(opened: Opened, where: Bool[Tensor, " neuron"]) -> Replaced:
+def without_neurons(block: LastBlock, where: Bool[Tensor, " neuron"]) -> Replaced:
     """Logits without a set of neurons; an empty set changes nothing."""
     mine = where.nonzero().flatten()
-    written = opened.post[:, mine] @ opened.W_write[mine]
-    return _filled(opened, opened.skip + opened.mlp - written, written)
+    written = block.post[:, mine] @ block.W_write[mine]
+    return _filled(block, block.skip + block.mlp - written, written)
 
 
-def without_mlp(opened: Opened) -> Replaced:
+def without_mlp(block: LastBlock) -> Replaced:
     """Logits without the MLP's output, b_out included."""
-    return _filled(opened, opened.skip, opened.mlp)
+    return _filled(block, block.skip, block.mlp)
 
 
-def without_skip(opened: Opened) -> Replaced:
+def without_skip(block: LastBlock) -> Replaced:
     """Logits if the residual stream passes through the MLP only: the neurons see it, the unembedding does not."""
-    return _filled(opened, opened.mlp, opened.skip)
+    return _filled(block, block.mlp, block.skip)
 
 
-def without_sum_waves(opened: Opened, freqs: Int[Tensor, " freq"]) -> Replaced:
+def without_sum_waves(block: LastBlock, freqs: Int[Tensor, " freq"]) -> Replaced:
     """Logits if each neuron is cleared of the sum waves cos, sin w_k (a + b) of some frequencies.
 
     These have no mean over the pairs, so that there is one ablation. Excluded loss takes the same waves out of the
     logits, where those that came around the MLP go too.
     """
-    return {"zero": opened.read(opened.skip + opened.mlp - _sum_waves(opened, freqs))}
+    return {"zero": block.read(block.skip + block.mlp - _sum_waves(block, freqs))}
 
 
-def sum_waves_alone(opened: Opened, freqs: Int[Tensor, " freq"]) -> Replaced:
+def sum_waves_alone(block: LastBlock, freqs: Int[Tensor, " freq"]) -> Replaced:
     """Logits if all of each neuron but the sum waves of some frequencies is replaced by its mean."""
-    return {"mean": opened.read(opened.skip + FILLS["mean"](opened.mlp) + _sum_waves(opened, freqs))}
+    return {"mean": block.read(block.skip + FILLS["mean"](block.mlp) + _sum_waves(block, freqs))}
 
 
-def clusters_as_polynomials(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> Replaced:
+def clusters_as_polynomials(block: LastBlock, key_freqs: Int[Tensor, " freq"]) -> Replaced:
     """Logits if each neuron of a key frequency's cluster is replaced by its polynomial, `polynomial_neurons`."""
-    cluster = key_clusters(opened, key_freqs)
+    cluster = key_clusters(block, key_freqs)
     mine = cluster.nonzero().flatten()
-    post = opened.post[:, mine]
+    post = block.post[:, mine]
     change = polynomial_neurons(post, cluster[mine]).to(post.dtype) - post
-    return {"polynomial": opened.read(opened.skip + opened.mlp + change @ opened.W_write[mine])}
+    return {"polynomial": block.read(block.skip + block.mlp + change @ block.W_write[mine])}
 
 
-def key_clusters(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> Int[Tensor, " neuron"]:
+def key_clusters(block: LastBlock, key_freqs: Int[Tensor, " freq"]) -> Int[Tensor, " neuron"]:
     """The key frequency in whose cluster (`neurons.in_cluster`) each neuron is; 0 for none."""
-    freq = opened.tuned.freq
-    return torch.where(in_cluster(opened.tuned) & torch.isin(freq, key_freqs.to(freq.device)), freq, 0)
+    freq = block.tuned.freq
+    return torch.where(in_cluster(block.tuned) & torch.isin(freq, key_freqs.to(freq.device)), freq, 0)
 
 
-def ablations(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> dict[str, Ablation]:
+def ablations(block: LastBlock, key_freqs: Int[Tensor, " freq"]) -> dict[str, Ablation]:
     """The ablations of a network, by name; names depend on its shape and the key frequencies alone.
 
     `head 0`, ...; `attention`, its whole output; `pattern`, who attends where; `cluster 5`, ... the neurons of a key
@@ -113,32 +113,32 @@ def ablations(opened: Opened, key_freqs: Int[Tensor, " freq"]) -> dict[str, Abla
     around it.
 
     Args:
-        opened: The network, over all pairs.
+        block: The network, over all pairs.
         key_freqs: Distinct integers in 1..p // 2, of the whole run; clusters are the network's own.
 
     Returns:
-        Functions of the opened network.
+        Functions of the last block.
 
     Raises:
         ValueError: A frequency is out of range or repeated.
 
     Example:
-        >>> from circuitgrok.measures.parts.opened import opened_network
+        >>> from circuitgrok.measures.parts.last_block import last_block
         >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16)
         >>> params = model.init(torch.Generator().manual_seed(0))
-        >>> opened = opened_network(params, model, modular_addition(p=5).inputs)
-        >>> table = ablations(opened, torch.tensor([2]))
-        >>> list(table)[:4], list(table["head 0"](opened))
+        >>> block = last_block(params, model, modular_addition(p=5).inputs)
+        >>> table = ablations(block, torch.tensor([2]))
+        >>> list(table)[:4], list(table["head 0"](block))
         (['head 0', 'attention', 'pattern', 'cluster 2'], ['zero', 'mean'])
     """
-    check_freqs(key_freqs, len(opened.mlp_sums))
-    table: dict[str, Ablation] = {f"head {i}": partial(without_head, head=i) for i in range(opened.model.n_heads)}
+    check_freqs(key_freqs, len(block.mlp_sums))
+    table: dict[str, Ablation] = {f"head {i}": partial(without_head, head=i) for i in range(block.model.n_heads)}
     table |= {"attention": without_attention, "pattern": without_pattern}
     table |= {
         name: partial(without_neurons, where=where)
-        for name, where in _sets(key_clusters(opened, key_freqs), key_freqs).items()
+        for name, where in _sets(key_clusters(block, key_freqs), key_freqs).items()
     }
     table["clusters"] = partial(clusters_as_polynomials, key_freqs=key_freqs)
     table |= {f"waves {k}": partial(without_sum_waves, freqs=key_freqs[key_freqs == k]) for k in key_freqs.tolist()}
@@ -160,12 +160,12 @@ class Scores(NamedTuple):
 
 
 def ablation_scores(
-    opened: Opened, labels: Int[Tensor, " pair"], where: Bool[Tensor, "split pair"], key_freqs: Int[Tensor, " freq"]
+    block: LastBlock, labels: Int[Tensor, " pair"], where: Bool[Tensor, "split pair"], key_freqs: Int[Tensor, " freq"]
 ) -> dict[str, Scores]:
     """Loss and accuracy under every ablation of `ablations`, on each split.
 
     Args:
-        opened: The network, over all pairs.
+        block: The network, over all pairs.
         labels: The right class of each pair.
         where: The pairs of each split; `Task.where` knows some by name.
         key_freqs: Distinct integers in 1..p // 2, found once and held along the run.
@@ -177,16 +177,16 @@ def ablation_scores(
         ValueError: A frequency is out of range or repeated.
 
     Example:
-        >>> from circuitgrok.measures.parts.opened import opened_network
+        >>> from circuitgrok.measures.parts.last_block import last_block
         >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model, task = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16), modular_addition(p=5)
-        >>> opened = opened_network(model.init(torch.Generator().manual_seed(0)), model, task.inputs)
+        >>> block = last_block(model.init(torch.Generator().manual_seed(0)), model, task.inputs)
         >>> where = torch.stack([task.where("train"), task.where("test")])
-        >>> ablation_scores(opened, task.labels, where, torch.tensor([1]))["mlp, mean"].loss.shape
+        >>> ablation_scores(block, task.labels, where, torch.tensor([1]))["mlp, mean"].loss.shape
         torch.Size([2])
     """
-    return _scores(opened, ablations(opened, key_freqs), labels, where)
+    return _scores(block, ablations(block, key_freqs), labels, where)
 
 
 class ControlScores(NamedTuple):
@@ -206,7 +206,7 @@ class ControlScores(NamedTuple):
 
 
 def control_scores(
-    opened: Opened,
+    block: LastBlock,
     labels: Int[Tensor, " pair"],
     where: Bool[Tensor, "split pair"],
     key_freqs: Int[Tensor, " freq"],
@@ -219,7 +219,7 @@ def control_scores(
     A draw deals all neurons anew to clusters of the network's sizes. Equal seeds deal alike in every network.
 
     Args:
-        opened: As for `ablation_scores`.
+        block: As for `ablation_scores`.
         labels: As for `ablation_scores`.
         where: As for `ablation_scores`.
         key_freqs: As for `ablation_scores`.
@@ -233,19 +233,19 @@ def control_scores(
         ValueError: Fewer than two draws, or a frequency is out of range or repeated.
 
     Example:
-        >>> from circuitgrok.measures.parts.opened import opened_network
+        >>> from circuitgrok.measures.parts.last_block import last_block
         >>> from circuitgrok.models.transformer import Transformer
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model, task = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16), modular_addition(p=5)
-        >>> opened = opened_network(model.init(torch.Generator().manual_seed(0)), model, task.inputs)
+        >>> block = last_block(model.init(torch.Generator().manual_seed(0)), model, task.inputs)
         >>> test = task.where("test")[None]
-        >>> list(control_scores(opened, task.labels, test, torch.tensor([1]), seed=0))[:2]
+        >>> list(control_scores(block, task.labels, test, torch.tensor([1]), seed=0))[:2]
         ['random as cluster 1, zero', 'random as cluster 1, mean']
     """
     if n_draws < 2:
         raise ValueError(f"a spread takes n_draws of 2 or more; got {n_draws}")
-    check_freqs(key_freqs, len(opened.mlp_sums))
-    cluster, generator = key_clusters(opened, key_freqs), torch.Generator().manual_seed(seed)
+    check_freqs(key_freqs, len(block.mlp_sums))
+    cluster, generator = key_clusters(block, key_freqs), torch.Generator().manual_seed(seed)
     draws = []
     for _ in range(n_draws):
         dealt = cluster[torch.randperm(len(cluster), generator=generator).to(cluster.device)]
@@ -253,22 +253,22 @@ def control_scores(
             f"random as {name}": partial(without_neurons, where=where)
             for name, where in _sets(dealt, key_freqs).items()
         }
-        draws.append(_scores(opened, table, labels, where))
+        draws.append(_scores(block, table, labels, where))
     return {
         name: ControlScores(loss.mean(0), loss.std(0), accuracy.mean(0), accuracy.std(0))
         for name, (loss, accuracy) in stacked(draws).items()
     }
 
 
-def _filled(opened: Opened, rest: Tensor, part: Tensor) -> Replaced:
+def _filled(block: LastBlock, rest: Tensor, part: Tensor) -> Replaced:
     """Logits of what is written, rest + part, with the part replaced."""
-    return {by: opened.read(rest + fill(part)) for by, fill in FILLS.items()}
+    return {by: block.read(rest + fill(part)) for by, fill in FILLS.items()}
 
 
-def _sum_waves(opened: Opened, freqs: Int[Tensor, " freq"]) -> Float[Tensor, "pair out"]:
+def _sum_waves(block: LastBlock, freqs: Int[Tensor, " freq"]) -> Float[Tensor, "pair out"]:
     """What the neurons write of their sum waves of some frequencies: the same waves of all they write."""
-    table = wave_tables(opened.mlp_sums, freqs).sum(-3)
-    return table.to(opened.mlp.dtype)[pair_sums(table.mT)]
+    table = wave_tables(block.mlp_sums, freqs).sum(-3)
+    return table.to(block.mlp.dtype)[pair_sums(table.mT)]
 
 
 def _sets(cluster: Int[Tensor, " neuron"], key_freqs: Int[Tensor, " freq"]) -> dict[str, Tensor]:
@@ -276,10 +276,10 @@ def _sets(cluster: Int[Tensor, " neuron"], key_freqs: Int[Tensor, " freq"]) -> d
     return {f"cluster {k}": cluster == k for k in key_freqs.tolist()} | {"no cluster": cluster == 0}
 
 
-def _scores(opened: Opened, table: dict[str, Ablation], labels: Tensor, where: Tensor) -> dict[str, Scores]:
+def _scores(block: LastBlock, table: dict[str, Ablation], labels: Tensor, where: Tensor) -> dict[str, Scores]:
     of_pair = {}
     for part, ablation in table.items():
-        for by, logits in ablation(opened).items():
+        for by, logits in ablation(block).items():
             loss, right = cross_entropy(logits, labels), logits.argmax(-1) == labels
             of_pair[f"{part}, {by}"] = torch.stack([loss, right.double()])
     values = torch.stack(list(of_pair.values()))

@@ -1,4 +1,4 @@
-"""A network opened at its last block: what every part of that block holds at the last position, for all pairs.
+"""The last block of a network: what every part of that block holds at the last position, for all pairs.
 
 The answer is read at the last position, where two parts of the residual stream meet,
 
@@ -35,8 +35,8 @@ Table = dict[str, Any]  # named tuples of tensors, by name
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The last block of one network at the last position; `opened["attn.W_O"]` is a tensor of that block.
+class LastBlock:
+    """The last block of one network at the last position; `block["attn.W_O"]` is a tensor of that block.
 
     Attributes:
         model: The network's shape.
@@ -106,8 +106,8 @@ class Opened:
         return written + params["unembed.b_U"][:p].double()
 
 
-def opened_network(params: Params, model: Transformer, inputs: Int[Tensor, "pair 3"]) -> Opened:
-    """One network, opened at its last block at the last position.
+def last_block(params: Params, model: Transformer, inputs: Int[Tensor, "pair 3"]) -> LastBlock:
+    """The last block of one network, at the last position.
 
     Args:
         params: One network; index a stack first.
@@ -115,16 +115,16 @@ def opened_network(params: Params, model: Transformer, inputs: Int[Tensor, "pair
         inputs: Tokens (a, b, '='), one row per pair.
 
     Returns:
-        In the dtype of the weights; `opened.read(opened.skip + opened.mlp)` are the network's logits.
+        In the dtype of the weights; `block.read(block.skip + block.mlp)` are the network's logits.
 
     Example:
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> model = Transformer(p=5, n_heads=1, d_model=8, d_head=8, d_mlp=16)
         >>> params, task = model.init(torch.Generator().manual_seed(0)), modular_addition(p=5)
-        >>> opened = opened_network(params, model, task.inputs)
-        >>> opened.post.shape
+        >>> block = last_block(params, model, task.inputs)
+        >>> block.post.shape
         torch.Size([25, 16])
-        >>> logits = opened.read(opened.skip + opened.mlp)
+        >>> logits = block.read(block.skip + block.mlp)
         >>> torch.allclose(logits, model.logits(params, task.inputs)[:, :5])
         True
     """
@@ -140,7 +140,7 @@ def opened_network(params: Params, model: Transformer, inputs: Int[Tensor, "pair
     if model.normalization == "none":
         W_write, b_write, skip = W_write @ W_U[:, :p], b_write @ W_U[:, :p], skip @ W_U[:, :p]
     mlp = torch.addmm(b_write, post, W_write)
-    return Opened(model, params, resid_pre, values, pattern, z, resid_mid, pre, post, W_write, b_write, skip, mlp)
+    return LastBlock(model, params, resid_pre, values, pattern, z, resid_mid, pre, post, W_write, b_write, skip, mlp)
 
 
 def stacked(tables: Sequence[Table]) -> Table:

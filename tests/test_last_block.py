@@ -1,11 +1,11 @@
-"""The opened network: each part is what the plain forward holds there, and the parts make up the logits."""
+"""The last block: each part is what the plain forward holds there, and the parts make up the logits."""
 
 import pytest
 import torch
 from oracles import grid, noise, slow_sum_table
 
+from circuitgrok.measures.parts.last_block import last_block
 from circuitgrok.measures.parts.neurons import cluster_sizes
-from circuitgrok.measures.parts.opened import opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import modular_addition
 from circuitgrok.tree import Params, combine
@@ -47,7 +47,7 @@ def close(ours, theirs, dtype=torch.float64):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_part_is_what_the_plain_forward_holds_at_the_last_position(model, dtype):
     params = combine(lambda x: x.to(dtype), random_params(model))
-    opened, cache = opened_network(params, model, INPUTS), model.activations(params, model.tokens(INPUTS))
+    block, cache = last_block(params, model, INPUTS), model.activations(params, model.tokens(INPUTS))
     at = f"blocks.{model.n_layers - 1}."
     held = {
         "resid_pre": cache[at + "hook_resid_pre"][:, -1],
@@ -59,34 +59,34 @@ def test_every_part_is_what_the_plain_forward_holds_at_the_last_position(model, 
         "post": cache[at + "mlp.hook_post"][:, -1],
     }
     for name, value in held.items():
-        assert getattr(opened, name).dtype == dtype, name
-        close(getattr(opened, name), value.expand_as(getattr(opened, name)), dtype)
-    logits = opened.read(opened.skip + opened.mlp)
+        assert getattr(block, name).dtype == dtype, name
+        close(getattr(block, name), value.expand_as(getattr(block, name)), dtype)
+    logits = block.read(block.skip + block.mlp)
     assert logits.dtype == torch.float64
     close(logits, cache["logits"][:, -1, :P].double(), dtype)
     close(logits, model.logits(params, INPUTS)[:, :P].double(), dtype)
 
 
 def test_neurons_write_the_mlps_part_through_what_each_of_them_writes(model):
-    opened = opened_network(random_params(model), model, INPUTS)
-    close(opened.post @ opened.W_write + opened.b_write, opened.mlp)
-    close(opened.mlp_sums, slow_sum_table(opened.mlp))
+    block = last_block(random_params(model), model, INPUTS)
+    close(block.post @ block.W_write + block.b_write, block.mlp)
+    close(block.mlp_sums, slow_sum_table(block.mlp))
 
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_a_change_of_the_attention_output_runs_through_all_that_stands_behind_it(model, width):
     params = random_params(model)
-    opened = opened_network(params, model, INPUTS)
+    block = last_block(params, model, INPUTS)
     W, change = noise(width, model.d_model, seed=50), noise(width, seed=51)
-    shifted = params | {f"blocks.{model.n_layers - 1}.attn.b_O": opened["attn.b_O"] + change @ W}
+    shifted = params | {f"blocks.{model.n_layers - 1}.attn.b_O": block["attn.b_O"] + change @ W}
     expected = model.logits(shifted, INPUTS)[:, :P]
-    close(opened.after_attention(change.expand(P * P, width), W), expected)
+    close(block.after_attention(change.expand(P * P, width), W), expected)
 
 
 def test_neurons_that_are_waves_are_found_tuned_to_them():
     model = Transformer(p=P, n_heads=1, d_model=8, d_head=8, d_mlp=3)
-    opened = opened_network(random_params(model), model, INPUTS)
+    block = last_block(random_params(model), model, INPUTS)
     a, b = grid(P, 2)
     waves = [torch.cos(2 * torch.pi * k / P * (a + b)).flatten().double() for k in (3, 1, 3)]
-    opened.post.copy_(torch.stack(waves, dim=1))
-    assert cluster_sizes(opened.tuned, P).tolist() == [1, 0, 2]
+    block.post.copy_(torch.stack(waves, dim=1))
+    assert cluster_sizes(block.tuned, P).tolist() == [1, 0, 2]
