@@ -200,6 +200,40 @@ def test_intervention_in_a_stack_has_the_bits_that_it_has_alone_also_resumed_hal
     assert all(same(state_of(resumed, i), alone(each)) for i, each in enumerate(configs) if i)
 
 
+HOLDS: dict[str, dict[str, Any]] = {
+    "rescaled": {"rescale_factor": 0.5, "rescale_at_step": 8},
+    "capped": {"norm_cap": 0.9},
+    "direction": {"fixed_direction": True, "direction_from_step": 3},
+    "norm": {"fixed_norm": True, "norm_from_step": 4},
+    "norm of each": {"fixed_norm": True, "norm_grain": "neuron", "norm_from_step": 4},
+    "free": {},
+}
+
+
+@pytest.mark.bits
+def test_what_holds_a_run_goes_with_it_from_a_stack_of_runs_that_are_held_otherwise(config, alone):
+    """Resumed alone, or beside one other: what a constraint remembers is the run's own, whoever trained beside it."""
+    configs = {name: config(**leaves) for name, leaves in HOLDS.items()}
+    together = [name for name in HOLDS if name != "norm of each"]
+    assert len({configs[name].stack_key for name in together}) == 1 != configs["norm of each"].stack_key
+    broken = advance(new_stack([configs[name] for name in together]), range(STOPPED))
+    states = {name: state_of(broken, i) for i, name in enumerate(together)}
+    for names in [[name] for name in together] + [["norm", "rescaled"], ["capped", "norm"], ["free", "direction"]]:
+        resumed = new_stack([configs[name] for name in names])
+        put_state(resumed, [states[name] for name in names], STOPPED)
+        advance(resumed, range(STOPPED, STEPS))
+        assert all(same(state_of(resumed, i), alone(configs[name])) for i, name in enumerate(names)), names
+
+
+def test_noise_is_added_to_the_gradient_before_it_is_transformed(config):
+    """What is left after OrthoGrad is across the weights, the noise in it too."""
+    stack = new_stack([config(gradient_noise=1.0, orthograd="global", precision="float64")])
+    before = {name: view.clone() for name, view in stack.views.items()}
+    update(stack, forward(stack, 0), 0)
+    size = tree.norm(stack.gradients, axes=1) * tree.norm(before, axes=1)
+    assert (tree.dot(stack.gradients, before, axes=1).abs() <= 1e-13 * size).all() and tree.norm(stack.gradients) > 10
+
+
 class Stopping(Silent):
     """Asks the training to stop half-way, as a signal does."""
 
