@@ -22,7 +22,7 @@ SLOWEST = ("hessian", "llc")  # seconds for a checkpoint: of the smallest networ
 CONFIGS = {
     "one layer": tiny(),
     "two layers": tiny(n_layers=2, corrupted=0.2, fixed_norm=True, own_tokens=True, equals=False, walk_noise=1e-3),
-    "layer norm": tiny(normalization="LN", attention_rate=0.5),
+    "layer norm": tiny(normalization="LN", attention_rate=0.5, batch_size=20),
     **{name: tiny_kind(name) for name in LEAVES},
 }
 

@@ -20,7 +20,7 @@ from circuitgrok.training.loop import Interrupted, Silent, train
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of
 from circuitgrok.training.step import forward, update, watched_update
 
-SECTIONS = ("objective", "optimizer", "penalties", "transforms", "constraint", "noise")
+SECTIONS = ("objective", "optimizer", "batches", "penalties", "transforms", "constraint", "noise")
 FIELDS = {name: field for section, name, field in leaf_fields() if section in SECTIONS}
 STEPS, STOPPED = 12, 6
 
@@ -123,6 +123,9 @@ CASES = [
     Case("gradient_noise", 0.02),
     *(Case("noise_tangential", True, beside={kind: 0.02}) for kind in ("weight_noise", "walk_noise", "gradient_noise")),
     Case("label_noise", 0.3),
+    Case("batch_size", 16),
+    Case("batch_size", 1),
+    Case("batch_replacement", True, beside={"batch_size": 16}),
     Case("dropout_embed", 0.2),
     Case("dropout_attention", 0.2),
     Case("dropout_mlp", 0.2),
@@ -130,6 +133,7 @@ CASES = [
         Case("noise_seed", 5, beside={kind: 0.2})
         for kind in ("weight_noise", "walk_noise", "gradient_noise", "label_noise", "dropout_mlp")
     ),
+    Case("noise_seed", 5, beside={"batch_size": 16}),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 

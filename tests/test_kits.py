@@ -9,6 +9,7 @@ from oracles import generator, noise
 
 from circuitgrok import tree
 from circuitgrok.interventions.base import KINDS
+from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, FixedDirection, NormCap, RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.gradients import GradientNoise, GradientTransform, GrokfastEMA, GrokfastMA, OrthoGrad
@@ -89,8 +90,8 @@ INTERVENTIONS = [
 def test_every_intervention_conforms():
     for one in INTERVENTIONS:
         check_intervention(one)
-    in_the_network = {kind for kind, cls in KINDS.items() if issubclass(cls, DropoutRate)}
-    assert {one.kind for one in INTERVENTIONS} | in_the_network == set(KINDS)
+    elsewhere = {kind for kind, cls in KINDS.items() if issubclass(cls, (DropoutRate, Batches))}  # in networks and data
+    assert {one.kind for one in INTERVENTIONS} | elsewhere == set(KINDS)
 
 
 @pytest.mark.parametrize(

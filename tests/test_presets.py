@@ -18,14 +18,15 @@ TIMES = Path(__file__).parents[1] / "analyses" / "out" / "preset_times" / "table
 def smaller(name: str) -> dict[str, Any]:
     """The leaves that make a preset quick without making it another: fewer numbers, smaller groups and images."""
     config = TrainConfig.preset(name)
+    batch = {"batch_size": 16} if "batch_size" in config.kinds else {}
     match config.task.kind:
         case "composition":
-            return {"group": "S4"}
+            return {"group": "S4"} | batch
         case "modular_addition":
-            return {"p": 23}
+            return {"p": 23} | batch
         case "mnist":
-            return {"n_train": 30, "n_test": 12}
-    return {}
+            return {"n_train": 30, "n_test": 12} | batch
+    return batch
 
 
 def trained(name: str, folder: Path, **leaves: Any) -> Run:

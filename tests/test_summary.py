@@ -223,7 +223,7 @@ SAID = {
     "grokfast_ma": 1.0, "orthograd": "global", "fixed_norm": True, "fixed_direction": True, "norm_cap": 2.0,
     "rescale_factor": 0.5, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "label_noise": 0.1,
     "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "rule": "sgd", "decay_to_init": True,
-    **dict.fromkeys(kinds_of(Penalty), 0.1),
+    "batch_size": 8, **dict.fromkeys(kinds_of(Penalty), 0.1),
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ SECTIONS: dict[str, Any] = DEFAULT_KINDS | {
     "init": Init,
     "objective": Objective,
     "optimizer": Optimizer,
+    "batches": None,
     "penalties": None,
     "transforms": None,
     "constraint": None,

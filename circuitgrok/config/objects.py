@@ -8,18 +8,12 @@ from pydantic.fields import FieldInfo
 
 from circuitgrok.config.explain import explain
 from circuitgrok.errors import UserError, nearest
-from circuitgrok.interventions import constraints, fixed_norm, gradients, logits, noise, penalties
+from circuitgrok.interventions import batches, constraints, fixed_norm, gradients, logits, noise, penalties
 from circuitgrok.interventions.base import KINDS, Intervention
 
-_BUILT_IN = (
-    logits,
-    penalties,
-    noise,
-    gradients,
-    constraints,
-    fixed_norm,
-)  # imported here, so that `KINDS` holds theirs
-_ORDER = ("objective", "penalties", "transforms", "constraint", "noise")
+# Imported, so that `KINDS` holds theirs.
+_BUILT_IN = (batches, constraints, fixed_norm, gradients, logits, noise, penalties)
+_ORDER = ("objective", "batches", "penalties", "transforms", "constraint", "noise")
 
 
 def in_order(kinds: Iterable[str]) -> list[str]:

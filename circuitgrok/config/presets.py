@@ -1,6 +1,6 @@
 """Named configs: what each changes against the default, where it comes from, and how long it takes.
 
-Where a paper trained on minibatches, its preset trains on the full batch, as everything here does; its line says so.
+Where a paper trained on batches and a preset on all pairs at once, its line says so.
 """
 
 from typing import Any, NamedTuple
@@ -95,10 +95,11 @@ PRESETS: dict[str, Preset] = {
         4.2,
         {"task": "digits", **_IMAGES, "steps": 20_000, "checkpoint_every": 500},
     ),
+    # Their MNIST run: 1000 images, batches of 200, 10^5 steps.
     "omnigrok-mnist": Preset(
-        "Liu et al. 2022 (arXiv:2210.01117): the same on MNIST files in the folder mnist, full batch",
+        "Liu et al. 2022 (arXiv:2210.01117): the same on MNIST files in the folder mnist, batches of 200",
         None,
-        {"task": "mnist", **_IMAGES, "steps": 20_000, "checkpoint_every": 500},
+        {"task": "mnist", **_IMAGES, "batch_size": 200, "steps": 100_000, "checkpoint_every": 1000},
     ),
     "omnigrok-teacher": Preset(
         "Liu et al. 2022 (arXiv:2210.01117): teacher-student 5-100-100-5, student at alpha 2",
@@ -114,6 +115,12 @@ PRESETS: dict[str, Preset] = {
         "Power et al. 2022 (arXiv:2201.02177): a / b mod 97 on half of the table, 2 layers, full batch",
         65,
         _POWER | {"normalization": "LN", "steps": 10_000, "eval_every": 10},
+    ),
+    # As the public re-implementations train: batches of 512 of the 4656 training pairs, warm-up over ten steps.
+    "power-batches": Preset(
+        "Power et al. 2022 (arXiv:2201.02177): a / b mod 97 on half of the table, 2 layers, batches of 512",
+        None,
+        _POWER | {"normalization": "LN", "batch_size": 512, "steps": 50_000, "eval_every": 50},
     ),
     "power-s5": Preset(
         "Power et al. 2022 (arXiv:2201.02177): composition in S5, 2 layers, full batch",
@@ -194,6 +201,18 @@ PRESETS: dict[str, Preset] = {
         {
             "task": "digits", **_IMAGES, "weight_decay": 0.0, "anti_decay": 2e-10, "steps": 20_000,
             "checkpoint_every": 500,
+        },
+    ),
+    # The notebook "grokking" of devinterp 1.x: embeddings of 12, 48 neurons, Adam with coupled decay 2e-4, batches of
+    # 128, seed 0. It has a layer, and a bias, for each of the two numbers; here the two biases are one.
+    "devinterp": Preset(
+        "grokking notebook of devinterp (Lau et al. 2023, arXiv:2308.12108): a small MLP, a + b mod 53, batches of 128",
+        None,
+        {
+            "model": "embedding_mlp", "p": 53, "frac_train": 0.4, "split": "randperm", "d_embed": 12, "d_hidden": 48,
+            "act": "gelu", "scheme": "torch", "train_biases": ("mlp",), "lr": 5e-3, "beta2": 0.999, "warmup": 0,
+            "weight_decay": 0.0, "l2": 2e-4, "batch_size": 128, "steps": 25_000, "eval_every": 50,
+            "checkpoint_every": 250,
         },
     ),
     "muon": Preset(

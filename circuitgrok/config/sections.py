@@ -126,7 +126,9 @@ class Optimizer(Section):
 class Noise(Section):
     """Where the random numbers of a step come from, beside their purpose and the step's number."""
 
-    noise_seed: Annotated[int, PER_RUN] = Field(default=0, ge=0, lt=2**63, description="seed of all noise")
+    noise_seed: Annotated[int, PER_RUN] = Field(
+        default=0, ge=0, lt=2**63, description="seed of all noise, and of batches"
+    )
 
 
 class CheckpointSteps(Set[int]):

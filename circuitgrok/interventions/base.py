@@ -11,6 +11,7 @@ arithmetic between runs, so that a run has the same bits in a stack as alone.
 
 When in a step a rule acts, and what else it is given, is for its family to say:
 
+    Batches             the pairs that a step sees        rule(seeds, n_pairs, step) -> places
     OnLabels            the labels that are taught        rule(labels, n_classes) -> labels
     OnForward           the weights that are looked at    rule(weights) -> weights
     OnLogits            before the loss                   rule(logits) -> logits

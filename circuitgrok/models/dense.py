@@ -29,6 +29,7 @@ from circuitgrok.models.mlp import (
     pair_sums,
     scaled,
     unembedded,
+    uniform,
 )
 from circuitgrok.tree import Params, Role, is_bias, role
 
@@ -96,21 +97,13 @@ class DenseMLP(BaseModel):
             True
         """
         check_scheme(self.schemes, scheme)
-        if scheme == "torch":
-            return scaled(self._uniform(generator), alpha, alpha_by_role)
-        gain = 2.0 if scheme == "he" else 1.0
         shapes = self.shapes()
+        if scheme == "torch":
+            drawn = uniform(shapes, generator, lambda name: shapes[name][0], self.is_trainable)
+            return scaled(drawn, alpha, alpha_by_role)
+        gain = 2.0 if scheme == "he" else 1.0
         drawn = gaussian(shapes, generator, lambda name: math.sqrt(gain / shapes[name][0]))
         return scaled(drawn, alpha, alpha_by_role)
-
-    def _uniform(self, generator: torch.Generator) -> Params:
-        """The scheme `torch`; what does not train is drawn and left at zero, so that weights do not depend on it."""
-        params, bound = {}, 0.0
-        for name, shape in self.shapes().items():
-            bound = bound if is_bias(name) else 1 / math.sqrt(shape[0])  # a bias follows its weights
-            uniform = 2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1
-            params[name] = uniform * (bound * self.is_trainable(name))
-        return params
 
     def logits(self, params: Params, inputs: Features) -> Float[Tensor, "*stack pair c"]:
         """Outputs, one row per input; differentiable any number of times.

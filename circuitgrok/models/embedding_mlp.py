@@ -29,6 +29,7 @@ from circuitgrok.models.mlp import (
     pair_sums,
     scaled,
     unembedded,
+    uniform,
 )
 from circuitgrok.tree import Params, Role, is_bias, role
 
@@ -42,7 +43,7 @@ class EmbeddingMLP(PairMLP):
     Without biases and with ReLU it is homogeneous of degree depth + 2.
     """
 
-    schemes: ClassVar[tuple[str, ...]] = ("fan_in",)
+    schemes: ClassVar[tuple[str, ...]] = ("fan_in", "torch")
     called: ClassVar[str] = "an MLP on embeddings"
     has_heads: ClassVar[bool] = False
     has_embedding: ClassVar[bool] = True
@@ -81,10 +82,12 @@ class EmbeddingMLP(PairMLP):
         alpha: float = 1.0,
         alpha_by_role: Mapping[Role, float] | None = None,
     ) -> Params:
-        """Random weights times alpha and the factor of each role; biases are zero.
+        """Random weights times alpha and the factor of each role.
 
         `fan_in`: standard deviation 1 / sqrt(rows), and 1 / sqrt(d_embed) for the embedding, so that every
-        embedding has length 1 in expectation (norm 19.34 at the default shape).
+        embedding has length 1 in expectation (norm 19.34 at the default shape); biases zero.
+        `torch`, as PyTorch's own layers: embeddings of standard deviation 1, layers uniform in +-1 / sqrt(inputs),
+        trained biases too, with a layer of its own for each number that is read (d_embed inputs; norm 87.99).
 
         Example:
             >>> params = EmbeddingMLP().init(torch.Generator().manual_seed(0))
@@ -93,6 +96,11 @@ class EmbeddingMLP(PairMLP):
         """
         check_scheme(self.schemes, scheme)
         shapes = self.shapes()
+        if scheme == "torch":
+            embedding = gaussian({"embed.W_E": shapes.pop("embed.W_E")}, generator, lambda name: 1.0)
+            n_inputs = {name: shape[0] for name, shape in shapes.items()} | {"blocks.0.mlp.W_in": self.d_embed}
+            layers = uniform(shapes, generator, n_inputs.__getitem__, self.is_trainable)
+            return scaled(embedding | layers, alpha, alpha_by_role)
         fan_in = {name: shape[-1] if role(name) == "embed" else shape[0] for name, shape in shapes.items()}
         drawn = gaussian(shapes, generator, lambda name: 1 / math.sqrt(fan_in[name]))
         return scaled(drawn, alpha, alpha_by_role)

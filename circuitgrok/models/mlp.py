@@ -12,6 +12,7 @@ is a row that belongs to a plus a row that belongs to b: two tables of p rows re
 Source: the quadratic network is that of Gromov 2023 (arXiv:2301.02679), without its biases.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -187,6 +188,23 @@ def gaussian(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator, 
         else torch.randn(shape, generator=generator, dtype=torch.float64) * std(name)
         for name, shape in shapes.items()
     }
+
+
+def uniform(
+    shapes: Mapping[str, tuple[int, ...]],
+    generator: torch.Generator,
+    n_inputs: Callable[[str], int],
+    trains: Callable[[str], bool],
+) -> Params:
+    """Weights and biases as PyTorch's linear layers draw them, uniform in +-1 / sqrt(inputs), in this order.
+
+    A bias follows its weights. What does not train is drawn and left at zero, so that weights do not depend on it.
+    """
+    params, bound = {}, 0.0
+    for name, shape in shapes.items():
+        bound = bound if is_bias(name) else 1 / math.sqrt(n_inputs(name))
+        params[name] = (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1) * (bound * trains(name))
+    return params
 
 
 def scaled(params: Params, alpha: float, alpha_by_role: Mapping[Role, float] | None) -> Params:

@@ -19,26 +19,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok import tree
-from circuitgrok.apart import placed
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.config.upgrade import upgraded_state
 from circuitgrok.interventions import losses, optimizers
 from circuitgrok.interventions.base import KINDS, NEVER, Applied, Intervention, State, applied
+from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, Moved
 from circuitgrok.interventions.gradients import GradientTransform
 from circuitgrok.interventions.noise import DropoutRate, OnForward
 from circuitgrok.models.fused import Workspace
 from circuitgrok.training.origin import checkpoint, initial_weights, moments
+from circuitgrok.training.pairs import Batch, side
 from circuitgrok.tree import Params, role
 
 PADDING = 64  # rows of the flat weights end on a vector register, so that no element sees a scalar tail
-
-
-class Batch(NamedTuple):
-    """The pairs of one side of the split, for each run."""
-
-    inputs: Tensor  # [run pair ...]
-    labels: Tensor  # [run pair], or [run pair c] where answers are real numbers
 
 
 class Beginning(NamedTuple):
@@ -67,7 +61,7 @@ class Stack:
         states: What each of them remembers, by kind.
         beginnings: Of each constraint, by kind.
         starts: What penalties measure from; empty where none does.
-        train_pairs: The full batch.
+        train_pairs: All of them; a step may see a batch (`training.pairs`).
         test_pairs: The rest.
         workspace: Buffers of the training batch's forward and backward.
         test_workspace: Buffers of the test batch's forward.
@@ -110,14 +104,14 @@ class Stack:
 
     @property
     def is_noisy_forward(self) -> bool:
-        """Whether the logits that are trained on are not those of the weights."""
-        return bool(self.of(OnForward, DropoutRate))
+        """Whether the logits that are trained on are not those of the weights and of all training pairs."""
+        return bool(self.of(OnForward, DropoutRate, Batches))
 
 
 def new_stack(configs: Sequence[TrainConfig]) -> Stack:
     """The stack at step 0, constrained from the start where a config says so."""
     weights = tree.stack(initial_weights(config) for config in configs)
-    sides = (_batch(configs, train=True), _batch(configs, train=False))
+    sides = (side(configs, train=True), side(configs, train=False))
     stack = _built(configs, weights, _starts(configs, weights), sides)
     stack.decay_target = _decay_target(configs, stack.flat)
     constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
@@ -206,15 +200,6 @@ def _decay_target(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None
     return flat * to_init if bool(to_init.any()) else None
 
 
-def _batch(configs: Sequence[TrainConfig], train: bool) -> Batch:
-    tasks = [config.task.draw() for config in configs]
-    masks = [task.is_train if train else ~task.is_train for task in tasks]
-    inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
-    labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])
-    dtype = getattr(torch, configs[0].numerics.precision)
-    return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
-
-
 def begun(state: State, n_runs: int) -> Tensor:
     """Runs that a constraint holds already: whatever it remembers of them is a number."""
     found = torch.zeros(n_runs, dtype=torch.bool)
@@ -276,8 +261,8 @@ def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
     def rows(tensors: Params) -> Params:
         return {name: value.detach()[list(kept)] for name, value in tensors.items()}
 
-    def pairs(side: Batch) -> Batch:
-        return Batch(*(value[list(kept)] for value in side))
+    def pairs(all_runs: Batch) -> Batch:
+        return Batch(*(value[list(kept)] for value in all_runs))
 
     configs = [stack.configs[i] for i in kept]
     sides = (pairs(stack.train_pairs), pairs(stack.test_pairs))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from circuitgrok import tree
 from circuitgrok.interventions.base import Applied
+from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.collapse import collapse_columns
 from circuitgrok.interventions.constraints import Constraint
 from circuitgrok.interventions.gradients import GradientTransform
@@ -25,26 +26,28 @@ from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, O
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
-from circuitgrok.training.stack import Batch, Stack, begun, constrain
+from circuitgrok.training.pairs import Batch, batch_noise, seen_pairs
+from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
 
 class ForwardPass(NamedTuple):
-    """A forward pass over the training pairs."""
+    """A forward pass over the training pairs, or the batch of a step."""
 
-    logits: Tensor  # [run pair c], as the loss sees them
+    logits: Tensor  # [run pair c] of the pairs that the step sees, as the loss sees them
     objective: Tensor  # [run], what is differentiated: loss and penalties
     penalty: Tensor | None  # [run], its part that is penalties
 
 
 def forward(stack: Stack, step: int) -> ForwardPass:
-    """Logits of the training pairs, and each run's objective, with the noise of this step."""
-    first, labels, trained = stack.configs[0], stack.train_pairs.labels, stack.leaves
+    """Logits of the pairs that this step sees, and each run's objective, with the noise of this step."""
+    first, trained, pairs = stack.configs[0], stack.leaves, seen_pairs(stack, step)
+    labels = pairs.labels
     for one in stack.of(OnLabels):
         labels = one(labels, first.task.n_classes, **_drawn(stack, one, step))
     for one in stack.of(OnForward):
         trained = one(trained, **_drawn(stack, one, step))
-    weights, inputs = stack.completed(trained), stack.train_pairs.inputs
+    weights, inputs = stack.completed(trained), pairs.inputs
     if dropped := stack.of(DropoutRate):
         rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
         embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
@@ -52,7 +55,7 @@ def forward(stack: Stack, step: int) -> ForwardPass:
         logits = first.model.noisy_logits(weights, inputs, dropout)
     else:
         logits = first.model.training_logits(weights, inputs, stack.workspace)
-    logits = _seen(stack, logits)
+    logits = _as_seen(stack, logits)
     objective = stack.loss.training(logits, labels)
     penalties = stack.of(Penalty)
     if not penalties:
@@ -74,7 +77,7 @@ def _drawn(stack: Stack, one: Applied, step: int) -> dict[str, list[torch.Genera
     return {"generators": streams([config.noise.noise_seed for config in stack.configs], one.kind.stream, step)}
 
 
-def _seen(stack: Stack, logits: Tensor) -> Tensor:
+def _as_seen(stack: Stack, logits: Tensor) -> Tensor:
     """Logits as the loss sees them."""
     for one in stack.of(OnLogits):
         logits = one(logits)
@@ -92,6 +95,7 @@ def update(stack: Stack, ahead: ForwardPass, step: int) -> None:
 
 def watched_update(stack: Stack, ahead: ForwardPass, step: int) -> list[dict[str, float]]:
     """`update`, bit for bit, and each run's line about it: its parts in polar coordinates (`polar.updates`)."""
+    noise = batch_noise(stack, step)
     _differentiate(stack, ahead, step)
     reached, before = _reached(stack, ahead), _before(stack)
     flats = [stack.flat.to(torch.float64, copy=True)]
@@ -110,7 +114,7 @@ def watched_update(stack: Stack, ahead: ForwardPass, step: int) -> list[dict[str
     one = {name: view[0] for name, view in stack.views.items()}
     at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
     columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
-    return _records(step, columns)
+    return _records(step, columns | noise)
 
 
 def _differentiate(stack: Stack, ahead: ForwardPass, step: int) -> None:
@@ -152,8 +156,16 @@ def _reached(stack: Stack, ahead: ForwardPass) -> Tensor:
     for kind, (_, train_acc) in stack.beginnings.items():
         waits = ~train_acc.isnan() & ~begun(stack.states[kind], len(stack.configs))
         if bool(waits.any()):
-            none = none | (waits & (_right(stack, ahead.logits.detach(), stack.train_pairs) >= train_acc))
+            logits = _clean_logits(stack, stack.train_pairs) if stack.of(Batches) else ahead.logits.detach()
+            none = none | (waits & (_right(stack, logits, stack.train_pairs) >= train_acc))
     return none
+
+
+@torch.no_grad()
+def _clean_logits(stack: Stack, pairs: Batch) -> Tensor:
+    """Logits of the weights as they are, as the loss sees them."""
+    logits = stack.configs[0].model.training_logits(stack.weights, pairs.inputs, stack.test_workspace)
+    return _as_seen(stack, logits)
 
 
 def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
@@ -165,12 +177,10 @@ def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: Stack, step: int, ahead: ForwardPass) -> list[dict[str, float]]:
-    """Each run's line of history: the training batch's own logits, unless they are noisy, and a forward of the rest."""
-    model, seen, unseen, weights = stack.configs[0].model, stack.train_pairs, stack.test_pairs, stack.weights
-    test_logits = _seen(stack, model.training_logits(weights, unseen.inputs, stack.test_workspace))
-    logits = ahead.logits
-    if stack.is_noisy_forward:
-        logits = _seen(stack, model.training_logits(weights, seen.inputs, stack.test_workspace))
+    """Each run's line of history: the step's own logits, unless they are noisy or of a batch, and those of the rest."""
+    seen, unseen = stack.train_pairs, stack.test_pairs
+    test_logits = _clean_logits(stack, unseen)
+    logits = _clean_logits(stack, seen) if stack.is_noisy_forward else ahead.logits
     columns = {
         "train_loss": torch.where(ahead.objective.isfinite(), stack.loss.exact(logits, seen.labels), torch.nan),
         "test_loss": stack.loss.exact(test_logits, unseen.labels),

@@ -68,6 +68,7 @@ ORBITS = (
 )  # fmt: skip
 
 _STEP = "polar/updates.py"
+_BATCH = "interventions/batches.py"
 UPDATES = (
     Family(
         "update_radial[step part]",
@@ -102,6 +103,27 @@ UPDATES = (
         "Effective learning rate on the sphere of directions: −⟨step, g⟩ / (r² ‖g‖²), both across u; lr/r² for "
         "gradient descent.",
         "1/weights²", ANY, "here", ("updates",), _STEP,
+    ),
+    Family(
+        "full_gradient_norm",
+        "Norm of the gradient of all training pairs, where the step that left the checkpoint saw a batch.",
+        "nats/weights", NOT_NEGATIVE, "here", ("updates",), _BATCH,
+    ),
+    Family(
+        "batch_noise_norm",
+        "Length of what the batch's gradient has beside that of all training pairs.",
+        "nats/weights", NOT_NEGATIVE, "arXiv:1812.06162", ("updates",), _BATCH,
+    ),
+    Family(
+        "batch_noise_radial",
+        "Component of that difference along u: positive where it makes a descending step shorten the weights.",
+        "nats/weights", ANY, "here", ("updates",), _BATCH,
+    ),
+    Family(
+        "noise_scale",
+        "tr Σ / ‖g‖², Σ the covariance of the pairs' gradients, estimated by one batch: the size of a batch whose "
+        "noise is as long as the gradient.",
+        "pairs", NOT_NEGATIVE, "arXiv:1812.06162, 2.2", ("updates",), _BATCH,
     ),
     Family(
         "angular_rate[role]", "The same among the weights of one role.", "1/weights²", ANY, "here", ("updates",), _STEP

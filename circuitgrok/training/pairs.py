@@ -1,0 +1,70 @@
+"""The pairs of a stack: both sides of each run's split, and what a step sees of the training side."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from circuitgrok.apart import placed
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.interventions.batches import Batches, MiniBatch, noise_columns
+from circuitgrok.interventions.logits import OnLogits
+from circuitgrok.tree import Params
+
+if TYPE_CHECKING:
+    from circuitgrok.training.stack import Stack
+
+
+class Batch(NamedTuple):
+    """Pairs of each run of a stack."""
+
+    inputs: Tensor  # [run pair ...]
+    labels: Tensor  # [run pair], or [run pair c] where answers are real numbers
+
+    def at(self, places: Tensor) -> "Batch":
+        """The pairs at these places, `[run pair]`."""
+        rows = torch.arange(len(places))[:, None]
+        inputs, labels = self.inputs[rows, places], self.labels[rows, places]
+        return Batch(placed(inputs) if inputs.is_floating_point() else inputs, labels)
+
+
+def side(configs: Sequence[TrainConfig], train: bool) -> Batch:
+    """All pairs of one side of each run's split; both sides have as many pairs in every run of a stack."""
+    tasks = [config.task.draw() for config in configs]
+    masks = [task.is_train if train else ~task.is_train for task in tasks]
+    inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
+    labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])
+    dtype = getattr(torch, configs[0].numerics.precision)
+    return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
+
+
+def seen_pairs(stack: "Stack", step: int) -> Batch:
+    """What a step sees of the training pairs: all of them, or a batch."""
+    pairs = stack.train_pairs
+    seeds = [config.noise.noise_seed for config in stack.configs]
+    for one in stack.of(Batches):
+        pairs = pairs.at(one(seeds, pairs.labels.shape[1], step))
+    return pairs
+
+
+def batch_noise(stack: "Stack", step: int) -> dict[str, Tensor]:
+    """How far the gradient of a step's batch is from that of all training pairs, by `[run]`; nothing of a full batch.
+
+    Both are of the loss alone, at the weights as they are: other noise and penalties are no part of it.
+    """
+    batch = stack.configs[0].intervention(MiniBatch)
+    if batch is None:
+        return {}
+    seen, n = seen_pairs(stack, step), stack.train_pairs.labels.shape[1]
+    full, part = (_gradient(stack, pairs) for pairs in (stack.train_pairs, seen))
+    return noise_columns(stack.views, full, part, n, seen.labels.shape[1], batch.batch_replacement)
+
+
+def _gradient(stack: "Stack", pairs: Batch) -> Params:
+    """Of the mean loss of some pairs."""
+    logits = stack.configs[0].model.training_logits(stack.weights, pairs.inputs, stack.test_workspace)
+    for one in stack.of(OnLogits):
+        logits = one(logits)
+    loss = stack.loss.training(logits, pairs.labels).sum()
+    return dict(zip(stack.leaves, torch.autograd.grad(loss, list(stack.leaves.values())), strict=True))
