@@ -54,16 +54,16 @@ def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], k
     keys, last = [block.keys_values(s) for s in streams], streams[-1]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
     if model.normalization == "none" and model.n_layers == 1 and model.equals:
-        z = kernels.weighted_values(block.attention(last, keys), [value for _, value in keys])
         skip = last.rows + block.bias("attn.b_O")
         return kernels.readout(
-            z,
+            block.attention(last, keys),
+            [value for _, value in keys],
             product(block.W_O, block["mlp.W_in"]),
             product(skip, block["mlp.W_in"]) + block.bias("mlp.b_in"),
             product(block["mlp.W_out"], W_U),
             product(block.W_O, W_U),
             product(skip + block.bias("mlp.b_out"), W_U) + b_U,
-            kernels.arithmetic.activations[model.act],
+            model.act,
         )
     final = block.after_attention(last, keys).spread()
     if model.normalization == "LN":
