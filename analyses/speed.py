@@ -1,11 +1,12 @@
-"""How fast are the training loop and the sampler, and how far is a step from its own matrix products?
+"""How fast are the training loop and the sampler?
 
 In one process, interleaved, on the `nanda` model (p = 113, 3830 pairs, float32 weights, float64 loss):
 our loop; a plain loop over TransformerLens' own bridge with the same loss, optimizer and trained
-tensors (training only, and with the test evaluation at every step that public notebooks do); and the
-step's six large matrix products alone. Then the share of checkpoint writing, what measuring a checkpoint
-takes, and a stack of small runs against one by one; and draws of SGLD against devinterp's sampler on the
-bridge, at equal step size, nbeta, localization and full batch (if devinterp 1.x is there: extra `judges`).
+tensors (training only, and with the test evaluation at every step that public notebooks do); and, as a
+unit, the six large matrix products of a step that multiplies attention's output as it stands. Then the
+share of checkpoint writing, what measuring a checkpoint takes, and a stack of small runs against one by
+one; and draws of SGLD against devinterp's sampler on the bridge, at equal step size, nbeta, localization
+and full batch (if devinterp 1.x is there: extra `judges`).
 Only ratios taken within one run mean anything.
 
     python analyses/speed.py [--quick] [--threads 2]
@@ -115,7 +116,7 @@ class BridgeLoop:
 
 
 def products(config: cg.TrainConfig) -> Callable[[], None]:
-    """The six large matrix products of one step, on buffers of their own."""
+    """The large matrix products of one step that multiplies attention's output, by torch's own `matmul`."""
     model, n = config.transformer, config.task.draw().n_train
     width = model.n_heads * model.d_head
     z, post, grad = torch.randn(n, width), torch.randn(n, model.d_mlp), torch.randn(n, model.n_classes)

@@ -23,7 +23,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuitgrok import onednn
+
 LINE = 64  # bytes: the boundary on which torch's own tensors begin, and the widest register
+LINE_ROWS = 16  # so many rows fill whole lines, whatever their width, of numbers of 4 bytes or more
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -58,6 +61,21 @@ def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     return torch.empty_strided(shape, _strides(shape, dtype.itemsize), dtype=dtype, device=like.device)
 
 
+def rows_apart(like: Tensor, runs: int, n: int, width: int) -> Float[Tensor, "run n width"]:
+    """A `room` whose runs are a whole number of rows apart, so that all rows can be counted through.
+
+    >>> one, three = (rows_apart(torch.ones(1), runs, 5, 7) for runs in (1, 3))
+    >>> one.stride(), three.stride()
+    ((35, 7, 1), (112, 7, 1))
+    """
+    return like.new_empty(runs, spacing(runs, n), width)[:, :n]
+
+
+def spacing(runs: int, n: int) -> int:
+    """The rows from one run to the next in `rows_apart`: whole lines, and never without a gap."""
+    return n if runs == 1 else (n // LINE_ROWS + 1) * LINE_ROWS
+
+
 def placed(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
     """The tensor, or its copy if its runs begin on other places of a line than they would alone.
 
@@ -89,13 +107,13 @@ def _gapped(extent: int, itemsize: int) -> int:
 
 
 def product(a: Float[Tensor, "*run n k"], b: Float[Tensor, "*run k m"]) -> Float[Tensor, "*run n m"]:
-    """a b, of each run as of the run alone. In a stack it may be differentiated once.
+    """a b, of each run as of the run alone. In a stack, or by oneDNN, it may be differentiated once.
 
     >>> a, b = torch.ones(3, 5, 2), torch.ones(3, 2, 7)
     >>> torch.equal(product(a, b), a @ b)
     True
     """
-    if a.ndim == 2 or a.shape[0] == 1:
+    if a.ndim == 2 or a.shape[0] == 1 and not onednn.multiplies(a, b):
         return a @ b
     return _Product.apply(a, b)  # pyright: ignore
 
@@ -139,9 +157,16 @@ def plain_affine(
     return torch.baddbmm(bias.unsqueeze(-2), x, weight)
 
 
-def bmm(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two stacks that are placed, into a room; not to be differentiated."""
-    return torch.bmm(a, b, out=room(a, a.shape[0], a.shape[1], b.shape[2]))
+def bmm(a: Tensor, b: Tensor, laid: Callable[..., Tensor] = room) -> Tensor:
+    """The product of two stacks that are placed, into a room or what else is `laid`; not to be differentiated."""
+    if not onednn.multiplies(a, b):
+        return torch.bmm(a, b, out=laid(a, a.shape[0], a.shape[1], b.shape[2]))
+    if a.shape[0] == 1:
+        return onednn.product(a[0], b[0])[None]
+    products = laid(a, a.shape[0], a.shape[1], b.shape[2])
+    for of_run, *factors in zip(products, a, b, strict=True):
+        of_run.copy_(onednn.product(*factors))
+    return products
 
 
 class _Product(torch.autograd.Function):

@@ -22,6 +22,7 @@ FLOORS: list[dict[str, list[str]]] = [
         "version": ["version.py"],
         "canonical": ["canonical.py"],
         "rooms": ["rooms.py"],
+        "onednn": ["onednn.py"],
     },
     {"tree": ["tree.py"], "apart": ["apart.py"]},
     {"geometry": ["geometry.py"], "select": ["select.py"]},

@@ -161,11 +161,17 @@ def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_netwo
 # --- derivatives ------------------------------------------------------------------------------------
 
 
+FEW = 7  # pairs, for which no tables are made
+
+
+@pytest.mark.parametrize("fields", [{}, {"act": "gelu"}, {"attention_rate": 0.3}, {"own_tokens": True}], ids=str)
+@pytest.mark.parametrize("n_pairs", [25, FEW])
 @pytest.mark.parametrize("own_inputs", [False, True])
-def test_fused_backward_equals_autograd_of_the_plain_forward(own_inputs):
-    model, params = small(), random_stack(small())
+def test_fused_backward_equals_autograd_of_the_plain_forward(own_inputs, n_pairs, fields):
+    model, params = small(**fields), random_stack(small(**fields))
     inputs = torch.stack([INPUTS, INPUTS.flip(0), INPUTS.roll(4, 0)]) if own_inputs else INPUTS
-    weights = torch.randn(3, 25, model.n_classes, generator=torch.Generator().manual_seed(9)).double()
+    inputs = inputs[..., :n_pairs, :]
+    weights = torch.randn(3, n_pairs, model.n_classes, generator=torch.Generator().manual_seed(9)).double()
 
     def gradients(logits):
         leaves = {name: value.clone().requires_grad_() for name, value in params.items()}

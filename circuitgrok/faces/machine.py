@@ -1,6 +1,6 @@
 """Whether this machine keeps the promise about bits: a run has the same ones in a stack as alone, and again.
 
-Tiny networks of several kinds, at widths that fill no register, train a few steps alone and in a stack, at one
+Small networks of several kinds, at widths that fill no register, train a few steps alone and in a stack, at one
 thread; their weights are compared bit for bit. Whether the library's own batched products depend on where a matrix
 begins is told beside it: on some processors they do, and training is right there all the same.
 """
@@ -22,6 +22,14 @@ STREAM = {**PAIRS, "d_model": 6, "n_heads": 2, "d_head": 3}
 TRIED: dict[str, dict[str, Any]] = {
     "transformer": {**STREAM, "d_mlp": 9},
     "transformer, float64": {**STREAM, "d_mlp": 13, "precision": "float64"},
+    "transformer, large products": {
+        "p": 23,
+        "frac_train": 0.5,
+        "d_model": 12,
+        "n_heads": 2,
+        "d_head": 6,
+        "d_mlp": 250,
+    },
     "transformer, GELU": {**STREAM, "d_mlp": 10, "act": "gelu"},
     "transformer, 2 layers": {**STREAM, "d_mlp": 7, "n_layers": 2},
     "transformer, dropout": {**STREAM, "d_mlp": 14, "dropout_mlp": 0.2},

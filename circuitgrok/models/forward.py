@@ -51,21 +51,22 @@ def logits_of_streams(model: Transformer, params: Params, streams: list[Rows], k
         streams = [block.after_attention(stream, of) for stream, of in zip(streams, seen, strict=True)]
     block = Block(model, params, model.n_layers - 1, kernels.arithmetic)
     product = kernels.arithmetic.product
-    keys, last = [block.keys_values(s) for s in streams], streams[-1]
+    last = streams[-1]
     W_U, b_U = params["unembed.W_U"], params["unembed.b_U"].unsqueeze(-2)
     if model.normalization == "none" and model.n_layers == 1 and model.equals:
-        z = kernels.weighted_values(block.attention(last, keys), [value for _, value in keys])
+        keys = block.keys_values_at_once(streams)
         skip = last.rows + block.bias("attn.b_O")
         return kernels.readout(
-            z,
+            block.attention(last, keys),
+            [value for _, value in keys],
             product(block.W_O, block["mlp.W_in"]),
             product(skip, block["mlp.W_in"]) + block.bias("mlp.b_in"),
             product(block["mlp.W_out"], W_U),
             product(block.W_O, W_U),
             product(skip + block.bias("mlp.b_out"), W_U) + b_U,
-            kernels.arithmetic.activations[model.act],
+            model.act,
         )
-    final = block.after_attention(last, keys).spread()
+    final = block.after_attention(last, [block.keys_values(s) for s in streams]).spread()
     if model.normalization == "LN":
         final = layer_norm(final, params["ln_final.w"], params["ln_final.b"])
     return product(final, W_U) + b_U
@@ -101,6 +102,12 @@ class Block:
         """What a position shows to those that see it."""
         normed = stream.map(lambda x: self.norm(x, "ln1"))
         return normed.map(lambda x: self.heads(x, "K")), normed.map(lambda x: self.heads(x, "V"))
+
+    def keys_values_at_once(self, streams: list[Rows]) -> list[tuple[Rows, Rows]]:
+        """`keys_values` of each position, by one product for all; they lie where no product may begin with them."""
+        rows, sizes = torch.cat([stream.rows for stream in streams], -2), [stream.rows.shape[-2] for stream in streams]
+        keys, values = (self.heads(rows, letter).split(sizes, -2) for letter in "KV")
+        return [(Rows(k, s.token), Rows(v, s.token)) for k, v, s in zip(keys, values, streams, strict=True)]
 
     def scores(self, query: Rows, key: Rows) -> Tensor:
         """[pair head]; on the rows of `key` before spreading, if all pairs share the query."""

@@ -1,27 +1,28 @@
-"""The two costly parts of a one-layer step, plainly and with hand-written, in-place gradients.
+"""The costly parts of a one-layer step, plainly and with hand-written gradients.
 
 From the attention weights a_i and values v_i of the three positions, with everything linear multiplied out,
 
     z      = sum_i a_i v_i[token_i]                         (`weighted_values`)
-    post   = act(constant_pre + z A)                        A = W_O W_in            (`readout`)
+    post   = act(constant_pre + z A)                        A = W_O W_in
     logits = constant_out + post W + z W_skip               W = W_out W_U,  W_skip = W_O W_U
 
-the readout holds the step's big matrix products: two forward, four backward. Autograd keeps a fresh
-copy of every intermediate, and at p = 113 the page faults of those buffers cost as much as two of the
-products. Written by hand, masks work in place, and the largest buffers are kept from step to step in a
-`Workspace`. The fused forms give first derivatives only, and one backward per forward.
+The weights of '=' are what the others leave of their sum, so z is a constant and two positions' values less those of
+'='; and z A and z W_skip are mixtures of rows of tables (`circuitgrok.models.mixing`), not products. What is left of a
+step's big products are the one with W and its two slopes. The fused form gives first derivatives only, and one
+backward per forward.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok import apart
-from circuitgrok.apart import Arithmetic, bmm, placed, room
+from circuitgrok.apart import Arithmetic, bmm, placed, rows_apart
+from circuitgrok.models.mixing import Plan, mixtures, plan
 
 
 class Rows(NamedTuple):
@@ -52,33 +53,31 @@ class Rows(NamedTuple):
 
 
 class Workspace:
-    """Buffers that a stack's training steps write into again and again."""
+    """What a stack's steps keep of their pairs, as long as these are the same tokens in the same memory."""
 
     def __init__(self) -> None:
-        self._buffers: dict[str, Tensor] = {}
+        self._tokens: tuple[Tensor, ...] = ()
+        self._known: tuple[object, ...] = ()
+        self._plan: Plan | None = None
 
-    def buffer(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """A `room` of that shape, with the dtype and device of `like`; its content is left over."""
-        found = self._buffers.get(name)
-        if found is None or found.shape != shape or found.dtype != like.dtype or found.device != like.device:
-            found = self._buffers[name] = room(like, *shape)
-        return found
-
-    def dense(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """The same in one piece: for what is only moved, added and multiplied element by element."""
-        return self.buffer(name, like, 1, *shape)[0]
+    def plan(self, tokens: Sequence[Tensor], sizes: Sequence[int], heads: int) -> Plan:
+        """`mixing.plan`, made anew if the tokens are others than before."""
+        known = (*((x.data_ptr(), x.shape, x.stride(), x._version) for x in tokens), *sizes, heads)
+        if self._plan is None or known != self._known:
+            self._plan, self._known = plan(tokens, sizes, heads), known
+            self._tokens = tuple(tokens)  # so that nothing else can come to lie there
+        return self._plan
 
 
 class Kernels(NamedTuple):
-    """How the two parts are computed, plainly or fused, and by what arithmetic all the rest."""
+    """How a layer's output is computed, plainly or fused, and by what arithmetic all the rest."""
 
-    weighted_values: Callable[[Sequence[Tensor], Sequence[Rows]], Tensor]
     readout: Callable[..., Tensor]
     arithmetic: Arithmetic
 
 
 def weighted_values(weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor:
-    """Mix of the positions' values for each pair, by plain operations: `[*stack, pair, head * d_head]`.
+    """Mix of the positions' values for each pair: `[*stack, pair, head * d_head]`.
 
     Args:
         weights: For each position the attention paid to it, `[*stack, pair, head]`.
@@ -94,107 +93,72 @@ def weighted_values(weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor
 
 def readout(
     arithmetic: Arithmetic,
-    z: Float[Tensor, "*stack pair hd"],
+    weights: Sequence[Tensor],
+    values: Sequence[Rows],
     A: Float[Tensor, "*stack hd d_mlp"],
     constant_pre: Float[Tensor, "*stack 1 d_mlp"],
     W: Float[Tensor, "*stack d_mlp c"],
     W_skip: Float[Tensor, "*stack hd c"],
     constant_out: Float[Tensor, "*stack 1 c"],
-    act: Callable[[Tensor], Tensor],
+    act: str,
 ) -> Float[Tensor, "*stack pair c"]:
-    """Logits from the mixed values, by plain operations."""
-    product = arithmetic.product
-    return product(act(product(z, A) + constant_pre), W) + product(z, W_skip) + constant_out
+    """Logits from attention weights and values, by plain operations."""
+    product, z = arithmetic.product, weighted_values(weights, values)
+    neurons = arithmetic.activations[act](product(z, A) + constant_pre)
+    return product(neurons, W) + product(z, W_skip) + constant_out
 
 
-PLAIN = Kernels(weighted_values, partial(readout, apart.PLAIN), apart.PLAIN)
-APART = Kernels(weighted_values, partial(readout, apart.APART), apart.APART)
+PLAIN = Kernels(partial(readout, apart.PLAIN), apart.PLAIN)
 
 
-def fused(workspace: Workspace, act: str) -> Kernels:
-    """The fused forms, for a stack of one-layer networks; the readout only for ReLU."""
-    relu = partial(_fused_readout, workspace)
-    return Kernels(partial(_fused_values, workspace), relu if act == "relu" else APART.readout, apart.APART)
+def fused(workspace: Workspace, attention: float) -> Kernels:
+    """The fused form, for a stack of one-layer networks whose attention weights always sum to `attention`."""
+    return Kernels(partial(_fused_readout, workspace, attention), apart.APART)
 
 
-def _fused_values(workspace: Workspace, weights: Sequence[Tensor], values: Sequence[Rows]) -> Tensor:
-    first, second, last = values
-    tokens = first.flat_token(), second.flat_token()
-    return _WeightedValues.apply(workspace, tokens, *weights, first.rows, second.rows, last.rows)  # pyright: ignore
-
-
-def _fused_readout(workspace: Workspace, *operands: Any) -> Tensor:
-    return _ReluReadout.apply(workspace, *operands[:-1])  # pyright: ignore
-
-
-class _WeightedValues(torch.autograd.Function):
-    """`weighted_values` where two positions hold tables and the third one row for all pairs."""
-
-    @staticmethod
-    def forward(ctx, workspace, tokens, a0, a1, a2, v0, v1, v2):
-        stack, pairs, heads = a0.shape
-        width = v0.shape[-1]
-        spread = [
-            torch.index_select(
-                v.reshape(-1, width), 0, token, out=workspace.buffer(name, v, 1, stack * pairs, width)[0]
-            )
-            for name, v, token in (("v0", v0, tokens[0]), ("v1", v1, tokens[1]))
-        ]
-        x0, x1 = (x.view(stack, pairs, heads, -1) for x in spread)
-        z = torch.mul(x0, a0.unsqueeze(-1), out=room(x0, *x0.shape))
-        z.addcmul_(x1, a1.unsqueeze(-1)).addcmul_(v2.view(stack, 1, heads, -1), a2.unsqueeze(-1))
-        ctx.save_for_backward(a0, a1, a2, x0, x1, v2)
-        ctx.workspace, ctx.tokens, ctx.n_rows = workspace, tokens, (v0.shape[-2], v1.shape[-2])
-        return z.flatten(-2)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        a0, a1, a2, x0, x1, v2 = ctx.saved_tensors
-        stack, pairs, heads, d_head = x0.shape
-        split = grad.reshape(stack, pairs, heads, d_head)
-        scratch = ctx.workspace.dense("scratch", x0, *x0.shape)
-        last = v2.view(stack, 1, heads, d_head)
-        grad_a = [torch.mul(split, x, out=scratch).sum(-1) for x in (x0, x1, last)]
-        grad_v = []
-        for a, token, n_rows in zip((a0, a1), ctx.tokens, ctx.n_rows, strict=True):
-            table = grad.new_zeros(stack * n_rows, heads * d_head)
-            torch.mul(split, a.unsqueeze(-1), out=scratch)
-            table.index_add_(0, token, scratch.view(stack * pairs, -1))
-            grad_v.append(table.view(stack, n_rows, -1))
-        by_head = bmm(placed(a2.mT), placed(grad)).view(
-            stack, heads, heads, d_head
-        )  # the diagonal pairs each head with itself
-        grad_v.append(by_head.diagonal(dim1=1, dim2=2).mT.reshape(stack, 1, -1))
-        return None, None, *grad_a, *grad_v
+def _fused_readout(
+    workspace: Workspace,
+    attention: float,
+    weights: Sequence[Tensor],
+    values: Sequence[Rows],
+    A: Tensor,
+    constant_pre: Tensor,
+    W: Tensor,
+    W_skip: Tensor,
+    constant_out: Tensor,
+    act: str,
+) -> Tensor:
+    product, heads = apart.product, weights[0].shape[-1]
+    *first_two, last = values
+    sizes = [value.rows.shape[-2] for value in first_two]
+    if weights[0].shape[-2] * 2 >= heads * sum(sizes):
+        tokens = [value.token.expand(len(A), -1) for value in first_two if value.token is not None]
+        always = attention * last.rows
+        shared = constant_pre + product(always, A), constant_out + product(always, W_skip)
+        beside = [value.rows - last.rows for value in first_two]
+        pre, skipped = mixtures(workspace.plan(tokens, sizes, heads), weights[:2], beside, (A, W_skip), shared)
+    else:  # tables would have more rows than there are pairs to share them
+        z = weighted_values(weights, values)
+        pre, skipped = product(z, A) + constant_pre, product(z, W_skip) + constant_out
+    if act == "relu":
+        return _ReluReadout.apply(pre, W, skipped)  # pyright: ignore
+    return product(apart.APART.activations[act](pre), W) + skipped
 
 
 class _ReluReadout(torch.autograd.Function):
-    """`readout` with act = ReLU."""
+    """ReLU(pre) W + skipped; `pre` is overwritten."""
 
     @staticmethod
-    def forward(ctx, workspace, z, A, constant_pre, W, W_skip, constant_out):
-        z, A, W, W_skip = placed(z), placed(A), placed(W), placed(W_skip)
-        post = workspace.buffer("post", z, *z.shape[:2], A.shape[-1])
-        torch.baddbmm(constant_pre, z, A, out=post).relu_()
-        ctx.save_for_backward(z, A, W, W_skip, post)
-        ctx.workspace = workspace
-        logits = room(z, *z.shape[:2], W.shape[-1])
-        return torch.baddbmm(constant_out, post, W, out=logits).baddbmm_(z, W_skip)
+    def forward(ctx, pre, W, skipped):
+        post, W = placed(pre.detach().relu_()), placed(W)
+        ctx.save_for_backward(post, W)
+        return bmm(post, W).add_(skipped)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        z, A, W, W_skip, post = ctx.saved_tensors
+        post, W = ctx.saved_tensors
         grad = placed(grad)
-        grad_pre = torch.bmm(grad, W.mT, out=ctx.workspace.buffer("grad_pre", post, *post.shape))
+        grad_pre = bmm(grad, W.mT, rows_apart)
         torch.ops.aten.threshold_backward.grad_input(grad_pre, post, 0, grad_input=grad_pre)
-        return (
-            None,
-            bmm(grad, W_skip.mT).baddbmm_(grad_pre, A.mT),
-            bmm(z.mT, grad_pre),
-            grad_pre.sum(1, keepdim=True),
-            bmm(post.mT, grad),
-            bmm(z.mT, grad),
-            grad.sum(1, keepdim=True),
-        )
+        return grad_pre, bmm(post.mT, grad), grad

@@ -85,6 +85,11 @@ class Transformer(BaseModel):
         return 2 + self.equals
 
     @property
+    def attention_sum(self) -> float:
+        """What the attention weights of a position that sees all come to: 1, unless `attention_rate` is below 1."""
+        return self.attention_rate + (1 - self.attention_rate) * self.n_positions
+
+    @property
     def activations_per_input(self) -> int:
         """Numbers that one forward pass keeps for each pair, about: what bounds the memory of a stack."""
         return self.d_mlp * self.n_layers
@@ -191,7 +196,7 @@ class Transformer(BaseModel):
         """
         from circuitgrok.models.forward import last_position_logits
 
-        return last_position_logits(self, params, inputs, fused(workspace, self.act))
+        return last_position_logits(self, params, inputs, fused(workspace, self.attention_sum))
 
     def noisy_logits(
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"

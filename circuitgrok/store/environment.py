@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from circuitgrok import onednn
 from circuitgrok.version import __version__
 
 DECISIVE = (
@@ -23,6 +24,8 @@ DECISIVE = (
     "isa",
     "mkl_cbwr",
     "mkl_instructions",
+    "onednn",
+    "onednn_isa",
     "threads",
     "device",
     "system",
@@ -45,6 +48,8 @@ def environment(threads: int) -> dict[str, Any]:
         isa: The instruction set that torch's own loops use; `ATEN_CPU_CAPABILITY` lowers it.
         mkl_cbwr: `MKL_CBWR`, which pins the branch of Intel's library; "" if it is not set.
         mkl_instructions: `MKL_ENABLE_INSTRUCTIONS`, which lowers its instruction set; "" if it is not set.
+        onednn: Whether large products of float32 are oneDNN's: a fact of torch's build.
+        onednn_isa: `ONEDNN_MAX_CPU_ISA`, or its older name, which lowers its instruction set; "" if it is not set.
         threads: As given.
         device: Where tensors live.
         system: The operating system.
@@ -64,6 +69,8 @@ def environment(threads: int) -> dict[str, Any]:
         "isa": torch.backends.cpu.get_cpu_capability(),
         "mkl_cbwr": os.environ.get("MKL_CBWR", ""),
         "mkl_instructions": os.environ.get("MKL_ENABLE_INSTRUCTIONS", ""),
+        "onednn": onednn.BUILT,
+        "onednn_isa": os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")),
         "threads": threads,
         "device": "cpu",
         "system": platform.system(),
@@ -98,9 +105,10 @@ def arithmetic() -> int:
     """Counts the changes of this package after which the same config gives other bits here.
 
     The second was that matrices of a stack begin where they would alone: it changed no bits where products do not
-    depend on that, as on Intel's processors, and is counted on all others.
+    depend on that, as on Intel's processors, and was counted on all others. The third changed them everywhere: large
+    products of float32 are oneDNN's, and attention's output is multiplied as mixtures of tables.
     """
-    return 1 if cpu().startswith("GenuineIntel") else 2
+    return 3
 
 
 def blas() -> str:

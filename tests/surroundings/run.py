@@ -52,6 +52,7 @@ TABLE = {
     "aten-avx2": Surroundings("torch's kernels for AVX2", {"ATEN_CPU_CAPABILITY": "avx2"}),
     "mkl-compatible": Surroundings("MKL's oldest path", {"MKL_CBWR": "COMPATIBLE"}),
     "mkl-avx2": Surroundings("MKL's kernels for AVX2", {"MKL_ENABLE_INSTRUCTIONS": "AVX2"}),
+    "onednn-sse41": Surroundings("oneDNN's kernels for SSE4.1", {"ONEDNN_MAX_CPU_ISA": "SSE41"}),
     "not-intel": Surroundings("MKL's and torch's kernels on an AMD", {"ATEN_CPU_CAPABILITY": "avx2"}, preload=True),
     "threads-1": Surroundings("one thread", {"OMP_NUM_THREADS": "1"}),
     # one worker: two of them on two cores would wait for each other's threads, seven times as long
