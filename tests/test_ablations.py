@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     generator,
     grid,
@@ -121,7 +122,7 @@ def masked(part, where, fill):
     return torch.where(where, fill(part), part)
 
 
-@pytest.mark.parametrize("head", [0, 1])
+@for_each("head", [0, 1])
 def test_without_a_head_agrees_with_hooks(both, head):
     opened, hooked = both
     mine = (torch.arange(2) == head)[:, None]
@@ -136,7 +137,7 @@ def test_without_neurons_agrees_with_hooks(both):
     agree(without_neurons(opened, mine), by_hooks)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("ablation", "name"), [(without_attention, "hook_attn_out"), (without_mlp, "hook_mlp_out")], ids=["attn", "mlp"]
 )
 def test_without_all_of_attention_or_mlp_agrees_with_hooks(both, ablation, name):
@@ -170,7 +171,7 @@ def test_without_the_pattern_agrees_with_hooks(both):
     agree(without_pattern(opened), by_hooks)
 
 
-@pytest.mark.parametrize("freqs", [[1], [2, 3], []])
+@for_each("freqs", [[1], [2, 3], []])
 def test_sum_waves_taken_out_or_alone_agree_with_dense_projections_at_the_hook(both, freqs):
     opened, hooked = both
     project = sum_projector(P, freqs)
@@ -270,7 +271,7 @@ def test_a_skip_that_writes_nothing_is_not_missed_and_the_mlp_is_all_there_is(pl
 # Where nothing may change
 
 
-@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+@for_each("model", SHAPES.values(), ids=SHAPES.keys())
 def test_a_head_that_writes_nothing_is_not_missed_and_the_other_is(model):
     params = random_params(model)
     params[f"blocks.{model.n_layers - 1}.attn.W_O"][1] = 0.0
@@ -308,7 +309,7 @@ def test_a_cluster_without_neurons_is_not_missed():
         close(logits, full_logits(opened))
 
 
-@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+@for_each("model", SHAPES.values(), ids=SHAPES.keys())
 def test_weights_in_float32_give_the_same_logits_to_their_rounding(model):
     exact, inputs, freqs = random_params(model), modular_addition(p=P).inputs, torch.tensor([1, 3])
     rounded = combine(lambda x: x.float(), exact)

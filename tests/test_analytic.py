@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, grid, labels_of, noise, slow_margins, wave
 from torch import Tensor
 
@@ -94,7 +95,7 @@ def test_gromov_network_is_that_of_its_generator():
 # --- the largest margin -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [5, 7, 11, 13, 23])
+@for_each("p", [5, 7, 11, 13, 23])
 def test_max_margin_network_reaches_the_bound_at_every_pair_and_wrong_class(p):
     params = max_margin_network(p)
     assert normalized_margin(params).item() == pytest.approx(max_margin(p), rel=tolerance(p), abs=0)
@@ -161,7 +162,7 @@ def test_margin_does_not_depend_on_the_scale_and_is_taken_in_float64():
     )
 
 
-@pytest.mark.parametrize("p", [1, 2, 4, 24])
+@for_each("p", [1, 2, 4, 24])
 def test_even_or_tiny_p_is_refused(p):
     for make in (lambda: gromov_network(p, 8, generator(0)), lambda: max_margin_network(p), lambda: max_margin(p)):
         with pytest.raises(ValueError, match=rf"p must be odd and at least 3.*got {p}"):

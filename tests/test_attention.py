@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from oracles import generator, grid, noise, wave
+from oracles import generator, grid, noise, same_on_stacks, wave
 
 from circuitgrok.measures.parts.attention import (
     attention_entropy,
@@ -143,14 +143,8 @@ def test_pairs_that_are_no_grid_are_refused():
 
 @pytest.mark.parametrize("p", [7, 8])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    stack = noise(3, p * p, 2, 3)
-
     def measure(scores):
         pattern, difference = scores.softmax(-1), scores[..., 0] - scores[..., 1]
         return [attention_mass(pattern), attention_entropy(pattern), *head_tuning(difference)]
 
-    together, mapped = measure(stack), torch.vmap(measure)(stack)
-    for i, scores in enumerate(stack):
-        for alone, whole, by_vmap in zip(measure(scores), together, mapped, strict=True):
-            torch.testing.assert_close(whole[i], alone, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-12, atol=1e-12)
+    same_on_stacks(measure, noise(2, 2, p * p, 2, 3))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
@@ -67,7 +68,7 @@ def slow_fit(logits, waves):
 # The forms
 
 
-@pytest.mark.parametrize(("p", "k"), EVERY_WAVE)
+@for_each(("p", "k"), EVERY_WAVE)
 def test_planted_clock_and_pizza_are_explained_in_full_by_their_own_form_and_by_the_other_in_closed_form(p, k):
     of_clock, of_pizza = (logit_forms(7 + 3 * flat(f(p, k)), torch.tensor([k])) for f in (clock, pizza))
     # Cosines are off by eps times their angle, below 2 pi p; sums of p^2 products in float64 add as much again.
@@ -83,14 +84,14 @@ def test_planted_clock_and_pizza_are_explained_in_full_by_their_own_form_and_by_
     )
 
 
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (8, 3), (8, 4), (9, 3)])
+@for_each(("p", "k"), [(7, 1), (8, 3), (8, 4), (9, 3)])
 def test_other_frequencies_explain_nothing_of_a_planted_wave(p, k):
     others = torch.tensor([j for j in range(1, p // 2 + 1) if j != k])
     for planted in (clock(p, k), pizza(p, k)):
         assert logit_forms(flat(planted), others).any.tolist() == pytest.approx([0] * len(others), abs=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_forms_agree_with_dense_least_squares_over_all_triples_and_frequencies_at_once(p):
     logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
     clocks, pizzas = ([form(p, k) for k in freqs.tolist()] for form in (clock, pizza))
@@ -105,7 +106,7 @@ def test_forms_agree_with_dense_least_squares_over_all_triples_and_frequencies_a
     assert shares == pytest.approx([clock_share, pizza_share, both_share], abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_turned_pizzas_agree_with_dense_least_squares_too(p):
     logits, freqs, turns = noise(2, p * p, p, seed=p), all_freqs(p), noise(2, p // 2, seed=p + 1)
     forms = logit_forms(logits, freqs, turns)
@@ -118,7 +119,7 @@ def test_turned_pizzas_agree_with_dense_least_squares_too(p):
         assert forms.both[i].sum().item() == pytest.approx(both, abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_heights_agree_with_a_dense_fit_of_one_wave_for_each_distance(p):
     logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
     a, b, _ = grid(p, 3)
@@ -128,7 +129,7 @@ def test_heights_agree_with_a_dense_fit_of_one_wave_for_each_distance(p):
     assert logit_forms(logits, freqs).any.sum().item() == pytest.approx(share, abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_the_clock_form_is_what_the_circuit_measures_say(p):
     logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
     forms = logit_forms(logits, freqs[:-1])
@@ -193,7 +194,7 @@ def test_irrelevance_of_a_sum_of_both_is_the_share_of_standard_deviation_that_th
     assert distance_irrelevance(logits, labels).item() == pytest.approx(y / math.hypot(x, y), rel=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_irrelevance_agrees_with_loops_over_distances(p):
     logits, labels = noise(2, p * p, p, seed=p), labels_of(p)
     for one, found in zip(logits.numpy(), distance_irrelevance(logits, labels), strict=True):
@@ -202,7 +203,7 @@ def test_irrelevance_agrees_with_loops_over_distances(p):
         assert found.item() == pytest.approx(expected, rel=1e-13)
 
 
-@pytest.mark.parametrize("k", range(1, 7))
+@for_each("k", range(1, 7))
 def test_a_planted_pizza_has_no_irrelevance(k):
     assert distance_irrelevance(flat(pizza(13, k)), labels_of(13)).item() == pytest.approx(0, abs=1e-13)
 
@@ -210,7 +211,7 @@ def test_a_planted_pizza_has_no_irrelevance(k):
 # Circularity
 
 
-@pytest.mark.parametrize("k", range(1, 7))
+@for_each("k", range(1, 7))
 def test_two_circles_in_any_plane_have_circularity_one(k):
     x, j = torch.arange(13), k % 6 + 1
     waves = [size * wave(f, x, 13, phase) for size, f in ((2, k), (1, j)) for phase in (0.3, 0.3 - math.pi / 2)]
@@ -226,7 +227,7 @@ def test_circularity_is_the_share_of_the_strongest_frequency_in_each_component()
     assert circularity(table, p).item() == pytest.approx((1 + 1 + 1 + 0.7) / 4, abs=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_circularity_agrees_with_numpy(p):
     table = noise(2, p + 1, 6, seed=p)
     for one, found in zip(table.numpy(), circularity(table, p), strict=True):
@@ -275,7 +276,7 @@ def slow_logit(model, params, a, b, c):
     return model.activations(params, model.tokens(inputs))["logits"][0, -1, c]
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_gradients_agree_with_autograd_through_the_plain_forward(model):
     params = random_params(model)
     found = logit_gradients(model, params, TRIPLES)
@@ -421,7 +422,7 @@ def test_a_circle_of_twice_the_frequency_accompanies_the_pizza_with_the_cosine_o
     torch.testing.assert_close(without, torch.zeros(p).double(), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_the_accompanying_form_agrees_with_dense_least_squares_turned_or_not(p):
     logits, freqs, turns = noise(p * p, p, seed=p), all_freqs(p), noise(p // 2, seed=1)
     a, b, _ = grid(p, 3)
@@ -451,8 +452,8 @@ def planted_circles(p, k, turn):
     return model, params
 
 
-@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0])
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (9, 4), (13, 2)])
+@for_each("turn", [0.0, 0.7, -2.0])
+@for_each(("p", "k"), [(7, 1), (7, 3), (9, 4), (13, 2)])
 def test_columns_by_circle_tell_of_a_planted_network_what_accompanies_and_that_the_circle_itself_is_silent(p, k, turn):
     model, params = planted_circles(p, k, turn)
     stacked = {name: torch.stack([value, 2 * value]) for name, value in params.items()}
@@ -471,8 +472,8 @@ def test_half_of_an_even_modulus_has_no_circle_of_twice_its_frequency():
     assert [name for name in columns if name.startswith("accompanying")] == ["accompanying_pizza[2]"]
 
 
-@pytest.mark.parametrize("own_tokens", [False, True])
-@pytest.mark.parametrize("p", [5, 8])
+@for_each("own_tokens", [False, True])
+@for_each("p", [5, 8])
 def test_circles_add_up_to_the_embedding_about_its_mean(p, own_tokens):
     model = small(p=p, own_tokens=own_tokens)
     params = stack(random_params(model, seed) for seed in range(2))

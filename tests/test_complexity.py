@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from oracles import block_projector, grid, noise, planted_circuit, sum_projector, wave
+from loops import for_each
+from oracles import block_projector, grid, noise, planted_circuit, same_on_stacks, sum_projector, wave
 
 from circuitgrok.measures.spectra.complexity import (
     direction_tuning,
@@ -78,7 +79,7 @@ def test_nothing_has_no_entropy_and_no_rank():
 # Directions of W_L
 
 
-@pytest.mark.parametrize("k", range(1, 7))
+@for_each("k", range(1, 7))
 def test_along_the_directions_of_a_clock_the_neurons_are_sum_waves_of_its_frequency(k):
     neurons, W_L = clock_network(13, [k], {k: 2.0})
     freq, explained = direction_tuning(neurons, wave_directions(W_L, torch.tensor([k])))
@@ -156,8 +157,8 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("p", [7, 8, 13])
-@pytest.mark.parametrize("name", PLANTED)
+@for_each("p", [7, 8, 13])
+@for_each("name", PLANTED)
 def test_planted_waves_have_their_shares(name, p):
     planted, expected = PLANTED[name]
     a, b = grid(p, 2)
@@ -201,15 +202,11 @@ def test_neurons_that_do_not_vary_have_no_shares():
 
 @pytest.mark.parametrize("p", [7, 8])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    neurons, W_L, freqs = noise(3, p * p, 6), noise(3, 6, p, seed=1), torch.tensor([1, p // 2])
+    freqs = torch.tensor([1, p // 2])
 
     def measure(neurons, W_L):
         directions = wave_directions(W_L, freqs)
         whole = [effective_rank(W_L), stable_rank(W_L), spectral_entropy(neurons.square())]
         return [*direction_tuning(neurons, directions), *whole, *wave_shares(neurons), directions]
 
-    together, mapped = measure(neurons, W_L), torch.vmap(measure)(neurons, W_L)
-    for i in range(3):
-        for alone, stacked, by_vmap in zip(measure(neurons[i], W_L[i]), together, mapped, strict=True):
-            torch.testing.assert_close(stacked[i], alone, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-12, atol=1e-12)
+    same_on_stacks(measure, noise(2, 2, p * p, 6), noise(2, 2, 6, p, seed=1))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 
 from circuitgrok.measures.parts.representations import irrep_energy
@@ -14,8 +15,8 @@ from circuitgrok.tasks.modular import ModularAddition
 
 EPS = torch.finfo(torch.float64).eps
 NAMES = ["S3", "S4", "S5", "C3", "C10", "D3", "D4", "D7", "D12"]
-each_name = pytest.mark.parametrize("name", NAMES)
-each_polygon = pytest.mark.parametrize("n", [3, 4, 5, 8, 9])
+each_name = for_each("name", NAMES)
+each_polygon = for_each("n", [3, 4, 5, 8, 9])
 
 
 def table_of(name: str) -> torch.Tensor:
@@ -84,7 +85,7 @@ def test_smaller_share_at_the_same_seed_is_part_of_the_larger(rule):
     assert not (less.is_train & ~more.is_train).any() and less.n_train < more.n_train
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "message"),
     [
         ({"group": "S7"}, r"group must be one of S3\.\.S6, C3\.\.C1000, D3\.\.D500: .* got 'S7'"),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from scipy.stats import chi2, norm, rankdata
 
@@ -72,7 +73,7 @@ R_HAT_CASES = {
 }
 
 
-@pytest.mark.parametrize("name", R_HAT_CASES)
+@for_each("name", R_HAT_CASES)
 def test_r_hat_is_the_split_one_of_ranks_the_slow_way(name):
     traces = R_HAT_CASES[name]
     assert uncut(traces).r_hat.item() == pytest.approx(slow_r_hat(traces.tolist()), rel=1e-10)
@@ -148,7 +149,7 @@ def test_the_drift_of_stationary_chains_is_within_bounds_and_as_wide_as_it_says(
     assert abs(squares - REPEATS) < 4 * math.sqrt(2 * REPEATS) + 0.07 * REPEATS
 
 
-@pytest.mark.parametrize("chains", [2, CHAINS])
+@for_each("chains", [2, CHAINS])
 def test_the_drift_is_the_difference_of_two_windows_over_its_error(stationary, chains):
     rho, traces, _ = stationary
     traces = traces[:30].reshape(-1, chains, DRAWS).clone()
@@ -244,7 +245,7 @@ BAD = {  # each has one fault, and would be found ok without it
 }
 
 
-@pytest.mark.parametrize("fault", BAD)
+@for_each("fault", BAD)
 def test_bad_chains_are_flagged_for_their_own_reason_and_no_other(fault):
     diagnosis = uncut(BAD[fault])
     [found] = faults(diagnosis)
@@ -266,7 +267,7 @@ GROSS = {
 }
 
 
-@pytest.mark.parametrize("fault", GROSS)
+@for_each("fault", GROSS)
 def test_grossly_bad_chains_are_flagged_for_their_own_reason_among_others(fault):
     diagnosis = diagnose(GROSS[fault])
     assert any(found.startswith(fault) for found in faults(diagnosis))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator
 
 from circuitgrok.models.dropout import Dropout, noisy_logits
@@ -33,7 +34,7 @@ MODELS = {
     "2 layers, not causal": small(n_layers=2, causal=False, equals=False, own_tokens=True),
     "3 layers, LN": small(n_layers=3, normalization="LN", act="gelu", attention_rate=0.6),
 }
-each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+each_model = for_each("model", MODELS.values(), ids=MODELS)
 
 
 def networks(model: Transformer, n: int = 3, alpha: float = 1.0) -> Params:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from tiny import copied, tiny
 
 import circuitgrok
@@ -27,7 +28,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("command", "words", "said"), REFUSED.values(), ids=REFUSED.keys())
+@for_each(("command", "words", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_a_run_cannot_give_is_refused_with_2_and_leaves_no_table(command, words, said, finished, tmp_path, capsys):
     one = copied(finished, tmp_path)
     at = f"{one.path}@24" if command == "explore" else str(one.path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from loops import for_each
 from tiny import json_lines
 
 from circuitgrok.canonical import canonical_json, from_json, sha256
@@ -32,8 +33,8 @@ def test_written_bytes_are_read_back_and_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("broken", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@for_each("broken", ["fsync", "replace"])
+@for_each("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failing_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch, broken, error):
     def fail(*_):
         raise error
@@ -306,7 +307,7 @@ def test_json_as_deep_as_allowed_and_brackets_in_strings_are_read(tmp_path):
     assert from_json(b"[" + b"[1]," * 99 + b"[1]]") == [[1]] * 100
 
 
-@pytest.mark.parametrize("content", [b"NaN", b'{"a":-Infinity}', b"[Infinity]", b"9" * 5000, b"\xff\xfe[\x00]\x00"])
+@for_each("content", [b"NaN", b'{"a":-Infinity}', b"[Infinity]", b"9" * 5000, b"\xff\xfe[\x00]\x00"])
 def test_json_with_what_json_does_not_know_is_refused(content):
     with pytest.raises(ValueError):
         from_json(content)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from safetensors.torch import save_file
 
 from circuitgrok.canonical import sha256
@@ -221,7 +222,7 @@ def attacked(tmp_path_factory) -> dict[str, Any]:
     return json.loads(child.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@for_each("name", ATTACKS)
 def test_attack_is_refused_in_one_line(attacked, name):
     message = attacked["said"][name][0]
     assert re.search(ATTACKS[name][1], message) and "\n" not in message
@@ -239,7 +240,7 @@ class Payload:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@for_each("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_code_is_never_run(tmp_path, protocol):
     target = tmp_path / "hacked"
     content = pickle.dumps({"w": Payload(target)}, protocol)

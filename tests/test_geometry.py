@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loops import for_each
 from oracles import noise, slow_angle
 from torch import Tensor
 
@@ -118,7 +119,7 @@ def test_uniform_draws_are_of_length_one_and_no_direction_is_preferred(dim):
 # Angles
 
 
-@pytest.mark.parametrize("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
+@for_each("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
 def test_the_angle_of_a_planted_rotation_is_measured_to_rounding(phi):
     u = torch.tensor([1.0, 0.0], dtype=torch.float64)
     v = torch.tensor([math.cos(phi), math.sin(phi)], dtype=torch.float64)
@@ -233,8 +234,8 @@ def rodrigues(vector: Tensor, axis: Tensor, angle: float) -> Tensor:
 # Arcs. A point carries about ten roundings of numbers of its own size, hence 16 EPS of that size.
 
 
-@pytest.mark.parametrize("length", [1e-6, 0.7, 30.0])  # the last goes round the sphere more than once
-@pytest.mark.parametrize("seed", range(3))
+@for_each("length", [1e-6, 0.7, 30.0])  # the last goes round the sphere more than once
+@for_each("seed", range(3))
 def test_on_the_sphere_in_three_dimensions_the_exponential_map_is_a_rotation(seed, length):
     point, step, r = case(3, seed, length)
     across = slow_tangent(step, point / r)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from torch.nn import functional
 
@@ -45,8 +46,8 @@ def test_a_margin_over_equal_rivals_has_its_closed_form(margin):
     assert training_loss(logits[None], torch.tensor([[2]])).item() == pytest.approx(expected, rel=1e-3, abs=2e-16)
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float64, 1e-15), (torch.float32, 1e-7)])
-@pytest.mark.parametrize("scale", [1.0, 30.0])
+@for_each(("dtype", "rounding"), [(torch.float64, 1e-15), (torch.float32, 1e-7)])
+@for_each("scale", [1.0, 30.0])
 def test_the_training_loss_and_its_gradient_are_those_of_the_mean_cross_entropy(dtype, rounding, scale):
     logits, labels = draws(dtype, scale)
     weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
@@ -103,7 +104,7 @@ def test_a_run_has_the_same_bits_in_a_stack_as_alone(loss, pairs):
         assert same_bits([loss.exact(logits[i], labels[i])[None]], [exact[row]])
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@for_each("loss", LOSSES.values(), ids=LOSSES)
 def test_the_exact_loss_is_float64_and_takes_labels_that_the_stack_shares(loss):
     logits, labels = draws(torch.float32, 3.0)
     assert isinstance(loss, Loss)
@@ -111,7 +112,7 @@ def test_the_exact_loss_is_float64_and_takes_labels_that_the_stack_shares(loss):
     assert shared.dtype == torch.float64 and torch.equal(shared, loss.exact(logits, labels[0].expand(2, -1)))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "smoothed", "stablemax", "mean_squares"])
+@for_each("name", ["cross_entropy", "smoothed", "stablemax", "mean_squares"])
 def test_gradients_agree_with_finite_differences(name):
     # gradcheck: central differences with steps of 1e-6 err by 1e-16 / 1e-6 at most, far below its atol of 1e-5
     logits, labels = 2 * noise(2, 5, 4, seed=1), torch.randint(4, (2, 5), generator=torch.Generator().manual_seed(2))

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, wave
+from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, same_on_stacks, wave
 
 from circuitgrok.measures.parts.neurons import (
     cluster_sizes,
@@ -222,8 +222,6 @@ def test_what_a_circuit_writes_has_twice_as_many_ranks_as_frequencies():
 
 @pytest.mark.parametrize("p", [7, 8])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    reads, W_L = noise(2, 2, p * p, 6), noise(2, 2, 6, p + 1, seed=1)
-
     def measures(reads, W_L):
         neurons = torch.relu(reads)
         tuned = neuron_frequencies(neurons)
@@ -237,11 +235,7 @@ def test_stacks_and_vmap_give_what_single_networks_give(p):
             low_rank_residual(W_L, 4),
         )
 
-    together, mapped = measures(reads, W_L), torch.vmap(torch.vmap(measures))(reads, W_L)
-    for i, j in itertools.product(range(2), repeat=2):
-        for field, whole, by_vmap in zip(measures(reads[i, j], W_L[i, j]), together, mapped, strict=True):
-            torch.testing.assert_close(whole[i, j], field, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i, j], field, rtol=1e-12, atol=1e-12)
+    same_on_stacks(measures, noise(2, 2, p * p, 6), noise(2, 2, 6, p + 1, seed=1))
 
 
 def test_incomplete_grids_and_classes_are_refused():

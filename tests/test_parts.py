@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise, slow_angle
 
 from circuitgrok import select
@@ -41,9 +42,7 @@ def weights_of_head(x, layer: int, h: int):
 # Heads and neurons
 
 
-@pytest.mark.parametrize(
-    "model", [small(d_mlp=140), small(n_layers=2), small(d_head=12, allow_narrow_heads=True), small(act="gelu")]
-)
+@for_each("model", [small(d_mlp=140), small(n_layers=2), small(d_head=12, allow_narrow_heads=True), small(act="gelu")])
 def test_every_part_travels_the_path_of_its_own_weights(model):
     steps = torch.tensor([0, 3, 10, 11])
     checkpoints = stack(network(model, seed) for seed in range(4))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     everywhere,
     generator,
@@ -11,6 +12,7 @@ from oracles import (
     labels_of,
     noise,
     planted_circuit,
+    same_on_stacks,
     slow_cross_entropy,
     slow_excluded_logits,
     slow_restricted_logits,
@@ -74,7 +76,7 @@ def excluded(circuit, logits, labels):
 # Planted answers, at the logits and at the neurons
 
 
-@pytest.mark.parametrize("freqs", [[k] for k in range(1, 7)] + [[2, 5]])
+@for_each("freqs", [[k] for k in range(1, 7)] + [[2, 5]])
 def test_a_planted_clock_loses_nothing_when_restricted_and_all_when_excluded_in_both_spaces(freqs):
     p, labels = 13, labels_of(13)
     neurons, W_L = planted_network(p, freqs)
@@ -137,7 +139,7 @@ def test_waves_on_the_skip_path_are_of_the_logits_and_not_of_the_neurons():
 # Against dense projections
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_parts_of_the_logits_are_dense_projections_and_add_up_to_the_logits_and_their_mean(p, freqs):
     logits = noise(p * p, p, seed=p)
     whole, circuit, rest = parts_of(logits, torch.tensor(freqs))
@@ -147,7 +149,7 @@ def test_parts_of_the_logits_are_dense_projections_and_add_up_to_the_logits_and_
     torch.testing.assert_close(circuit + rest, logits + logits.mean(0), rtol=0, atol=p * p * EPS)
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_restricting_and_excluding_are_projections(p, freqs):
     logits, key_freqs = noise(p * p, p), torch.tensor(freqs)
     _, circuit, rest = parts_of(logits, key_freqs)
@@ -155,7 +157,7 @@ def test_restricting_and_excluding_are_projections(p, freqs):
     torch.testing.assert_close(parts_of(rest, key_freqs).rest, rest, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_losses_agree_with_dense_projections_pair_by_pair(p, freqs):
     neurons, W_L, logits = network(p)
     labels, key_freqs = other_labels(p), torch.tensor(freqs)
@@ -235,14 +237,9 @@ def test_losses_do_not_see_a_shift_of_a_pairs_logits_nor_the_order_of_the_freque
 
 @pytest.mark.parametrize(("p", "freqs"), [(7, [1, 3]), (8, [1, 4])])
 def test_stacks_and_vmap_give_what_single_networks_give(p, freqs):
-    losses = variants(p, torch.tensor(freqs), other_labels(p))
-    nets = [network(p, seed=10 * i) for i in range(3)]
-    stack = [torch.stack(tensors) for tensors in zip(*nets, strict=True)]
-    whole, mapped = losses(*stack), torch.vmap(losses)(*stack)
-    for i, net in enumerate(nets):
-        for alone, stacked, by_vmap in zip(losses(*net), whole, mapped, strict=True):
-            torch.testing.assert_close(stacked[i], alone, rtol=1e-11, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-11, atol=1e-12)
+    nets = zip(*(network(p, seed=10 * i) for i in range(4)), strict=True)
+    stacks = (torch.stack(tensors).unflatten(0, (2, 2)) for tensors in nets)
+    same_on_stacks(variants(p, torch.tensor(freqs), other_labels(p)), *stacks)
 
 
 def variants(p, key, labels):
@@ -265,7 +262,7 @@ def test_float32_networks_are_answered_in_float64():
         assert loss.dtype == torch.float64 and loss.isfinite().all()
 
 
-@pytest.mark.parametrize("freqs", [[7], [0], [-1], [2, 2], [1, 2, 12]])
+@for_each("freqs", [[7], [0], [-1], [2, 2], [1, 2, 12]])
 def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
     logits, key = noise(169, 13), torch.tensor(freqs)
     for refused in (

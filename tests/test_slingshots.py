@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.measures.learning.cycles import cycles, gain, last_tenth
@@ -57,7 +58,7 @@ def unevenly(seed: int) -> list[int]:
 PLANTED = (sawtooth, memorises, staircase)
 
 
-@pytest.mark.parametrize("steps", [evenly(1), evenly(10), unevenly(0), unevenly(1)], ids="1 10 one other".split())
+@for_each("steps", [evenly(1), evenly(10), unevenly(0), unevenly(1)], ids="1 10 one other".split())
 def test_planted_cycles_are_found_on_any_grid_with_their_onset_peak_jump_bend_and_growth(steps):
     found = slingshots(record(steps, *PLANTED))
     assert [(cycle.onset, cycle.peak, cycle.bend) for cycle in found] == [(at - 30, at, at) for at in SPIKES]
@@ -139,7 +140,7 @@ def test_a_record_that_begins_just_before_a_spike_cannot_say_that_all_was_calm()
     assert [cycle.peak for cycle in slingshots(history.loc[2800:])] == SPIKES[1:]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "norm",
     [
         level,
@@ -154,7 +155,7 @@ def test_loss_spikes_without_growth_that_turns_into_a_plateau_are_not_counted(no
     assert slingshots(record(evenly(10), sawtooth, memorises, norm)) == []
 
 
-@pytest.mark.parametrize(("shift", "count"), [(0, 3), (200, 3), (-200, 3), (420, 0), (-500, 0)])
+@for_each(("shift", "count"), [(0, 3), (200, 3), (-200, 3), (420, 0), (-500, 0)])
 def test_the_plateau_must_begin_within_two_hundred_steps_of_the_rise(shift, count):
     def moved(step: float) -> float:  # growth of 200 steps only, so that no other step can pass for its end
         return 10 + sum(2 * min(max((step - shift - spike + 200) / 200, 0), 1) for spike in SPIKES)

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator, noise
 
 from circuitgrok.exact.potentials import POTENTIALS, localized_llc
@@ -176,10 +177,8 @@ def test_effective_dimension_by_quadrature_lies_within_four_stated_errors_at_any
     assert abs(mass.value.item() + spectrum.clamp(max=0).sum().item()) < 4 * mass.error.item() + 1e-12
 
 
-@pytest.mark.parametrize("n_steps", [2, 3, 4, 15, 60])
-@pytest.mark.parametrize(
-    "spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS, -BOTH_SIGNS, BOTH_SIGNS - 2, UNIFORM - 0.5]
-)
+@for_each("n_steps", [2, 3, 4, 15, 60])
+@for_each("spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS, -BOTH_SIGNS, BOTH_SIGNS - 2, UNIFORM - 0.5])
 def test_what_each_probe_really_sees_lies_between_its_bounds_and_they_close_in(spectrum, n_steps):
     """No statistics: v^T f(H) v of every probe itself, also where all or none of the spectrum is positive."""
     probes = random_probes(20, len(spectrum), generator(0)).square()

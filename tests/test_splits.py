@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.tasks.splits import SPLITS, mirror_free_split, train_size
 
 
-@pytest.mark.parametrize("rule", SPLITS)
-@pytest.mark.parametrize(("side", "frac"), [(5, 0.4), (7, 0.5), (10, 0.29), (12, 0.97), (113, 0.3)])
+@for_each("rule", SPLITS)
+@for_each(("side", "frac"), [(5, 0.4), (7, 0.5), (10, 0.29), (12, 0.97), (113, 0.3)])
 def test_size_is_the_same_for_all_seeds_and_known_beforehand(rule, side, frac):
     sizes = {int(SPLITS[rule](side**2, frac, seed).sum()) for seed in range(5)}
     assert sizes == {train_size(rule, side**2, frac)}

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, labels_of, noise, same_on_stacks, slow_sum_table, sum_projector
 
 from circuitgrok.interventions import losses
@@ -25,7 +26,7 @@ def other_labels(p, seed=0):
     return torch.randint(p, (p * p,), generator=generator(seed))
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_the_part_of_each_frequency_is_its_dense_projection(p, freqs):
     logits, labels = noise(p * p, p, seed=p), labels_of(p)
     sums = sum_logits(logits)
@@ -42,8 +43,8 @@ def test_losses_of_a_table_are_those_of_its_rows_spread_over_the_pairs(p):
     torch.testing.assert_close(losses_of_sums(table, labels), spread_out, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-@pytest.mark.parametrize("p", [5, 8, 13])
+@for_each("scale", [1e-3, 1.0, 30.0])
+@for_each("p", [5, 8, 13])
 def test_losses_without_tables_are_those_of_the_difference(p, scale):
     logits, tables, labels = scale * noise(2, p * p, p), scale * noise(2, 3, p, p, seed=1), other_labels(p)
     plain = losses.cross_entropy(logits[:, None] - tables[..., labels_of(p), :], labels)
@@ -52,7 +53,7 @@ def test_losses_without_tables_are_those_of_the_difference(p, scale):
     torch.testing.assert_close(factored, plain, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("lead", [0.0, 1.0, 30.0, 200.0, 600.0])
+@for_each("lead", [0.0, 1.0, 30.0, 200.0, 600.0])
 def test_small_losses_keep_their_digits_where_a_log_softmax_says_zero(lead):
     p, labels = 5, labels_of(5)
     logits = lead * torch.nn.functional.one_hot(labels).double()

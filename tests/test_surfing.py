@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.exact.surfing import cross_potential, gibbs_occupancy, occupancy, surf, torus_walk
@@ -154,7 +155,7 @@ def test_decay_alone_gives_an_autoregression_with_its_stationary_variance():
 # Occupancies: a = 1, eta = 0.1, at q = 0.1, 0.25, 0.5; the reference has 10^5 particles at T = 100, else 2 10^4
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("steps", "decay", "size", "momentum", "half_width", "shares"),
     [
         (100, 0.0, 0.01, 0.0, 2.0, {0.1: 0.0047, 0.25: 0.0187, 0.5: 0.067}),
@@ -208,8 +209,8 @@ def test_occupancy_counts_the_open_square_on_every_stack():
 # On the torus
 
 
-@pytest.mark.parametrize("nbeta", [0.01, 3.0, 1e4])
-@pytest.mark.parametrize("q", [0.0, 0.3, 1.1, 2.0])
+@for_each("nbeta", [0.01, 3.0, 1e4])
+@for_each("q", [0.0, 0.3, 1.1, 2.0])
 def test_the_gibbs_share_is_that_of_a_quadrature(q, nbeta):
     x, weight = np.polynomial.legendre.leggauss(200)
 
@@ -280,7 +281,7 @@ def test_what_is_recorded_does_not_change_the_walk_and_starts_with_the_start():
 # Refusals
 
 
-@pytest.mark.parametrize(
+@for_each(
     "wrong",
     [
         dict(n_particles=0),
@@ -294,7 +295,6 @@ def test_what_is_recorded_does_not_change_the_walk_and_starts_with_the_start():
         dict(momentum=-0.1),
         dict(half_width=0.0),
     ],
-    ids=str,
 )
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=f"must .*got.*{[*wrong.values()][-1]}"):

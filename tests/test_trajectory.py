@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.polar.trajectory import direction_pca, random_walk_ratios, trajectory_pca
@@ -123,7 +124,7 @@ def test_float32_weights_are_decomposed_in_float64():
 # The random walk
 
 
-@pytest.mark.parametrize("n", [2, 3, 10, 500])
+@for_each("n", [2, 3, 10, 500])
 def test_equal_steps_explain_what_the_sines_say(n):
     k = torch.arange(1, n, dtype=torch.float64)
     expected = 1.5 / ((n**2 - 1) * torch.sin(math.pi * k / (2 * n)).square())
@@ -194,7 +195,7 @@ def test_paths_that_are_none_are_refused(measure):
         measure({"embed.W_E": noise(1, 9).expand(7, -1)}, some_steps())
 
 
-@pytest.mark.parametrize("gaps", [[], [0.0, 0.0], [1.0, -1.0], [1.0, math.inf], [math.nan]])
+@for_each("gaps", [[], [0.0, 0.0], [1.0, -1.0], [1.0, math.inf], [math.nan]])
 def test_lengths_that_are_none_are_refused(gaps):
     with pytest.raises(ValueError, match="finite, 0 or more, and not all 0"):
         random_walk_ratios(torch.tensor(gaps))

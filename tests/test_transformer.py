@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.forward import last_position_logits
@@ -85,8 +86,8 @@ def test_own_tokens_with_equal_halves_are_the_shared_embedding():
 # --- the function -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alpha", [1.0, 20.0])
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("alpha", [1.0, 20.0])
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_last_position_logits_equal_the_plain_forward(model, alpha):
     params = random_params(model, alpha=alpha)
     plain = model.activations(params, model.tokens(INPUTS))
@@ -98,7 +99,7 @@ def test_last_position_logits_equal_the_plain_forward(model, alpha):
     torch.testing.assert_close(fast, plain["logits"][:, -1], rtol=0, atol=1e-13 * max(scale, 10))
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_training_logits_are_the_logits(model):
     params = random_stack(model)
     torch.testing.assert_close(
@@ -106,7 +107,7 @@ def test_training_logits_are_the_logits(model):
     )
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_stack_equals_each_network_alone_and_vmap(model):
     params = random_stack(model)
     stacked = model.logits(params, INPUTS)
@@ -116,7 +117,7 @@ def test_stack_equals_each_network_alone_and_vmap(model):
     torch.testing.assert_close(stacked, vmapped, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_each_network_of_a_stack_may_have_its_own_inputs(model):
     params = random_stack(model)
     inputs = torch.stack([INPUTS[torch.randperm(25, generator=torch.Generator().manual_seed(i))[:7]] for i in range(3)])
@@ -286,7 +287,7 @@ def test_init_leaves_the_global_random_state_alone():
 # --- the description --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_init_has_the_announced_names_and_shapes_in_order(model):
     params = model.init(torch.Generator())
     assert [(name, tuple(value.shape)) for name, value in params.items()] == list(model.shapes().items())
@@ -316,7 +317,7 @@ def test_heads_that_do_not_fill_the_stream_are_refused_with_a_way_out():
     assert Transformer(d_head=16, allow_narrow_heads=True).shapes()["blocks.0.attn.W_O"] == (4, 16, 128)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "wrong",
     [{"d_modle": 128}, {"p": 2}, {"n_layers": 0}, {"act": "tanh"}, {"normalization": "RMS"}, {"d_mlp": 0}],
 )

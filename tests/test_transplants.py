@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 from scipy import stats
 
@@ -41,7 +42,7 @@ MODEL = small()
 ONE, OTHER = network(MODEL, 1), network(MODEL, 2)
 GRAINS: dict[str, Grain] = {"global": globally, "role": by_role, "tensor": by_tensor, "part": by_part(MODEL)}
 GROUPS: dict[str, Callable[[str], str]] = {"global": lambda _: "", "role": role, "tensor": lambda name: name}
-every_grain = pytest.mark.parametrize("grain", GRAINS.values(), ids=GRAINS)
+every_grain = for_each("grain", GRAINS.values(), ids=GRAINS)
 
 
 def relu_net(x: Params, inputs: torch.Tensor) -> torch.Tensor:

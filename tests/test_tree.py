@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from loops import for_each
 
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params, combine, dot, is_bias, norm, ravel, role, stack, unravel, unstack
@@ -32,7 +33,7 @@ def test_every_tensor_of_a_transformer_has_its_role():
     assert len(by_role["normalization"]) == 2 * 4 + 2
 
 
-@pytest.mark.parametrize("name", ["scalar", "W_E", "blocks.0.conv.W", "blocks.0.hook_embed"])
+@for_each("name", ["scalar", "W_E", "blocks.0.conv.W", "blocks.0.hook_embed"])
 def test_name_without_a_role_is_refused(name):
     with pytest.raises(ValueError, match=f"no role is known for a tensor named '{name}'; known roles are embed"):
         role(name)

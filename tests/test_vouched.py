@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loops import for_each
 from tiny import bits_of, copied, files_of, flip, rewritten, tiny, usable_resume_steps
 
 import circuitgrok.training.loop
@@ -63,7 +64,7 @@ def completion_of(run: Run) -> Completion:
 # --- complete.json comes last -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kept", ["resume point", "digest", "event", "completion"])
+@for_each("kept", ["resume point", "digest", "event", "completion"])
 def test_kill_anywhere_after_the_last_line_leaves_an_interrupted_run_that_the_same_command_completes(
     finished, tmp_path, monkeypatch, kept
 ):
@@ -103,7 +104,7 @@ def test_finished_is_what_complete_json_says_and_not_the_last_line_of_the_histor
     assert load(run.path).state == "interrupted"
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl", "updates.jsonl", "events.jsonl"])
+@for_each("name", ["history.jsonl", "index.jsonl", "updates.jsonl", "events.jsonl"])
 def test_record_that_lost_its_last_line_is_refused_by_its_reader_and_by_who_asks_for_the_state(
     finished, tmp_path, name
 ):
@@ -264,7 +265,7 @@ def test_index_is_read_once_for_many_checkpoints_and_again_after_it_has_changed(
     assert run.steps == finished.steps[:-1]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "record", "said"),
     [
         ("history.jsonl", {"step": "0"}, "no number train_loss"),
@@ -347,8 +348,8 @@ def mended(run: Run, capsys) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("name", ["index.jsonl", "complete.json", f"resume/{file_name(24)}.sha256"])
-@pytest.mark.parametrize("damage", ["flip", "cut", "removed"])
+@for_each("name", ["index.jsonl", "complete.json", f"resume/{file_name(24)}.sha256"])
+@for_each("damage", ["flip", "cut", "removed"])
 def test_what_the_other_files_prove_is_rebuilt_byte_for_byte(finished, tmp_path, capsys, name, damage):
     run, before = copied(finished, tmp_path), bits_of(finished.path)
     content = (run.path / name).read_bytes()

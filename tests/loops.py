@@ -24,8 +24,10 @@ def anew(fixtures: dict[str, Any], number: int) -> Iterator[dict[str, Any]]:
         yield own
 
 
-def each(names: str | tuple[str, ...], cases: Iterable[Any], ids: Iterable[str] | None = None) -> Callable[..., Any]:
-    """The test over all cases, which ends with every exception of those that fail, each under the name of its case.
+def for_each(
+    names: str | tuple[str, ...], cases: Iterable[Any], ids: Iterable[str] | None = None
+) -> Callable[..., Any]:
+    """The test over all cases, which ends with every exception of those that fail, each named by its case.
 
     Args:
         names: Of the arguments, as `pytest.mark.parametrize` takes them. The other ones of the test are its fixtures,
@@ -36,7 +38,7 @@ def each(names: str | tuple[str, ...], cases: Iterable[Any], ids: Iterable[str] 
     Raises:
         ValueError: No case.
 
-    >>> @each("number", [1, 2, 3, 4])
+    >>> @for_each("number", [1, 2, 3, 4])
     ... def test_numbers_are_odd(number):
     ...     assert number % 2 == 1, "even"
     >>> test_numbers_are_odd()
