@@ -36,6 +36,11 @@ def labels_of(p: int) -> Tensor:
     return ((a + b) % p).flatten()
 
 
+def other_labels(p: int, seed: int = 0) -> Tensor:
+    """Labels that are not (a + b) mod p: nothing may take them for granted."""
+    return torch.randint(p, (p * p,), generator=generator(seed))
+
+
 def everywhere(p: int) -> Tensor:
     return torch.ones(p * p, dtype=torch.bool)
 

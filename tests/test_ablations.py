@@ -18,6 +18,7 @@ from oracles import (
     sum_projector,
     wave,
 )
+from test_opened import random_params
 from torch import Tensor
 
 from circuitgrok.foreign.lens import to_bridge
@@ -40,7 +41,7 @@ from circuitgrok.measures.parts.neurons import polynomial_neurons
 from circuitgrok.measures.parts.opened import Opened, opened_network
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
-from circuitgrok.tree import Params, combine
+from circuitgrok.tree import combine
 
 P = 7
 EPS = torch.finfo(torch.float64).eps
@@ -58,14 +59,6 @@ SHAPES = {
 def of(task: Task, splits: Sequence[str] = SPLITS) -> tuple[Tensor, Tensor]:
     """A task's labels, and the pairs of some of its splits."""
     return task.labels, torch.stack([task.where(split) for split in splits])
-
-
-def random_params(model: Transformer, seed: int = 0) -> Params:
-    """No tensor zero, biases and LayerNorm included, so that nothing can be dropped unseen."""
-    return {
-        name: noise(*shape, seed=seed + i) / model.d_model**0.5 + (1.0 if name.endswith(".w") else 0.0)
-        for i, (name, shape) in enumerate(model.shapes().items())
-    }
 
 
 def opened_at_random(model: Transformer) -> Opened:
@@ -235,7 +228,7 @@ def test_clusters_of_planted_frequencies_are_found_and_others_are_none(planted):
     assert torch.equal(key_clusters(opened, torch.tensor([3, 5])), of_neuron * (of_neuron == 5))
 
 
-@pytest.mark.parametrize(("k", "other"), [(2, 5), (5, 2)])
+@for_each(("k", "other"), [(2, 5), (5, 2)])
 def test_without_a_planted_frequencys_neurons_its_logits_vanish_and_the_others_stay(planted, k, other):
     opened, _, parts, stray = planted
     ablated = ablations(opened, FREQS)[f"cluster {k}"](opened)
@@ -436,7 +429,7 @@ def test_equal_seeds_deal_alike_and_others_do_not(planted):
 # Refusals
 
 
-@pytest.mark.parametrize("freqs", [[4], [0], [2, 2]])
+@for_each("freqs", [[4], [0], [2, 2]])
 def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
     opened, task = opened_at_random(SHAPES["1-none"]), modular_addition(p=P)
     with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):

@@ -53,7 +53,7 @@ def tolerance(p: int) -> float:
 # --- Gromov's ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("p", "seeds"), [(23, 5), (47, 3), (97, 1)])
+@for_each(("p", "seeds"), [(23, 5), (47, 3), (97, 1)])
 def test_gromov_network_adds_every_pair_from_5_6_p_neurons_on(p, seeds):
     for seed in range(seeds):
         assert accuracy(gromov_network(p, math.ceil(5.6 * p), generator(seed))) == 1.0
@@ -106,7 +106,7 @@ def test_max_margin_network_reaches_the_bound_at_every_pair_and_wrong_class(p):
     torch.testing.assert_close(logits, clock.reshape(p * p, p), rtol=0, atol=9 * p / 4 * tolerance(p))
 
 
-@pytest.mark.parametrize("p", [5, 11])
+@for_each("p", [5, 11])
 def test_three_phases_are_enough_and_two_are_not(p):
     freqs = list(range(1, (p + 1) // 2))
     torch.testing.assert_close(max_margin_network(p), regular_phases(p, 3, freqs), rtol=0, atol=1e-13)

@@ -118,7 +118,7 @@ def test_runs_in_a_room_begin_on_a_line_apart_from_each_other(shape, dtype):
     assert alone.is_contiguous() and alone.data_ptr() % LINE == 0
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("transposed", [False, True])
 def test_placed_keeps_numbers_and_the_strides_of_a_run(transposed):
     dense = noise(RUNS, 7, 9).mT if transposed else noise(RUNS, 7, 9)
     moved = placed(dense)

@@ -78,7 +78,7 @@ def test_a_head_moves_alone_and_its_gradient_is_its_part_of_the_tensors():
     assert loss(moved).value[0].item() == pytest.approx(slow(network, list(parts), TASK.is_train)[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("pattern", ["blocks.0.attn.head.2", "blocks.1.attn.head.0"])
+@for_each("pattern", ["blocks.0.attn.head.2", "blocks.1.attn.head.0"])
 def test_a_head_that_is_not_there_is_refused(pattern):
     with pytest.raises(ValueError, match="there are 1 layers of 2 heads, from 0"):
         chosen_pieces(MODEL, pattern)

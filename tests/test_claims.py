@@ -80,7 +80,7 @@ def test_a_share_has_wilsons_interval_and_no_rows_decide_nothing():
     assert [claim.decision for claim in claims] == ["undecided", "undecided"]
 
 
-@pytest.mark.parametrize(("level", "decision"), [(780, "holds"), (795, "fails")])
+@for_each(("level", "decision"), [(780, "holds"), (795, "fails")])
 def test_all_means_every_row(level, decision):
     [claim] = decide(
         [Share(where(arm="slow"), lambda rows: rows["grokked_by"] > level).is_all("All.")], table(LATE, [])

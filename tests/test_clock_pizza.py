@@ -10,7 +10,6 @@ from loops import for_each
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
-from circuitgrok.measures.circuits.explained import cosine_coefficients, frac_explained
 from circuitgrok.measures.parts.clock_pizza import (
     LogitGradients,
     circularity,
@@ -129,15 +128,7 @@ def test_heights_agree_with_a_dense_fit_of_one_wave_for_each_distance(p):
     assert logit_forms(logits, freqs).any.sum().item() == pytest.approx(share, abs=1e-12)
 
 
-@for_each("p", MODULI)
-def test_the_clock_form_is_what_the_circuit_measures_say(p):
-    logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
-    forms = logit_forms(logits, freqs[:-1])
-    assert forms.clock.sum().item() == pytest.approx(frac_explained(logits, freqs[:-1]).item(), abs=1e-13)
-    torch.testing.assert_close(forms.alpha, cosine_coefficients(logits)[:-1], rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize(("p", "k", "class_mean_matters"), [(7, 3, False), (8, 3, False), (8, 4, True)])
+@for_each(("p", "k", "class_mean_matters"), [(7, 3, False), (8, 3, False), (8, 4, True)])
 def test_means_of_pairs_and_classes_change_the_variance_and_no_coefficient(p, k, class_mean_matters):
     logits, freq = noise(p * p, p) + 5 * noise(p * p, 1, seed=1) + 5 * noise(p, seed=2), torch.tensor([k])
     for dim, changes in ((-1, False), (-2, class_mean_matters)):
@@ -187,7 +178,7 @@ def test_irrelevance_is_zero_for_a_function_of_the_distance_and_one_for_a_functi
     assert distance_irrelevance(*of_right_logit(7, values[(a + b) % 7])).item() == pytest.approx(1, rel=1e-14)
 
 
-@pytest.mark.parametrize(("x", "y"), [(3.0, 4.0), (1.0, 0.1)])
+@for_each(("x", "y"), [(3.0, 4.0), (1.0, 0.1)])
 def test_irrelevance_of_a_sum_of_both_is_the_share_of_standard_deviation_that_the_sum_has(x, y):
     a, b = grid(11, 2)  # odd: distance and sum are independent over the pairs
     logits, labels = of_right_logit(11, x * wave(2, a - b, 11) + y * wave(3, a + b, 11))
@@ -203,20 +194,7 @@ def test_irrelevance_agrees_with_loops_over_distances(p):
         assert found.item() == pytest.approx(expected, rel=1e-13)
 
 
-@for_each("k", range(1, 7))
-def test_a_planted_pizza_has_no_irrelevance(k):
-    assert distance_irrelevance(flat(pizza(13, k)), labels_of(13)).item() == pytest.approx(0, abs=1e-13)
-
-
 # Circularity
-
-
-@for_each("k", range(1, 7))
-def test_two_circles_in_any_plane_have_circularity_one(k):
-    x, j = torch.arange(13), k % 6 + 1
-    waves = [size * wave(f, x, 13, phase) for size, f in ((2, k), (1, j)) for phase in (0.3, 0.3 - math.pi / 2)]
-    table = torch.stack(waves, dim=1) @ torch.linalg.qr(noise(6, 4)).Q.T + noise(6, seed=1)
-    assert circularity(torch.cat([table, noise(1, 6)]), 13).item() == pytest.approx(1, abs=1e-13)
 
 
 def test_circularity_is_the_share_of_the_strongest_frequency_in_each_component():
@@ -305,7 +283,7 @@ def test_gradients_agree_with_finite_differences():
                 assert gradient[j].item() == pytest.approx(((up - down) / (2 * step)).item(), abs=1e-8)
 
 
-@pytest.mark.parametrize("act", ["relu", "gelu"])
+@for_each("act", ["relu", "gelu"])
 def test_a_network_that_only_sees_the_sum_of_the_embeddings_has_symmetricity_one(act):
     model = small(act=act, attention_rate=0.0)
     params = random_params(model)
@@ -373,7 +351,7 @@ def test_triples_are_drawn_by_the_generator_and_outside_numbers_refused():
 # Circles, and the verdict
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_turns_of_planted_circles_are_found_at_every_frequency_and_turn_their_slices(p):
     x, freqs = torch.arange(p), torch.arange(1, (p + 1) // 2)
     turns = torch.tensor([[0.4, -2.0, 3.0], [-0.1, 1.0, 0.0]], dtype=torch.float64)[:, : len(freqs)]
@@ -403,7 +381,7 @@ def test_turns_need_tokens_of_bs_own():
         circle_turns(noise(6, 3), 5, torch.tensor([1]))
 
 
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (9, 4)])
+@for_each(("p", "k"), [(7, 1), (7, 3), (9, 4)])
 def test_a_circle_of_twice_the_frequency_accompanies_the_pizza_with_the_cosine_of_the_distance(p, k):
     model = Transformer(p=p, n_heads=1, d_model=4, d_head=4, d_mlp=1, attention_rate=0, d_vocab_out="p")
     params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in model.shapes().items()}

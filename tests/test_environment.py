@@ -1,6 +1,5 @@
 """What is recorded of the surroundings that bits depend on, and what counts as different."""
 
-import pytest
 import torch
 from loops import for_each
 
@@ -37,15 +36,13 @@ def test_a_run_that_recorded_no_arithmetic_has_the_first():
     assert differences(there, here | {"arithmetic": 7}) == ["arithmetic 1 then, 7 now"]
 
 
-@pytest.mark.parametrize("key", ["python", "circuitgrok"])
+@for_each("key", ["python", "circuitgrok"])
 def test_versions_that_decide_no_bits_are_not_compared(key):
     here = environment(1)
     assert key in here and differences(here | {key: "another"}, here) == []
 
 
-@pytest.mark.parametrize(
-    ("variable", "key"), [("MKL_CBWR", "mkl_cbwr"), ("MKL_ENABLE_INSTRUCTIONS", "mkl_instructions")]
-)
+@for_each(("variable", "key"), [("MKL_CBWR", "mkl_cbwr"), ("MKL_ENABLE_INSTRUCTIONS", "mkl_instructions")])
 def test_variables_of_the_library_are_recorded_and_not_set_is_a_value(variable, key, monkeypatch):
     monkeypatch.setenv(variable, "AVX2")
     there = environment(1)
@@ -76,7 +73,7 @@ def test_processor_is_the_one_that_the_system_names(monkeypatch):
     cpu.cache_clear()
 
 
-@pytest.mark.parametrize(("maker", "count"), [("GenuineIntel", 1), ("AuthenticAMD", 2), ("", 2)])
+@for_each(("maker", "count"), [("GenuineIntel", 1), ("AuthenticAMD", 2), ("", 2)])
 def test_arithmetic_changed_where_bits_depended_on_a_matrixs_place(monkeypatch, maker, count):
     monkeypatch.setattr("circuitgrok.store.environment.cpu", lambda: f"{maker}, a model")
     here = environment(1)

@@ -56,7 +56,7 @@ def tensor(*_: object) -> torch.Tensor:
     return torch.zeros(2) @ torch.zeros(3)
 
 
-@pytest.mark.parametrize("planted", [broadcast, fails, tensor])
+@for_each("planted", [broadcast, fails, tensor])
 def test_a_fault_inside_ends_with_70_a_traceback_and_what_to_report(planted, finished, monkeypatch, capsys):
     monkeypatch.setattr(runs, "runs_below", planted)
     assert call(["runs", str(finished.path.parent), *[]]) == 70

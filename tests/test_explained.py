@@ -22,7 +22,7 @@ def test_planted_coefficients_are_recovered_each_of_them(p):
     torch.testing.assert_close(cosine_coefficients(logits), alpha, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("p", [5, 8, 9])
+@for_each("p", [5, 8, 9])
 def test_coefficients_are_the_least_squares_fit(p):
     logits = noise(p * p, p, seed=p)
     torch.testing.assert_close(cosine_coefficients(logits), slow_cosine_fit(logits), rtol=0, atol=1e-12)
@@ -76,7 +76,7 @@ def measures(p):
     return [*(lambda logits, f=f: f(logits, freqs) for f in of_freqs), cosine_coefficients]
 
 
-@pytest.mark.parametrize("p", [8, 9])
+@for_each("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
     for measure in measures(p):
         same_on_stacks(measure, noise(2, 2, p * p, p))

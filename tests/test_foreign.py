@@ -275,7 +275,7 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path):
         read_foreign(tmp_path / "absent.pth")
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@for_each("suffix", [".pth", ".safetensors"])
 def test_torn_and_changed_files_are_refused_or_read_and_nothing_else(tmp_path, suffix):
     file, rng = tmp_path / f"a{suffix}", random.Random(0)
     weights = {name: torch.randn(3, 5, generator=torch.Generator().manual_seed(0)) for name in ("a", "b")}

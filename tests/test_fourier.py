@@ -129,18 +129,12 @@ def test_the_sum_table_is_the_mean_over_equal_sums(p):
     torch.testing.assert_close(sum_table(logits), slow_sum_table(logits), rtol=0, atol=p * EPS * 4)
 
 
-@pytest.mark.parametrize("p", [5, 8, 9])
+@for_each("p", [5, 8, 9])
 def test_the_logit_spectrum_is_the_energy_of_the_dense_projections(p):
     logits = noise(p * p, p)
     centred = logits - logits.mean(1, keepdim=True)
     slow = torch.stack([(sum_projector(p, [k]) @ centred).square().sum() for k in range(1, p // 2 + 1)])
     torch.testing.assert_close(logit_spectrum(logits), slow, rtol=1e-10, atol=0)
-
-
-def test_the_logit_spectrum_ignores_what_the_softmax_ignores():
-    logits = noise(169, 13)
-    shifted = logits + 100 * noise(169, 1, seed=1)
-    torch.testing.assert_close(logit_spectrum(shifted), logit_spectrum(logits), rtol=1e-10, atol=0)
 
 
 MAPPED = [frequency_power, fourier_gini, sum_table, logit_spectrum, neuron_frequencies]
@@ -154,7 +148,7 @@ def test_stacks_and_vmap_give_what_single_tables_give(measure):
 # Neurons
 
 
-@pytest.mark.parametrize("p", [5, 8, 9])
+@for_each("p", [5, 8, 9])
 def test_neuron_purity_is_the_largest_share_of_the_dense_block_projections(p):
     neurons = noise(p * p, 10)
     centred = neurons - neurons.mean(0)
@@ -165,13 +159,7 @@ def test_neuron_purity_is_the_largest_share_of_the_dense_block_projections(p):
     torch.testing.assert_close(purity, share, rtol=1e-10, atol=0)
 
 
-def test_a_neuron_of_one_frequency_is_pure_and_its_mean_does_not_matter():
-    freq, purity = neuron_frequencies(planted_neurons(13, [6, 1, 3]) + 5.0)
-    assert freq.tolist() == [6, 1, 3]
-    torch.testing.assert_close(purity, torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@for_each("dtype", [torch.float32, torch.float64])
 def test_neurons_that_do_not_vary_have_frequency_zero_and_no_vote(dtype):
     silent = torch.tensor([0.0, 0.1, -7.3], dtype=dtype).expand(169, 3)
     freq, purity = neuron_frequencies(silent)
@@ -201,16 +189,11 @@ def test_every_rule_finds_every_frequency_the_last_one_too(p, k):
     assert logit_energy(logits).tolist() == [k]
 
 
-def test_embed_energy_finds_a_frequency_that_is_a_sine_only():
-    token = torch.arange(13)
-    assert embed_energy(wave(6, token, 13, -math.pi / 2)[:, None], 13).tolist() == [6]
-
-
 @for_each("phase", [0.0, 0.3, math.pi / 4, 1.0, math.pi / 2])
-def test_embed_energy_does_not_ask_how_a_frequency_falls_on_its_cosine_and_its_sine(phase):
-    """An eighth of a turn puts .71 of a norm in either row: by rows .225 in one would be above a quarter of that."""
+def test_embed_energy_compares_norms_with_a_quarter_of_the_largest_however_they_fall_on_cosine_and_sine(phase):
+    """An eighth of a turn puts .71 of a norm in either row: by rows .24 in one would be above a quarter of that."""
     token = torch.arange(13)
-    for share, keys in ((0.275, [2, 6]), (0.225, [2])):
+    for share, keys in ((0.26, [2, 6]), (0.24, [2])):
         for loud, soft in ((phase, 0.0), (0.0, phase), (phase, phase)):
             W_E = torch.stack([wave(2, token, 13, loud), share * wave(6, token, 13, soft)], dim=1)
             assert embed_energy(W_E, 13).tolist() == keys
@@ -224,20 +207,12 @@ def test_embed_energy_is_the_energy_of_a_frequency_by_numpys_transform():
         assert embed_energy(W_E, 13, threshold=threshold).tolist() == (np.nonzero(is_key)[0] + 1).tolist()
 
 
-def test_embed_energy_compares_norms_with_a_quarter_of_the_largest():
-    token = torch.arange(13)
-    for share, keys in ((0.26, [2, 6]), (0.24, [2])):
-        W_E = torch.stack([wave(2, token, 13), share * wave(6, token, 13)], dim=1)
-        assert embed_energy(W_E, 13).tolist() == keys
-        assert embed_energy(W_E, 13, threshold=0.2).tolist() == [2, 6]
-
-
 def test_embed_energy_counts_the_constant_row_toward_the_largest():
     W_E = wave(2, torch.arange(13), 13)[:, None] + 10.0
     assert embed_energy(W_E, 13).tolist() == []
 
 
-@pytest.mark.parametrize("rule", [wl_energy, logit_energy])
+@for_each("rule", [wl_energy, logit_energy])
 def test_energy_rules_compare_energies_with_a_twentieth_of_the_largest(rule):
     for energy, keys in ((0.051, [2, 6]), (0.049, [2])):
         parts_of = [planted_circuit(13, [k], scale)[0] for k, scale in ((2, 1.0), (6, math.sqrt(energy)))]

@@ -198,7 +198,7 @@ def test_damaged_file_is_refused_by_its_name(folder):
         mnist(folder).draw()
 
 
-@pytest.mark.parametrize(("field", "file", "there"), [("n_train", NAMES[0], 30), ("n_test", NAMES[2], 12)])
+@for_each(("field", "file", "there"), [("n_train", NAMES[0], 30), ("n_test", NAMES[2], 12)])
 def test_more_images_than_the_file_has_are_refused(folder, field, file, there):
     with pytest.raises(ValueError, match=f"{field} must be at most {there}, the images in {folder / file}; got 31"):
         mnist(folder, **{field: 31}).draw()

@@ -193,7 +193,7 @@ def test_fresh_process_imports_transformer_lens_late_and_leaves_stdout_and_rando
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("model", [SHAPES[0], SHAPES[-1]], ids=[NAMES[0], NAMES[-1]])
+@for_each("model", [SHAPES[0], SHAPES[-1]], ids=[NAMES[0], NAMES[-1]])
 def test_building_a_bridge_draws_nothing_from_global_random_states(model):
     before = global_random_state()
     to_bridge(random_params(model), model)

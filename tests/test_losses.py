@@ -37,7 +37,7 @@ def draws(dtype, scale, pairs=40):
     return logits.to(dtype), torch.randint(7, (2, pairs), generator=generator)
 
 
-@pytest.mark.parametrize("margin", [1.0, 25.0])  # at 25 a float32 log-softmax says 0
+@for_each("margin", [1.0, 25.0])  # at 25 a float32 log-softmax says 0
 def test_a_margin_over_equal_rivals_has_its_closed_form(margin):
     logits = torch.zeros(1, 5)
     logits[0, 2] = margin
@@ -138,7 +138,7 @@ def test_accuracy_is_the_share_of_right_argmaxes():
 # Label smoothing
 
 
-@pytest.mark.parametrize("share", [0.1, 0.7])
+@for_each("share", [0.1, 0.7])
 def test_smoothing_is_that_of_torch(share):
     logits, labels = draws(torch.float64, 3.0)
     values, gradient = trained(SmoothedCrossEntropy(share), logits, labels)
@@ -189,7 +189,7 @@ def test_low_precision_is_the_cross_entropy_of_torch_bit_for_bit(dtype):
         assert same_bits([values[i : i + 1], gradient[i]], [value[None], torch.autograd.grad(value, leaf)[0]])
 
 
-@pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 24), (torch.float16, 11)])
+@for_each(("dtype", "digits"), [(torch.float32, 24), (torch.float16, 11)])
 def test_a_low_precision_loses_the_last_rival_at_its_margin(dtype, digits):
     # 1 + e^-m rounds to 1 for e^-m below half the spacing above 1, which is 2^(1 - digits)
     margins = digits * math.log(2) + torch.tensor([-0.02, 0.02])
@@ -234,7 +234,7 @@ def test_stablemax_does_not_collapse_where_a_softmax_is_sure():
 # Mean squares
 
 
-@pytest.mark.parametrize("kind", ["classes", "real"])
+@for_each("kind", ["classes", "real"])
 def test_mean_squares_are_those_of_torch(kind):
     logits, labels = draws(torch.float64, 3.0)
     table = functional.one_hot(labels, 7).double()

@@ -24,9 +24,7 @@ def test_points_without_a_value_are_left_out():
     assert log_minimum(RADII, losses).at == pytest.approx(2.2, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("losses", "at"), [([1, 2, 3, 4, 5], 1.0), ([5, 4, 3, 2, 1], 9.0), ([math.nan] * 4 + [1], 9.0)]
-)
+@for_each(("losses", "at"), [([1, 2, 3, 4, 5], 1.0), ([5, 4, 3, 2, 1], 9.0), ([math.nan] * 4 + [1], 9.0)])
 def test_a_minimum_at_an_edge_is_said_to_be_there(losses, at):
     least = log_minimum(RADII, np.array(losses, dtype=float))
     assert least.at == pytest.approx(at, rel=1e-15) and least.is_edge

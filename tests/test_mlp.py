@@ -192,7 +192,7 @@ def test_gradients_agree_with_the_slow_network_and_reach_every_tensor(model, inp
         torch.testing.assert_close(fast[name], gradient, rtol=0, atol=1e-13 * max(1.0, gradient.abs().max().item()))
 
 
-@pytest.mark.parametrize("model", [embedding(act="gelu"), QUADRATIC, dense(act="tanh")], ids=lambda model: model.kind)
+@for_each("model", [embedding(act="gelu"), QUADRATIC, dense(act="tanh")])
 def test_second_derivatives_agree_with_the_slow_network(model):
     params, direction = random_params(model), random_params(model, seed=5)
 
@@ -349,9 +349,7 @@ def test_reference_norms():
     assert mnist == pytest.approx(11.71**2, abs=4 * spread + 0.1)  # 11.71 is given to 0.005
 
 
-@pytest.mark.parametrize(
-    "model", [EmbeddingMLP(p=5), QUADRATIC, DenseMLP(n_in=5, n_out=3)], ids=lambda model: model.kind
-)
+@for_each("model", [EmbeddingMLP(p=5), QUADRATIC, DenseMLP(n_in=5, n_out=3)])
 def test_alpha_multiplies_every_number_and_the_role_its_own(model):
     one, all_of_it = model.init(generator(0)), model.init(generator(0), alpha=8.0)
     assert all(torch.equal(all_of_it[name], 8 * value) for name, value in one.items())
@@ -380,7 +378,7 @@ def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_netwo
         model.logits(random_stack(model), inputs)
 
 
-@pytest.mark.parametrize("inputs", [PAIRS[:, :2], PAIRS.double(), torch.zeros(4, 14, dtype=torch.uint8)])
+@for_each("inputs", [PAIRS[:, :2], PAIRS.double(), torch.zeros(4, 14, dtype=torch.uint8)])
 def test_inputs_that_are_not_three_integers_are_refused(inputs):
     with pytest.raises(ValueError, match=r"three integers \(a, b, '='\); got torch\.\w+ \[\d+, \d+\]"):
         check_pairs(inputs, P)

@@ -2,12 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from loops import for_each
 from oracles import generator, noise
+from test_transformer import small
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.transformer import Transformer
@@ -19,10 +19,6 @@ from circuitgrok.tree import Params, is_bias, norm, stack, unstack
 P = 5
 INPUTS = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
 REFERENCE = Path(__file__).parents[1] / "checkpoints" / "reference"
-
-
-def small(**fields: Any) -> Transformer:
-    return Transformer.model_validate({"p": P, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 12} | fields)
 
 
 MODELS = {

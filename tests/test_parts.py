@@ -1,12 +1,12 @@
 """Parts: each head and neuron against the path of its own weights, planted turns, angles of all pairs by 60 digits."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from loops import for_each
 from oracles import generator, noise, slow_angle
+from test_transformer import small
 
 from circuitgrok import select
 from circuitgrok.models.transformer import Transformer
@@ -17,10 +17,6 @@ from circuitgrok.tree import norm, ravel, role, stack
 
 EPS = torch.finfo(torch.float64).eps
 FIELDS = Polar._fields
-
-
-def small(**fields: Any) -> Transformer:
-    return Transformer.model_validate({"p": 5, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 12} | fields)
 
 
 def network(model: Transformer, seed: int = 0):

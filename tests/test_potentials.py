@@ -63,15 +63,6 @@ def test_potentials_of_separate_coordinates_add_up(nbeta):
 
 
 @for_each("nbeta", NBETAS)
-def test_the_product_of_squares_agrees_with_its_error_function_formula(nbeta):
-    root = math.sqrt(nbeta)
-    stops = [0, *(s for s in (1, 10, 100) if s < root), root]
-    integral = mpmath.quad(lambda u: mpmath.erf(u) / u, stops)
-    expected = float(0.5 - mpmath.erf(root) / (2 * integral))
-    assert thermodynamic_llc(POTENTIALS["x^2 y^2"], nbeta) == pytest.approx(expected, rel=1e-9)
-
-
-@for_each("nbeta", NBETAS)
 def test_the_minimum_of_squares_agrees_with_its_volume(nbeta):
     with mpmath.workdps(30):  # vol{K < t} is 4 (2 sqrt(t) - t), and its density in t goes as t^(-1/2) - 1
         mean = laplace(mpmath.mpf(3) / 2, nbeta) - laplace(2, nbeta)
@@ -88,24 +79,6 @@ def test_smooth_potentials_agree_with_a_quadrature_without_panels(name):
 def test_the_line_is_resolved_when_it_is_thin():
     potential = POTENTIALS["(x - 1)^2 (x^2 + y^2)^4"]
     assert thermodynamic_llc(potential, 1e6) == pytest.approx(plain(potential, 1e6, nodes=800), rel=1e-9)
-
-
-TABLE = {  # at nbeta 10, 100, 145, 1000, 10^4, 10^6
-    "x^2": [0.500, 0.500, 0.500, 0.500, 0.500, 0.500],
-    "x^4": [0.250, 0.250, 0.250, 0.250, 0.250, 0.250],
-    "x^2 + y^2": [1.000, 1.000, 1.000, 1.000, 1.000, 1.000],
-    "min(x^2, y^2)": [0.391, 0.470, 0.475, 0.491, 0.497, 0.4997],
-    "x^2 y^2": [0.266, 0.348, 0.356, 0.387, 0.411, 0.437],
-    "x^2 y^4": [0.155, 0.204, 0.209, 0.226, 0.237, 0.246],
-    "x^4 y^4": [0.097, 0.137, 0.141, 0.160, 0.176, 0.195],
-    "x^2 y^6": [0.109, 0.142, 0.145, 0.156, 0.162, 0.166],
-}
-
-
-@for_each("name", TABLE)
-def test_three_digits_of_the_table(name):
-    for nbeta, expected in zip((10.0, 100.0, 145.0, 1e3, 1e4), TABLE[name], strict=False):
-        assert thermodynamic_llc(POTENTIALS[name], nbeta) == pytest.approx(expected, abs=6e-4)
 
 
 @for_each("potential", POTENTIALS.values(), ids=POTENTIALS)
@@ -162,12 +135,7 @@ def test_localized_products_with_a_square_are_one_quadrature(power, nbeta):
     assert found == pytest.approx(expected, rel=1e-9)
 
 
-@for_each(("nbeta", "expected"), [(1e2, 0.354), (1e3, 0.390), (1e4, 0.412), (1e6, 0.438)])
-def test_three_digits_of_the_localized_product_of_squares(nbeta, expected):
-    assert localized_llc(POTENTIALS["x^2 y^2"], nbeta, localization=1.0) == pytest.approx(expected, abs=6e-4)
-
-
-@pytest.mark.parametrize("nbeta", [10.0, 1e6])
+@for_each("nbeta", [10.0, 1e6])
 def test_the_localized_minimum_of_squares_is_one_quadrature(nbeta):
     localization = 2.0
     c = mpmath.mpf(nbeta) + localization / 2  # of exp(-c x^2) where |x| < |y|

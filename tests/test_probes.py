@@ -119,7 +119,7 @@ def test_mirrors_share_a_fold_and_folds_are_balanced(kind, n_folds):
         assert int(sizes.max() - sizes.min()) <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_permuted_memberships_keep_the_number_of_pairs_of_each_kind(kind):
     p = 23
     is_train = members(p, kind)

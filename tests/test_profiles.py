@@ -50,7 +50,7 @@ def homogeneous() -> Params:
 # Scores
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 100])
+@for_each("at_once", [1, 2, 100])
 def test_scores_of_every_network_and_split_agree_with_the_slow_twins(monkeypatch, at_once):
     monkeypatch.setattr(profiles, "_NUMBERS", at_once * P**2 * MODEL.d_mlp)
     networks = stack(network(seed) for seed in range(3))

@@ -192,7 +192,7 @@ def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     assert step == 90 and model.n_classes in (P, P + 1) and published.split == "stand-in"
 
 
-@pytest.mark.parametrize("act", ["relu", "gelu"])
+@for_each("act", ["relu", "gelu"])
 def test_hooked_transformer_file_comes_in_by_the_reader_of_lens(tmp_path, act):
     model = Transformer(**SIZES, n_layers=2, act=act, normalization="LN", d_vocab_out="p")
     saved = hooked_transformer_file(model)
@@ -280,7 +280,7 @@ def test_what_is_given_wins_and_is_noted_where_the_file_says_otherwise(tmp_path)
     assert "data_seed: the file says 3, 5 was given and is believed" in published.notes
 
 
-@pytest.mark.parametrize(("name", "operation"), [("subtract", "subtract"), ("x2xyy2", "quadratic")])
+@for_each(("name", "operation"), [("subtract", "subtract"), ("x2xyy2", "quadratic")])
 def test_settings_come_from_a_json_file_where_one_is_given(tmp_path, name, operation):
     (tmp_path / "run.json").write_text(json.dumps({"p": P, "fn_name": name, "seed": 8, "frac_train": 0.4}))
     published = read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")

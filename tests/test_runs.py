@@ -444,7 +444,7 @@ def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path
     assert mark.exists()  # it would have
 
 
-@pytest.mark.parametrize("header", [2**62, 2**31, 10**6])
+@for_each("header", [2**62, 2**31, 10**6])
 def test_header_that_promises_too_much_is_refused(finished, tmp_path, header):
     run = copied(finished, tmp_path)
     hostile = header.to_bytes(8, "little") + b"{}" * 100
@@ -672,7 +672,7 @@ def test_doctor_tells_a_file_that_the_index_does_not_list(finished, tmp_path, ca
     assert any(file_name(3) in line and "not in the index" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["config.json", "index.jsonl", "history.jsonl"])
+@for_each("name", ["config.json", "index.jsonl", "history.jsonl"])
 def test_doctor_names_a_damaged_record(finished, tmp_path, capsys, name):
     run = copied(finished, tmp_path)
     lines = (run.path / name).read_text().splitlines()
@@ -687,7 +687,7 @@ def test_doctor_names_a_damaged_record(finished, tmp_path, capsys, name):
 # --- the disk is full (R5) --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("full_at", ["resume point", "history"])
+@for_each("full_at", ["resume point", "history"])
 def test_full_disk_ends_with_74_keeps_what_was_saved_and_goes_on_when_there_is_room(workers, tmp_path, full_at):
     """A limit on the size of a file stands in for the disk: EFBIG comes from the same calls as ENOSPC."""
     leaves = {"steps": 100, "eval_every": {"history": 1, "resume point": 25}[full_at]}

@@ -313,7 +313,7 @@ def quartic(chains=5, dim=3):
     return Target(loss, torch.zeros(chains, dim, dtype=torch.float64), nbeta=3.0, localization=0.5)
 
 
-@pytest.mark.parametrize("geometry", [FLAT, Orthogonal(noise(5, 3, seed=7)), Sphere()])
+@for_each("geometry", [FLAT, Orthogonal(noise(5, 3, seed=7)), Sphere()])
 def test_trajectories_can_be_retraced(geometry, monkeypatch):
     step_size, start, recorder = 0.04, noise(5, 3), Recorder(geometry)
     made = hmc(quartic(), step_size=step_size, n_leapfrog=7, geometry=recorder)
@@ -326,7 +326,7 @@ def test_trajectories_can_be_retraced(geometry, monkeypatch):
     assert there.energy_error.abs().min() > 1e-6
 
 
-@pytest.mark.parametrize("geometry", [FLAT, Sphere()])
+@for_each("geometry", [FLAT, Sphere()])
 def test_the_energy_error_falls_with_the_square_of_the_leapfrog(geometry):
     start = noise(500, 3) / 2
     errors = []
@@ -398,7 +398,7 @@ def test_every_coordinate_of_a_gaussian_has_its_share_of_energy():
     assert shares == pytest.approx([1.0] * 4, abs=0.02)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@for_each("bad", [math.nan, math.inf, -math.inf])
 def test_proposals_without_finite_energy_are_rejected_and_neighbours_are_not(bad):
     def loss(w):
         beyond = w[:, 0] > 1
@@ -620,7 +620,7 @@ def test_minibatches_are_refused_where_energies_are_compared(sampler):
         sampler(target, step_size=0.1)
 
 
-@pytest.mark.parametrize("geometry", [Sphere(), Orthogonal(torch.ones(5, 3))])
+@for_each("geometry", [Sphere(), Orthogonal(torch.ones(5, 3))])
 def test_preconditioning_is_refused_on_ground_that_is_not_flat(geometry):
     with pytest.raises(ValueError, match=f"leaves {type(geometry).__name__}: use sgld"):
         preconditioned_sgld(quartic(), step_size=0.1, stability=1.0, n_adapt=1, geometry=geometry)
@@ -633,7 +633,7 @@ def test_a_preconditioner_that_cannot_be_is_refused():
         preconditioned_sgld(quartic(), step_size=0.1, stability=1.0, n_adapt=0)
 
 
-@pytest.mark.parametrize(("field", "value"), [("nbeta", 0.0), ("nbeta", math.inf), ("localization", -1.0)])
+@for_each(("field", "value"), [("nbeta", 0.0), ("nbeta", math.inf), ("localization", -1.0)])
 def test_a_posterior_that_is_none_is_refused(field, value):
     settings = {"nbeta": 1.0, "localization": 0.0, field: value}
     with pytest.raises(ValueError, match=f"{field} must be"):

@@ -125,7 +125,7 @@ def test_a_neuron_is_what_comes_into_an_output_and_a_token_is_its_row():
             assert found[name][run][index].item() == pytest.approx(by_hand, rel=4 * EPS)
 
 
-@pytest.mark.parametrize("axes", [0, 1])
+@for_each("axes", [0, 1])
 def test_a_head_and_a_neuron_with_what_leaves_it_are_one_vector_each(axes):
     net, found = network(runs=2 if axes else None), lengths("part", axes)
     heads = lengths("head", axes)

@@ -76,7 +76,7 @@ def test_half_the_effective_dimension_is_the_localized_learning_coefficient_of_a
         assert effective_dimension(curvature, grid(30 / 145)).item() / 2 == pytest.approx(exact, rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "rank"), [("x^4", 0), ("x^2 + y^4", 1), ("x^2 y^2", 0)])
+@for_each(("name", "rank"), [("x^4", 0), ("x^2 + y^4", 1), ("x^2 y^2", 0)])
 def test_half_the_rank_is_less_than_the_learning_coefficient_of_a_degenerate_minimum(name, rank):
     potential = POTENTIALS[name]
     spectrum = torch.linalg.eigvalsh(dense_hessian(potential.energy, torch.zeros(potential.dim).double()))

@@ -134,7 +134,7 @@ def test_settings_that_contradict_the_curve_are_flagged_and_the_split_is_found(t
     assert right.history == published.history
 
 
-@pytest.mark.parametrize("changed", [1.001, 0.8, 7.0])
+@for_each("changed", [1.001, 0.8, 7.0])
 def test_claims_that_no_split_has_are_flagged_whatever_their_size(tmp_path, changed):
     content = as_trained() | {"config": {"p": P, "fn_name": "add", "frac_train": 0.8, "seed": 5}}
     content["test_losses"] = [loss * changed for loss in content["test_losses"]]
@@ -265,7 +265,7 @@ def test_history_summary_and_costly_groups_of_a_stand_in(tmp_path):
     assert run_row(run).test_acc == "–"
 
 
-@pytest.mark.parametrize("split", ["assumed", "unknown"])
+@for_each("split", ["assumed", "unknown"])
 def test_imports_of_before_read_as_stand_ins(tmp_path, split):
     run = write_run(read(tmp_path, as_trained()), tmp_path / "run")
 

@@ -23,7 +23,7 @@ def test_mirror_free_size_at_ten_by_hand():
     assert train_size("mirror_free", 100, 0.29) == 28
 
 
-@pytest.mark.parametrize("side", [3, 8, 13])
+@for_each("side", [3, 8, 13])
 def test_mirror_free_mask_is_symmetric(side):
     for seed in range(10):
         is_train = mirror_free_split(side**2, 0.5, seed).view(side, side)
@@ -31,7 +31,7 @@ def test_mirror_free_mask_is_symmetric(side):
     assert len({tuple(mirror_free_split(side**2, 0.5, seed).tolist()) for seed in range(10)}) > 1
 
 
-@pytest.mark.parametrize("rule", SPLITS)
+@for_each("rule", SPLITS)
 def test_smaller_share_is_part_of_every_larger(rule):
     masks = [SPLITS[rule](144, frac, 7) for frac in (0.0, 0.2, 0.21, 0.5, 0.9, 1.0)]
     assert not masks[0].any() and masks[-1].all()

@@ -125,14 +125,14 @@ def test_each_network_of_a_stack_may_have_its_own_inputs(model):
     torch.testing.assert_close(model.logits(params, inputs), torch.stack(alone), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", [ARCHITECTURES[0], ARCHITECTURES[-1]], ids=[IDS[0], IDS[-1]])
+@for_each("model", [ARCHITECTURES[0], ARCHITECTURES[-1]], ids=[IDS[0], IDS[-1]])
 def test_one_pair_alone_gives_its_row_of_the_table(model):
     params = random_stack(model)
     table = model.logits(params, INPUTS)
     torch.testing.assert_close(model.logits(params, INPUTS[7:8]), table[:, 7:8], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("classes", ["p", "p+1"])
+@for_each("classes", ["p", "p+1"])
 def test_zero_weights_cost_the_log_of_the_number_of_classes(classes):
     model = small(d_vocab_out=classes)
     zeros = combine(torch.zeros_like, model.init(torch.Generator()))
@@ -141,7 +141,7 @@ def test_zero_weights_cost_the_log_of_the_number_of_classes(classes):
     assert loss.item() == pytest.approx(math.log(P + (classes == "p+1")), rel=1e-15)
 
 
-@pytest.mark.parametrize("token", [0, P - 1, P + 1])
+@for_each("token", [0, P - 1, P + 1])
 def test_wrong_third_token_is_refused(token):
     model = small()
     inputs = INPUTS.clone()
@@ -150,7 +150,7 @@ def test_wrong_third_token_is_refused(token):
         model.logits(random_params(model), inputs)
 
 
-@pytest.mark.parametrize("token", [-1, P])
+@for_each("token", [-1, P])
 def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_network_of_a_stack(token):
     model = small()
     inputs = INPUTS.clone()
@@ -162,7 +162,7 @@ def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_netwo
 # --- derivatives ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("own_inputs", [False, True])
+@for_each("own_inputs", [False, True])
 def test_fused_backward_equals_autograd_of_the_plain_forward(own_inputs):
     model, params = small(), random_stack(small())
     inputs = torch.stack([INPUTS, INPUTS.flip(0), INPUTS.roll(4, 0)]) if own_inputs else INPUTS
@@ -201,7 +201,7 @@ def test_fused_backward_refuses_a_second_derivative_instead_of_giving_a_wrong_on
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize("model", [ARCHITECTURES[2], ARCHITECTURES[7]], ids=[IDS[2], IDS[7]])
+@for_each("model", [ARCHITECTURES[2], ARCHITECTURES[7]], ids=[IDS[2], IDS[7]])
 def test_logits_pass_gradcheck(model):
     tiny = model.model_copy(update={"p": 3, "n_heads": 1, "d_model": 3, "d_head": 3, "d_mlp": 3})
     inputs = torch.tensor([[0, 1, 3], [2, 2, 3]])
@@ -239,7 +239,7 @@ def test_std_of_each_matrix_is_that_of_its_named_base(scheme, n_layers):
         assert abs(value.mean().item()) < 4 * expected / math.sqrt(n), name
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("scheme", "classes", "expected"),
     [("nanda", "p+1", 42.2), ("hooked_transformer", "p", 33.6), ("bridge", "p", 30.4)],
 )
@@ -248,7 +248,7 @@ def test_norm_of_each_base_init_at_the_reference_size(scheme, classes, expected)
     assert norm(model.init(torch.Generator().manual_seed(0), scheme)).item() == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@for_each("scheme", SCHEMES)
 def test_alpha_multiplies_every_weight_but_layer_norm(scheme):
     model = small(normalization="LN")
     one = model.init(torch.Generator().manual_seed(3), scheme)

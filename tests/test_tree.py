@@ -62,7 +62,7 @@ def test_dot_is_that_of_the_flat_vectors_and_an_inner_product(i, j, c):
     torch.testing.assert_close(dot(combine(torch.add, x, y), y), dot(x, y) + dot(y, y), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("leading", [(3,), (3, 2)])
+@for_each("leading", [(3,), (3, 2)])
 def test_over_stack_axes_there_is_one_number_each(leading):
     x, y = draw(0, leading), draw(1, leading)
     result = dot(x, y, axes=len(leading))
@@ -121,7 +121,7 @@ def test_combine_goes_by_name_not_by_order():
 # --- flat vectors -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leading", [(), (3,), (3, 2)])
+@for_each("leading", [(), (3,), (3, 2)])
 def test_unravel_inverts_ravel_over_any_stack_axes(leading):
     params, like = draw(0, leading), draw(1)
     flat = ravel(params, axes=len(leading))

@@ -134,7 +134,7 @@ def test_unseen_pairs_that_are_all_off_by_one_cost_what_the_formula_says():
     assert loss == pytest.approx(math.log(math.exp(s) + p - 1), abs=1e-12)
 
 
-@pytest.mark.parametrize("far", [1, 2, 5])
+@for_each("far", [1, 2, 5])
 def test_blanking_a_circuit_shrinks_its_margins_to_the_share_of_seen_pairs(far):
     """Of each sum one pair has each distance a - b: leaving out 2 far + 1 distances leaves p - 2 far - 1 pairs."""
     p, freqs = 13, torch.tensor([2, 5])

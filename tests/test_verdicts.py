@@ -27,7 +27,7 @@ def test_the_mean_interval_covers_the_true_mean_as_often_as_it_says():
     assert abs(hits - 1900) < 4 * math.sqrt(2000 * 0.95 * 0.05)  # four binomial standard errors
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (3, 9)])
+@for_each(("hits", "n"), [(0, 5), (5, 5), (3, 9)])
 def test_wilsons_interval_solves_its_equation(hits, n):
     interval = share_interval(hits, n)
     z = 1.959963984540054

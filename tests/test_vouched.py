@@ -193,7 +193,7 @@ def test_nothing_is_removed_from_a_folder_that_is_no_run_or_another(finished, tm
     assert {*left} & {*os.listdir(run.path)} == {".draft.7.tmp"}
 
 
-@pytest.mark.parametrize("folder", ["resume", "moments"])
+@for_each("folder", ["resume", "moments"])
 def test_linked_folder_of_states_is_neither_read_nor_emptied(finished, tmp_path, folder):
     run = copied(finished, tmp_path)
     theirs = tmp_path / "theirs"
@@ -366,7 +366,7 @@ def test_what_the_other_files_prove_is_rebuilt_byte_for_byte(finished, tmp_path,
     assert happened(load(run.path))[-1][0] == "repaired"
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "updates.jsonl"])
+@for_each("name", ["history.jsonl", "updates.jsonl"])
 def test_record_that_nothing_proves_makes_the_run_interrupted_and_training_goes_on(finished, tmp_path, capsys, name):
     run = copied(finished, tmp_path)
     flip(run.path / name, 40)
@@ -399,7 +399,7 @@ def test_weights_that_are_damaged_cannot_be_rebuilt_and_the_doctor_says_so(finis
     assert len(load(run.path).steps) == len(finished.steps)
 
 
-@pytest.mark.parametrize("damage", ["flip", "no digest"])
+@for_each("damage", ["flip", "no digest"])
 def test_summary_that_does_not_verify_is_written_again_and_an_old_one_is_printed(tmp_path, damage):
     saved = tmp_path / "summary.txt"
     assert kept_text(saved, sealed=True) == ""
