@@ -36,6 +36,11 @@ def labels_of(p: int) -> Tensor:
     return ((a + b) % p).flatten()
 
 
+def other_labels(p: int, seed: int = 0) -> Tensor:
+    """Labels that are not (a + b) mod p: nothing may take them for granted."""
+    return torch.randint(p, (p * p,), generator=generator(seed))
+
+
 def everywhere(p: int) -> Tensor:
     return torch.ones(p * p, dtype=torch.bool)
 
@@ -179,14 +184,14 @@ def lookup_table(p: int, frac_train: float = 0.3, scale: float = 100.0, seed: in
     return logits, ~is_train & ~is_train.view(p, p).T.flatten()
 
 
-def same_on_stacks(measure: Callable[[Tensor], Any], stack: Tensor) -> None:
-    """A measure of tables gives each of a stack `[2 2 ...]` what it gives it alone, by its own axes and by vmap."""
+def same_on_stacks(measure: Callable[..., Any], *stacks: Tensor) -> None:
+    """A measure of tables gives each of stacks `[2 2 ...]` what it gives it alone, by its own axes and by vmap."""
 
     def fields(found: Any) -> tuple[Tensor, ...]:
         return (found,) if isinstance(found, Tensor) else tuple(found)
 
-    together, mapped = fields(measure(stack)), fields(torch.vmap(torch.vmap(measure))(stack))
+    together, mapped = fields(measure(*stacks)), fields(torch.vmap(torch.vmap(measure))(*stacks))
     for i, j in itertools.product(range(2), range(2)):
-        for alone, *both in zip(fields(measure(stack[i, j])), together, mapped, strict=True):
+        for alone, *both in zip(fields(measure(*(x[i, j] for x in stacks))), together, mapped, strict=True):
             for found in both:
                 torch.testing.assert_close(found[i, j], alone, rtol=1e-12, atol=1e-12, equal_nan=True)

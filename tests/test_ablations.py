@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     generator,
     grid,
@@ -17,6 +18,7 @@ from oracles import (
     sum_projector,
     wave,
 )
+from test_last_block import random_params
 from torch import Tensor
 
 from circuitgrok.foreign.lens import to_bridge
@@ -39,7 +41,7 @@ from circuitgrok.measures.parts.last_block import LastBlock, last_block
 from circuitgrok.measures.parts.neurons import polynomial_neurons
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import Task, modular_addition
-from circuitgrok.tree import Params, combine
+from circuitgrok.tree import combine
 
 P = 7
 EPS = torch.finfo(torch.float64).eps
@@ -57,14 +59,6 @@ SHAPES = {
 def of(task: Task, splits: Sequence[str] = SPLITS) -> tuple[Tensor, Tensor]:
     """A task's labels, and the pairs of some of its splits."""
     return task.labels, torch.stack([task.where(split) for split in splits])
-
-
-def random_params(model: Transformer, seed: int = 0) -> Params:
-    """No tensor zero, biases and LayerNorm included, so that nothing can be dropped unseen."""
-    return {
-        name: noise(*shape, seed=seed + i) / model.d_model**0.5 + (1.0 if name.endswith(".w") else 0.0)
-        for i, (name, shape) in enumerate(model.shapes().items())
-    }
 
 
 def block_at_random(model: Transformer) -> LastBlock:
@@ -121,7 +115,7 @@ def masked(part, where, fill):
     return torch.where(where, fill(part), part)
 
 
-@pytest.mark.parametrize("head", [0, 1])
+@for_each("head", [0, 1])
 def test_without_a_head_agrees_with_hooks(both, head):
     block, hooked = both
     mine = (torch.arange(2) == head)[:, None]
@@ -136,7 +130,7 @@ def test_without_neurons_agrees_with_hooks(both):
     agree(without_neurons(block, mine), by_hooks)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("ablation", "name"), [(without_attention, "hook_attn_out"), (without_mlp, "hook_mlp_out")], ids=["attn", "mlp"]
 )
 def test_without_all_of_attention_or_mlp_agrees_with_hooks(both, ablation, name):
@@ -170,7 +164,7 @@ def test_without_the_pattern_agrees_with_hooks(both):
     agree(without_pattern(block), by_hooks)
 
 
-@pytest.mark.parametrize("freqs", [[1], [2, 3], []])
+@for_each("freqs", [[1], [2, 3], []])
 def test_sum_waves_taken_out_or_alone_agree_with_dense_projections_at_the_hook(both, freqs):
     block, hooked = both
     project = sum_projector(P, freqs)
@@ -234,7 +228,7 @@ def test_clusters_of_planted_frequencies_are_found_and_others_are_none(planted):
     assert torch.equal(key_clusters(block, torch.tensor([3, 5])), of_neuron * (of_neuron == 5))
 
 
-@pytest.mark.parametrize(("k", "other"), [(2, 5), (5, 2)])
+@for_each(("k", "other"), [(2, 5), (5, 2)])
 def test_without_a_planted_frequencys_neurons_its_logits_vanish_and_the_others_stay(planted, k, other):
     block, _, parts, stray = planted
     ablated = ablations(block, FREQS)[f"cluster {k}"](block)
@@ -270,7 +264,7 @@ def test_a_skip_that_writes_nothing_is_not_missed_and_the_mlp_is_all_there_is(pl
 # Where nothing may change
 
 
-@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+@for_each("model", SHAPES.values(), ids=SHAPES.keys())
 def test_a_head_that_writes_nothing_is_not_missed_and_the_other_is(model):
     params = random_params(model)
     params[f"blocks.{model.n_layers - 1}.attn.W_O"][1] = 0.0
@@ -308,7 +302,7 @@ def test_a_cluster_without_neurons_is_not_missed():
         close(logits, full_logits(block))
 
 
-@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES.keys())
+@for_each("model", SHAPES.values(), ids=SHAPES.keys())
 def test_weights_in_float32_give_the_same_logits_to_their_rounding(model):
     exact, inputs, freqs = random_params(model), modular_addition(p=P).inputs, torch.tensor([1, 3])
     rounded = combine(lambda x: x.float(), exact)
@@ -435,7 +429,7 @@ def test_equal_seeds_deal_alike_and_others_do_not(planted):
 # Refusals
 
 
-@pytest.mark.parametrize("freqs", [[4], [0], [2, 2]])
+@for_each("freqs", [[4], [0], [2, 2]])
 def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
     block, task = block_at_random(SHAPES["1-none"]), modular_addition(p=P)
     with pytest.raises(ValueError, match=r"distinct integers in 1\.\.3 for p = 7; got \["):

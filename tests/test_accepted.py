@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian
 
 import circuitgrok as cg
@@ -18,7 +19,7 @@ from circuitgrok.table.accepted import HALVINGS, explore_accepted, ground
 from circuitgrok.tasks.modular import modular_addition
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("is_good_below", "diverges_above", "tried"),
     [(2.0, 2.0, 1), (0.3, 2.0, 3), (2.0, 0.3, 3), (0.0, 2.0, HALVINGS + 1)],
 )

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, grid, labels_of, noise, slow_margins, wave
 from torch import Tensor
 
@@ -52,7 +53,7 @@ def tolerance(p: int) -> float:
 # --- Gromov's ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("p", "seeds"), [(23, 5), (47, 3), (97, 1)])
+@for_each(("p", "seeds"), [(23, 5), (47, 3), (97, 1)])
 def test_gromov_network_adds_every_pair_from_5_6_p_neurons_on(p, seeds):
     for seed in range(seeds):
         assert accuracy(gromov_network(p, math.ceil(5.6 * p), generator(seed))) == 1.0
@@ -94,7 +95,7 @@ def test_gromov_network_is_that_of_its_generator():
 # --- the largest margin -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("p", [5, 7, 11, 13, 23])
+@for_each("p", [5, 7, 11, 13, 23])
 def test_max_margin_network_reaches_the_bound_at_every_pair_and_wrong_class(p):
     params = max_margin_network(p)
     assert normalized_margin(params).item() == pytest.approx(max_margin(p), rel=tolerance(p), abs=0)
@@ -105,7 +106,7 @@ def test_max_margin_network_reaches_the_bound_at_every_pair_and_wrong_class(p):
     torch.testing.assert_close(logits, clock.reshape(p * p, p), rtol=0, atol=9 * p / 4 * tolerance(p))
 
 
-@pytest.mark.parametrize("p", [5, 11])
+@for_each("p", [5, 11])
 def test_three_phases_are_enough_and_two_are_not(p):
     freqs = list(range(1, (p + 1) // 2))
     torch.testing.assert_close(max_margin_network(p), regular_phases(p, 3, freqs), rtol=0, atol=1e-13)
@@ -161,7 +162,7 @@ def test_margin_does_not_depend_on_the_scale_and_is_taken_in_float64():
     )
 
 
-@pytest.mark.parametrize("p", [1, 2, 4, 24])
+@for_each("p", [1, 2, 4, 24])
 def test_even_or_tiny_p_is_refused(p):
     for make in (lambda: gromov_network(p, 8, generator(0)), lambda: max_margin_network(p), lambda: max_margin(p)):
         with pytest.raises(ValueError, match=rf"p must be odd and at least 3.*got {p}"):

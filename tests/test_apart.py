@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from calls import Calls, calls_of, ends_of
+from loops import for_each
 from oracles import noise
 from tiny import tiny
 from tiny_kinds import tiny_kind
@@ -106,8 +107,8 @@ def test_a_training_step_with_a_plain_product_is_found(monkeypatch):
 # --- the pieces -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
-@pytest.mark.parametrize("shape", [(5, 7), (4, 16), (1, 1), (3,), (2, 3, 5)])
+@for_each("dtype", [torch.float32, torch.float64, torch.float16])
+@for_each("shape", [(5, 7), (4, 16), (1, 1), (3,), (2, 3, 5)])
 def test_runs_in_a_room_begin_on_a_line_apart_from_each_other(shape, dtype):
     like = torch.empty(0, dtype=dtype)
     rows = room(like, RUNS, *shape)
@@ -117,7 +118,7 @@ def test_runs_in_a_room_begin_on_a_line_apart_from_each_other(shape, dtype):
     assert alone.is_contiguous() and alone.data_ptr() % LINE == 0
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("transposed", [False, True])
 def test_placed_keeps_numbers_and_the_strides_of_a_run(transposed):
     dense = noise(RUNS, 7, 9).mT if transposed else noise(RUNS, 7, 9)
     moved = placed(dense)
@@ -131,8 +132,8 @@ def test_placed_gives_repeated_numbers_a_place_each():
     assert torch.equal(moved, moved.contiguous()) and moved.stride()[1:] == (9, 1)
 
 
-@pytest.mark.parametrize("name", ["product", "affine", "exp", "gelu", "tanh"])
-@pytest.mark.parametrize("runs", [1, 3])
+@for_each("name", ["product", "affine", "exp", "gelu", "tanh"])
+@for_each("runs", [1, 3])
 def test_derivatives_are_those_that_differences_say(name, runs):
     x, w, b = (noise(runs, *shape, seed=i).requires_grad_() for i, shape in enumerate(((4, 5), (5, 3), (3,))))
     f, given = {

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from loops import for_each
 
 import circuitgrok
 
@@ -91,7 +91,7 @@ def file_of(module: str) -> str:
     return f"{inside}.py" if f"{inside}.py" in SOURCES else f"{inside}/__init__.py" if inside else "__init__.py"
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@for_each("file", SOURCES)
 def test_file_imports_only_from_floors_below_and_its_own_room(file):
     floor, room = place(file)
     for module in imports(SOURCES[file]):
@@ -106,13 +106,13 @@ def test_package_and_its_rooms_import_nothing_of_their_own_but_their_doors():
         assert own == {"circuitgrok.rooms"}, file
 
 
-@pytest.mark.parametrize(("guest", "doors"), DOORS.items())
+@for_each(("guest", "doors"), DOORS.items())
 def test_guest_comes_in_by_its_door(guest, doors):
     entered = {file for file, tree in SOURCES.items() if guest in {m.split(".")[0] for m in imports(tree)}}
     assert entered <= {*doors}
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@for_each("file", SOURCES)
 def test_heavy_guests_are_imported_where_they_are_used(file):
     assert not HEAVY & {module.split(".")[0] for module in imports(SOURCES[file], at_top=True)}
 
@@ -146,7 +146,7 @@ SHARED_STATE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@for_each("file", SOURCES)
 def test_no_file_draws_from_or_seeds_a_shared_random_state(file):
     names = dotted(SOURCES[file])
     put_back = {"torch.set_default_dtype"} if file == "surroundings.py" else set()
@@ -154,7 +154,7 @@ def test_no_file_draws_from_or_seeds_a_shared_random_state(file):
     assert not [name for name in names if name.startswith("random.") and not name.startswith("random.Random")]
 
 
-@pytest.mark.parametrize("file", SOURCES)
+@for_each("file", SOURCES)
 def test_every_draw_of_torch_names_its_generator(file):
     draws = {"randn", "rand", "randint", "randperm", "normal", "bernoulli", "multinomial", "randn_like", "rand_like"}
     nodes = list(ast.walk(SOURCES[file]))

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from oracles import generator, grid, noise, wave
+from loops import for_each
+from oracles import generator, grid, noise, same_on_stacks, wave
 
 from circuitgrok.measures.parts.attention import (
     attention_entropy,
@@ -44,7 +45,7 @@ def test_mass_is_the_mean_over_pairs_and_sums_to_one():
         assert attention_mass(pattern)[head, pos].item() == pytest.approx(expected, rel=1e-14)
 
 
-@pytest.mark.parametrize("size", [0.0, 1.0, 30.0])
+@for_each("size", [0.0, 1.0, 30.0])
 def test_by_the_mirror_a_head_of_waves_looks_at_a_as_much_as_at_b(size):
     mass = attention_mass(planted_scores(13, [2, 5], size, equals=-1.0).softmax(-1))
     torch.testing.assert_close(mass[:, 0], mass[:, 1], rtol=1e-12, atol=0)
@@ -81,7 +82,7 @@ def test_planted_heads_are_found_at_every_frequency_and_all_is_explained():
     assert explained.tolist() == pytest.approx([1] * 6, abs=1e-12)
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_the_share_is_that_of_dense_least_squares(p):
     values = noise(p * p, 4)
     shares = []
@@ -141,16 +142,10 @@ def test_pairs_that_are_no_grid_are_refused():
         head_tuning(noise(24, 2))
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    stack = noise(3, p * p, 2, 3)
-
     def measure(scores):
         pattern, difference = scores.softmax(-1), scores[..., 0] - scores[..., 1]
         return [attention_mass(pattern), attention_entropy(pattern), *head_tuning(difference)]
 
-    together, mapped = measure(stack), torch.vmap(measure)(stack)
-    for i, scores in enumerate(stack):
-        for alone, whole, by_vmap in zip(measure(scores), together, mapped, strict=True):
-            torch.testing.assert_close(whole[i], alone, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-12, atol=1e-12)
+    same_on_stacks(measure, noise(2, 2, p * p, 2, 3))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from loops import for_each
 from tiny import TINY, copied, resealed_config, tiny, tiny_flags
 
 import circuitgrok.config.bounds
@@ -78,7 +79,7 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize(("leaves", "said"), BOMBS.values(), ids=BOMBS)
+@for_each(("leaves", "said"), BOMBS.values(), ids=BOMBS)
 def test_bombs_are_refused_by_name_before_memory_is_taken(leaves, said):
     TrainConfig().with_(task="teacher_student", model="dense", loss="mse")  # imports are no part of it
     tracemalloc.start()
@@ -89,7 +90,7 @@ def test_bombs_are_refused_by_name_before_memory_is_taken(leaves, said):
     assert peak < 2**21, "the sizes are counted, nothing of theirs is made"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("flags", "said"),
     [
         (["--p", "2000", "--d-mlp", "100000"], ["d_mlp = 100000", "TB", "at most 4,294,967,296"]),
@@ -107,8 +108,8 @@ def test_the_command_line_refuses_bombs_with_2_in_one_line_and_leaves_no_folder(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e40, -1e40])
-@pytest.mark.parametrize("name", FLOATS)
+@for_each("value", [math.nan, math.inf, -math.inf, 1e40, -1e40])
+@for_each("name", FLOATS)
 def test_a_real_number_that_is_none_or_beyond_float32_is_refused_by_name_in_every_field(name, value):
     with pytest.raises(ValueError, match=rf"\b{name}\b"):
         TrainConfig().with_(**BESIDE.get(name, {}) | {name: value})
@@ -120,7 +121,7 @@ def test_every_real_field_of_the_schema_is_tried():
     )
 
 
-@pytest.mark.parametrize("name", FLOATS)
+@for_each("name", FLOATS)
 def test_the_largest_number_allowed_ends_a_run_as_diverged_or_finished_or_is_refused(name, tmp_path):
     """Never in a traceback of arithmetic: what cannot be held in the run's precision is refused, the rest diverges."""
     try:
@@ -151,7 +152,7 @@ def test_a_config_on_disk_is_bounded_as_one_that_is_typed(finished, tmp_path):
             _ = Run(one.path).config
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@for_each("preset", PRESETS)
 def test_every_preset_stays_far_below_the_ceilings(preset):
     size = size_of(TrainConfig.preset(preset))
     assert 100 * size.pairs < PAIRS * 2 and 50 * size.activations < ACTIVATIONS and 100 * size.checkpoints < CHECKPOINTS

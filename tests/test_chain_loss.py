@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator
 
 from circuitgrok import tree
@@ -39,7 +40,7 @@ def slow(network, names, where):
     return loss.item(), torch.cat([g.flatten() for g in gradients])
 
 
-@pytest.mark.parametrize("pattern", ["*", "mlp", "*.W_[QK]", "unembed.W_U"])
+@for_each("pattern", ["*", "mlp", "*.W_[QK]", "unembed.W_U"])
 def test_losses_and_gradients_are_those_of_each_network_alone_by_the_plain_forward(pattern):
     loss = loss_of(pattern=pattern)
     found = loss(loss.start)
@@ -77,7 +78,7 @@ def test_a_head_moves_alone_and_its_gradient_is_its_part_of_the_tensors():
     assert loss(moved).value[0].item() == pytest.approx(slow(network, list(parts), TASK.is_train)[0], rel=1e-12)
 
 
-@pytest.mark.parametrize("pattern", ["blocks.0.attn.head.2", "blocks.1.attn.head.0"])
+@for_each("pattern", ["blocks.0.attn.head.2", "blocks.1.attn.head.0"])
 def test_a_head_that_is_not_there_is_refused(pattern):
     with pytest.raises(ValueError, match="there are 1 layers of 2 heads, from 0"):
         chosen_pieces(MODEL, pattern)
@@ -144,8 +145,8 @@ OTHER_KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER_KINDS)
-@pytest.mark.parametrize("pattern", ["*", "mlp"])
+@for_each("name", OTHER_KINDS)
+@for_each("pattern", ["*", "mlp"])
 def test_losses_and_gradients_of_mlps_are_those_of_each_network_alone(name, pattern):
     model, task = OTHER_KINDS[name][0], OTHER_KINDS[name][1].draw()
     networks = tree.stack(model.init(generator(i), model.schemes[0]) for i in range(3))

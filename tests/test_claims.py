@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 import pytest
+from loops import for_each
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
 from circuitgrok.study.factors import Factor
@@ -31,7 +32,7 @@ def test_a_ratio_is_the_geometric_mean_over_seeds_whatever_the_order_of_rows():
         assert not found.is_least and not found.is_most
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("slow", "fast", "exceeds", "falls", "within"),
     [
         (LATE, EARLY, "holds", "fails", "fails"),
@@ -79,7 +80,7 @@ def test_a_share_has_wilsons_interval_and_no_rows_decide_nothing():
     assert [claim.decision for claim in claims] == ["undecided", "undecided"]
 
 
-@pytest.mark.parametrize(("level", "decision"), [(780, "holds"), (795, "fails")])
+@for_each(("level", "decision"), [(780, "holds"), (795, "fails")])
 def test_all_means_every_row(level, decision):
     [claim] = decide(
         [Share(where(arm="slow"), lambda rows: rows["grokked_by"] > level).is_all("All.")], table(LATE, [])
@@ -138,7 +139,7 @@ def test_a_factor_is_the_geometric_mean_of_a_column_or_of_its_ratio_to_another_r
     assert [claim.decision for claim in decide(claims, rows)] == ["holds", "fails", "holds", "holds"]
 
 
-@pytest.mark.parametrize("value", [math.nan, 0.0, -1.0, math.inf])
+@for_each("value", [math.nan, 0.0, -1.0, math.inf])
 def test_a_factor_with_a_seed_that_has_no_logarithm_decides_nothing(value):
     of = Factor(where(arm="slow"), "grokked_by", "T")
     assert of.found(table([value, *LATE[1:]], EARLY)) == (None, "T not known in 1 of 3 seeds", False, False)

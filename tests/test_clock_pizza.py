@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, grid, labels_of, noise, wave
 from test_transformer import random_params, small
 
-from circuitgrok.measures.circuits.explained import cosine_coefficients, frac_explained
 from circuitgrok.measures.parts.clock_pizza import (
     LogitGradients,
     circularity,
@@ -67,7 +67,7 @@ def slow_fit(logits, waves):
 # The forms
 
 
-@pytest.mark.parametrize(("p", "k"), EVERY_WAVE)
+@for_each(("p", "k"), EVERY_WAVE)
 def test_planted_clock_and_pizza_are_explained_in_full_by_their_own_form_and_by_the_other_in_closed_form(p, k):
     of_clock, of_pizza = (logit_forms(7 + 3 * flat(f(p, k)), torch.tensor([k])) for f in (clock, pizza))
     # Cosines are off by eps times their angle, below 2 pi p; sums of p^2 products in float64 add as much again.
@@ -83,14 +83,14 @@ def test_planted_clock_and_pizza_are_explained_in_full_by_their_own_form_and_by_
     )
 
 
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (8, 3), (8, 4), (9, 3)])
+@for_each(("p", "k"), [(7, 1), (8, 3), (8, 4), (9, 3)])
 def test_other_frequencies_explain_nothing_of_a_planted_wave(p, k):
     others = torch.tensor([j for j in range(1, p // 2 + 1) if j != k])
     for planted in (clock(p, k), pizza(p, k)):
         assert logit_forms(flat(planted), others).any.tolist() == pytest.approx([0] * len(others), abs=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_forms_agree_with_dense_least_squares_over_all_triples_and_frequencies_at_once(p):
     logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
     clocks, pizzas = ([form(p, k) for k in freqs.tolist()] for form in (clock, pizza))
@@ -105,7 +105,7 @@ def test_forms_agree_with_dense_least_squares_over_all_triples_and_frequencies_a
     assert shares == pytest.approx([clock_share, pizza_share, both_share], abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_turned_pizzas_agree_with_dense_least_squares_too(p):
     logits, freqs, turns = noise(2, p * p, p, seed=p), all_freqs(p), noise(2, p // 2, seed=p + 1)
     forms = logit_forms(logits, freqs, turns)
@@ -118,7 +118,7 @@ def test_turned_pizzas_agree_with_dense_least_squares_too(p):
         assert forms.both[i].sum().item() == pytest.approx(both, abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_heights_agree_with_a_dense_fit_of_one_wave_for_each_distance(p):
     logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
     a, b, _ = grid(p, 3)
@@ -128,15 +128,7 @@ def test_heights_agree_with_a_dense_fit_of_one_wave_for_each_distance(p):
     assert logit_forms(logits, freqs).any.sum().item() == pytest.approx(share, abs=1e-12)
 
 
-@pytest.mark.parametrize("p", MODULI)
-def test_the_clock_form_is_what_the_circuit_measures_say(p):
-    logits, freqs = noise(p * p, p, seed=p), all_freqs(p)
-    forms = logit_forms(logits, freqs[:-1])
-    assert forms.clock.sum().item() == pytest.approx(frac_explained(logits, freqs[:-1]).item(), abs=1e-13)
-    torch.testing.assert_close(forms.alpha, cosine_coefficients(logits)[:-1], rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize(("p", "k", "class_mean_matters"), [(7, 3, False), (8, 3, False), (8, 4, True)])
+@for_each(("p", "k", "class_mean_matters"), [(7, 3, False), (8, 3, False), (8, 4, True)])
 def test_means_of_pairs_and_classes_change_the_variance_and_no_coefficient(p, k, class_mean_matters):
     logits, freq = noise(p * p, p) + 5 * noise(p * p, 1, seed=1) + 5 * noise(p, seed=2), torch.tensor([k])
     for dim, changes in ((-1, False), (-2, class_mean_matters)):
@@ -186,14 +178,14 @@ def test_irrelevance_is_zero_for_a_function_of_the_distance_and_one_for_a_functi
     assert distance_irrelevance(*of_right_logit(7, values[(a + b) % 7])).item() == pytest.approx(1, rel=1e-14)
 
 
-@pytest.mark.parametrize(("x", "y"), [(3.0, 4.0), (1.0, 0.1)])
+@for_each(("x", "y"), [(3.0, 4.0), (1.0, 0.1)])
 def test_irrelevance_of_a_sum_of_both_is_the_share_of_standard_deviation_that_the_sum_has(x, y):
     a, b = grid(11, 2)  # odd: distance and sum are independent over the pairs
     logits, labels = of_right_logit(11, x * wave(2, a - b, 11) + y * wave(3, a + b, 11))
     assert distance_irrelevance(logits, labels).item() == pytest.approx(y / math.hypot(x, y), rel=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_irrelevance_agrees_with_loops_over_distances(p):
     logits, labels = noise(2, p * p, p, seed=p), labels_of(p)
     for one, found in zip(logits.numpy(), distance_irrelevance(logits, labels), strict=True):
@@ -202,20 +194,7 @@ def test_irrelevance_agrees_with_loops_over_distances(p):
         assert found.item() == pytest.approx(expected, rel=1e-13)
 
 
-@pytest.mark.parametrize("k", range(1, 7))
-def test_a_planted_pizza_has_no_irrelevance(k):
-    assert distance_irrelevance(flat(pizza(13, k)), labels_of(13)).item() == pytest.approx(0, abs=1e-13)
-
-
 # Circularity
-
-
-@pytest.mark.parametrize("k", range(1, 7))
-def test_two_circles_in_any_plane_have_circularity_one(k):
-    x, j = torch.arange(13), k % 6 + 1
-    waves = [size * wave(f, x, 13, phase) for size, f in ((2, k), (1, j)) for phase in (0.3, 0.3 - math.pi / 2)]
-    table = torch.stack(waves, dim=1) @ torch.linalg.qr(noise(6, 4)).Q.T + noise(6, seed=1)
-    assert circularity(torch.cat([table, noise(1, 6)]), 13).item() == pytest.approx(1, abs=1e-13)
 
 
 def test_circularity_is_the_share_of_the_strongest_frequency_in_each_component():
@@ -226,7 +205,7 @@ def test_circularity_is_the_share_of_the_strongest_frequency_in_each_component()
     assert circularity(table, p).item() == pytest.approx((1 + 1 + 1 + 0.7) / 4, abs=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_circularity_agrees_with_numpy(p):
     table = noise(2, p + 1, 6, seed=p)
     for one, found in zip(table.numpy(), circularity(table, p), strict=True):
@@ -275,7 +254,7 @@ def slow_logit(model, params, a, b, c):
     return model.activations(params, model.tokens(inputs))["logits"][0, -1, c]
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_gradients_agree_with_autograd_through_the_plain_forward(model):
     params = random_params(model)
     found = logit_gradients(model, params, TRIPLES)
@@ -304,7 +283,7 @@ def test_gradients_agree_with_finite_differences():
                 assert gradient[j].item() == pytest.approx(((up - down) / (2 * step)).item(), abs=1e-8)
 
 
-@pytest.mark.parametrize("act", ["relu", "gelu"])
+@for_each("act", ["relu", "gelu"])
 def test_a_network_that_only_sees_the_sum_of_the_embeddings_has_symmetricity_one(act):
     model = small(act=act, attention_rate=0.0)
     params = random_params(model)
@@ -372,7 +351,7 @@ def test_triples_are_drawn_by_the_generator_and_outside_numbers_refused():
 # Circles, and the verdict
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_turns_of_planted_circles_are_found_at_every_frequency_and_turn_their_slices(p):
     x, freqs = torch.arange(p), torch.arange(1, (p + 1) // 2)
     turns = torch.tensor([[0.4, -2.0, 3.0], [-0.1, 1.0, 0.0]], dtype=torch.float64)[:, : len(freqs)]
@@ -402,7 +381,7 @@ def test_turns_need_tokens_of_bs_own():
         circle_turns(noise(6, 3), 5, torch.tensor([1]))
 
 
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (9, 4)])
+@for_each(("p", "k"), [(7, 1), (7, 3), (9, 4)])
 def test_a_circle_of_twice_the_frequency_accompanies_the_pizza_with_the_cosine_of_the_distance(p, k):
     model = Transformer(p=p, n_heads=1, d_model=4, d_head=4, d_mlp=1, attention_rate=0, d_vocab_out="p")
     params = {name: torch.zeros(shape, dtype=torch.float64) for name, shape in model.shapes().items()}
@@ -421,7 +400,7 @@ def test_a_circle_of_twice_the_frequency_accompanies_the_pizza_with_the_cosine_o
     torch.testing.assert_close(without, torch.zeros(p).double(), rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("p", MODULI)
+@for_each("p", MODULI)
 def test_the_accompanying_form_agrees_with_dense_least_squares_turned_or_not(p):
     logits, freqs, turns = noise(p * p, p, seed=p), all_freqs(p), noise(p // 2, seed=1)
     a, b, _ = grid(p, 3)
@@ -451,8 +430,8 @@ def planted_circles(p, k, turn):
     return model, params
 
 
-@pytest.mark.parametrize("turn", [0.0, 0.7, -2.0])
-@pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (9, 4), (13, 2)])
+@for_each("turn", [0.0, 0.7, -2.0])
+@for_each(("p", "k"), [(7, 1), (7, 3), (9, 4), (13, 2)])
 def test_columns_by_circle_tell_of_a_planted_network_what_accompanies_and_that_the_circle_itself_is_silent(p, k, turn):
     model, params = planted_circles(p, k, turn)
     stacked = {name: torch.stack([value, 2 * value]) for name, value in params.items()}
@@ -471,8 +450,8 @@ def test_half_of_an_even_modulus_has_no_circle_of_twice_its_frequency():
     assert [name for name in columns if name.startswith("accompanying")] == ["accompanying_pizza[2]"]
 
 
-@pytest.mark.parametrize("own_tokens", [False, True])
-@pytest.mark.parametrize("p", [5, 8])
+@for_each("own_tokens", [False, True])
+@for_each("p", [5, 8])
 def test_circles_add_up_to_the_embedding_about_its_mean(p, own_tokens):
     model = small(p=p, own_tokens=own_tokens)
     params = stack(random_params(model, seed) for seed in range(2))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 
 from circuitgrok.interventions.collapse import collapse_columns
@@ -17,7 +18,7 @@ def two_classes(*margins: list[float]):
     return torch.stack([lead, torch.zeros_like(lead)], dim=-1), torch.zeros(lead.shape, dtype=torch.int64)
 
 
-@pytest.mark.parametrize(("dtype", "digits"), FORMATS)
+@for_each(("dtype", "digits"), FORMATS)
 def test_a_pair_collapses_at_the_margin_of_its_format(dtype, digits):
     # 1 + e^-m rounds to 1 for e^-m below half the spacing above 1, which is 2^(1 - digits)
     lost = digits * math.log(2)

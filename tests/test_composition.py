@@ -5,17 +5,16 @@ import math
 
 import pytest
 import torch
-from oracles import noise
+from loops import for_each
 
-from circuitgrok.measures.parts.representations import irrep_energy
 from circuitgrok.tasks.composition import Composition, named_group
-from circuitgrok.tasks.finite_groups import Group, cyclic_group, dihedral_group, symmetric_group
+from circuitgrok.tasks.finite_groups import cyclic_group, dihedral_group, symmetric_group
 from circuitgrok.tasks.modular import ModularAddition
 
 EPS = torch.finfo(torch.float64).eps
 NAMES = ["S3", "S4", "S5", "C3", "C10", "D3", "D4", "D7", "D12"]
-each_name = pytest.mark.parametrize("name", NAMES)
-each_polygon = pytest.mark.parametrize("n", [3, 4, 5, 8, 9])
+each_name = for_each("name", NAMES)
+each_polygon = for_each("n", [3, 4, 5, 8, 9])
 
 
 def table_of(name: str) -> torch.Tensor:
@@ -27,19 +26,9 @@ def table_of(name: str) -> torch.Tensor:
 
 
 @each_name
-def test_table_is_that_of_a_group(name):
+def test_labels_are_the_table_of_the_group_which_commutes_if_and_only_if_it_is_cyclic(name):
     table = table_of(name)
-    everything = torch.arange(len(table))
-    assert torch.equal(table[0], everything) and torch.equal(table[:, 0], everything)
-    assert (table.sort(0).values == everything[:, None]).all() and (table.sort(1).values == everything).all()
-    for a in everything:
-        assert torch.equal(table[table[a]], table[a][table])  # (a b) c = a (b c)
-
-
-@each_name
-def test_group_commutes_if_and_only_if_it_is_cyclic(name):
-    table = table_of(name)
-    assert torch.equal(table, table.T) == name.startswith("C")
+    assert torch.equal(table, named_group(name).table) and torch.equal(table, table.T) == name.startswith("C")
 
 
 def test_most_pairs_of_s5_do_not_commute():
@@ -78,13 +67,13 @@ def test_order_is_known_without_the_group(name):
     assert Composition(group=name).p == named_group(name).order
 
 
-@pytest.mark.parametrize("rule", ["nanda", "randperm", "mirror_free"])
+@for_each("rule", ["nanda", "randperm", "mirror_free"])
 def test_smaller_share_at_the_same_seed_is_part_of_the_larger(rule):
     less, more = (Composition(group="C9", frac_train=f, data_seed=1, split=rule).draw() for f in (0.3, 0.6))
     assert not (less.is_train & ~more.is_train).any() and less.n_train < more.n_train
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "message"),
     [
         ({"group": "S7"}, r"group must be one of S3\.\.S6, C3\.\.C1000, D3\.\.D500: .* got 'S7'"),
@@ -134,35 +123,16 @@ def test_symmetries_of_a_triangle_are_all_permutations_of_its_corners():
 
 
 @each_polygon
-def test_dihedral_irreps_are_homomorphisms_to_orthogonal_matrices(n):
-    group = dihedral_group(n)
-    a, b = (x.flatten() for x in torch.meshgrid(*[torch.arange(2 * n)] * 2, indexing="ij"))
-    for rho in group.irreps.values():
-        # Cosines of angles that are off by 2 pi eps, and sums of two products of them.
-        torch.testing.assert_close(rho[a] @ rho[b], rho[group.table[a, b]], rtol=0, atol=40 * EPS)
-        torch.testing.assert_close(rho[a].mT, rho[group.inverses[a]], rtol=0, atol=40 * EPS)
-
-
-@each_polygon
 def test_dihedral_irreps_are_all_there_and_do_not_split(n):
-    """The rows of `fourier` are orthonormal and as many as elements; a character of mean square 1 does not split."""
+    """A character of mean square 1 does not split."""
     group = dihedral_group(n)
     assert len(group.irreps) == (n + 6 if n % 2 == 0 else n + 3) // 2  # the number of classes of conjugates
     assert sum(rho.shape[1] ** 2 for rho in group.irreps.values()) == 2 * n
     ones = torch.ones(len(group.irreps), dtype=torch.float64)
     torch.testing.assert_close(group.characters.square().mean(1), ones, rtol=0, atol=40 * EPS)
-    gram = group.fourier @ group.fourier.T
-    torch.testing.assert_close(gram, torch.eye(2 * n, dtype=torch.float64), rtol=0, atol=40 * n * EPS)
 
 
-def test_dihedral_group_has_the_energies_of_a_function_in_its_irreps():
-    group: Group = dihedral_group(6)
-    f = noise(12, 3)
-    energy = irrep_energy(f, group)
-    torch.testing.assert_close(energy.sum(), f.square().sum(), rtol=1e-13, atol=0)
-
-
-@pytest.mark.parametrize("n", [0, 2])
+@for_each("n", [0, 2])
 def test_polygons_have_three_corners(n):
     with pytest.raises(ValueError, match=f"n must be 3 or more, .* got {n}"):
         dihedral_group(n)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     everywhere,
     generator,
@@ -47,7 +48,7 @@ def losses_of(logits, labels, sets, where):
 # Random sets
 
 
-@pytest.mark.parametrize(("p", "key"), [(113, [14, 35, 41, 42, 52]), (13, [2, 5, 6]), (5, [1]), (8, [4, 2])])
+@for_each(("p", "key"), [(113, [14, 35, 41, 42, 52]), (13, [2, 5, 6]), (5, [1]), (8, [4, 2])])
 def test_sets_have_the_size_of_the_key_set_and_none_of_its_frequencies(p, key):
     sets = random_sets(torch.tensor(key), p, n_draws=50, seed=1)
     assert sets.shape == (50, len(key))
@@ -139,8 +140,8 @@ def network(p, seed=0):
     return W_E, W_L, neurons, noise(p * p, p, seed=seed + 6) + planted_circuit(p, [2], scale=0.3)[0]
 
 
-@pytest.mark.parametrize("p", [8, 9, 13])
-@pytest.mark.parametrize("threshold", [0.05, 0.25, 0.6, 0.85])
+@for_each("p", [8, 9, 13])
+@for_each("threshold", [0.05, 0.25, 0.6, 0.85])
 def test_a_rule_finds_the_frequencies_whose_strength_is_above_its_threshold(p, threshold):
     W_E, W_L, neurons, logits = network(p, seed=p)
     strengths = rule_strengths(W_E, W_L, neurons, logits)

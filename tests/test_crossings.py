@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from loops import for_each
 
 from circuitgrok.measures.learning.crossings import (
     ACCURACY_RULES,
@@ -117,7 +118,7 @@ def test_event_says_its_interval_or_how_long_was_looked():
     assert str(Event(400, None, 400)) == "not within 400 steps"
 
 
-@pytest.mark.parametrize(("steps", "values"), [([], []), ([0, 10], [0.5])])
+@for_each(("steps", "values"), [([], []), ([0, 10], [0.5])])
 def test_record_without_evaluations_or_of_two_lengths_is_refused(steps, values):
     with pytest.raises(ValueError, match=f"got {len(steps)} and {len(values)}"):
         crossing(steps, values, 0.5)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 from test_chain_loss import loss_of, slow
 
@@ -38,7 +39,7 @@ def test_products_with_a_known_hessian():
     assert torch.allclose(found, curvatures * vectors, atol=1e-11)
 
 
-@pytest.mark.parametrize("n_steps", [10, 40])
+@for_each("n_steps", [10, 40])
 def test_sharpness_is_the_top_eigenvalue_from_below(n_steps):
     curvatures = torch.cat([torch.linspace(0, 1, 60), torch.tensor([4.0, 9.0])]).double()
     found = sharpness(bowl(curvatures), torch.zeros(3, 62, dtype=torch.float64), random_starts(3, 62), n_steps)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 
 from circuitgrok.exact.deep_linear import DeepLinear
@@ -30,7 +31,7 @@ def from_definition(network, weights):
     return torch.stack([(product[entry] - float(entry in is_one)) ** 2 for entry in entries]).sum() / 2
 
 
-@pytest.mark.parametrize(("widths", "rank"), SHAPES)
+@for_each(("widths", "rank"), SHAPES)
 def test_value_and_gradient_are_those_of_the_definition(widths, rank):
     network = DeepLinear(widths, rank)
     weights = network.point + noise(3, len(network.point))
@@ -43,7 +44,7 @@ def test_value_and_gradient_are_those_of_the_definition(widths, rank):
         torch.testing.assert_close(gradient[chain], torch.autograd.grad(expected, at)[0], rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize(("widths", "rank"), SHAPES)
+@for_each(("widths", "rank"), SHAPES)
 def test_the_point_is_a_zero_at_which_each_layer_has_the_rank_of_the_truth(widths, rank):
     network = DeepLinear(widths, rank)
     value, gradient = network.loss(network.point[None])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from scipy.stats import chi2, norm, rankdata
 
@@ -72,7 +73,7 @@ R_HAT_CASES = {
 }
 
 
-@pytest.mark.parametrize("name", R_HAT_CASES)
+@for_each("name", R_HAT_CASES)
 def test_r_hat_is_the_split_one_of_ranks_the_slow_way(name):
     traces = R_HAT_CASES[name]
     assert uncut(traces).r_hat.item() == pytest.approx(slow_r_hat(traces.tolist()), rel=1e-10)
@@ -148,7 +149,7 @@ def test_the_drift_of_stationary_chains_is_within_bounds_and_as_wide_as_it_says(
     assert abs(squares - REPEATS) < 4 * math.sqrt(2 * REPEATS) + 0.07 * REPEATS
 
 
-@pytest.mark.parametrize("chains", [2, CHAINS])
+@for_each("chains", [2, CHAINS])
 def test_the_drift_is_the_difference_of_two_windows_over_its_error(stationary, chains):
     rho, traces, _ = stationary
     traces = traces[:30].reshape(-1, chains, DRAWS).clone()
@@ -219,7 +220,7 @@ def test_at_most_half_is_cut():
     assert burn_in(torch.arange(101.0).expand(2, 101)).item() == 50
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+@for_each("value", [0.0, 0.1, 1e9])
 def test_a_constant_trace_is_not_cut(value):
     assert burn_in(torch.full((3, 50), value)).item() == 0
 
@@ -244,7 +245,7 @@ BAD = {  # each has one fault, and would be found ok without it
 }
 
 
-@pytest.mark.parametrize("fault", BAD)
+@for_each("fault", BAD)
 def test_bad_chains_are_flagged_for_their_own_reason_and_no_other(fault):
     diagnosis = uncut(BAD[fault])
     [found] = faults(diagnosis)
@@ -266,7 +267,7 @@ GROSS = {
 }
 
 
-@pytest.mark.parametrize("fault", GROSS)
+@for_each("fault", GROSS)
 def test_grossly_bad_chains_are_flagged_for_their_own_reason_among_others(fault):
     diagnosis = diagnose(GROSS[fault])
     assert any(found.startswith(fault) for found in faults(diagnosis))
@@ -295,7 +296,7 @@ def test_one_chain_alone_is_never_ok():
     assert faults(uncut(GOOD[:1])) == ["R-hat is undefined: it needs two chains that move"]
 
 
-@pytest.mark.parametrize("value", [NAN, torch.inf, -torch.inf])
+@for_each("value", [NAN, torch.inf, -torch.inf])
 def test_a_diverged_chain_is_never_averaged(value):
     diagnosis = diagnose(spoilt(GOOD, 1, slice(-1, None), value))
     assert diagnosis.n_diverged == 1 and diagnosis.n_burnin == 0
@@ -308,7 +309,7 @@ def test_a_stuck_chain_leaves_the_mean_and_nothing_else():
     assert all(part.isnan() for part in diagnosis[1:6])
 
 
-@pytest.mark.parametrize(("field", "limit", "fault"), [("r_hat", 1.05, "R-hat"), ("drift", -4.0, "drift")])
+@for_each(("field", "limit", "fault"), [("r_hat", 1.05, "R-hat"), ("drift", -4.0, "drift")])
 def test_limits_are_the_last_good_values(field, limit, fault):
     good = uncut(GOOD)
     at, beyond = (good._replace(**{field: torch.tensor(limit * factor).double()}) for factor in (1, 1.001))
@@ -351,14 +352,14 @@ def test_units_change_the_mean_and_its_error_only():
 # Refusals
 
 
-@pytest.mark.parametrize("shape", [(4, 0), (0, 10), (2, 0, 10)])
+@for_each("shape", [(4, 0), (0, 10), (2, 0, 10)])
 def test_traces_have_a_chain_and_a_draw(shape):
     for judge in (burn_in, diagnose):
         with pytest.raises(ValueError, match="with a chain and a draw; got"):
             judge(torch.empty(shape))
 
 
-@pytest.mark.parametrize("n_burnin", [torch.tensor(-1), torch.tensor(1000)])
+@for_each("n_burnin", [torch.tensor(-1), torch.tensor(1000)])
 def test_burn_in_leaves_a_draw(n_burnin):
     with pytest.raises(ValueError, match=r"in 0\.\.999 for each entry"):
         diagnose(GOOD, n_burnin=n_burnin)

@@ -4,7 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
-import pytest
+from loops import for_each
 
 from circuitgrok.config.leaves import LEAVES, leaf_fields
 from circuitgrok.config.presets import PRESETS
@@ -28,7 +28,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@for_each("page", PAGES, ids=[page.name for page in PAGES])
 def test_generated_parts_are_what_code_and_verdicts_say(page):
     assert GENERATE["filled"](text_of(page)) == text_of(page), "run: python docs/generate.py"
 
@@ -47,7 +47,7 @@ def test_every_claim_of_a_verdict_is_a_row_of_the_findings():
         assert len(re.findall(r"\| \*\*\w+\*\* \|", GENERATE["verdict"](file.parent.name))) == claims, file
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@for_each("page", PAGES, ids=[page.name for page in PAGES])
 def test_every_link_leads_somewhere(page):
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)) if not link.startswith("http")]
     for link in links:
@@ -63,7 +63,7 @@ def test_the_readme_leads_to_every_page():
     ]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@for_each("preset", PRESETS)
 def test_every_preset_is_described(preset):
     line = re.sub(r"arXiv:([0-9.]+)", r"[\1](https://arxiv.org/abs/\1)", PRESETS[preset].line)
     assert f"| `{preset}` | {line} |" in text_of(DOCS / "presets.md")
@@ -86,7 +86,7 @@ def test_every_field_that_the_table_of_interventions_names_is_a_field():
     assert varied - {*named, "seed"} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@for_each("page", PAGES, ids=[page.name for page in PAGES])
 def test_no_placeholder_is_left(page):
     assert re.findall(r"^[A-Z_]{6,}$", text_of(page), flags=re.M) == []
 

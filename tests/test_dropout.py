@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator
 
 from circuitgrok.models.dropout import Dropout, noisy_logits
@@ -33,7 +34,7 @@ MODELS = {
     "2 layers, not causal": small(n_layers=2, causal=False, equals=False, own_tokens=True),
     "3 layers, LN": small(n_layers=3, normalization="LN", act="gelu", attention_rate=0.6),
 }
-each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+each_model = for_each("model", MODELS.values(), ids=MODELS)
 
 
 def networks(model: Transformer, n: int = 3, alpha: float = 1.0) -> Params:
@@ -154,7 +155,7 @@ def test_each_run_may_have_its_own_inputs():
     assert torch.equal(found[1], shared[1]) and not torch.equal(found[0], shared[0])
 
 
-@pytest.mark.parametrize("name", ["gelu", "3 layers, LN"])
+@for_each("name", ["gelu", "3 layers, LN"])
 def test_gradients_flow_through_the_masks_as_differences_say(name):
     model, params = MODELS[name], networks(MODELS[name], 2)
     towards = {n: torch.randn(v.shape, generator=generator(7), dtype=torch.float64) for n, v in params.items()}
@@ -233,7 +234,7 @@ def test_dropped_neurons_add_the_variance_of_a_sum_of_independent_terms():
 # --- refusals ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, math.nan])
+@for_each("rate", [-0.1, 1.0, math.nan])
 def test_a_rate_that_is_none_is_refused(rate):
     with pytest.raises(ValueError, match="dropout rate must be 0 or more and below 1; got"):
         noisy_logits(MODELS["1 layer"], networks(MODELS["1 layer"]), INPUTS, dropout({"mlp": rate}))

@@ -1,7 +1,7 @@
 """What is recorded of the surroundings that bits depend on, and what counts as different."""
 
-import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.store.environment import DECISIVE, blas, cpu, differences, environment
 
@@ -10,7 +10,7 @@ def test_every_decisive_fact_is_recorded():
     assert set(environment(1)) >= set(DECISIVE)
 
 
-@pytest.mark.parametrize("key", DECISIVE)
+@for_each("key", DECISIVE)
 def test_a_difference_in_any_decisive_fact_is_named_with_both_values(key):
     here = environment(1)
     there = here | {key: "another"}
@@ -23,7 +23,7 @@ def test_all_differences_are_named():
     assert len(differences(dict.fromkeys(here, "another"), here)) == len(DECISIVE)
 
 
-@pytest.mark.parametrize("key", [key for key in DECISIVE if key != "arithmetic"])
+@for_each("key", [key for key in DECISIVE if key != "arithmetic"])
 def test_a_fact_that_an_old_run_did_not_record_is_no_difference(key):
     here = environment(1)
     assert differences({k: v for k, v in here.items() if k != key}, here) == []
@@ -36,13 +36,13 @@ def test_a_run_that_recorded_no_arithmetic_has_the_first():
     assert differences(there, here | {"arithmetic": 7}) == ["arithmetic 1 then, 7 now"]
 
 
-@pytest.mark.parametrize("key", ["python", "circuitgrok"])
+@for_each("key", ["python", "circuitgrok"])
 def test_versions_that_decide_no_bits_are_not_compared(key):
     here = environment(1)
     assert key in here and differences(here | {key: "another"}, here) == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("variable", "key"),
     [
         ("MKL_CBWR", "mkl_cbwr"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from tiny import copied, tiny
 
 import circuitgrok
@@ -27,7 +28,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("command", "words", "said"), REFUSED.values(), ids=REFUSED.keys())
+@for_each(("command", "words", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_a_run_cannot_give_is_refused_with_2_and_leaves_no_table(command, words, said, finished, tmp_path, capsys):
     one = copied(finished, tmp_path)
     at = f"{one.path}@24" if command == "explore" else str(one.path)
@@ -55,7 +56,7 @@ def tensor(*_: object) -> torch.Tensor:
     return torch.zeros(2) @ torch.zeros(3)
 
 
-@pytest.mark.parametrize("planted", [broadcast, fails, tensor])
+@for_each("planted", [broadcast, fails, tensor])
 def test_a_fault_inside_ends_with_70_a_traceback_and_what_to_report(planted, finished, monkeypatch, capsys):
     monkeypatch.setattr(runs, "runs_below", planted)
     assert call(["runs", str(finished.path.parent), *[]]) == 70

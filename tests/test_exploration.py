@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, slow_angle
 from tiny import tiny
 
@@ -44,14 +45,13 @@ def slow_loss(network, where):
 # --- what is recorded -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "how",
     [
         sampling(),
         sampling(sampler="sgld", batch_size=9, on="all", localization=5.0),
         sampling(sampler="sghmc", step_size=1e-5, geometry="no_radial"),
     ],
-    ids=lambda how: how.sampler,
 )
 def test_the_last_row_of_a_chain_is_what_its_end_scores_by_slow_twins(how):
     table, end = explore(WEIGHTS, MODEL, TASK, how, prior=3.0)
@@ -293,13 +293,13 @@ def test_what_cannot_be_explored_is_refused_with_the_rule():
         explore(WEIGHTS, MODEL, replace(TASK, is_train=torch.zeros_like(TASK.is_train)), sampling(nbeta=1.0))
 
 
-@pytest.mark.parametrize("jitter", [-0.1, 1.0, math.nan])
+@for_each("jitter", [-0.1, 1.0, math.nan])
 def test_a_jitter_that_is_no_share_is_refused(jitter):
     with pytest.raises(ValueError, match="jitter must be 0 or more and below 1; got"):
         explore(WEIGHTS, MODEL, TASK, sampling(), jitter=jitter)
 
 
-@pytest.mark.parametrize("wrong", [0.0, -1.0, math.inf])
+@for_each("wrong", [0.0, -1.0, math.inf])
 def test_a_gaussian_without_a_width_is_refused(wrong):
     with pytest.raises(ValueError, match="must be positive and finite; got"):
         equipartition(torch.tensor([1.0, wrong]), sampling())

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from itertools import product
 
-import pytest
+from loops import for_each
 
 from circuitgrok.config.leaves import KINDS
 from circuitgrok.config.presets import PRESETS
@@ -25,7 +25,7 @@ def test_file_is_what_the_classes_say():
     )
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@for_each("preset", PRESETS)
 def test_described_leaves_are_those_of_the_config_for_every_kind_that_it_can_have(preset):
     config = TrainConfig.preset(preset)
     assert kinds_of(preset) == {section: getattr(config, section).kind for section in KINDS}
@@ -82,7 +82,7 @@ HELP = {
 }
 
 
-@pytest.mark.parametrize("argv", HELP.values(), ids=HELP.keys())
+@for_each("argv", HELP.values(), ids=HELP.keys())
 def test_help_is_answered_without_any_heavy_library(argv):
     code, out, err, heavy = imported_by(*argv)
     assert (code, heavy, err) == (0, set(), "") and len(out) > 4
@@ -104,7 +104,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("argv", "said"), REFUSED.values(), ids=REFUSED.keys())
+@for_each(("argv", "said"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_can_be_refused_without_torch_is(argv, said):
     code, out, err, heavy = imported_by(*argv)
     assert (code, out, heavy) == (2, "", set()) and said in err

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from loops import for_each
 from tiny_kinds import tiny_kind
 
 from circuitgrok import figures
@@ -78,7 +79,7 @@ def test_spectrum_of_a_dead_network_is_drawn_as_zeros(ax):
     assert heights(ax) == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("tensor", ["W_E", "W_L"])
+@for_each("tensor", ["W_E", "W_L"])
 def test_spectrum_is_read_from_the_table_by_frequency(table, tensor):
     found = figures.spectrum(table, 8, tensor)
     assert found == {k: table.loc[8, f"power_{tensor}[{k}]"] for k in range(1, 6)}
@@ -162,7 +163,7 @@ def test_sheet_of_a_run_shows_its_four_views(finished, table):
     assert "a + b mod 11, 50% train" in title and "alpha 1 × nanda (r₀ = 9.5)" in title
 
 
-@pytest.mark.parametrize("name", ["parity", "teacher", "composition"])
+@for_each("name", ["parity", "teacher", "composition"])
 def test_sheet_of_a_run_without_a_circuit_shows_losses_accuracies_and_norms(tmp_path, name):
     [run] = train([tiny_kind(name)], tmp_path, names=["run"])
     table = measure(run)

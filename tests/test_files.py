@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
+from loops import for_each
 from tiny import json_lines
 
 from circuitgrok.canonical import canonical_json, from_json, sha256
@@ -32,8 +33,8 @@ def test_written_bytes_are_read_back_and_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("broken", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@for_each("broken", ["fsync", "replace"])
+@for_each("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failing_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch, broken, error):
     def fail(*_):
         raise error
@@ -158,13 +159,13 @@ def test_canonical_json_does_not_depend_on_the_order_of_keys():
     assert canonical_json({"b": {"y": 1, "x": 2}, "a": 3}) == canonical_json({"a": 3, "b": {"x": 2, "y": 1}})
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), [-float("inf")]])
+@for_each("value", [float("nan"), float("inf"), [-float("inf")]])
 def test_what_json_cannot_say_is_refused(value):
     with pytest.raises(ValueError):
         canonical_json(value)
 
 
-@pytest.mark.parametrize("content", [b'{"a":', b"", b"\xff\xfe"])
+@for_each("content", [b'{"a":', b"", b"\xff\xfe"])
 def test_file_that_is_not_json_is_refused_by_name(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(DamagedFile, match="config.json is not JSON"):
@@ -250,7 +251,7 @@ def not_plain(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in names}
 
 
-@pytest.mark.parametrize("windows", [False, True])
+@for_each("windows", [False, True])
 def test_nothing_but_a_plain_file_is_read_written_or_appended_to(tmp_path, monkeypatch, windows):
     """Where the system has no O_NOFOLLOW and no O_NONBLOCK, links and folders are refused by their looks."""
     paths = not_plain(tmp_path)
@@ -294,7 +295,7 @@ def test_folders_that_cannot_be_opened_are_not_flushed(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_bytes() == b"content" and tmp_path not in opened
 
 
-@pytest.mark.parametrize("content", [b"[" * 10**5, b'{"a":' * 10**5, b"[" * 33 + b"]" * 33])
+@for_each("content", [b"[" * 10**5, b'{"a":' * 10**5, b"[" * 33 + b"]" * 33])
 def test_json_that_nests_too_deep_is_refused_without_following_it(content):
     with pytest.raises(ValueError, match="nested deeper than 32"):
         from_json(content)
@@ -306,13 +307,13 @@ def test_json_as_deep_as_allowed_and_brackets_in_strings_are_read(tmp_path):
     assert from_json(b"[" + b"[1]," * 99 + b"[1]]") == [[1]] * 100
 
 
-@pytest.mark.parametrize("content", [b"NaN", b'{"a":-Infinity}', b"[Infinity]", b"9" * 5000, b"\xff\xfe[\x00]\x00"])
+@for_each("content", [b"NaN", b'{"a":-Infinity}', b"[Infinity]", b"9" * 5000, b"\xff\xfe[\x00]\x00"])
 def test_json_with_what_json_does_not_know_is_refused(content):
     with pytest.raises(ValueError):
         from_json(content)
 
 
-@pytest.mark.parametrize("tail", [b"", b"\n"])
+@for_each("tail", [b"", b"\n"])
 def test_line_beyond_the_bound_is_refused_and_never_held(tmp_path, tail):
     file = written_lines(tmp_path)
     with open(file, "ab") as lines:

@@ -3,6 +3,7 @@
 import mpmath
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise, slow_cross_entropy
 
 from circuitgrok.landscape.flat import declared, logits_on, loss_on, margin_cross_entropy
@@ -61,7 +62,7 @@ def test_a_name_that_matches_nothing_and_an_empty_split_are_refused():
         loss_on(MODEL, network(), TASK, torch.zeros(25, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("margin", [-60.0, -20.5, 0.0, 1.0, 16.0, 37.0, 200.0])
+@for_each("margin", [-60.0, -20.5, 0.0, 1.0, 16.0, 37.0, 200.0])
 def test_loss_slope_and_curvature_along_the_label_are_exact_to_rounding_of_themselves_where_it_wins(margin):
     z = torch.tensor([[margin, 0.0, 0.0, 0.5]], dtype=torch.float64, requires_grad=True)
     loss = margin_cross_entropy(z, torch.tensor([0]))[0]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from safetensors.torch import save_file
 
 from circuitgrok.canonical import sha256
@@ -221,7 +222,7 @@ def attacked(tmp_path_factory) -> dict[str, Any]:
     return json.loads(child.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@for_each("name", ATTACKS)
 def test_attack_is_refused_in_one_line(attacked, name):
     message = attacked["said"][name][0]
     assert re.search(ATTACKS[name][1], message) and "\n" not in message
@@ -239,7 +240,7 @@ class Payload:
         return Path.touch, (self.target,)
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@for_each("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_code_is_never_run(tmp_path, protocol):
     target = tmp_path / "hacked"
     content = pickle.dumps({"w": Payload(target)}, protocol)
@@ -274,7 +275,7 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path):
         read_foreign(tmp_path / "absent.pth")
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@for_each("suffix", [".pth", ".safetensors"])
 def test_torn_and_changed_files_are_refused_or_read_and_nothing_else(tmp_path, suffix):
     file, rng = tmp_path / f"a{suffix}", random.Random(0)
     weights = {name: torch.randn(3, 5, generator=torch.Generator().manual_seed(0)) for name in ("a", "b")}

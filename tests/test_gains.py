@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from loops import for_each
 
 from circuitgrok import figures
 from circuitgrok.study.claims import decide, where
@@ -31,7 +32,7 @@ def test_gains_are_paired_by_seed_and_intervals_widen_with_the_number_of_arms():
     assert alone["a"] == mean_interval(NOISE) and two["a"] == mean_interval(NOISE, 0.975)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("arms", "decision"),
     [(["good", "bad"], "holds"), (["bad"], "fails"), (["bad", "null"], "fails"), (["bad", "other"], "undecided")],
 )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loops import for_each
 from oracles import noise, slow_angle
 from torch import Tensor
 
@@ -74,7 +75,7 @@ def test_dicts_are_split_as_their_flat_vectors_run_by_run():
     torch.testing.assert_close(lengths(v), flat.norm(dim=1), rtol=32 * EPS, atol=0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@for_each("dtype", [torch.float32, torch.float64])
 def test_a_vector_brought_to_its_radius_has_it_to_rounding_and_its_direction(dtype):
     x = {name: value.to(dtype) for name, value in weights(1, 4).items()}
     for value in x.values():
@@ -118,7 +119,7 @@ def test_uniform_draws_are_of_length_one_and_no_direction_is_preferred(dim):
 # Angles
 
 
-@pytest.mark.parametrize("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
+@for_each("phi", [1e-300, 1e-15, 1e-9, 1e-4, 1.0, math.pi / 2, 3.0])
 def test_the_angle_of_a_planted_rotation_is_measured_to_rounding(phi):
     u = torch.tensor([1.0, 0.0], dtype=torch.float64)
     v = torch.tensor([math.cos(phi), math.sin(phi)], dtype=torch.float64)
@@ -184,20 +185,6 @@ def test_pythagoras_holds_and_the_parts_sum_to_the_vector(seed, scale):
     assert abs(ravel(tangential) @ u) <= 1e-14 * scale
 
 
-def test_the_weights_themselves_are_all_radial():
-    radial, tangential = decompose(weights(1), direction(weights(1)))
-    assert radial.item() == pytest.approx(norm(weights(1)).item(), rel=4 * EPS)
-    assert norm(tangential) <= 1e-14
-
-
-def test_a_tangential_step_still_makes_the_norm_grow():
-    at = weights(1)
-    _, tangential = decompose(weights(2), direction(at))
-    moved = {name: at[name] + tangential[name] for name in at}
-    expected = math.hypot(norm(at).item(), norm(tangential).item())
-    assert norm(moved).item() == pytest.approx(expected, rel=1e-14)
-
-
 # Great circles
 
 
@@ -233,8 +220,8 @@ def rodrigues(vector: Tensor, axis: Tensor, angle: float) -> Tensor:
 # Arcs. A point carries about ten roundings of numbers of its own size, hence 16 EPS of that size.
 
 
-@pytest.mark.parametrize("length", [1e-6, 0.7, 30.0])  # the last goes round the sphere more than once
-@pytest.mark.parametrize("seed", range(3))
+@for_each("length", [1e-6, 0.7, 30.0])  # the last goes round the sphere more than once
+@for_each("seed", range(3))
 def test_on_the_sphere_in_three_dimensions_the_exponential_map_is_a_rotation(seed, length):
     point, step, r = case(3, seed, length)
     across = slow_tangent(step, point / r)
@@ -249,7 +236,7 @@ def test_on_the_sphere_in_three_dimensions_the_exponential_map_is_a_rotation(see
     torch.testing.assert_close(found, rodrigues(flat, axis, angle), rtol=0, atol=near * (1 + r / length))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@for_each("seed", range(3))
 def test_the_angle_turned_is_the_tangential_length_over_the_radius(seed):
     point, step, r = case(40, seed)
     expected = slow_tangent(step, point / r).norm().item() / r
@@ -276,24 +263,6 @@ def test_transport_is_the_rotation_of_the_plane_of_motion():
     torch.testing.assert_close(carried(point, step, r, vector), expected, rtol=0, atol=16 * EPS * vector.norm().item())
 
 
-def test_a_transported_vector_is_tangential_at_the_end_and_keeps_lengths_and_angles():
-    point, step, r = case(30, seed=3)
-    u, there = point / r, end_of(point, step, r) / r
-    one, other = noise(30, seed=4), noise(30, seed=5)
-    moved, moved_too = (carried(point, step, r, vector) for vector in (one, other))
-    size = 16 * EPS * one.norm().item() * other.norm().item()
-    assert abs(moved.dot(there).item()) <= 16 * EPS * one.norm().item()
-    assert moved.norm().item() == pytest.approx(slow_tangent(one, u).norm().item(), rel=16 * EPS)
-    assert moved.dot(moved_too).item() == pytest.approx(
-        slow_tangent(one, u).dot(slow_tangent(other, u)).item(), abs=size
-    )
-    path = arc_of(point, step, r)
-    ahead, angle = path.ahead["w"][0], path.angle.item()
-    arrived = math.cos(angle) * ahead - math.sin(angle) * u  # the velocity of the great circle at its end
-    torch.testing.assert_close(carried(point, step, r, ahead), arrived, rtol=0, atol=8 * EPS)
-    assert moved.dot(arrived).item() == pytest.approx(one.dot(ahead).item(), abs=size)
-
-
 def test_a_step_that_is_radial_or_zero_turns_nothing_and_drops_the_radial_part_of_a_vector():
     point, r = noise(3, 4), noise(3, 4).norm(dim=1)
     after = torch.stack([point[0], 0.5 * point[1], 2 * point[2]])  # by powers of two: no rounding
@@ -305,20 +274,6 @@ def test_a_step_that_is_radial_or_zero_turns_nothing_and_drops_the_radial_part_o
     for i in range(3):
         expected = slow_tangent(vector, point[i] / r[i])
         torch.testing.assert_close(moved[i], expected, rtol=0, atol=16 * EPS * vector.norm().item())
-
-
-@pytest.mark.parametrize("lr", [1e-3, 0.1, 2.0])
-def test_descent_of_a_linear_function_follows_the_closed_form_with_the_riemannian_slope(lr):
-    """f(theta) = <a, theta> after the step -lr a is r (cos(phi) <a, u> - sin(phi) |a_t|), phi = lr |a_t| / r."""
-    point, a = noise(20, seed=11), noise(20, seed=12)
-    r = point.norm().item()
-    radial, slope = a.dot(point).item() / r, slow_tangent(a, point / r).norm().item()
-    phi = lr * slope / r
-    found = end_of(point, -lr * a, r).dot(a).item()
-    assert found == pytest.approx(r * (math.cos(phi) * radial - math.sin(phi) * slope), abs=32 * EPS * r * slope)
-    fallen = (r * radial - found) / lr
-    curved = slope**2 / (2 * r) * (abs(radial) + slope)  # at most this much for each unit of lr: the second derivative
-    assert abs(fallen - slope**2) <= lr * curved + 64 * EPS * r * slope / lr
 
 
 def test_a_step_that_is_not_finite_stays_so():
@@ -423,7 +378,7 @@ def test_a_normal_of_zero_removes_nothing_and_others_in_the_stack_keep_theirs():
     assert Orthogonal(normal).tangent(normal, torch.ones(2, 2)).tolist() == [[1.0, 1.0], [1.0, 0.0]]
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@for_each("dtype", [torch.float32, torch.float64])
 def test_the_norm_is_kept_to_rounding_for_a_thousand_long_moves(dtype):
     position = noise(7, 50).to(dtype)
     radius, sphere = position.norm(dim=-1), Sphere()

@@ -6,6 +6,7 @@ import random
 import time
 
 import pytest
+from loops import for_each
 from tiny import copied
 
 from circuitgrok.canonical import canonical_json
@@ -23,7 +24,7 @@ def history(rows):
     return "".join(canonical_json(LINE | {"step": s, "test_acc": a, "train_acc": b}) + "\n" for s, a, b in rows)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@for_each("seed", range(30))
 def test_what_is_kept_of_a_history_decides_as_all_of_it(seed, tmp_path, monkeypatch):
     """The oracle: crossings and losses of the whole columns. Small blocks, so that stretches span several."""
     stream, rows, acc = random.Random(seed), [], [0.5, 0.5]
@@ -52,9 +53,7 @@ def test_lines_in_another_order_are_read_and_a_half_one_is_dropped(tmp_path):
     assert turning_points(tmp_path / "nothing.jsonl") == []
 
 
-@pytest.mark.parametrize(
-    "line", ["x" * (1 << 21), "[]\n", '{"step":1}\n', '{"step":"1","test_acc":[]}\n', "[" * 9999 + "\n"]
-)
+@for_each("line", ["x" * (1 << 21), "[]\n", '{"step":1}\n', '{"step":"1","test_acc":[]}\n', "[" * 9999 + "\n"])
 def test_what_is_no_evaluation_is_refused(line, tmp_path):
     (tmp_path / "history.jsonl").write_text(history([(0, 0.1, 0.2)]) + line)
     with pytest.raises(DamagedFile, match=r"history\.jsonl is damaged"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import share_right, slow_cross_entropy, slow_restricted_loss
 from tiny import logits_at, tiny
 
@@ -122,7 +123,7 @@ def test_ablations_are_a_group_of_their_own(finished):
         assert table[name].item() == pytest.approx(whole["loss[test]"].item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("operation", ["subtract", "multiply", "divide", "random"])
+@for_each("operation", ["subtract", "multiply", "divide", "random"])
 def test_other_operations_are_measured_as_the_addition_that_they_are(tmp_path, operation):
     [run] = train([tiny(operation=operation, steps=8)], tmp_path, names=["run"])
     table, task = measure(run), run.task

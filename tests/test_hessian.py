@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator, noise
 
 from circuitgrok.landscape.flat import Flat, logits_on, loss_on
@@ -42,7 +43,7 @@ def with_spectrum(eigenvalues, seed=0):
 # Products and the dense matrix
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("names", "shape"),
     [
         (["embed", "*.W_K", "*.b_in"], {}),

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator
 from torch.nn.functional import cross_entropy
 
@@ -130,7 +131,7 @@ def test_nodes_are_added_until_the_bounds_are_near_and_no_further(point, monkeyp
         assert taken.pop(0) == module.N_STEPS_MOST or high - low <= 6 * module.NEAR * value
 
 
-@pytest.mark.parametrize("dense_most", [0, 3000])
+@for_each("dense_most", [0, 3000])
 def test_curvature_along_the_ray_and_across_it_is_that_of_the_dense_hessian(point, dense_most, monkeypatch):
     monkeypatch.setattr(module, "DENSE_MOST", dense_most)
     monkeypatch.setattr(module, "N_STEPS_MOST", 4)

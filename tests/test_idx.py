@@ -5,6 +5,7 @@ import struct
 
 import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.tasks.idx import read_idx
 
@@ -26,7 +27,7 @@ def test_compressed_file_is_read_under_any_name(file):
     assert read_idx(file).tolist() == [[1, 2, 3], [4, 5, 255]]
 
 
-@pytest.mark.parametrize("sizes", [(300,), (2, 3, 5), (0, 28, 28), (1, 1, 1, 1)])
+@for_each("sizes", [(300,), (2, 3, 5), (0, 28, 28), (1, 1, 1, 1)])
 def test_sizes_are_big_endian_and_any_number_of_axes_is_read(file, sizes):
     count = torch.Size(sizes).numel()
     file.write_bytes(bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + bytes(range(256)) * 2)
@@ -43,7 +44,7 @@ def test_array_can_be_written_to(file):
 COMPRESSED = gzip.compress(TINY, mtime=0)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "message"),
     [
         (b"", "is no IDX file: these begin with two zero bytes, it with ''"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator
 
 from circuitgrok.tasks.images import Digits, Mnist
@@ -87,7 +88,7 @@ def test_digits_say_what_the_trainer_needs():
     assert all(field.description for name, field in Digits.model_fields.items() if name != "kind")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "message"),
     [
         ({"n_train": 1797}, r"at most 1797, .* with one or more to test on; got 1797 \+ 0"),
@@ -127,7 +128,7 @@ def test_images_are_drawn_by_the_seed_and_nest(folder):
     assert mnist(folder, n_train=30, n_test=12).draw().inputs[:, 0].mul(255).round().long().bincount().max() == 2
 
 
-@pytest.mark.parametrize("form", ["plain", "gz", "dotted", "dotted gz", "mixed"])
+@for_each("form", ["plain", "gz", "dotted", "dotted gz", "mixed"])
 def test_files_go_by_all_their_usual_names(tmp_path, folder, form):
     other = tmp_path / "renamed"
     other.mkdir()
@@ -197,7 +198,7 @@ def test_damaged_file_is_refused_by_its_name(folder):
         mnist(folder).draw()
 
 
-@pytest.mark.parametrize(("field", "file", "there"), [("n_train", NAMES[0], 30), ("n_test", NAMES[2], 12)])
+@for_each(("field", "file", "there"), [("n_train", NAMES[0], 30), ("n_test", NAMES[2], 12)])
 def test_more_images_than_the_file_has_are_refused(folder, field, file, there):
     with pytest.raises(ValueError, match=f"{field} must be at most {there}, the images in {folder / file}; got 31"):
         mnist(folder, **{field: 31}).draw()

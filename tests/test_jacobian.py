@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator, noise
 from torch.autograd.functional import jacobian as second_jacobian
 
@@ -64,7 +65,7 @@ def test_the_gauss_newton_matrix_keeps_its_digits_where_all_labels_are_certain()
 # Symmetries
 
 
-@pytest.mark.parametrize(("n_in", "n_hidden", "n_out"), [(4, 2, 5), (3, 3, 3), (6, 1, 4)])
+@for_each(("n_in", "n_hidden", "n_out"), [(4, 2, 5), (3, 3, 3), (6, 1, 4)])
 def test_a_product_of_matrices_misses_what_the_products_of_its_rank_do_not_fill(n_in, n_hidden, n_out):
     inputs = noise(20, n_in)
 

@@ -1,6 +1,7 @@
 """Which groups fit which run: a refusal says why, and lists what there is."""
 
 import pytest
+from loops import for_each
 from tiny import tiny
 from tiny_kinds import LEAVES, NUMBERS, tiny_kind
 
@@ -24,7 +25,7 @@ OF_TRANSFORMERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@for_each("name", LEAVES)
 def test_quick_groups_are_those_that_make_sense_for_the_run(name):
     assert quick_groups(tiny_kind(name)) == QUICK[name]
 
@@ -44,7 +45,7 @@ def test_needs_are_those_of_groups_and_every_kind_of_network_answers_what_is_ask
         assert kind.has_embedding == ("embed.W_E" in names)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "config", "reason"),
     [
         ("attention", tiny_kind("dense"), "needs heads: a dense network has none"),

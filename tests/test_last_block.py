@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from loops import for_each
 from oracles import grid, noise, slow_sum_table
 
 from circuitgrok.measures.parts.last_block import last_block
@@ -44,7 +45,7 @@ def close(ours, theirs, dtype=torch.float64):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1000 * EPS[dtype] * theirs.abs().max().item())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@for_each("dtype", [torch.float32, torch.float64])
 def test_every_part_is_what_the_plain_forward_holds_at_the_last_position(model, dtype):
     params = combine(lambda x: x.to(dtype), random_params(model))
     block, cache = last_block(params, model, INPUTS), model.activations(params, model.tokens(INPUTS))
@@ -73,7 +74,7 @@ def test_neurons_write_the_mlps_part_through_what_each_of_them_writes(model):
     close(block.mlp_sums, slow_sum_table(block.mlp))
 
 
-@pytest.mark.parametrize("width", [1, 4])
+@for_each("width", [1, 4])
 def test_a_change_of_the_attention_output_runs_through_all_that_stands_behind_it(model, width):
     params = random_params(model)
     block = last_block(params, model, INPUTS)

@@ -1,7 +1,7 @@
 """An MLP opened at its last hidden layer, against the same network on one-hot vectors."""
 
-import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 from torch.nn.functional import gelu, one_hot
 
@@ -43,7 +43,7 @@ def slow_layers(model, params):
     return pres[-1], x
 
 
-@pytest.mark.parametrize("name", MODELS)
+@for_each("name", MODELS)
 def test_neurons_are_those_of_the_network_on_one_hot_vectors_and_W_U_reads_them(name):
     model, params = MODELS[name], random_network(MODELS[name])
     found, (pre, post) = model.last_hidden(params, INPUTS), slow_layers(model, params)
@@ -55,7 +55,7 @@ def test_neurons_are_those_of_the_network_on_one_hot_vectors_and_W_U_reads_them(
     torch.testing.assert_close(logits, model.logits(params, INPUTS), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@for_each("name", MODELS)
 def test_a_stack_is_opened_like_each_of_its_networks(name):
     model, networks = MODELS[name], [random_network(MODELS[name], seed=10 * i) for i in range(2)]
     together = model.last_hidden(tree.stack(networks), INPUTS)

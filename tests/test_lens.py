@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from safetensors.torch import save_file
 
 from circuitgrok.foreign.lens import from_bridge, from_hooked_transformer, load_hooked_transformer, to_bridge
@@ -84,8 +85,8 @@ def bridge(model):
 # --- there and back -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("model", SHAPES, ids=NAMES)
+@for_each("dtype", [torch.float32, torch.float64])
+@for_each("model", SHAPES, ids=NAMES)
 def test_params_through_a_bridge_and_back_are_bit_equal(model, dtype):
     params = random_params(model, dtype=dtype)
     back = from_bridge(to_bridge(params, model))
@@ -111,8 +112,8 @@ def test_weights_given_to_a_bridge_are_copied(model):
     assert torch.equal(bridge(INPUTS), before)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("model", SHAPES, ids=NAMES)
+@for_each("dtype", [torch.float32, torch.float64])
+@for_each("model", SHAPES, ids=NAMES)
 def test_logits_and_every_activation_agree_with_transformer_lens(model, dtype):
     params, tolerance = random_params(model, dtype=dtype), TOLERANCE[dtype]
     ours = model.activations(params, INPUTS)
@@ -192,7 +193,7 @@ def test_fresh_process_imports_transformer_lens_late_and_leaves_stdout_and_rando
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("model", [SHAPES[0], SHAPES[-1]], ids=[NAMES[0], NAMES[-1]])
+@for_each("model", [SHAPES[0], SHAPES[-1]], ids=[NAMES[0], NAMES[-1]])
 def test_building_a_bridge_draws_nothing_from_global_random_states(model):
     before = global_random_state()
     to_bridge(random_params(model), model)
@@ -313,8 +314,8 @@ def test_t7_unscaled_attention_is_refused_by_transformer_lens():
 # --- files of TransformerLens 1.x to 3.x -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", SHAPES, ids=NAMES)
-@pytest.mark.parametrize("key", [None, "model", "state_dict"])
+@for_each("model", SHAPES, ids=NAMES)
+@for_each("key", [None, "model", "state_dict"])
 def test_hooked_transformer_file_is_imported(model, key, tmp_path):
     saved, path = hooked_transformer_file(model), tmp_path / "old.pth"
     torch.save({key: saved, "train_losses": [1.0, 0.5]} if key else saved, path)
@@ -346,7 +347,7 @@ def test_imported_weights_are_copies(model):
     assert saved["embed.W_E"].any()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("change", "message"),
     [
         ({"embed.W_E": torch.zeros(60, 8)}, r"embed.W_E: expected \[8, 8\], found \[60, 8\]"),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from pydantic import ValidationError
 
@@ -137,8 +138,8 @@ def test_scale_invariance_leaves_nothing_to_the_radius_and_a_radial_well_adds_on
         assert abs(estimate.llc.item() - exact * 4000 / 4004) < wide, key
 
 
-@pytest.mark.parametrize("name", ["step_size", "localization", "nbeta", "stability"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, 2 * NUMBER])
+@for_each("name", ["step_size", "localization", "nbeta", "stability"])
+@for_each("value", [math.nan, math.inf, 2 * NUMBER])
 def test_numbers_that_are_not_finite_or_beyond_any_use_are_refused(name, value):
     with pytest.raises(ValidationError, match=name):
         Sampling(**{"step_size": 1e-4, "localization": 1.0, name: value})

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from tiny import copied
 from tiny_kinds import tiny_kind
 
@@ -143,7 +144,7 @@ def test_an_mlp_on_features_has_estimates_too(tmp_path):
     assert found.init_loss.item() == pytest.approx(run.history.loc[16, "train_loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "reason"),
     [
         ("quadratic", "llc is of the mean cross-entropy: this run's loss is mse"),

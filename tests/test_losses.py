@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from torch.nn import functional
 
@@ -36,7 +37,7 @@ def draws(dtype, scale, pairs=40):
     return logits.to(dtype), torch.randint(7, (2, pairs), generator=generator)
 
 
-@pytest.mark.parametrize("margin", [1.0, 25.0])  # at 25 a float32 log-softmax says 0
+@for_each("margin", [1.0, 25.0])  # at 25 a float32 log-softmax says 0
 def test_a_margin_over_equal_rivals_has_its_closed_form(margin):
     logits = torch.zeros(1, 5)
     logits[0, 2] = margin
@@ -45,8 +46,8 @@ def test_a_margin_over_equal_rivals_has_its_closed_form(margin):
     assert training_loss(logits[None], torch.tensor([[2]])).item() == pytest.approx(expected, rel=1e-3, abs=2e-16)
 
 
-@pytest.mark.parametrize(("dtype", "rounding"), [(torch.float64, 1e-15), (torch.float32, 1e-7)])
-@pytest.mark.parametrize("scale", [1.0, 30.0])
+@for_each(("dtype", "rounding"), [(torch.float64, 1e-15), (torch.float32, 1e-7)])
+@for_each("scale", [1.0, 30.0])
 def test_the_training_loss_and_its_gradient_are_those_of_the_mean_cross_entropy(dtype, rounding, scale):
     logits, labels = draws(dtype, scale)
     weights = torch.tensor([1.0, 3.0], dtype=torch.float64)
@@ -103,7 +104,7 @@ def test_a_run_has_the_same_bits_in_a_stack_as_alone(loss, pairs):
         assert same_bits([loss.exact(logits[i], labels[i])[None]], [exact[row]])
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@for_each("loss", LOSSES.values(), ids=LOSSES)
 def test_the_exact_loss_is_float64_and_takes_labels_that_the_stack_shares(loss):
     logits, labels = draws(torch.float32, 3.0)
     assert isinstance(loss, Loss)
@@ -111,7 +112,7 @@ def test_the_exact_loss_is_float64_and_takes_labels_that_the_stack_shares(loss):
     assert shared.dtype == torch.float64 and torch.equal(shared, loss.exact(logits, labels[0].expand(2, -1)))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "smoothed", "stablemax", "mean_squares"])
+@for_each("name", ["cross_entropy", "smoothed", "stablemax", "mean_squares"])
 def test_gradients_agree_with_finite_differences(name):
     # gradcheck: central differences with steps of 1e-6 err by 1e-16 / 1e-6 at most, far below its atol of 1e-5
     logits, labels = 2 * noise(2, 5, 4, seed=1), torch.randint(4, (2, 5), generator=torch.Generator().manual_seed(2))
@@ -137,7 +138,7 @@ def test_accuracy_is_the_share_of_right_argmaxes():
 # Label smoothing
 
 
-@pytest.mark.parametrize("share", [0.1, 0.7])
+@for_each("share", [0.1, 0.7])
 def test_smoothing_is_that_of_torch(share):
     logits, labels = draws(torch.float64, 3.0)
     values, gradient = trained(SmoothedCrossEntropy(share), logits, labels)
@@ -188,7 +189,7 @@ def test_low_precision_is_the_cross_entropy_of_torch_bit_for_bit(dtype):
         assert same_bits([values[i : i + 1], gradient[i]], [value[None], torch.autograd.grad(value, leaf)[0]])
 
 
-@pytest.mark.parametrize(("dtype", "digits"), [(torch.float32, 24), (torch.float16, 11)])
+@for_each(("dtype", "digits"), [(torch.float32, 24), (torch.float16, 11)])
 def test_a_low_precision_loses_the_last_rival_at_its_margin(dtype, digits):
     # 1 + e^-m rounds to 1 for e^-m below half the spacing above 1, which is 2^(1 - digits)
     margins = digits * math.log(2) + torch.tensor([-0.02, 0.02])
@@ -233,7 +234,7 @@ def test_stablemax_does_not_collapse_where_a_softmax_is_sure():
 # Mean squares
 
 
-@pytest.mark.parametrize("kind", ["classes", "real"])
+@for_each("kind", ["classes", "real"])
 def test_mean_squares_are_those_of_torch(kind):
     logits, labels = draws(torch.float64, 3.0)
     table = functional.one_hot(labels, 7).double()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     labels_of,
     share_right,
@@ -69,7 +70,7 @@ def in_order(run, step):
     return hidden.table(logits), hidden, params
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@for_each("name", LEAVES)
 def test_every_kind_is_measured_and_groups_do_not_overlap(runs, tables, name):
     run, measured = runs[name], tables[name]
     assert measured.index.tolist() == run.steps
@@ -83,7 +84,7 @@ def test_every_kind_is_measured_and_groups_do_not_overlap(runs, tables, name):
     assert measured[list(why)].isna().any().all() and all(why.values())
 
 
-@pytest.mark.parametrize("name", LEAVES)
+@for_each("name", LEAVES)
 def test_polar_columns_of_every_kind_are_the_path_globally_by_role_and_by_tensor(runs, tables, name):
     run, measured = runs[name], tables[name]
     for part, path in polar_path(run.stack(), torch.tensor(run.steps)).items():
@@ -94,7 +95,7 @@ def test_polar_columns_of_every_kind_are_the_path_globally_by_role_and_by_tensor
     assert bool(parts) == (run.config.model.kind == "transformer")
 
 
-@pytest.mark.parametrize("name", NUMBERS)
+@for_each("name", NUMBERS)
 def test_columns_of_mlps_are_the_public_measures_of_that_step(runs, tables, name):
     """To the rounding of float32 weights: there are two ways to logits and neurons."""
     run, step = runs[name], runs[name].steps[-1]
@@ -140,7 +141,7 @@ def test_wrong_labels_are_told_apart_in_an_mlp_too(tmp_path):
     assert measure(run, ["memorization"]).loc[16, "label_fit[corrupted]"] == wrong
 
 
-@pytest.mark.parametrize("rule", KEY_FREQUENCY_RULES)
+@for_each("rule", KEY_FREQUENCY_RULES)
 def test_each_rule_finds_key_frequencies_in_an_mlp(runs, rule):
     run = runs["summed"]
     found = key_frequencies(rule, run.at(16), run.config.model, run.task).tolist()
@@ -182,7 +183,7 @@ def test_a_planted_quadratic_network_is_all_circuit():
     assert columns["excluded_act_loss[train]"] == pytest.approx(math.log(p), rel=1e-11)
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if name not in NUMBERS])
+@for_each("name", [name for name in LEAVES if name not in NUMBERS])
 def test_scores_are_those_of_the_history_and_margins_those_of_a_loop(runs, tables, name):
     run, measured = runs[name], tables[name]
     for step in run.steps:

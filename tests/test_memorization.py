@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     everywhere,
     generator,
@@ -46,7 +47,7 @@ def list_of(p, is_train, height=6.0):
 # Margins and shares
 
 
-@pytest.mark.parametrize(("p", "freqs"), [(7, [2]), (8, [1, 4]), (13, [2, 5])])
+@for_each(("p", "freqs"), [(7, [2]), (8, [1, 4]), (13, [2, 5])])
 def test_margins_of_the_parts_agree_with_dense_projections_and_loops(p, freqs):
     logits, labels, where = noise(p * p, p, seed=p), labels_of(p), some_pairs(p)
     slow = (logits, slow_restricted_logits(logits, freqs), slow_excluded_logits(logits, freqs))
@@ -57,7 +58,7 @@ def test_margins_of_the_parts_agree_with_dense_projections_and_loops(p, freqs):
     assert [x.item() for x in found] == pytest.approx([x / int(where.sum()) for x in expected], abs=1e-12)
 
 
-@pytest.mark.parametrize("freqs", [[3], [1, 6]])
+@for_each("freqs", [[3], [1, 6]])
 def test_a_pure_clock_has_circuit_share_one_on_either_side_of_the_split(freqs):
     logits, labels = planted_circuit(13, freqs)
     parts, is_train = parts_of(logits, torch.tensor(freqs)), some_pairs(13)
@@ -109,7 +110,7 @@ def test_efficiency_does_not_change_when_weights_and_logits_of_a_linear_network_
 # Pair by pair
 
 
-@pytest.mark.parametrize(("p", "freqs"), [(7, [2]), (8, [1, 4]), (13, [2, 5])])
+@for_each(("p", "freqs"), [(7, [2]), (8, [1, 4]), (13, [2, 5])])
 def test_who_answers_a_pair_right_is_who_has_a_margin(p, freqs):
     logits, labels = noise(p * p, p, seed=p), labels_of(p)
     slow = (logits, slow_restricted_logits(logits, freqs), slow_excluded_logits(logits, freqs))
@@ -157,13 +158,6 @@ def corrupted_task(p=11):
     corrupted = some_pairs(p, seed=2, share=0.3)
     drawn = torch.where(corrupted, (true + 1 + torch.arange(p * p) % (p - 1)) % p, true)  # never the true one
     return drawn, true, is_train, corrupted
-
-
-def test_a_list_fits_the_drawn_labels_and_a_rule_the_true_ones():
-    drawn, true, is_train, corrupted = corrupted_task()
-    by_heart, by_rule = one_hot(drawn).double(), one_hot(true).double()
-    assert [x.item() for x in label_fit(by_heart, drawn, true, is_train, corrupted)] == [1, 1, 0]
-    assert [x.item() for x in label_fit(by_rule, drawn, true, is_train, corrupted)] == [1, 0, 1]
 
 
 def test_label_fit_counts_training_pairs_of_each_kind_only():

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from loops import for_each
 
 from circuitgrok.study.minima import log_minimum, log_slope, minima
 
 RADII = np.array([1.0, 1.5, 2.5, 4.0, 9.0])  # unequal steps of the logarithm
 
 
-@pytest.mark.parametrize("at", [1.3, 2.0, 2.5, 3.7, 5.0])
+@for_each("at", [1.3, 2.0, 2.5, 3.7, 5.0])
 def test_the_minimum_of_a_parabola_in_logarithms_is_exact(at):
     least = log_minimum(RADII, 7 * np.exp(3 * np.log(RADII / at) ** 2))
     assert least.at == pytest.approx(at, rel=1e-12) and not least.is_edge
@@ -23,9 +24,7 @@ def test_points_without_a_value_are_left_out():
     assert log_minimum(RADII, losses).at == pytest.approx(2.2, rel=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("losses", "at"), [([1, 2, 3, 4, 5], 1.0), ([5, 4, 3, 2, 1], 9.0), ([math.nan] * 4 + [1], 9.0)]
-)
+@for_each(("losses", "at"), [([1, 2, 3, 4, 5], 1.0), ([5, 4, 3, 2, 1], 9.0), ([math.nan] * 4 + [1], 9.0)])
 def test_a_minimum_at_an_edge_is_said_to_be_there(losses, at):
     least = log_minimum(RADII, np.array(losses, dtype=float))
     assert least.at == pytest.approx(at, rel=1e-15) and least.is_edge

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 from pydantic import ValidationError
 from torch import Tensor
@@ -46,7 +47,7 @@ IDS = [
     + ("-features" if inputs.is_floating_point() else "")
     for model, inputs in CASES
 ]
-EACH = pytest.mark.parametrize(("model", "inputs"), CASES, ids=IDS)
+each_network = for_each(("model", "inputs"), CASES, ids=IDS)
 
 
 def random_params(model: MLP, seed: int = 0) -> Params:
@@ -93,14 +94,14 @@ def slow_logits(model: MLP, params: Params, inputs: Tensor, masks: list[Tensor] 
 # --- the function -----------------------------------------------------------------------------------
 
 
-@EACH
+@each_network
 def test_logits_are_products_with_one_hot_vectors(model, inputs):
     params = random_params(model)
     # float64 sums of at most 14 numbers of order 1 in at most 5 layers
     torch.testing.assert_close(model.logits(params, inputs), slow_logits(model, params, inputs), rtol=0, atol=1e-13)
 
 
-@EACH
+@each_network
 def test_stack_equals_each_network_alone_and_vmap_and_its_training_logits(model, inputs):
     params = random_stack(model)
     stacked = model.logits(params, inputs)
@@ -111,7 +112,7 @@ def test_stack_equals_each_network_alone_and_vmap_and_its_training_logits(model,
         torch.testing.assert_close(stacked, other, rtol=0, atol=1e-13)
 
 
-@EACH
+@each_network
 def test_each_network_of_a_stack_may_have_its_own_inputs(model, inputs):
     params = random_stack(model)
     own = torch.stack([inputs[torch.randperm(len(inputs), generator=generator(i))[:11]] for i in range(3)])
@@ -120,7 +121,7 @@ def test_each_network_of_a_stack_may_have_its_own_inputs(model, inputs):
     torch.testing.assert_close(model.training_logits(params, own, Workspace()), torch.stack(alone), rtol=0, atol=1e-13)
 
 
-@EACH
+@each_network
 @pytest.mark.bits
 def test_run_of_a_stack_has_the_same_bits_as_alone(model, inputs):
     """Forward and backward, at sizes that fill vector registers."""
@@ -141,7 +142,7 @@ def test_run_of_a_stack_has_the_same_bits_as_alone(model, inputs):
         assert all(torch.equal(whole[i : i + 1], one) for whole, one in zip(together, alone, strict=True))
 
 
-@EACH
+@each_network
 def test_zero_weights_give_zero_logits_of_every_class(model, inputs):
     zeros = combine(torch.zeros_like, model.init(generator(0)))
     assert torch.equal(model.logits(zeros, inputs), torch.zeros(len(inputs), model.n_classes, dtype=torch.float64))
@@ -171,7 +172,7 @@ def test_features_are_taken_in_the_precision_of_the_network():
 # --- derivatives ------------------------------------------------------------------------------------
 
 
-@EACH
+@each_network
 def test_gradients_agree_with_the_slow_network_and_reach_every_tensor(model, inputs):
     params = random_params(model)
     weights = noise(len(inputs), model.n_classes, seed=9)
@@ -191,7 +192,7 @@ def test_gradients_agree_with_the_slow_network_and_reach_every_tensor(model, inp
         torch.testing.assert_close(fast[name], gradient, rtol=0, atol=1e-13 * max(1.0, gradient.abs().max().item()))
 
 
-@pytest.mark.parametrize("model", [embedding(act="gelu"), QUADRATIC, dense(act="tanh")], ids=lambda model: model.kind)
+@for_each("model", [embedding(act="gelu"), QUADRATIC, dense(act="tanh")])
 def test_second_derivatives_agree_with_the_slow_network(model):
     params, direction = random_params(model), random_params(model, seed=5)
 
@@ -208,7 +209,7 @@ def test_second_derivatives_agree_with_the_slow_network(model):
 DEGREES = [(embedding(), 3), (embedding(depth=3), 5), (QUADRATIC, 3), (dense(depth=1), 2), (dense(depth=4), 5)]
 
 
-@pytest.mark.parametrize(("model", "degree"), DEGREES, ids=[f"{model.kind}-{degree}" for model, degree in DEGREES])
+@for_each(("model", "degree"), DEGREES, ids=[f"{model.kind}-{degree}" for model, degree in DEGREES])
 def test_network_without_biases_is_homogeneous_and_its_answers_do_not_depend_on_the_norm(model, degree):
     params = model.init(generator(1))
     logits = model.logits(params, PAIRS)
@@ -232,7 +233,7 @@ class Recorded(Dropout):
         return mask
 
 
-@EACH
+@each_network
 def test_dropout_multiplies_embeddings_and_every_hidden_layer_by_its_masks(model, inputs):
     Recorded.drawn = []
     dropout = Recorded(0.25, 0.0, 0.5, [generator(i) for i in range(3)])
@@ -244,7 +245,7 @@ def test_dropout_multiplies_embeddings_and_every_hidden_layer_by_its_masks(model
         torch.testing.assert_close(noisy[i], expected, rtol=0, atol=1e-12)
 
 
-@EACH
+@each_network
 def test_dropout_of_nothing_is_the_network(model, inputs):
     params, own = random_stack(model, 2), inputs.expand(2, -1, -1)
     none = model.noisy_logits(params, own, Dropout(0.0, 0.0, 0.0, [generator(i) for i in range(2)]))
@@ -254,7 +255,7 @@ def test_dropout_of_nothing_is_the_network(model, inputs):
 # --- descriptions -----------------------------------------------------------------------------------
 
 
-@EACH
+@each_network
 def test_every_tensor_has_a_role_and_its_shape(model, inputs):
     params = model.init(generator(0))
     assert {name: tuple(value.shape) for name, value in params.items()} == model.shapes()
@@ -289,7 +290,7 @@ def test_hidden_activations_are_counted_over_all_layers():
     assert [m.activations_per_input for m in (embedding(depth=3), QUADRATIC, dense(depth=2))] == [27, 6, 18]
 
 
-@EACH
+@each_network
 def test_description_survives_json_and_refuses_what_it_does_not_know(model, inputs):
     assert type(model).model_validate_json(model.model_dump_json()) == model
     with pytest.raises(ValidationError):
@@ -348,9 +349,7 @@ def test_reference_norms():
     assert mnist == pytest.approx(11.71**2, abs=4 * spread + 0.1)  # 11.71 is given to 0.005
 
 
-@pytest.mark.parametrize(
-    "model", [EmbeddingMLP(p=5), QUADRATIC, DenseMLP(n_in=5, n_out=3)], ids=lambda model: model.kind
-)
+@for_each("model", [EmbeddingMLP(p=5), QUADRATIC, DenseMLP(n_in=5, n_out=3)])
 def test_alpha_multiplies_every_number_and_the_role_its_own(model):
     one, all_of_it = model.init(generator(0)), model.init(generator(0), alpha=8.0)
     assert all(torch.equal(all_of_it[name], 8 * value) for name, value in one.items())
@@ -359,7 +358,7 @@ def test_alpha_multiplies_every_number_and_the_role_its_own(model):
         assert torch.equal(some[name], (0.5 if role(name) == "unembed" else 2.0) * value)
 
 
-@EACH
+@each_network
 def test_first_scheme_is_the_default_and_another_models_is_refused(model, inputs):
     default, first = model.init(generator(0)), model.init(generator(0), model.schemes[0])
     assert all(torch.equal(default[name], first[name]) for name in default)
@@ -370,8 +369,8 @@ def test_first_scheme_is_the_default_and_another_models_is_refused(model, inputs
 # --- what is refused --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", [embedding(), QUADRATIC, dense()], ids=lambda model: model.kind)
-@pytest.mark.parametrize("number", [-1, P])
+@for_each("model", [embedding(), QUADRATIC, dense()])
+@for_each("number", [-1, P])
 def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_network_of_a_stack(model, number):
     inputs = PAIRS.clone()
     inputs[3, 1] = number
@@ -379,7 +378,7 @@ def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_netwo
         model.logits(random_stack(model), inputs)
 
 
-@pytest.mark.parametrize("inputs", [PAIRS[:, :2], PAIRS.double(), torch.zeros(4, 14, dtype=torch.uint8)])
+@for_each("inputs", [PAIRS[:, :2], PAIRS.double(), torch.zeros(4, 14, dtype=torch.uint8)])
 def test_inputs_that_are_not_three_integers_are_refused(inputs):
     with pytest.raises(ValueError, match=r"three integers \(a, b, '='\); got torch\.\w+ \[\d+, \d+\]"):
         check_pairs(inputs, P)

@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, wave
+from loops import for_each
+from oracles import generator, grid, labels_of, noise, planted_circuit, planted_neurons, same_on_stacks, wave
 
 from circuitgrok.measures.parts.neurons import (
     cluster_sizes,
@@ -75,7 +76,7 @@ def test_only_neurons_that_vary_and_are_pure_enough_belong_to_a_cluster():
     assert cluster_sizes(tuned, 7, min_purity=0.0).tolist() == [2, 0, 1]
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_polynomials_are_dense_least_squares_fits_and_explain_the_purity(p):
     neurons = torch.relu(noise(p * p, 3 * (p // 2)))
     freq = torch.arange(1, p // 2 + 1).repeat(3)
@@ -113,7 +114,7 @@ def test_replacing_the_neurons_of_a_solved_network_leaves_its_answers_and_drops_
 # Phases
 
 
-@pytest.mark.parametrize("p", [7, 12, 13])
+@for_each("p", [7, 12, 13])
 def test_planted_phases_are_recovered_for_every_frequency(p):
     n = (p - 1) // 2
     freq, (u, v, out) = torch.arange(1, n + 1), uniform(3, n, seed=p)
@@ -169,7 +170,7 @@ def test_neurons_of_no_frequency_have_no_phase_and_none_picked_have_no_resultant
 # How few frequencies, how low a rank
 
 
-@pytest.mark.parametrize("p", [7, 8, 13])
+@for_each("p", [7, 8, 13])
 def test_a_pure_wave_participates_in_one_frequency_whatever_its_phase_and_size(p):
     x = torch.arange(p)
     waves = [wave(k, x, p, phase) for k in range((p + 1) // 2) for phase in (0.0, 0.3, 2.0)]
@@ -178,7 +179,7 @@ def test_a_pure_wave_participates_in_one_frequency_whatever_its_phase_and_size(p
     assert inverse_participation(torch.zeros(p, 1)).isnan()
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_participation_agrees_with_a_fourier_transform_written_out(p):
     table = noise(p, 4)
     for column, measured in zip(table.T.tolist(), inverse_participation(table).tolist(), strict=True):
@@ -220,10 +221,8 @@ def test_what_a_circuit_writes_has_twice_as_many_ranks_as_frequencies():
 # Stacks and refusals
 
 
-@pytest.mark.parametrize("p", [7, 8])
+@for_each("p", [7, 8])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
-    reads, W_L = noise(2, 2, p * p, 6), noise(2, 2, 6, p + 1, seed=1)
-
     def measures(reads, W_L):
         neurons = torch.relu(reads)
         tuned = neuron_frequencies(neurons)
@@ -237,11 +236,7 @@ def test_stacks_and_vmap_give_what_single_networks_give(p):
             low_rank_residual(W_L, 4),
         )
 
-    together, mapped = measures(reads, W_L), torch.vmap(torch.vmap(measures))(reads, W_L)
-    for i, j in itertools.product(range(2), repeat=2):
-        for field, whole, by_vmap in zip(measures(reads[i, j], W_L[i, j]), together, mapped, strict=True):
-            torch.testing.assert_close(whole[i, j], field, rtol=1e-12, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i, j], field, rtol=1e-12, atol=1e-12)
+    same_on_stacks(measures, noise(2, 2, p * p, 6), noise(2, 2, 6, p + 1, seed=1))
 
 
 def test_incomplete_grids_and_classes_are_refused():

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import labels_of, noise
 
 from circuitgrok.interventions.losses import cross_entropy
@@ -50,8 +51,8 @@ def planted_logits(task: Task, freqs: list[int], scale: float = 8.0) -> torch.Te
     return logits
 
 
-@pytest.mark.parametrize("operation", GROUPED)
-@pytest.mark.parametrize("p", [3, 5, 7, 13])
+@for_each("operation", GROUPED)
+@for_each("p", [3, 5, 7, 13])
 def test_every_pair_stands_where_addition_would_have_it(operation, p):
     task = drawn(operation, p)
     hidden = as_addition(task)
@@ -71,8 +72,8 @@ def test_addition_is_no_disguise():
     assert hidden.pairs.tolist() == list(range(169)) and hidden.classes.tolist() == list(range(13))
 
 
-@pytest.mark.parametrize("operation", ["random", "quadratic", "times_square"])
-@pytest.mark.parametrize("p", [3, 8, 13])
+@for_each("operation", ["random", "quadratic", "times_square"])
+@for_each("p", [3, 8, 13])
 def test_what_is_no_addition_keeps_the_order_of_its_numbers(operation, p):
     task = drawn(operation, p, corrupted=0.0 if operation == "random" else 0.4)
     hidden, logits = as_addition(task), noise(2, p * p, p + 1)
@@ -82,7 +83,7 @@ def test_what_is_no_addition_keeps_the_order_of_its_numbers(operation, p):
     assert torch.equal(hidden.table(logits), logits[..., :p])
 
 
-@pytest.mark.parametrize("p", [3, 4, 7, 12, 113])
+@for_each("p", [3, 4, 7, 12, 113])
 def test_forms_are_no_groups_table_because_classes_repeat_in_a_row(p):
     """In a group every class stands once in each row; b and -a - b have one form, b and -b one square."""
     b, minus = torch.arange(p), -torch.arange(p) % p
@@ -116,7 +117,7 @@ def test_table_leaves_out_the_classes_that_are_never_right():
         assert torch.equal(table[:, row, k], logits[:, hidden.pairs[row], hidden.classes[k]])
 
 
-@pytest.mark.parametrize("operation", GROUPED)
+@for_each("operation", GROUPED)
 def test_random_and_corrupted_labels_keep_their_place_in_the_table(operation):
     task = drawn(operation, corrupted=0.4)
     hidden = as_addition(task)
@@ -129,8 +130,8 @@ def test_random_and_corrupted_labels_keep_their_place_in_the_table(operation):
 # Circuits under the disguise
 
 
-@pytest.mark.parametrize("operation", GROUPED)
-@pytest.mark.parametrize("freqs", [[1], [2, 5], [3, 6]])
+@for_each("operation", GROUPED)
+@for_each("freqs", [[1], [2, 5], [3, 6]])
 def test_restricted_loss_of_a_planted_circuit_is_its_full_loss(operation, freqs):
     task = drawn(operation)
     hidden, logits = as_addition(task), planted_logits(task, freqs)
@@ -170,7 +171,7 @@ def quadratic_net(task: Task, freqs: list[int]) -> tuple[torch.Tensor, torch.Ten
     return U, V, W.T
 
 
-@pytest.mark.parametrize("operation", GROUPED)
+@for_each("operation", GROUPED)
 def test_analytic_network_answers_and_shows_its_frequencies(operation):
     freqs = [1, 4, 5]
     task = drawn(operation)
@@ -202,14 +203,14 @@ def test_another_primitive_root_permutes_the_frequencies():
         torch.testing.assert_close(spectrum[[k - 1 for k in moved]], spectra[0])
 
 
-@pytest.mark.parametrize(("p", "root"), ROOTS.items())
+@for_each(("p", "root"), ROOTS.items())
 def test_primitive_root_is_the_one_in_the_table_and_generates(p, root):
     assert primitive_root(p) == root
     assert powers(root, p).tolist() == [pow(root, k, p) for k in range(p - 1)]
     assert sorted(powers(root, p).tolist()) == list(range(1, p))
 
 
-@pytest.mark.parametrize("n", [1, 4, 6, 8, 9, 15, 561])
+@for_each("n", [1, 4, 6, 8, 9, 15, 561])
 def test_composite_modulus_has_no_such_root(n):
     with pytest.raises(ValueError, match=f"p must be prime: .* got {n}"):
         primitive_root(n)

@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
+from test_transformer import small
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.transformer import Transformer
@@ -20,17 +21,13 @@ INPUTS = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
 REFERENCE = Path(__file__).parents[1] / "checkpoints" / "reference"
 
 
-def small(**fields: Any) -> Transformer:
-    return Transformer.model_validate({"p": P, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 12} | fields)
-
-
 MODELS = {
     "plain": small(),
     "three layers": small(n_layers=3),
     "LayerNorm": small(n_layers=2, normalization="LN"),
     "wide heads": small(d_head=12, allow_narrow_heads=True),  # more columns than rows
 }
-every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+every_model = for_each("model", MODELS.values(), ids=MODELS)
 
 
 def random_params(model: Transformer, seed: int = 0) -> Params:
@@ -315,7 +312,7 @@ def singular(*shape: int) -> torch.Tensor:
     return torch.diag_embed(torch.ones(shape).index_fill(-1, torch.tensor([shape[-1] - 1]), 0.0))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("move", "message"),
     [
         ({"beta": torch.ones(1, 11)}, r"beta must be \[1, 12\] or \[3, 1, 12\], to fit the network; got \[1, 11\]"),

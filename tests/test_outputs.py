@@ -8,6 +8,7 @@ import sys
 
 import pandas as pd
 import pytest
+from loops import for_each
 from tiny import tiny_flags
 
 from circuitgrok import figures
@@ -25,7 +26,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr(measuring, "measure", lambda *_, **__: pytest.fail("measured before it was refused"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("out", "said"),
     [
         ("missing/x.parquet", "missing is not a folder"),
@@ -34,7 +35,7 @@ def no_work(monkeypatch):
         ("folder.csv", "is a folder"),
     ],
 )
-@pytest.mark.parametrize("command", ["measure", "explore"])
+@for_each("command", ["measure", "explore"])
 def test_a_place_or_name_that_cannot_be_written_is_refused_before_the_work(
     command, out, said, finished, tmp_path, no_work, capsys
 ):
@@ -109,8 +110,8 @@ WRITES = {
 }
 
 
-@pytest.mark.parametrize("fails_at", range(8))
-@pytest.mark.parametrize("what", WRITES)
+@for_each("fails_at", range(8))
+@for_each("what", WRITES)
 def test_nothing_half_written_is_ever_under_a_final_name(what, fails_at, tmp_path, monkeypatch):
     """The disk is full at the n-th flush; what has a name then is byte for byte what it is without the fault."""
     table = pd.DataFrame({"a": [1.0, 2.0]})

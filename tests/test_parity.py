@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.tasks.parity import SparseParity
 
@@ -18,7 +19,7 @@ def test_label_is_whether_an_odd_number_of_the_first_bits_is_set():
     assert task.labels.tolist() == [sum(bits[:4]) % 2 for bits in bits_of(task.inputs)]
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 6])
+@for_each("k", [1, 2, 3, 6])
 def test_parity_on_the_whole_cube_correlates_with_no_other_product(k):
     task = SparseParity(n_bits=6, k=k, n_train=40, n_test=24).draw()
     assert len(set(bits_of(task.inputs))) == 64 and task.labels.sum() == 32
@@ -29,7 +30,7 @@ def test_parity_on_the_whole_cube_correlates_with_no_other_product(k):
             assert correlation == (chosen == tuple(range(k)))
 
 
-@pytest.mark.parametrize("n_bits", [5, 11, 40, 100])
+@for_each("n_bits", [5, 11, 40, 100])
 def test_no_input_is_drawn_twice_on_either_side(n_bits):
     config = SparseParity(n_bits=n_bits, n_train=20, n_test=12)
     task = config.draw()
@@ -70,7 +71,7 @@ def test_config_says_what_the_trainer_needs():
     assert all(field.description for name, field in SparseParity.model_fields.items() if name != "kind")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "message"),
     [
         ({"n_bits": 2}, "k must be at most n_bits, .* got 3 of 2 bits"),

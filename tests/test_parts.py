@@ -1,11 +1,12 @@
 """Parts: each head and neuron against the path of its own weights, planted turns, angles of all pairs by 60 digits."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise, slow_angle
+from test_transformer import small
 
 from circuitgrok import select
 from circuitgrok.models.transformer import Transformer
@@ -16,10 +17,6 @@ from circuitgrok.tree import norm, ravel, role, stack
 
 EPS = torch.finfo(torch.float64).eps
 FIELDS = Polar._fields
-
-
-def small(**fields: Any) -> Transformer:
-    return Transformer.model_validate({"p": 5, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 12} | fields)
 
 
 def network(model: Transformer, seed: int = 0):
@@ -41,9 +38,7 @@ def weights_of_head(x, layer: int, h: int):
 # Heads and neurons
 
 
-@pytest.mark.parametrize(
-    "model", [small(d_mlp=140), small(n_layers=2), small(d_head=12, allow_narrow_heads=True), small(act="gelu")]
-)
+@for_each("model", [small(d_mlp=140), small(n_layers=2), small(d_head=12, allow_narrow_heads=True), small(act="gelu")])
 def test_every_part_travels_the_path_of_its_own_weights(model):
     steps = torch.tensor([0, 3, 10, 11])
     checkpoints = stack(network(model, seed) for seed in range(4))

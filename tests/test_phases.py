@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from loops import for_each
 
 from circuitgrok.measures.learning.crossings import Event, crossing
 from circuitgrok.measures.learning.phases import (
@@ -220,7 +221,7 @@ def test_an_unknown_rule_and_a_missing_column_are_refused():
         phases(table().drop(columns="norm"))
 
 
-@pytest.mark.parametrize(("steps", "values"), [([], []), ([0, 10], [0.5]), ([0, 10], [NAN, NAN])])
+@for_each(("steps", "values"), [([], []), ([0, 10], [0.5]), ([0, 10], [NAN, NAN])])
 def test_a_record_without_values_or_of_two_lengths_is_refused(steps, values):
     for rule in RULES.values():
         with pytest.raises(ValueError, match=f"got {len(steps)} steps"):

@@ -1,7 +1,7 @@
 """Potentials as losses of chains: gradients by hand, and the largest curvature where the density is."""
 
-import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.exact.potentials import POTENTIALS
 from circuitgrok.landscape.potential_loss import differentiated, stiffness
@@ -16,7 +16,7 @@ def test_value_and_gradient_are_those_of_the_formula_for_each_chain_and_leave_no
     torch.testing.assert_close(found.gradient, scale * torch.stack([2 * x * y**2, 2 * x**2 * y], dim=1))
 
 
-@pytest.mark.parametrize(("nbeta", "localization"), [(10.0, 10.0), (1000.0, 10.0)])
+@for_each(("nbeta", "localization"), [(10.0, 10.0), (1000.0, 10.0)])
 def test_the_stiffness_of_a_quartic_is_at_the_edge_of_its_density(nbeta, localization):
     # U = nbeta c x^4 + localization x^2 / 2 reaches 6 at x^2 = (-l / 2 + sqrt(l^2 / 4 + 24 nbeta c)) / (2 nbeta c)
     c = POTENTIALS["x^4"].energy(torch.ones(1)).item()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from loops import for_each
 from test_images import arrays, write
 
 from circuitgrok.config.presets import PRESETS
@@ -43,7 +44,7 @@ def check(run: Run) -> None:
     assert history["train_loss"].nunique() > 1
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@for_each("name", PRESETS)
 def test_preset_trains_twenty_steps_at_a_smaller_size(tmp_path, name):
     check(trained(name, tmp_path, **smaller(name)))
 

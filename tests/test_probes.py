@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.measures.learning.probes import membership_probe, mirror_folds, permuted_membership
@@ -103,8 +104,8 @@ def test_the_same_seed_gives_the_same_answer():
 # Folds and permutations
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_folds", [2, 5])
+@for_each("kind", KINDS)
+@for_each("n_folds", [2, 5])
 def test_mirrors_share_a_fold_and_folds_are_balanced(kind, n_folds):
     p = 23
     is_train = members(p, kind)
@@ -118,7 +119,7 @@ def test_mirrors_share_a_fold_and_folds_are_balanced(kind, n_folds):
         assert int(sizes.max() - sizes.min()) <= 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_permuted_memberships_keep_the_number_of_pairs_of_each_kind(kind):
     p = 23
     is_train = members(p, kind)

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from loops import for_each
 from oracles import noise, slow_cross_entropy, slow_excluded_logits, slow_restricted_logits
 from torch.nn.functional import cross_entropy
 
@@ -49,7 +50,7 @@ def homogeneous() -> Params:
 # Scores
 
 
-@pytest.mark.parametrize("at_once", [1, 2, 100])
+@for_each("at_once", [1, 2, 100])
 def test_scores_of_every_network_and_split_agree_with_the_slow_twins(monkeypatch, at_once):
     monkeypatch.setattr(profiles, "_NUMBERS", at_once * P**2 * MODEL.d_mlp)
     networks = stack(network(seed) for seed in range(3))
@@ -135,7 +136,7 @@ def turned(turn: float) -> tuple[Params, Params]:
     return start, end
 
 
-@pytest.mark.parametrize("turn", [1e-9, 1e-4, 0.7, math.pi / 2, 3.0])
+@for_each("turn", [1e-9, 1e-4, 0.7, math.pi / 2, 3.0])
 def test_points_of_a_great_circle_are_of_norm_one_at_their_share_of_the_angle(turn):
     start, end = turned(turn)
     t = torch.tensor([-0.5, 0.0, 0.25, 0.5, 1.0, 1.5], dtype=torch.float64)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from test_lens import Payload, hooked_transformer_file, random_params
 from tiny import files_of, json_lines
 from torch import Tensor
@@ -167,7 +168,7 @@ def test_nanda_logits_are_those_of_the_published_forward(tmp_path):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)  # sums of about 100 terms of size 1 in float64
 
 
-@pytest.mark.parametrize("changed", PIZZAS.values(), ids=PIZZAS.keys())
+@for_each("changed", PIZZAS.values(), ids=PIZZAS.keys())
 def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     weights, settings = random_pizza(**changed)
     published = read_published(save_pizza(tmp_path, weights, settings), "pizza")
@@ -191,7 +192,7 @@ def test_pizza_logits_are_those_of_the_published_forward(tmp_path, changed):
     assert step == 90 and model.n_classes in (P, P + 1) and published.split == "stand-in"
 
 
-@pytest.mark.parametrize("act", ["relu", "gelu"])
+@for_each("act", ["relu", "gelu"])
 def test_hooked_transformer_file_comes_in_by_the_reader_of_lens(tmp_path, act):
     model = Transformer(**SIZES, n_layers=2, act=act, normalization="LN", d_vocab_out="p")
     saved = hooked_transformer_file(model)
@@ -222,7 +223,7 @@ def test_history_is_the_loss_of_a_plain_loop_over_the_rebuilt_split(tmp_path):
 # --- steps, claims, settings ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("beside", "step"),
     [
         ({}, 41),  # epoch 40, saved after its update
@@ -279,7 +280,7 @@ def test_what_is_given_wins_and_is_noted_where_the_file_says_otherwise(tmp_path)
     assert "data_seed: the file says 3, 5 was given and is believed" in published.notes
 
 
-@pytest.mark.parametrize(("name", "operation"), [("subtract", "subtract"), ("x2xyy2", "quadratic")])
+@for_each(("name", "operation"), [("subtract", "subtract"), ("x2xyy2", "quadratic")])
 def test_settings_come_from_a_json_file_where_one_is_given(tmp_path, name, operation):
     (tmp_path / "run.json").write_text(json.dumps({"p": P, "fn_name": name, "seed": 8, "frac_train": 0.4}))
     published = read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")
@@ -535,7 +536,7 @@ def with_settings(**settings: Any) -> dict[str, Any]:
     return {"model": without(""), "config": settings, "epoch": 3}
 
 
-@pytest.mark.parametrize(("layout", "content", "message"), REFUSED.values(), ids=REFUSED.keys())
+@for_each(("layout", "content", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_file_that_does_not_fit_is_refused_in_one_line(tmp_path, layout, content, message):
     torch.save(content(), tmp_path / "odd.pth")
     with pytest.raises(ValueError, match=message) as caught:

@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
+from loops import for_each
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "circuitgrok"
@@ -42,7 +42,7 @@ def test_ci_runs_the_readmes_test_command():
 MAP = [row for row in section("Map of the house").splitlines() if row.startswith("| ")][1:]
 
 
-@pytest.mark.parametrize("row", MAP, ids=room_of)
+@for_each("row", MAP, ids=map(room_of, MAP))
 def test_the_map_has_every_file_of_a_room_and_no_other(row):
     room = room_of(row)
     named = set(re.findall(r"`(\w+)`", row.split("|", 3)[3]))

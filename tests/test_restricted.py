@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
-    everywhere,
-    generator,
     grid,
     labels_of,
     noise,
+    other_labels,
     planted_circuit,
+    same_on_stacks,
     slow_cross_entropy,
     slow_excluded_logits,
     slow_restricted_logits,
@@ -32,13 +33,8 @@ from circuitgrok.measures.circuits.restricted import (
 from circuitgrok.measures.spectra.sum_waves import losses_of_sums, rivals, sum_logits
 
 EPS = torch.finfo(torch.float64).eps
-CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (8, [4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]
+CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (8, [4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [6, 2])]
 SINE = -math.pi / 2
-
-
-def other_labels(p, seed=0):
-    """Labels that are not (a + b) mod p: nothing may take them for granted."""
-    return torch.randint(p, (p * p,), generator=generator(seed))
 
 
 def network(p, n=6, seed=0):
@@ -74,7 +70,7 @@ def excluded(circuit, logits, labels):
 # Planted answers, at the logits and at the neurons
 
 
-@pytest.mark.parametrize("freqs", [[k] for k in range(1, 7)] + [[2, 5]])
+@for_each("freqs", [[k] for k in range(1, 7)] + [[2, 5]])
 def test_a_planted_clock_loses_nothing_when_restricted_and_all_when_excluded_in_both_spaces(freqs):
     p, labels = 13, labels_of(13)
     neurons, W_L = planted_network(p, freqs)
@@ -137,7 +133,7 @@ def test_waves_on_the_skip_path_are_of_the_logits_and_not_of_the_neurons():
 # Against dense projections
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_parts_of_the_logits_are_dense_projections_and_add_up_to_the_logits_and_their_mean(p, freqs):
     logits = noise(p * p, p, seed=p)
     whole, circuit, rest = parts_of(logits, torch.tensor(freqs))
@@ -147,15 +143,7 @@ def test_parts_of_the_logits_are_dense_projections_and_add_up_to_the_logits_and_
     torch.testing.assert_close(circuit + rest, logits + logits.mean(0), rtol=0, atol=p * p * EPS)
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
-def test_restricting_and_excluding_are_projections(p, freqs):
-    logits, key_freqs = noise(p * p, p), torch.tensor(freqs)
-    _, circuit, rest = parts_of(logits, key_freqs)
-    torch.testing.assert_close(parts_of(circuit, key_freqs).circuit, circuit, rtol=0, atol=1e-12)
-    torch.testing.assert_close(parts_of(rest, key_freqs).rest, rest, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_losses_agree_with_dense_projections_pair_by_pair(p, freqs):
     neurons, W_L, logits = network(p)
     labels, key_freqs = other_labels(p), torch.tensor(freqs)
@@ -174,7 +162,7 @@ def test_losses_agree_with_dense_projections_pair_by_pair(p, freqs):
             close(left[i], logits - of_k, labels)
 
 
-@pytest.mark.parametrize(("p", "sets"), [(5, [[1], [2]]), (8, [[1, 4], [2, 3], [1, 2]]), (13, [[2, 6, 1], [3, 4, 5]])])
+@for_each(("p", "sets"), [(5, [[1], [2]]), (8, [[1, 4], [2, 3], [1, 2]]), (13, [[2, 6, 1], [3, 4, 5]])])
 def test_each_of_many_sets_is_the_circuit_of_its_frequencies(p, sets):
     neurons, W_L, logits = network(p)
     labels, every = other_labels(p), torch.arange(1, p // 2 + 1)
@@ -214,35 +202,14 @@ def test_without_frequencies_only_the_mean_is_left_and_nothing_excluded():
     assert torch.equal(rest, logits)
 
 
-@pytest.mark.parametrize("mean_over", ["train", "all"])
-def test_losses_do_not_see_a_shift_of_a_pairs_logits_nor_the_order_of_the_frequencies(mean_over):
-    logits, labels = noise(169, 13), labels_of(13)
-    where = everywhere(13) if mean_over == "all" else torch.rand(169, generator=generator(0)) < 0.3
-    shifted = logits + 10 * noise(169, 1, seed=1)
-
-    def losses(logits, freqs):
-        circuit = logit_circuit(logits, torch.tensor(freqs))
-        parts = restricted_losses(circuit, labels), excluded_losses(circuit, rivals(logits, labels))
-        return torch.stack([loss[:, where].mean(-1) for loss in parts])
-
-    plain = losses(logits, [2, 5])
-    torch.testing.assert_close(losses(shifted, [2, 5]), plain, rtol=1e-12, atol=0)
-    torch.testing.assert_close(losses(logits, [5, 2]).flip(1), plain, rtol=1e-12, atol=0)
-
-
 # Stacks and refusals
 
 
-@pytest.mark.parametrize(("p", "freqs"), [(7, [1, 3]), (8, [1, 4])])
+@for_each(("p", "freqs"), [(7, [1, 3]), (8, [1, 4])])
 def test_stacks_and_vmap_give_what_single_networks_give(p, freqs):
-    losses = variants(p, torch.tensor(freqs), other_labels(p))
-    nets = [network(p, seed=10 * i) for i in range(3)]
-    stack = [torch.stack(tensors) for tensors in zip(*nets, strict=True)]
-    whole, mapped = losses(*stack), torch.vmap(losses)(*stack)
-    for i, net in enumerate(nets):
-        for alone, stacked, by_vmap in zip(losses(*net), whole, mapped, strict=True):
-            torch.testing.assert_close(stacked[i], alone, rtol=1e-11, atol=1e-12)
-            torch.testing.assert_close(by_vmap[i], alone, rtol=1e-11, atol=1e-12)
+    nets = zip(*(network(p, seed=10 * i) for i in range(4)), strict=True)
+    stacks = (torch.stack(tensors).unflatten(0, (2, 2)) for tensors in nets)
+    same_on_stacks(variants(p, torch.tensor(freqs), other_labels(p)), *stacks)
 
 
 def variants(p, key, labels):
@@ -265,7 +232,7 @@ def test_float32_networks_are_answered_in_float64():
         assert loss.dtype == torch.float64 and loss.isfinite().all()
 
 
-@pytest.mark.parametrize("freqs", [[7], [0], [-1], [2, 2], [1, 2, 12]])
+@for_each("freqs", [[7], [0], [-1], [2, 2], [1, 2, 12]])
 def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
     logits, key = noise(169, 13), torch.tensor(freqs)
     for refused in (
@@ -278,7 +245,7 @@ def test_frequencies_out_of_range_or_repeated_are_refused(freqs):
             refused()
 
 
-@pytest.mark.parametrize("freqs", [torch.tensor([2.0]), torch.tensor([True])])
+@for_each("freqs", [torch.tensor([2.0]), torch.tensor([True])])
 def test_frequencies_that_are_not_integers_are_refused(freqs):
     with pytest.raises((ValueError, TypeError)):  # the second where jaxtyping checks the arguments first
         logit_circuit(noise(25, 5), freqs)

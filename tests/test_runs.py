@@ -19,6 +19,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
+from loops import for_each
 from safetensors.torch import load as load_tensors
 from tiny import (
     bits_of,
@@ -390,7 +391,7 @@ def relisted(run: Run, entry: dict[str, Any]) -> Run:
     return rewritten(run, "index.jsonl", [*list(json_lines(run.path / "index.jsonl"))[:-1], entry])
 
 
-@pytest.mark.parametrize(
+@for_each(
     "entry",
     [
         {"step": 24, "file": "../step_000000024.safetensors"},
@@ -418,8 +419,8 @@ class Payload:
         return os.mkdir, (str(self.mark),)
 
 
-@pytest.mark.parametrize("forged", [False, True], ids=["digest-as-written", "digest-forged"])
-@pytest.mark.parametrize("place", ["checkpoint", "resume"])
+@for_each("forged", [False, True], ids=["digest-as-written", "digest-forged"])
+@for_each("place", ["checkpoint", "resume"])
 def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path, forged, place):
     run, mark = copied(finished, tmp_path), tmp_path / "payload-ran"
     hostile = pickle.dumps(Payload(mark))
@@ -443,7 +444,7 @@ def test_pickle_posing_as_weights_is_refused_and_does_nothing(finished, tmp_path
     assert mark.exists()  # it would have
 
 
-@pytest.mark.parametrize("header", [2**62, 2**31, 10**6])
+@for_each("header", [2**62, 2**31, 10**6])
 def test_header_that_promises_too_much_is_refused(finished, tmp_path, header):
     run = copied(finished, tmp_path)
     hostile = header.to_bytes(8, "little") + b"{}" * 100
@@ -468,7 +469,7 @@ def test_tensors_of_another_config_are_refused_though_their_digest_is_right(fini
             run.at(24)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("change", "said"),
     [
         (lambda text: text.replace('"alpha":1.0', '"alpha":1.5'), "does not match its hash"),
@@ -493,7 +494,7 @@ def test_damaged_config_is_refused_in_one_line(finished, tmp_path, change, said)
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "change",
     [
         lambda text: text.replace('"threads":1', '"threads":2'),
@@ -600,8 +601,8 @@ class Notes(Silent):
         self.starts.append(start)
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl", "updates.jsonl"])
-@pytest.mark.parametrize("damage", ["lost", "flip", "swap"])
+@for_each("name", ["history.jsonl", "index.jsonl", "updates.jsonl"])
+@for_each("damage", ["lost", "flip", "swap"])
 def test_record_that_is_not_what_it_was_is_never_gone_on_with_and_training_says_so(finished, tmp_path, name, damage):
     run = half_trained(tmp_path)
     content = (run.path / name).read_bytes()
@@ -671,7 +672,7 @@ def test_doctor_tells_a_file_that_the_index_does_not_list(finished, tmp_path, ca
     assert any(file_name(3) in line and "not in the index" in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["config.json", "index.jsonl", "history.jsonl"])
+@for_each("name", ["config.json", "index.jsonl", "history.jsonl"])
 def test_doctor_names_a_damaged_record(finished, tmp_path, capsys, name):
     run = copied(finished, tmp_path)
     lines = (run.path / name).read_text().splitlines()
@@ -686,7 +687,7 @@ def test_doctor_names_a_damaged_record(finished, tmp_path, capsys, name):
 # --- the disk is full (R5) --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("full_at", ["resume point", "history"])
+@for_each("full_at", ["resume point", "history"])
 def test_full_disk_ends_with_74_keeps_what_was_saved_and_goes_on_when_there_is_room(workers, tmp_path, full_at):
     """A limit on the size of a file stands in for the disk: EFBIG comes from the same calls as ENOSPC."""
     leaves = {"steps": 100, "eval_every": {"history": 1, "resume point": 25}[full_at]}
@@ -764,7 +765,7 @@ def test_looking_at_a_run_does_not_keep_a_trainer_from_starting(tmp_path, monkey
 # --- elsewhere --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["torch", "isa", "threads", "machine"])
+@for_each("key", ["torch", "isa", "threads", "machine"])
 def test_other_environment_is_refused_with_the_difference_unless_allowed(finished, tmp_path, key):
     run = half_trained(tmp_path)
     here = run.manifest["environment"][key]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from safetensors.torch import load, save
 
@@ -181,7 +182,7 @@ def failing(part):
     return loss
 
 
-@pytest.mark.parametrize(("part", "later"), [("loss", 0), ("gradient", 1), ("infinite step", 1)])
+@for_each(("part", "later"), [("loss", 0), ("gradient", 1), ("infinite step", 1)])
 def test_a_chain_that_diverges_is_frozen_and_its_neighbours_never_notice(part, later):
     clean, broken = (sgld(posterior(loss), step_size=0.01) for loss in (quadratic, failing(part)))
     end, expected, path = sample_positions(clean, begun(clean), 60)
@@ -222,7 +223,7 @@ def test_the_step_of_divergence_is_counted_from_the_start_of_the_chains():
     assert sample(sampler, before, 5)[0].stopped_at.tolist() == [-1, step, -1]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@for_each("value", [math.nan, math.inf])
 def test_a_weight_that_is_not_finite_stops_its_chain_whatever_the_loss(value):
     def step(state, generators):
         new, info = counting().step(state, generators)
@@ -273,13 +274,13 @@ def test_the_mean_that_is_told_is_nan_when_no_chain_is_left():
 # Refusals
 
 
-@pytest.mark.parametrize("numbers", [{"n_draws": 0}, {"n_draws": 1, "n_burnin": -1}, {"n_draws": 1, "n_thin": 0}])
+@for_each("numbers", [{"n_draws": 0}, {"n_draws": 1, "n_burnin": -1}, {"n_draws": 1, "n_thin": 0}])
 def test_numbers_of_steps_are_in_range(numbers):
     with pytest.raises(ValueError, match="n_draws and n_thin must be 1 or more and n_burnin 0 or more"):
         sample(counting(), begun(counting()), **numbers)
 
 
-@pytest.mark.parametrize("seeds", [[1, 2], [1, 2, 3, 4], [1, 2, 1]])
+@for_each("seeds", [[1, 2], [1, 2, 3, 4], [1, 2, 1]])
 def test_each_chain_has_a_seed_of_its_own(seeds):
     with pytest.raises(ValueError, match="3 chains needs a seed of its own; got"):
         start(counting(), noise(CHAINS, DIM), seeds)

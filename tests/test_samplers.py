@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 import circuitgrok.samplers.hmc as hmc_module
@@ -137,7 +138,7 @@ def test_the_learning_coefficient_of_a_landscape_is_that_of_quadrature(name, sam
     agrees_with_quadrature(name, sampler, nbeta)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "sampler", "nbeta"),
     [
         ("x^4", "sgld", 10.0),
@@ -312,7 +313,7 @@ def quartic(chains=5, dim=3):
     return Target(loss, torch.zeros(chains, dim, dtype=torch.float64), nbeta=3.0, localization=0.5)
 
 
-@pytest.mark.parametrize("geometry", [FLAT, Orthogonal(noise(5, 3, seed=7)), Sphere()])
+@for_each("geometry", [FLAT, Orthogonal(noise(5, 3, seed=7)), Sphere()])
 def test_trajectories_can_be_retraced(geometry, monkeypatch):
     step_size, start, recorder = 0.04, noise(5, 3), Recorder(geometry)
     made = hmc(quartic(), step_size=step_size, n_leapfrog=7, geometry=recorder)
@@ -325,7 +326,7 @@ def test_trajectories_can_be_retraced(geometry, monkeypatch):
     assert there.energy_error.abs().min() > 1e-6
 
 
-@pytest.mark.parametrize("geometry", [FLAT, Sphere()])
+@for_each("geometry", [FLAT, Sphere()])
 def test_the_energy_error_falls_with_the_square_of_the_leapfrog(geometry):
     start = noise(500, 3) / 2
     errors = []
@@ -397,7 +398,7 @@ def test_every_coordinate_of_a_gaussian_has_its_share_of_energy():
     assert shares == pytest.approx([1.0] * 4, abs=0.02)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@for_each("bad", [math.nan, math.inf, -math.inf])
 def test_proposals_without_finite_energy_are_rejected_and_neighbours_are_not(bad):
     def loss(w):
         beyond = w[:, 0] > 1
@@ -468,7 +469,7 @@ def test_on_the_sphere_a_linear_energy_gives_von_mises_and_fisher(sampler, step_
     assert (kept.norm(dim=-1) - 1).abs().max() < 1e-13
 
 
-@pytest.mark.parametrize("name", ON_CURVED_GROUND)
+@for_each("name", ON_CURVED_GROUND)
 def test_nothing_moves_along_the_normal(name):
     normal, start = noise(4, 30, seed=5), noise(4, 30)
     target = quadratic(torch.linspace(0.1, 3.0, 30).double(), noise(4, 30, seed=2), localization=0.1)
@@ -530,9 +531,9 @@ def pulled(centre, dtype):
     return full, Target(full.loss, centre, nbeta=2.0, localization=0.3, batch_loss=batch_loss)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("dim", [1, 17, 1000])
-@pytest.mark.parametrize("name", SAMPLERS)
+@for_each("dtype", [torch.float32, torch.float64])
+@for_each("dim", [1, 17, 1000])
+@for_each("name", SAMPLERS)
 def test_a_chain_draws_the_same_bits_alone_and_in_a_stack(name, dim, dtype):
     centre, start = noise(4, dim).to(dtype), noise(4, dim, seed=1).to(dtype)
     geometries = [{}, {"geometry": Orthogonal(noise(4, dim, seed=2).to(dtype))}, {"geometry": Sphere()}]
@@ -571,7 +572,7 @@ def test_minibatches_of_chains_are_independent(name):
     assert abs(correlation) < 4 / math.sqrt(1000) and abs(shifts.var() - 1) < 4 * math.sqrt(2 / 2000)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@for_each("name", SAMPLERS)
 def test_a_step_leaves_the_state_it_was_given_alone(name):
     made, chains = SAMPLERS[name](quartic(), step_size=0.01), [generator(i) for i in range(5)]
     state = made.init(noise(5, 3), chains)
@@ -594,14 +595,14 @@ def test_gradients_of_minibatches_widen_sgld_by_their_variance():
 # Refusals
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("step_size", [0.0, -1.0, math.inf, math.nan])
+@for_each("name", SAMPLERS)
+@for_each("step_size", [0.0, -1.0, math.inf, math.nan])
 def test_a_step_size_that_is_none_is_refused(name, step_size):
     with pytest.raises(ValueError, match="step_size must be positive and finite; got"):
         SAMPLERS[name](quartic(), step_size=step_size)
 
 
-@pytest.mark.parametrize("friction", [0.0, -0.1, 1.1, math.nan])
+@for_each("friction", [0.0, -0.1, 1.1, math.nan])
 def test_friction_that_is_no_share_is_refused(friction):
     with pytest.raises(ValueError, match="friction must be above 0 and 1 at most; got"):
         sghmc(quartic(), step_size=0.1, friction=friction)
@@ -619,7 +620,7 @@ def test_minibatches_are_refused_where_energies_are_compared(sampler):
         sampler(target, step_size=0.1)
 
 
-@pytest.mark.parametrize("geometry", [Sphere(), Orthogonal(torch.ones(5, 3))])
+@for_each("geometry", [Sphere(), Orthogonal(torch.ones(5, 3))])
 def test_preconditioning_is_refused_on_ground_that_is_not_flat(geometry):
     with pytest.raises(ValueError, match=f"leaves {type(geometry).__name__}: use sgld"):
         preconditioned_sgld(quartic(), step_size=0.1, stability=1.0, n_adapt=1, geometry=geometry)
@@ -632,7 +633,7 @@ def test_a_preconditioner_that_cannot_be_is_refused():
         preconditioned_sgld(quartic(), step_size=0.1, stability=1.0, n_adapt=0)
 
 
-@pytest.mark.parametrize(("field", "value"), [("nbeta", 0.0), ("nbeta", math.inf), ("localization", -1.0)])
+@for_each(("field", "value"), [("nbeta", 0.0), ("nbeta", math.inf), ("localization", -1.0)])
 def test_a_posterior_that_is_none_is_refused(field, value):
     settings = {"nbeta": 1.0, "localization": 0.0, field: value}
     with pytest.raises(ValueError, match=f"{field} must be"):

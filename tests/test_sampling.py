@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from loops import for_each
 from pydantic import ValidationError
 
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
@@ -10,7 +11,7 @@ from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 GOOD = {"step_size": 1e-4, "localization": 100.0}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("wrong", "message"),
     [
         ({"nbeta": 0.0}, "nbeta\n.*greater than 0"),

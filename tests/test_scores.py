@@ -4,21 +4,17 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
-    generator,
     labels_of,
     noise,
+    other_labels,
     planted_circuit,
     same_on_stacks,
     slow_margins,
 )
 
 from circuitgrok.measures.scores import logit_scale, margin, picked
-
-
-def other_labels(p, seed=0):
-    """Labels that are not (a + b) mod p: nothing may take them for granted."""
-    return torch.randint(p, (p * p,), generator=generator(seed))
 
 
 def test_margin_agrees_with_loops():
@@ -47,7 +43,7 @@ def measures(p):
     return [lambda logits: margin(logits, labels), logit_scale]
 
 
-@pytest.mark.parametrize("p", [8, 9])
+@for_each("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
     for measure in measures(p):
         same_on_stacks(measure, noise(2, 2, p * p, p))

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from torch import Tensor
 
@@ -24,17 +25,17 @@ MODEL = Transformer(
 # Patterns
 
 
-@pytest.mark.parametrize("part", ROLES)
+@for_each("part", ROLES)
 def test_a_role_chooses_its_tensors_in_their_order(part):
     assert names(MODEL.shapes(), part) == [name for name in MODEL.shapes() if role(name) == part]
 
 
-@pytest.mark.parametrize("glob", ["*", "*.W_[QK]", "blocks.1.*", "*n", "pos_embed.W_pos", "*.b_?"])
+@for_each("glob", ["*", "*.W_[QK]", "blocks.1.*", "*n", "pos_embed.W_pos", "*.b_?"])
 def test_a_glob_that_matches_whole_names_chooses_them_and_nothing_else(glob):
     assert names(MODEL.shapes(), glob) == [name for name in MODEL.shapes() if fnmatchcase(name, glob)]
 
 
-@pytest.mark.parametrize("path", ["blocks.0", "blocks.?.attn", "blocks", "ln_final", "*.ln1"])
+@for_each("path", ["blocks.0", "blocks.?.attn", "blocks", "ln_final", "*.ln1"])
 def test_a_path_that_is_no_name_chooses_what_lies_under_it(path):
     parts = path.split(".")
     under = [name for name in MODEL.shapes() if len(name.split(".")) > len(parts)]
@@ -42,7 +43,7 @@ def test_a_path_that_is_no_name_chooses_what_lies_under_it(path):
     assert names(MODEL.shapes(), path) == under and under
 
 
-@pytest.mark.parametrize("pattern", ["mpl", "*.w_e", "blocks.2", "blocks.0.attn.head", "Embed"])
+@for_each("pattern", ["mpl", "*.w_e", "blocks.2", "blocks.0.attn.head", "Embed"])
 def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is(pattern):
     for chosen in (lambda: names(MODEL.shapes(), pattern), lambda: weights(network(), pattern)):
         with pytest.raises(ValueError, match="no tensor matches '.*'; there are embed.W_E, "):
@@ -124,7 +125,7 @@ def test_a_neuron_is_what_comes_into_an_output_and_a_token_is_its_row():
             assert found[name][run][index].item() == pytest.approx(by_hand, rel=4 * EPS)
 
 
-@pytest.mark.parametrize("axes", [0, 1])
+@for_each("axes", [0, 1])
 def test_a_head_and_a_neuron_with_what_leaves_it_are_one_vector_each(axes):
     net, found = network(runs=2 if axes else None), lengths("part", axes)
     heads = lengths("head", axes)
@@ -143,7 +144,7 @@ def test_a_head_and_a_neuron_with_what_leaves_it_are_one_vector_each(axes):
             assert found[f"{layer}mlp.neuron"][at][i].item() == pytest.approx(length(*own), rel=4 * EPS)
 
 
-@pytest.mark.parametrize("grain", GRAINS)
+@for_each("grain", GRAINS)
 def test_squares_of_all_vectors_of_a_grain_add_up_to_those_of_the_tensors_that_have_some(grain):
     squares = torch.stack([of.square().reshape(2, -1).sum(1) for of in lengths(grain).values()]).sum(0)
     within = [name for every in vectors(network(), grain).values() for name in every.tensors]
@@ -154,7 +155,7 @@ def test_squares_of_all_vectors_of_a_grain_add_up_to_those_of_the_tensors_that_h
         assert set(within) == set(network())
 
 
-@pytest.mark.parametrize("grain", GRAINS)
+@for_each("grain", GRAINS)
 def test_vectors_are_views(grain):
     net = network()
     within = {name for every in vectors(net, grain).values() for name in every.tensors}
@@ -164,8 +165,8 @@ def test_vectors_are_views(grain):
     assert {name for name, value in net.items() if value.any()} == set(net) - within
 
 
-@pytest.mark.parametrize("axes", [0, 1])
-@pytest.mark.parametrize("grain", GRAINS)
+@for_each("axes", [0, 1])
+@for_each("grain", GRAINS)
 def test_numbers_laid_out_over_the_tensors_meet_their_own_vectors(grain, axes):
     net = network(runs=2 if axes else None)
     laid = over({name: norm(*every) for name, every in vectors(net, grain, axes).items()}, net, grain, axes)

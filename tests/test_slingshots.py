@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.measures.learning.cycles import cycles, gain, last_tenth
@@ -57,7 +58,7 @@ def unevenly(seed: int) -> list[int]:
 PLANTED = (sawtooth, memorises, staircase)
 
 
-@pytest.mark.parametrize("steps", [evenly(1), evenly(10), unevenly(0), unevenly(1)], ids="1 10 one other".split())
+@for_each("steps", [evenly(1), evenly(10), unevenly(0), unevenly(1)], ids="1 10 one other".split())
 def test_planted_cycles_are_found_on_any_grid_with_their_onset_peak_jump_bend_and_growth(steps):
     found = slingshots(record(steps, *PLANTED))
     assert [(cycle.onset, cycle.peak, cycle.bend) for cycle in found] == [(at - 30, at, at) for at in SPIKES]
@@ -67,7 +68,7 @@ def test_planted_cycles_are_found_on_any_grid_with_their_onset_peak_jump_bend_an
     assert summary(found).median_norm_change == pytest.approx(2.0, rel=1e-12)
 
 
-@pytest.mark.parametrize("every", [7, 33, 50])
+@for_each("every", [7, 33, 50])
 def test_onset_and_peak_are_known_to_one_evaluation_up_to_fifty_steps_apart(every):
     found = slingshots(record(evenly(every), *PLANTED))
     assert len(found) == 3
@@ -92,7 +93,7 @@ def test_ringing_after_a_peak_is_one_slingshot_with_its_peak_at_the_highest():
     assert (cycle.onset, cycle.peak, cycle.jump) == (3070, 3080, pytest.approx(5.0, rel=1e-12))
 
 
-@pytest.mark.parametrize(("second", "peak"), [(3240, 3240), (3250, 3000)])
+@for_each(("second", "peak"), [(3240, 3240), (3250, 3000)])
 def test_a_spike_within_two_hundred_steps_of_the_last_rise_belongs_to_it_and_a_later_one_does_not(second, peak):
     def two(step: float) -> float:  # seen from up to fifty steps before: 2990 to second - 50
         return calm_loss(step) * 10 ** {3000: 4.0, second: 5.0}.get(int(step), 0.0)
@@ -101,7 +102,7 @@ def test_a_spike_within_two_hundred_steps_of_the_last_rise_belongs_to_it_and_a_l
     assert cycle.peak == peak
 
 
-@pytest.mark.parametrize(("again", "peaks"), [(0.0, [3000]), (1.0, [3000, 3500])])
+@for_each(("again", "peaks"), [(0.0, [3000]), (1.0, [3000, 3500])])
 def test_a_second_slingshot_needs_growth_of_its_own(again, peaks):
     def two(step: float) -> float:
         return calm_loss(step) * 10 ** (4.0 * (step in (3000, 3500)))
@@ -126,7 +127,7 @@ def test_oscillations_before_memorisation_are_not_counted():
     assert slingshots(record(evenly(10), sawtooth, late, staircase)) == []
 
 
-@pytest.mark.parametrize(("since", "count"), [(2780, 3), (2790, 2)])
+@for_each(("since", "count"), [(2780, 3), (2790, 2)])
 def test_accuracy_must_have_been_high_for_two_hundred_steps_before_the_loss_rises(since, count):
     # The last evaluation from which the first spike is two decades up is that of step 2980.
     found = slingshots(record(evenly(10), sawtooth, lambda step: 0.999 if step >= since else 0.99, staircase))
@@ -139,7 +140,7 @@ def test_a_record_that_begins_just_before_a_spike_cannot_say_that_all_was_calm()
     assert [cycle.peak for cycle in slingshots(history.loc[2800:])] == SPIKES[1:]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "norm",
     [
         level,
@@ -154,7 +155,7 @@ def test_loss_spikes_without_growth_that_turns_into_a_plateau_are_not_counted(no
     assert slingshots(record(evenly(10), sawtooth, memorises, norm)) == []
 
 
-@pytest.mark.parametrize(("shift", "count"), [(0, 3), (200, 3), (-200, 3), (420, 0), (-500, 0)])
+@for_each(("shift", "count"), [(0, 3), (200, 3), (-200, 3), (420, 0), (-500, 0)])
 def test_the_plateau_must_begin_within_two_hundred_steps_of_the_rise(shift, count):
     def moved(step: float) -> float:  # growth of 200 steps only, so that no other step can pass for its end
         return 10 + sum(2 * min(max((step - shift - spike + 200) / 200, 0), 1) for spike in SPIKES)
@@ -162,7 +163,7 @@ def test_the_plateau_must_begin_within_two_hundred_steps_of_the_rise(shift, coun
     assert len(slingshots(record(evenly(10), sawtooth, memorises, moved))) == count
 
 
-@pytest.mark.parametrize(("slope", "count"), [(0.49, 3), (0.51, 0)])
+@for_each(("slope", "count"), [(0.49, 3), (0.51, 0)])
 def test_a_plateau_grows_half_as_fast_at_most(slope, count):
     def broken(step: float) -> float:
         kinks = sum(min(max(step - spike, -1000), 0) + slope * min(max(step - spike, 0), 600) for spike in SPIKES)
@@ -171,7 +172,7 @@ def test_a_plateau_grows_half_as_fast_at_most(slope, count):
     assert len(slingshots(record(evenly(10), sawtooth, memorises, broken))) == count
 
 
-@pytest.mark.parametrize(("gain", "count"), [(1.01e-3, 3), (0.99e-3, 0)])
+@for_each(("gain", "count"), [(1.01e-3, 3), (0.99e-3, 0)])
 def test_growth_is_a_thousandth_in_two_hundred_steps_at_least(gain, count):
     def small(step: float) -> float:  # the last 200 steps to each spike, by a share of what there was
         return 10 * math.prod(1 + gain * min(max((step - spike + 200) / 200, 0), 1) for spike in SPIKES)
@@ -179,7 +180,7 @@ def test_growth_is_a_thousandth_in_two_hundred_steps_at_least(gain, count):
     assert len(slingshots(record(evenly(10), sawtooth, memorises, small))) == count
 
 
-@pytest.mark.parametrize(("decades", "count"), [(2.01, 3), (1.99, 0)])
+@for_each(("decades", "count"), [(2.01, 3), (1.99, 0)])
 def test_the_loss_must_rise_by_two_decades(decades, count):
     def spiked(step: float) -> float:
         return calm_loss(step) * 10 ** (decades * (step in SPIKES))
@@ -187,7 +188,7 @@ def test_the_loss_must_rise_by_two_decades(decades, count):
     assert len(slingshots(record(evenly(10), spiked, memorises, staircase))) == count
 
 
-@pytest.mark.parametrize(("steps_up", "count"), [(120, 3), (130, 0)])
+@for_each(("steps_up", "count"), [(120, 3), (130, 0)])
 def test_the_loss_must_rise_by_two_decades_within_fifty_steps(steps_up, count):
     def slow(step: float) -> float:  # five decades: two of them take 48 or 52 steps
         return calm_loss(step) * 10 ** max(0.0, *(5 - abs(spike - step) * 5 / steps_up for spike in SPIKES))
@@ -270,7 +271,7 @@ def test_an_empty_record_has_none():
     assert slingshots(record([], *PLANTED)) == []
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@for_each("column", COLUMNS)
 def test_a_missing_column_is_named(column):
     with pytest.raises(ValueError, match=f"this history lacks {column}: it has"):
         slingshots(record(evenly(10), *PLANTED).drop(columns=column))
@@ -288,9 +289,7 @@ def test_steps_that_do_not_increase_are_refused():
         slingshots(record([0, 10, 20, 20, 30], *PLANTED))
 
 
-@pytest.mark.parametrize(
-    ("column", "value"), [("train_loss", -1.0), ("train_loss", math.nan), ("norm_unembed", math.inf)]
-)
+@for_each(("column", "value"), [("train_loss", -1.0), ("train_loss", math.nan), ("norm_unembed", math.inf)])
 def test_numbers_that_cannot_be_are_refused(column, value):
     history = record(evenly(10), *PLANTED)
     history.loc[130, column] = value

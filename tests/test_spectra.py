@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator, noise
 
 from circuitgrok.exact.potentials import POTENTIALS, localized_llc
@@ -75,7 +76,7 @@ def test_half_the_effective_dimension_is_the_localized_learning_coefficient_of_a
         assert effective_dimension(curvature, grid(30 / 145)).item() / 2 == pytest.approx(exact, rel=1e-9)
 
 
-@pytest.mark.parametrize(("name", "rank"), [("x^4", 0), ("x^2 + y^4", 1), ("x^2 y^2", 0)])
+@for_each(("name", "rank"), [("x^4", 0), ("x^2 + y^4", 1), ("x^2 y^2", 0)])
 def test_half_the_rank_is_less_than_the_learning_coefficient_of_a_degenerate_minimum(name, rank):
     potential = POTENTIALS[name]
     spectrum = torch.linalg.eigvalsh(dense_hessian(potential.energy, torch.zeros(potential.dim).double()))
@@ -176,10 +177,8 @@ def test_effective_dimension_by_quadrature_lies_within_four_stated_errors_at_any
     assert abs(mass.value.item() + spectrum.clamp(max=0).sum().item()) < 4 * mass.error.item() + 1e-12
 
 
-@pytest.mark.parametrize("n_steps", [2, 3, 4, 15, 60])
-@pytest.mark.parametrize(
-    "spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS, -BOTH_SIGNS, BOTH_SIGNS - 2, UNIFORM - 0.5]
-)
+@for_each("n_steps", [2, 3, 4, 15, 60])
+@for_each("spectrum", [UNIFORM[::3], LOG_UNIFORM, BOTH_SIGNS, -BOTH_SIGNS, BOTH_SIGNS - 2, UNIFORM - 0.5])
 def test_what_each_probe_really_sees_lies_between_its_bounds_and_they_close_in(spectrum, n_steps):
     """No statistics: v^T f(H) v of every probe itself, also where all or none of the spectrum is positive."""
     probes = random_probes(20, len(spectrum), generator(0)).square()

@@ -1,7 +1,7 @@
 """Radii that are found, scaled, given or shared out: numbers by hand."""
 
-import pytest
 import torch
+from loops import for_each
 from oracles import noise
 from torch import Tensor
 
@@ -26,7 +26,7 @@ def network(runs: int = 2) -> dict[str, Tensor]:
     return {name: noise(runs, *shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
 
 
-@pytest.mark.parametrize("grain", ["global", "tensor", "neuron"])
+@for_each("grain", ["global", "tensor", "neuron"])
 def test_radii_are_found_scaled_or_shared_out_and_those_of_other_runs_stay(grain):
     weights = {name: value[:1].expand(4, *value.shape[1:]).clone() for name, value in network().items()}
     weights["unembed.W_U"][:, :, 2] = 0  # a class without a vector

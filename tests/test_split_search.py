@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from test_lens import random_params
 from test_published import NANDA, SIZES, P, as_nanda, without_unsaved_biases
 from tiny import resealed_config
@@ -97,7 +98,7 @@ def test_update_of_adamw_is_undone(tmp_path):
     assert abs(moved.item() / claimed - 1) > 1e-3  # what the update had changed
 
 
-@pytest.mark.parametrize("change", [{"param_groups": []}, {"state": {}}, {"state": 3}, None, 3, {"param_groups": [3]}])
+@for_each("change", [{"param_groups": []}, {"state": {}}, {"state": 3}, None, 3, {"param_groups": [3]}])
 def test_moments_that_do_not_fit_undo_nothing(change):
     content = as_trained()
     optimizer = content["optimizer"] | change if isinstance(change, dict) else change
@@ -109,8 +110,8 @@ def test_moments_that_do_not_fit_undo_nothing(change):
 # --- found -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("only_last", [False, True])
-@pytest.mark.parametrize("split", [TRUTH, Candidate("randperm", 598, 0.35), Candidate("nanda", 123, share_of(23, 49))])
+@for_each("only_last", [False, True])
+@for_each("split", [TRUTH, Candidate("randperm", 598, 0.35), Candidate("nanda", 123, share_of(23, 49))])
 def test_split_that_nothing_says_is_found(tmp_path, split, only_last):
     content = as_trained(split)
     published = read(tmp_path, with_last(content) if only_last else content)
@@ -133,7 +134,7 @@ def test_settings_that_contradict_the_curve_are_flagged_and_the_split_is_found(t
     assert right.history == published.history
 
 
-@pytest.mark.parametrize("changed", [1.001, 0.8, 7.0])
+@for_each("changed", [1.001, 0.8, 7.0])
 def test_claims_that_no_split_has_are_flagged_whatever_their_size(tmp_path, changed):
     content = as_trained() | {"config": {"p": P, "fn_name": "add", "frac_train": 0.8, "seed": 5}}
     content["test_losses"] = [loss * changed for loss in content["test_losses"]]
@@ -264,7 +265,7 @@ def test_history_summary_and_costly_groups_of_a_stand_in(tmp_path):
     assert run_row(run).test_acc == "–"
 
 
-@pytest.mark.parametrize("split", ["assumed", "unknown"])
+@for_each("split", ["assumed", "unknown"])
 def test_imports_of_before_read_as_stand_ins(tmp_path, split):
     run = write_run(read(tmp_path, as_trained()), tmp_path / "run")
 

@@ -4,12 +4,13 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 
 from circuitgrok.tasks.splits import SPLITS, mirror_free_split, train_size
 
 
-@pytest.mark.parametrize("rule", SPLITS)
-@pytest.mark.parametrize(("side", "frac"), [(5, 0.4), (7, 0.5), (10, 0.29), (12, 0.97), (113, 0.3)])
+@for_each("rule", SPLITS)
+@for_each(("side", "frac"), [(5, 0.4), (7, 0.5), (10, 0.29), (12, 0.97), (113, 0.3)])
 def test_size_is_the_same_for_all_seeds_and_known_beforehand(rule, side, frac):
     sizes = {int(SPLITS[rule](side**2, frac, seed).sum()) for seed in range(5)}
     assert sizes == {train_size(rule, side**2, frac)}
@@ -22,7 +23,7 @@ def test_mirror_free_size_at_ten_by_hand():
     assert train_size("mirror_free", 100, 0.29) == 28
 
 
-@pytest.mark.parametrize("side", [3, 8, 13])
+@for_each("side", [3, 8, 13])
 def test_mirror_free_mask_is_symmetric(side):
     for seed in range(10):
         is_train = mirror_free_split(side**2, 0.5, seed).view(side, side)
@@ -30,7 +31,7 @@ def test_mirror_free_mask_is_symmetric(side):
     assert len({tuple(mirror_free_split(side**2, 0.5, seed).tolist()) for seed in range(10)}) > 1
 
 
-@pytest.mark.parametrize("rule", SPLITS)
+@for_each("rule", SPLITS)
 def test_smaller_share_is_part_of_every_larger(rule):
     masks = [SPLITS[rule](144, frac, 7) for frac in (0.0, 0.2, 0.21, 0.5, 0.9, 1.0)]
     assert not masks[0].any() and masks[-1].all()

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import dense_hessian, generator, grid, labels_of, noise, sum_projector, wave
 
 from circuitgrok.landscape.flat import Flat, logits_on, loss_on
@@ -53,8 +54,8 @@ def total(shares: LogitShares):
 # Planted moves
 
 
-@pytest.mark.parametrize(("p", "freqs"), [(7, [1, 3]), (11, [2, 5]), (8, [1, 3])])
-@pytest.mark.parametrize("which", [0, 1])
+@for_each(("p", "freqs"), [(7, [1, 3]), (11, [2, 5]), (8, [1, 3])])
+@for_each("which", [0, 1])
 def test_making_one_clock_stronger_touches_its_frequency_alone(p, freqs, which):
     flat = toy(p, freqs)
     k, columns = freqs[which], torch.arange(2 * len(freqs)) // 2 == which
@@ -137,7 +138,7 @@ def slow_shares(change, p):
     return torch.stack(clock) / everything, torch.stack(single) / everything, bias / everything
 
 
-@pytest.mark.parametrize("p", [3, 4, 5, 8, 9, 13])
+@for_each("p", [3, 4, 5, 8, 9, 13])
 def test_shares_agree_with_dense_projections_and_add_up_to_one(p):
     change = noise(p * p, p + 1, seed=p)  # with an '=' class, to be left out
     found, (clock, single, bias) = logit_shares(change), slow_shares(change, p)

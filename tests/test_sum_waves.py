@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from oracles import generator, labels_of, noise, same_on_stacks, slow_sum_table, sum_projector
+from loops import for_each
+from oracles import generator, labels_of, noise, other_labels, same_on_stacks, slow_sum_table, sum_projector
 
 from circuitgrok.interventions import losses
 from circuitgrok.measures.spectra.sum_waves import (
@@ -20,12 +21,7 @@ EPS = torch.finfo(torch.float64).eps
 CASES = [(5, [1]), (5, [2]), (7, [1, 3]), (8, [1, 4]), (9, [3, 4]), (9, [1, 2, 3, 4]), (13, [2, 6])]
 
 
-def other_labels(p, seed=0):
-    """Labels that are not (a + b) mod p: nothing may take them for granted."""
-    return torch.randint(p, (p * p,), generator=generator(seed))
-
-
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_the_part_of_each_frequency_is_its_dense_projection(p, freqs):
     logits, labels = noise(p * p, p, seed=p), labels_of(p)
     sums = sum_logits(logits)
@@ -35,15 +31,15 @@ def test_the_part_of_each_frequency_is_its_dense_projection(p, freqs):
         torch.testing.assert_close(table[labels], sum_projector(p, [k]) @ logits, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("p", [5, 8, 13])
+@for_each("p", [5, 8, 13])
 def test_losses_of_a_table_are_those_of_its_rows_spread_over_the_pairs(p):
     table, labels = 5 * noise(2, p, p), other_labels(p)
     spread_out = losses.cross_entropy(table[:, labels_of(p)], labels)
     torch.testing.assert_close(losses_of_sums(table, labels), spread_out, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
-@pytest.mark.parametrize("p", [5, 8, 13])
+@for_each("scale", [1e-3, 1.0, 30.0])
+@for_each("p", [5, 8, 13])
 def test_losses_without_tables_are_those_of_the_difference(p, scale):
     logits, tables, labels = scale * noise(2, p * p, p), scale * noise(2, 3, p, p, seed=1), other_labels(p)
     plain = losses.cross_entropy(logits[:, None] - tables[..., labels_of(p), :], labels)
@@ -52,7 +48,7 @@ def test_losses_without_tables_are_those_of_the_difference(p, scale):
     torch.testing.assert_close(factored, plain, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("lead", [0.0, 1.0, 30.0, 200.0, 600.0])
+@for_each("lead", [0.0, 1.0, 30.0, 200.0, 600.0])
 def test_small_losses_keep_their_digits_where_a_log_softmax_says_zero(lead):
     p, labels = 5, labels_of(5)
     logits = lead * torch.nn.functional.one_hot(labels).double()
@@ -62,7 +58,7 @@ def test_small_losses_keep_their_digits_where_a_log_softmax_says_zero(lead):
     assert factored.flatten().tolist() == pytest.approx([expected] * p * p, rel=1e-12, abs=0)
 
 
-@pytest.mark.parametrize("width", [100.0, 500.0, WIDEST])
+@for_each("width", [100.0, 500.0, WIDEST])
 def test_wide_tables_and_wide_logits_neither_overflow_nor_vanish(width):
     p, labels = 7, other_labels(7)
     tables = width * torch.rand(4, p, p, generator=generator(1), dtype=torch.float64)
@@ -92,7 +88,7 @@ def measures(p):
     ]
 
 
-@pytest.mark.parametrize("p", [8, 9])
+@for_each("p", [8, 9])
 def test_stacks_and_vmap_give_what_single_networks_give(p):
     for measure in measures(p):
         same_on_stacks(measure, noise(2, 2, p * p, p))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 
 from circuitgrok.exact.surfing import cross_potential, gibbs_occupancy, occupancy, surf, torus_walk
@@ -73,42 +74,12 @@ def test_the_height_is_what_the_formula_says():
 # Without noise
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_without_noise_and_decay_the_larger_coordinate_does_not_move(momentum):
-    steps = 400 if momentum else 100  # momentum 0.9 rings down by 0.95 a step, the plain walk by 0.8
-    start, end = surfed(n_particles=1000, momentum=momentum, steps=steps).positions
-    larger = start.abs().argmax(-1, keepdim=True)
-    assert torch.equal(end.gather(1, larger), start.gather(1, larger))
-    assert end.gather(1, 1 - larger).abs().max() < 1e-8
-
-
 def test_without_noise_and_decay_the_crossing_holds_the_share_of_its_area():
     walk = surfed(1)
     for q in (0.1, 0.25, 0.5, 1.0):
         start, end = occupancy(walk.positions, q).fraction.tolist()
         assert start == end
         assert within_four_errors(end, (q / 2) ** 2, 10_000)
-
-
-def test_on_the_arms_particles_drift_as_the_recursion_says():
-    lr, decay = 0.1, 0.1
-    steps, positions = surfed(n_particles=500, decay=decay, record=1)
-    larger = positions[0].abs().argmax(-1)
-    still_larger = (positions.abs().argmax(-1) == larger).cumprod(0).bool()
-    index = larger.expand(len(steps), -1)[..., None]
-    along, across = positions.gather(2, index)[..., 0], positions.gather(2, 1 - index)[..., 0]
-    t = steps.double()[:, None]
-    drift = (along[0] + 1) * (1 - lr * decay) ** t - 1
-    fixed = -decay / (2 + decay)
-    relaxation = fixed + (across[0] - fixed) * (1 - lr * (2 + decay)) ** t
-    # Up to and including the step after the last one at which the coordinate was the larger.
-    ruled = torch.cat([still_larger[:1], still_larger[:-1]])
-    torch.testing.assert_close(along[ruled], drift[ruled], rtol=0, atol=1e-13)
-    torch.testing.assert_close(across[ruled], relaxation[ruled], rtol=0, atol=1e-13)
-    # And so x(t) = -1 + (x(0) + 1) exp(-decay lr t), but for a factor of 1 - t (lr decay)^2 / 2.
-    smooth = (along[0] + 1) * torch.exp(-lr * decay * t) - 1
-    assert ((smooth - drift).abs() <= t * (lr * decay) ** 2 / 2 * (along[0] + 1).abs() + 1e-15).all()
-    assert ruled[100].double().mean() > 0.2  # the test is about something
 
 
 def test_with_decay_all_particles_end_in_the_two_minima():
@@ -121,7 +92,7 @@ def test_with_decay_all_particles_end_in_the_two_minima():
     assert 16 < (end[:, 0] < end[:, 1]).sum() < 48
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@for_each("momentum", [0.0, 0.5, 0.9])
 def test_the_walk_is_that_of_one_particle_at_a_time(momentum):
     settings: dict[str, Any] = dict(
         n_particles=20, steps=30, lr=0.1, noise=0.05, decay=0.2, momentum=momentum, half_width=2.0
@@ -186,7 +157,7 @@ def test_the_crowd_at_the_crossing_comes_and_goes():
     assert all(share <= 1e-3 for step, share in found.items() if step >= 200)  # lr decay t >= 2
 
 
-@pytest.mark.parametrize("decay", [0.2, 0.3])
+@for_each("decay", [0.2, 0.3])
 def test_nobody_is_at_the_crossing_any_more_at_twice_the_time_of_decay(decay):
     end = surfed(decay=decay, noise=0.01).positions[-1]
     assert occupancy(end, 0.25).fraction <= 1e-3
@@ -208,8 +179,8 @@ def test_occupancy_counts_the_open_square_on_every_stack():
 # On the torus
 
 
-@pytest.mark.parametrize("nbeta", [0.01, 3.0, 1e4])
-@pytest.mark.parametrize("q", [0.0, 0.3, 1.1, 2.0])
+@for_each("nbeta", [0.01, 3.0, 1e4])
+@for_each("q", [0.0, 0.3, 1.1, 2.0])
 def test_the_gibbs_share_is_that_of_a_quadrature(q, nbeta):
     x, weight = np.polynomial.legendre.leggauss(200)
 
@@ -280,7 +251,7 @@ def test_what_is_recorded_does_not_change_the_walk_and_starts_with_the_start():
 # Refusals
 
 
-@pytest.mark.parametrize(
+@for_each(
     "wrong",
     [
         dict(n_particles=0),
@@ -294,7 +265,6 @@ def test_what_is_recorded_does_not_change_the_walk_and_starts_with_the_start():
         dict(momentum=-0.1),
         dict(half_width=0.0),
     ],
-    ids=str,
 )
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=f"must .*got.*{[*wrong.values()][-1]}"):

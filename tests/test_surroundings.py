@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from tiny import copied, files_of, tiny
 
 from circuitgrok.faces.summary import summary_lines
@@ -198,7 +199,7 @@ def test_entry_points_give_the_same_bits_and_leave_the_setting(entry, setting, o
     assert as_bytes(found) == plain[entry]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@for_each("setting", SETTINGS)
 def test_a_refusal_leaves_the_setting_too(setting, own):
     with SETTINGS[setting]():
         before = state()
@@ -209,7 +210,7 @@ def test_a_refusal_leaves_the_setting_too(setting, own):
         assert state() == before
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@for_each("entry", ENTRIES)
 def test_threads_are_the_callers_afterwards(entry, own):
     with for_all(torch.get_num_threads, torch.set_num_threads, 2):
         ENTRIES[entry](own)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
-import pytest
+from loops import for_each
 from scipy import stats
 
 from circuitgrok.study.claims import decide, where
@@ -65,7 +65,7 @@ def test_a_slope_of_a_table_is_that_of_its_logarithms_with_censored_times_at_the
     assert bowl is not None and bowl.low < 0 < bowl.high  # the times are on a line
 
 
-@pytest.mark.parametrize("spoilt", [{"grokked_by": math.nan}, {"grokked_by": 0.0}, {"rho": 1.0}])
+@for_each("spoilt", [{"grokked_by": math.nan}, {"grokked_by": 0.0}, {"rho": 1.0}])
 def test_a_slope_that_is_not_known_decides_nothing(spoilt):
     grows = Slope(where(), "rho").exceeds(0, "It grows.")
     [claim] = decide([grows], planted_table(4000).assign(**spoilt))

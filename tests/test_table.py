@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from oracles import share_right, slow_cross_entropy, slow_excluded_loss, slow_margins, slow_restricted_loss
 from tiny import copied, logits_at, tiny
 
@@ -149,7 +150,7 @@ def test_each_rule_finds_its_own_set(finished):
     assert other.attrs["key_freqs"] == found["neuron_argmax_pure"]
 
 
-@pytest.mark.parametrize("together", [1, 2, 4])
+@for_each("together", [1, 2, 4])
 def test_how_many_checkpoints_are_taken_at_a_time_does_not_change_the_values(finished, measured, monkeypatch, together):
     monkeypatch.setattr(table, "_NUMBERS", together * 11**2 * 16)
     seen = []
@@ -173,7 +174,7 @@ def test_polar_path_of_some_checkpoints_goes_through_those_alone(finished):
     assert chord < measure(finished, ["polar"])["arc_length"][24]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("names", "said"),
     [
         (
@@ -195,7 +196,7 @@ def test_unknown_rule_and_missing_step_are_refused(finished):
         measure(finished, ["scale"], steps=[3])
 
 
-@pytest.mark.parametrize("leaves", [{"d_vocab_out": "p"}, {"n_layers": 2}, {"normalization": "LN", "act": "gelu"}])
+@for_each("leaves", [{"d_vocab_out": "p"}, {"n_layers": 2}, {"normalization": "LN", "act": "gelu"}])
 def test_other_architectures_are_measured_too(tmp_path, leaves):
     [run] = train([tiny(steps=4, **leaves)], tmp_path, names=["run"])
     logits = transformer_of(run.config.model).activations(run.at(4), run.task.inputs)["logits"][:, -1, :11]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from torch import nn
 
 from circuitgrok.tasks.teacher_student import TeacherStudent, answers, teacher
@@ -25,8 +26,8 @@ def of_pytorch(config: TeacherStudent) -> nn.Sequential:
     return net
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize(("width", "depth"), [(100, 2), (7, 1), (20, 4)])
+@for_each("alpha", [0.5, 1.0, 3.0])
+@for_each(("width", "depth"), [(100, 2), (7, 1), (20, 4)])
 def test_teacher_is_the_network_that_pytorch_draws(alpha, width, depth):
     config = TeacherStudent(teacher_width=width, teacher_depth=depth, teacher_alpha=alpha, teacher_seed=3)
     net, layers = of_pytorch(config), teacher(config)
@@ -110,7 +111,7 @@ def test_config_says_what_the_trainer_needs():
     assert all(field.description for name, field in TeacherStudent.model_fields.items() if name != "kind")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "message"),
     [
         ({"teacher_alpha": 0.0}, "teacher_alpha\n.*greater than 0"),

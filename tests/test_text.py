@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from loops import for_each
 from tiny import copied, tiny_flags
 
 import circuitgrok
@@ -51,7 +52,7 @@ def harmless(printed: str) -> None:
     printed.encode("utf-8")
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@for_each("text", HOSTILE.values(), ids=HOSTILE)
 def test_plain_text_is_one_printable_line_and_says_what_was_there(text, capsys):
     said = plain(text)
     harmless(said)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.forward import last_position_logits
@@ -85,8 +86,8 @@ def test_own_tokens_with_equal_halves_are_the_shared_embedding():
 # --- the function -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("alpha", [1.0, 20.0])
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("alpha", [1.0, 20.0])
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_last_position_logits_equal_the_plain_forward(model, alpha):
     params = random_params(model, alpha=alpha)
     plain = model.activations(params, model.tokens(INPUTS))
@@ -98,7 +99,7 @@ def test_last_position_logits_equal_the_plain_forward(model, alpha):
     torch.testing.assert_close(fast, plain["logits"][:, -1], rtol=0, atol=1e-13 * max(scale, 10))
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_training_logits_are_the_logits(model):
     params = random_stack(model)
     torch.testing.assert_close(
@@ -106,7 +107,7 @@ def test_training_logits_are_the_logits(model):
     )
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_stack_equals_each_network_alone_and_vmap(model):
     params = random_stack(model)
     stacked = model.logits(params, INPUTS)
@@ -116,7 +117,7 @@ def test_stack_equals_each_network_alone_and_vmap(model):
     torch.testing.assert_close(stacked, vmapped, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_each_network_of_a_stack_may_have_its_own_inputs(model):
     params = random_stack(model)
     inputs = torch.stack([INPUTS[torch.randperm(25, generator=torch.Generator().manual_seed(i))[:7]] for i in range(3)])
@@ -124,14 +125,14 @@ def test_each_network_of_a_stack_may_have_its_own_inputs(model):
     torch.testing.assert_close(model.logits(params, inputs), torch.stack(alone), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", [ARCHITECTURES[0], ARCHITECTURES[-1]], ids=[IDS[0], IDS[-1]])
+@for_each("model", [ARCHITECTURES[0], ARCHITECTURES[-1]], ids=[IDS[0], IDS[-1]])
 def test_one_pair_alone_gives_its_row_of_the_table(model):
     params = random_stack(model)
     table = model.logits(params, INPUTS)
     torch.testing.assert_close(model.logits(params, INPUTS[7:8]), table[:, 7:8], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("classes", ["p", "p+1"])
+@for_each("classes", ["p", "p+1"])
 def test_zero_weights_cost_the_log_of_the_number_of_classes(classes):
     model = small(d_vocab_out=classes)
     zeros = combine(torch.zeros_like, model.init(torch.Generator()))
@@ -140,7 +141,7 @@ def test_zero_weights_cost_the_log_of_the_number_of_classes(classes):
     assert loss.item() == pytest.approx(math.log(P + (classes == "p+1")), rel=1e-15)
 
 
-@pytest.mark.parametrize("token", [0, P - 1, P + 1])
+@for_each("token", [0, P - 1, P + 1])
 def test_wrong_third_token_is_refused(token):
     model = small()
     inputs = INPUTS.clone()
@@ -149,7 +150,7 @@ def test_wrong_third_token_is_refused(token):
         model.logits(random_params(model), inputs)
 
 
-@pytest.mark.parametrize("token", [-1, P])
+@for_each("token", [-1, P])
 def test_number_outside_the_alphabet_is_refused_and_not_read_from_the_next_network_of_a_stack(token):
     model = small()
     inputs = INPUTS.clone()
@@ -206,7 +207,7 @@ def test_fused_backward_refuses_a_second_derivative_instead_of_giving_a_wrong_on
         gradient.sum().backward()
 
 
-@pytest.mark.parametrize("model", [ARCHITECTURES[2], ARCHITECTURES[7]], ids=[IDS[2], IDS[7]])
+@for_each("model", [ARCHITECTURES[2], ARCHITECTURES[7]], ids=[IDS[2], IDS[7]])
 def test_logits_pass_gradcheck(model):
     tiny = model.model_copy(update={"p": 3, "n_heads": 1, "d_model": 3, "d_head": 3, "d_mlp": 3})
     inputs = torch.tensor([[0, 1, 3], [2, 2, 3]])
@@ -244,7 +245,7 @@ def test_std_of_each_matrix_is_that_of_its_named_base(scheme, n_layers):
         assert abs(value.mean().item()) < 4 * expected / math.sqrt(n), name
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("scheme", "classes", "expected"),
     [("nanda", "p+1", 42.2), ("hooked_transformer", "p", 33.6), ("bridge", "p", 30.4)],
 )
@@ -253,7 +254,7 @@ def test_norm_of_each_base_init_at_the_reference_size(scheme, classes, expected)
     assert norm(model.init(torch.Generator().manual_seed(0), scheme)).item() == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@for_each("scheme", SCHEMES)
 def test_alpha_multiplies_every_weight_but_layer_norm(scheme):
     model = small(normalization="LN")
     one = model.init(torch.Generator().manual_seed(3), scheme)
@@ -292,7 +293,7 @@ def test_init_leaves_the_global_random_state_alone():
 # --- the description --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES, ids=IDS)
+@for_each("model", ARCHITECTURES, ids=IDS)
 def test_init_has_the_announced_names_and_shapes_in_order(model):
     params = model.init(torch.Generator())
     assert [(name, tuple(value.shape)) for name, value in params.items()] == list(model.shapes().items())
@@ -322,7 +323,7 @@ def test_heads_that_do_not_fill_the_stream_are_refused_with_a_way_out():
     assert Transformer(d_head=16, allow_narrow_heads=True).shapes()["blocks.0.attn.W_O"] == (4, 16, 128)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "wrong",
     [{"d_modle": 128}, {"p": 2}, {"n_layers": 0}, {"act": "tanh"}, {"normalization": "RMS"}, {"d_mlp": 0}],
 )

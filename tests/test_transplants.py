@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
+from loops import for_each
 from oracles import generator, noise
 from scipy import stats
+from test_transformer import small
 
 from circuitgrok.geometry import angle
 from circuitgrok.models.transformer import Transformer
@@ -28,10 +29,6 @@ P = 5
 INPUTS = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
 
 
-def small(**fields: Any) -> Transformer:
-    return Transformer.model_validate({"p": P, "n_heads": 2, "d_model": 8, "d_head": 4, "d_mlp": 12} | fields)
-
-
 def network(model: Transformer, seed: int = 0) -> Params:
     """Random numbers of a size at which attention is not saturated, biases too."""
     return {name: 0.4 * noise(*shape, seed=100 * seed + i) for i, (name, shape) in enumerate(model.shapes().items())}
@@ -41,7 +38,7 @@ MODEL = small()
 ONE, OTHER = network(MODEL, 1), network(MODEL, 2)
 GRAINS: dict[str, Grain] = {"global": globally, "role": by_role, "tensor": by_tensor, "part": by_part(MODEL)}
 GROUPS: dict[str, Callable[[str], str]] = {"global": lambda _: "", "role": role, "tensor": lambda name: name}
-every_grain = pytest.mark.parametrize("grain", GRAINS.values(), ids=GRAINS)
+every_grain = for_each("grain", GRAINS.values(), ids=GRAINS)
 
 
 def relu_net(x: Params, inputs: torch.Tensor) -> torch.Tensor:
@@ -75,7 +72,7 @@ def test_a_networks_direction_at_its_own_radius_is_the_network(grain):
         torch.testing.assert_close(value, written[name], rtol=4e-16, atol=0)
 
 
-@pytest.mark.parametrize("name", GROUPS)
+@for_each("name", GROUPS)
 def test_each_group_has_the_norm_of_one_network_and_the_direction_of_the_other(name):
     moved, group = transplant(ONE, OTHER, GRAINS[name]), GROUPS[name]
     for vector in {group(tensor) for tensor in MODEL.shapes()}:
@@ -117,7 +114,7 @@ def test_a_stack_is_taken_apart_network_by_network(grain):
             torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-13)  # batched SVDs may round elsewhere
 
 
-@pytest.mark.parametrize("at", [0, 1], ids=["radius", "direction"])
+@for_each("at", [0, 1], ids=["radius", "direction"])
 def test_transplants_by_part_are_the_same_function_however_the_networks_are_written(at):
     def turned(seed: int) -> torch.Tensor:
         rotation = torch.linalg.qr(noise(1, 2, 4, 4, seed=seed)).Q
@@ -176,7 +173,7 @@ def test_the_diagonal_of_one_stack_is_what_its_networks_score_and_no_more_are_ma
         torch.testing.assert_close(found[name].diagonal(), scores, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("grain", [globally, by_tensor])
+@for_each("grain", [globally, by_tensor])
 def test_of_a_homogeneous_network_only_the_direction_decides_what_is_right_but_not_the_loss(grain):
     networks = relu_nets(6)
     matrix = swap_matrix(networks, networks, grain, relu_scores)

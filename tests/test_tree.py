@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from loops import for_each
 
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tree import Params, combine, dot, is_bias, norm, ravel, role, stack, unravel, unstack
@@ -32,7 +33,7 @@ def test_every_tensor_of_a_transformer_has_its_role():
     assert len(by_role["normalization"]) == 2 * 4 + 2
 
 
-@pytest.mark.parametrize("name", ["scalar", "W_E", "blocks.0.conv.W", "blocks.0.hook_embed"])
+@for_each("name", ["scalar", "W_E", "blocks.0.conv.W", "blocks.0.hook_embed"])
 def test_name_without_a_role_is_refused(name):
     with pytest.raises(ValueError, match=f"no role is known for a tensor named '{name}'; known roles are embed"):
         role(name)
@@ -61,7 +62,7 @@ def test_dot_is_that_of_the_flat_vectors_and_an_inner_product(i, j, c):
     torch.testing.assert_close(dot(combine(torch.add, x, y), y), dot(x, y) + dot(y, y), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("leading", [(3,), (3, 2)])
+@for_each("leading", [(3,), (3, 2)])
 def test_over_stack_axes_there_is_one_number_each(leading):
     x, y = draw(0, leading), draw(1, leading)
     result = dot(x, y, axes=len(leading))
@@ -120,7 +121,7 @@ def test_combine_goes_by_name_not_by_order():
 # --- flat vectors -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leading", [(), (3,), (3, 2)])
+@for_each("leading", [(), (3,), (3, 2)])
 def test_unravel_inverts_ravel_over_any_stack_axes(leading):
     params, like = draw(0, leading), draw(1)
     flat = ravel(params, axes=len(leading))

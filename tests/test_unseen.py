@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from loops import for_each
 from oracles import (
     everywhere,
     generator,
@@ -12,6 +13,7 @@ from oracles import (
     lookup_table,
     noise,
     planted_circuit,
+    same_on_stacks,
     slow_cross_entropy,
     slow_restricted_logits,
     wave,
@@ -74,7 +76,7 @@ def test_a_look_up_table_has_no_less_than_chance_from_unseen_pairs_whatever_the_
     assert losses.min() > math.log(P)  # the bound is on the mean; here each keeps it
 
 
-@pytest.mark.parametrize(("n", "said"), [(5, "2"), (10, "0.5"), (24, "0.0009"), (48, "6e-09")])
+@for_each(("n", "said"), [(5, "2"), (10, "0.5"), (24, "0.0009"), (48, "6e-09")])
 def test_the_published_loss_of_a_look_up_table_on_pairs_it_does_not_know_is_what_the_docstring_says(tables, n, said):
     table, unseen = tables[0]
     loss = published_loss(table, labels_of(P), random_set(P, n), unseen).item()
@@ -103,7 +105,7 @@ def test_answers_without_information_cost_at_least_chance_in_the_mean(n):
 # Closed forms
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_a_planted_circuit_loses_nothing_from_unseen_pairs(p, freqs):
     logits, labels = planted_circuit(p, freqs)
     unseen, keys = some_unseen(p), torch.tensor(freqs)
@@ -113,7 +115,7 @@ def test_a_planted_circuit_loses_nothing_from_unseen_pairs(p, freqs):
     torch.testing.assert_close(loss, published_loss(logits, labels, keys, unseen), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", range(7))
+@for_each("n", range(7))
 def test_memories_of_training_pairs_are_not_seen_at_all(n):
     p, labels, unseen, keys = 13, labels_of(13), some_unseen(13), random_set(13, n)
     known = 30 * torch.nn.functional.one_hot(labels, p).double()
@@ -132,7 +134,7 @@ def test_unseen_pairs_that_are_all_off_by_one_cost_what_the_formula_says():
     assert loss == pytest.approx(math.log(math.exp(s) + p - 1), abs=1e-12)
 
 
-@pytest.mark.parametrize("far", [1, 2, 5])
+@for_each("far", [1, 2, 5])
 def test_blanking_a_circuit_shrinks_its_margins_to_the_share_of_seen_pairs(far):
     """Of each sum one pair has each distance a - b: leaving out 2 far + 1 distances leaves p - 2 far - 1 pairs."""
     p, freqs = 13, torch.tensor([2, 5])
@@ -149,14 +151,14 @@ def test_blanking_a_circuit_shrinks_its_margins_to_the_share_of_seen_pairs(far):
 # Second implementations
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_the_fit_is_dense_least_squares_over_the_unseen_pairs(p, freqs):
     logits, unseen = 3 * noise(p * p, p, seed=p), some_unseen(p)
     loss = restricted_loss_unseen(logits, labels_of(p), torch.tensor(freqs), unseen).item()
     assert loss == pytest.approx(slow_unseen(logits, freqs, unseen), rel=1e-10)
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_with_every_pair_unseen_it_is_the_published_loss_and_nothing_is_left_of_the_blank(p, freqs):
     logits, labels, keys, every = 3 * noise(p * p, p), labels_of(p), torch.tensor(freqs), everywhere(p)
     loss = restricted_loss_unseen(logits, labels, keys, every)
@@ -165,7 +167,7 @@ def test_with_every_pair_unseen_it_is_the_published_loss_and_nothing_is_left_of_
     assert blank == pytest.approx(math.log(p), rel=1e-14)
 
 
-@pytest.mark.parametrize(("p", "freqs"), CASES)
+@for_each(("p", "freqs"), CASES)
 def test_blank_is_the_dense_projection_of_blanked_logits(p, freqs):
     logits, labels, unseen = 3 * noise(p * p, p, seed=p), labels_of(p), some_unseen(p)
     where = torch.rand(p * p, generator=generator(1)) < 0.5
@@ -185,15 +187,13 @@ def test_sums_over_picked_pairs_agree_with_blanked_logits_and_pass_nan_over_wher
 
 def test_stacks_and_vmap_give_what_single_networks_give():
     labels, keys, unseen = labels_of(7), torch.tensor([3, 1]), some_unseen(7)
-    logits = noise(3, 49, 7).float()
     for loss in (
         lambda x: restricted_loss_unseen(x, labels, keys, unseen),
         lambda x: restricted_loss_blank(x, labels, keys, unseen, everywhere(7)),
     ):
-        alone = torch.stack([loss(one) for one in logits])
-        assert alone.dtype == torch.float64
-        torch.testing.assert_close(loss(logits), alone, rtol=1e-12, atol=0)
-        torch.testing.assert_close(torch.func.vmap(loss)(logits), alone, rtol=1e-12, atol=0)
+        logits = noise(2, 2, 49, 7).float()
+        assert loss(logits).dtype == torch.float64
+        same_on_stacks(loss, logits)
 
 
 # Where it is not defined
@@ -204,7 +204,7 @@ def of_sums(p, n):
     return labels_of(p) < n
 
 
-@pytest.mark.parametrize("n", range(1, 6))
+@for_each("n", range(1, 6))
 def test_for_prime_p_as_many_sums_as_waves_and_the_constant_are_enough(n):
     p, logits, labels = 11, planted_circuit(11, [1])[0], labels_of(11)
     keys = random_set(p, n, seed=n)
@@ -231,7 +231,7 @@ def test_without_unseen_pairs_there_is_no_number_and_the_reason_says_so():
     assert why_undefined(torch.tensor([1]), none)["restricted_loss_unseen"].startswith("no pair is unseen")
 
 
-@pytest.mark.parametrize("p", [5, 8, 11, 13, 97])
+@for_each("p", [5, 8, 11, 13, 97])
 def test_a_spectrum_is_sparse_as_long_as_there_are_as_many_other_frequencies(p):
     m = p // 2
     for n in range(m + 1):

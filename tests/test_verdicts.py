@@ -6,6 +6,7 @@ import subprocess
 import pandas as pd
 import pytest
 import torch
+from loops import for_each
 
 from circuitgrok import figures
 from circuitgrok.study import verdicts
@@ -26,7 +27,7 @@ def test_the_mean_interval_covers_the_true_mean_as_often_as_it_says():
     assert abs(hits - 1900) < 4 * math.sqrt(2000 * 0.95 * 0.05)  # four binomial standard errors
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (3, 9)])
+@for_each(("hits", "n"), [(0, 5), (5, 5), (3, 9)])
 def test_wilsons_interval_solves_its_equation(hits, n):
     interval = share_interval(hits, n)
     z = 1.959963984540054
@@ -37,7 +38,7 @@ def test_wilsons_interval_solves_its_equation(hits, n):
     assert interval.low <= interval.estimate <= interval.high
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
+@for_each("values", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])
 def test_an_interval_needs_two_finite_values(values):
     with pytest.raises(ValueError, match="two finite values"):
         mean_interval(values)
@@ -48,7 +49,7 @@ def test_a_claim_is_undecided_exactly_while_its_interval_contains_the_threshold(
     assert [above(interval, t) for t in (0.9, 1, 2, 3, 3.1)] == ["holds", *["undecided"] * 3, "fails"]
 
 
-@pytest.mark.parametrize("threshold", [0.5, 1, 2, 3, 3.5])
+@for_each("threshold", [0.5, 1, 2, 3, 3.5])
 def test_below_is_above_of_the_mirror_image(threshold):
     assert below(Interval(2, 1, 3), threshold) == above(Interval(-2, -3, -1), -threshold)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loops import for_each
 from tiny import bits_of, copied, files_of, flip, rewritten, tiny, usable_resume_steps
 
 import circuitgrok.training.loop
@@ -63,7 +64,7 @@ def completion_of(run: Run) -> Completion:
 # --- complete.json comes last -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kept", ["resume point", "digest", "event", "completion"])
+@for_each("kept", ["resume point", "digest", "event", "completion"])
 def test_kill_anywhere_after_the_last_line_leaves_an_interrupted_run_that_the_same_command_completes(
     finished, tmp_path, monkeypatch, kept
 ):
@@ -103,7 +104,7 @@ def test_finished_is_what_complete_json_says_and_not_the_last_line_of_the_histor
     assert load(run.path).state == "interrupted"
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "index.jsonl", "updates.jsonl", "events.jsonl"])
+@for_each("name", ["history.jsonl", "index.jsonl", "updates.jsonl", "events.jsonl"])
 def test_record_that_lost_its_last_line_is_refused_by_its_reader_and_by_who_asks_for_the_state(
     finished, tmp_path, name
 ):
@@ -192,7 +193,7 @@ def test_nothing_is_removed_from_a_folder_that_is_no_run_or_another(finished, tm
     assert {*left} & {*os.listdir(run.path)} == {".draft.7.tmp"}
 
 
-@pytest.mark.parametrize("folder", ["resume", "moments"])
+@for_each("folder", ["resume", "moments"])
 def test_linked_folder_of_states_is_neither_read_nor_emptied(finished, tmp_path, folder):
     run = copied(finished, tmp_path)
     theirs = tmp_path / "theirs"
@@ -264,7 +265,7 @@ def test_index_is_read_once_for_many_checkpoints_and_again_after_it_has_changed(
     assert run.steps == finished.steps[:-1]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "record", "said"),
     [
         ("history.jsonl", {"step": "0"}, "no number train_loss"),
@@ -347,8 +348,8 @@ def mended(run: Run, capsys) -> list[str]:
     return said
 
 
-@pytest.mark.parametrize("name", ["index.jsonl", "complete.json", f"resume/{file_name(24)}.sha256"])
-@pytest.mark.parametrize("damage", ["flip", "cut", "removed"])
+@for_each("name", ["index.jsonl", "complete.json", f"resume/{file_name(24)}.sha256"])
+@for_each("damage", ["flip", "cut", "removed"])
 def test_what_the_other_files_prove_is_rebuilt_byte_for_byte(finished, tmp_path, capsys, name, damage):
     run, before = copied(finished, tmp_path), bits_of(finished.path)
     content = (run.path / name).read_bytes()
@@ -365,7 +366,7 @@ def test_what_the_other_files_prove_is_rebuilt_byte_for_byte(finished, tmp_path,
     assert happened(load(run.path))[-1][0] == "repaired"
 
 
-@pytest.mark.parametrize("name", ["history.jsonl", "updates.jsonl"])
+@for_each("name", ["history.jsonl", "updates.jsonl"])
 def test_record_that_nothing_proves_makes_the_run_interrupted_and_training_goes_on(finished, tmp_path, capsys, name):
     run = copied(finished, tmp_path)
     flip(run.path / name, 40)
@@ -398,7 +399,7 @@ def test_weights_that_are_damaged_cannot_be_rebuilt_and_the_doctor_says_so(finis
     assert len(load(run.path).steps) == len(finished.steps)
 
 
-@pytest.mark.parametrize("damage", ["flip", "no digest"])
+@for_each("damage", ["flip", "no digest"])
 def test_summary_that_does_not_verify_is_written_again_and_an_old_one_is_printed(tmp_path, damage):
     saved = tmp_path / "summary.txt"
     assert kept_text(saved, sealed=True) == ""
