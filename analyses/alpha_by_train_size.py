@@ -19,8 +19,7 @@ from circuitgrok import figures
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Found, Quantity, Share, where
 from circuitgrok.study.selections import at_ends
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Studies, Study
 
 FITTED = 0.99  # final train accuracy from which a gap counts
 RISE, FLAT = 0.20, 0.05  # of the gap, from the reference radius to the largest: what is a rise, and what is none
@@ -129,8 +128,7 @@ def draw(table: pd.DataFrame, study: Studies) -> "figures.Figure":
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a small grid")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "a small grid")
     table = study.table(study.train(given), lambda run: {"n_train": run.config.task.n_train})
     table["gap"] = table["train_acc"] - table["test_acc"]
     table["best_gap"] = table["best_train_acc"] - table["best_test_acc"]

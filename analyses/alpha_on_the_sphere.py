@@ -111,8 +111,7 @@ def draw(table: pd.DataFrame, budget: int) -> "figures.Figure":
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a small grid")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "a small grid")
     table = study.table(study.train(given))
     table["delay"] = table["grokked_by"] / table["memorised_by"]
     table["delay_limit"] = table["steps"] / table["memorised_by"]

@@ -18,11 +18,9 @@ import pandas as pd
 import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
 from circuitgrok.study.selections import by_seed
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Studies, Study
 
 SOLVED = 0.95  # test accuracy that counts as generalising
 SCHEDULE = {"checkpoint_every": 2000, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0, "eval_every": 20}
@@ -120,8 +118,7 @@ def draw(table: pd.DataFrame, study: Studies) -> "figures.Figure":
 
 
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "two seeds for few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     table = study.table(study.train(given), size)
     table["depth"] = table["arm"].map(DEPTHS)
     networks = table.groupby(["family", "arm"], sort=False)[["n_trained", "r0"]].mean()

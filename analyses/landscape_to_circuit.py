@@ -189,7 +189,7 @@ def main() -> None:
             maps[name, moment] = by_eigenvector
     table, seed = pd.DataFrame(rows), study.seeds[0]
     figure = draw(table, {moment: maps[f"grokking-s{seed}", moment] for moment in MOMENTS}, seed)
-    study.write_long(given, study.table(runs), table, CLAIMS, figure, notes(table))
+    study.write(given, table, CLAIMS, figure, notes(table), runs=study.table(runs))
 
 
 if __name__ == "__main__":

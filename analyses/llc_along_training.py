@@ -19,7 +19,6 @@ from circuitgrok import figures
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.alarms import Indicator, alarms
 from circuitgrok.study.claims import Declared, Ratio, Selection, Share
 from circuitgrok.study.processes import in_processes
@@ -149,8 +148,7 @@ def notes(table: pd.DataFrame, sampling: Sampling, why: list[str]) -> list[str]:
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "tiny runs")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "tiny runs")
     runs = study.train(given)
     first = next(iter(runs.values()))
     if given.quick:
@@ -168,7 +166,7 @@ def main() -> None:
     columns = [*LABELS[:3], "step", *LABELS[3:], *(indicator.column for indicator in INDICATORS.values())]
     columns += [f"effective_dimension_{what}[1]" for what in ("se", "low", "high", "converged")]
     columns += ["loss[test]", "accuracy[test]", "sharpness", *table.filter(regex="^llc_")]
-    study.write_long(given, of, table[columns], CLAIMS, draw(table), notes(table, sampling, list(why)))
+    study.write(given, table[columns], CLAIMS, draw(table), notes(table, sampling, list(why)), runs=of)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,9 @@ import pandas as pd
 import circuitgrok as cg
 from circuitgrok.measures.learning.crossings import HOLD, crossing
 from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
-from circuitgrok.study import verdicts
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
 from circuitgrok.study.claims import Declared, Mean, Ratio, decide
-from circuitgrok.study.factors import Factor
+from circuitgrok.study.effects import Factor
 from circuitgrok.study.study import Study
 
 STUDY = Study(
@@ -128,8 +127,7 @@ def notes(runs: pd.DataFrame, every: int) -> list[str]:
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     trained = study.train(given)
     runs = study.table(trained).set_index("seed", drop=False)
     of = dict(zip(runs.index, trained.values(), strict=True))
@@ -145,7 +143,7 @@ def main() -> None:
     first = solved.index[0]
     figure = draw_anatomy(of[first], tables[first], phases(tables[first]))
     said = notes(runs, study.base.schedule.checkpoint_every)
-    study.write_long(given, runs, table, decide(CLAIMS, runs), figure, said)
+    study.write(given, table, decide(CLAIMS, runs), figure, said, runs=runs)
 
 
 if __name__ == "__main__":

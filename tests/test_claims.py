@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
-from circuitgrok.study.factors import Factor
+from circuitgrok.study.effects import Factor
 from circuitgrok.study.selections import at_ends, by_seed
-from circuitgrok.study.verdicts import mean_interval, share_interval
+from circuitgrok.study.verdicts import Claim, mean_interval, share_interval
 
 NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
 
@@ -45,6 +45,20 @@ def test_a_ratio_is_the_geometric_mean_over_seeds_whatever_the_order_of_rows():
 def test_a_ratio_of_censored_times_decides_only_what_its_bound_allows(slow, fast, exceeds, falls, within):
     declared = [RATIO.exceeds(3, "a"), RATIO.falls_below(3, "b"), RATIO.is_within(3, "c")]
     assert [claim.decision for claim in decide(declared, table(slow, fast))] == [exceeds, falls, within]
+
+
+def test_rows_in_which_it_is_not_so_are_named_if_asked_for_and_without_rows_nothing_is_decided():
+    every = Share(where(arm="slow"), lambda rows: rows["grokked_by"] < 805, "runs in time")
+    claims = [
+        every.is_all("all", "seed {seed} at {grokked_by:g}"),
+        every.is_all("all"),
+        Claim("made", "before", "holds"),
+    ]
+    named, counted, made = decide(claims, table(LATE, EARLY))
+    assert (named.measured, named.decision) == ("runs in time: 2 of 3, not seed 1 at 810", "fails")
+    assert counted.measured == "runs in time: 2 of 3" and made == before
+    assert decide(claims[:2], table(LATE[:1], EARLY))[0] == ("all", "runs in time: 1 of 1", "holds")
+    assert decide(claims[:2], table([], EARLY))[0] == ("all", "runs in time: 0 of 0", "undecided")
 
 
 def test_a_seed_in_which_both_are_censored_is_counted_and_forbids_decisions():

@@ -54,9 +54,9 @@ class Declared(NamedTuple):
         return Declared(self.text, judge)
 
 
-def decide(declared: Sequence[Declared], table: "pd.DataFrame") -> list[Claim]:
-    """The claims with what a table says of them."""
-    return [Claim(one.text, *one.judge(table)) for one in declared]
+def decide(claims: Sequence[Claim | Declared], table: "pd.DataFrame") -> list[Claim]:
+    """The claims with what a table says of those that are declared; others are made already, and keep their place."""
+    return [Claim(one.text, *one.judge(table)) if isinstance(one, Declared) else one for one in claims]
 
 
 class Found(NamedTuple):
@@ -188,14 +188,20 @@ class Share(Quantity):
         share = share_interval(n, len(rows))
         return Found(share, f"{self.name} {share} ({n} of {len(rows)})")
 
-    def is_all(self, text: str) -> Declared:
-        """The claim that it is so in every one of these rows, and that there are some."""
+    def is_all(self, text: str, naming: str = "") -> Declared:
+        """The claim that it is so in every one of these rows, and that there are some.
+
+        Args:
+            text: The claim.
+            naming: How rows in which it is not are told, with columns in braces; they are only counted without it.
+        """
 
         def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
             rows = self.of(table)
-            hits = int(self.hits(rows).sum())
-            said = f"{self.name}: {hits} of {len(rows)}"
-            return said, "undecided" if rows.empty else "holds" if hits == len(rows) else "fails"
+            hits = self.hits(rows).astype(bool)
+            misses = [naming.format_map(row) for row in rows[~hits].to_dict("records") if naming]
+            said = f"{self.name}: {hits.sum()} of {len(rows)}" + (f", not {', '.join(misses)}" if misses else "")
+            return said, "undecided" if rows.empty else "holds" if hits.all() else "fails"
 
         return Declared(text, judge)
 

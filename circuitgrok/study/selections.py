@@ -40,3 +40,8 @@ def by_seed(rows: Selection, **how: str) -> Selection:
         {'seed': [0, 1], 'grokked_by': [100.0, nan], 'test_acc': [1.0, 0.5]}
     """
     return lambda table: rows(table).groupby("seed", as_index=False).agg(how)
+
+
+def has_grokked(rows: "pd.DataFrame") -> "pd.Series":
+    """Which of some rows are of runs that grokked within the budget."""
+    return rows["grokked_by"].notna()
