@@ -23,7 +23,7 @@ from circuitgrok.study.effects import Factor
 from circuitgrok.study.minima import log_slope, minima
 from circuitgrok.study.rows import at_events, listed
 from circuitgrok.study.selections import at_ends, by_seed
-from circuitgrok.study.study import Studies, Study
+from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.tasks.teacher_student import TeacherStudent
 
 TOLERANCE = 0.01  # of the labels' mean square: an answer of a student counts as right
@@ -32,15 +32,14 @@ WORSE = 2.0  # factor of the test loss from which a radius is a wrong one
 CLASSES = 29  # of the control
 COLOURS = (figures.SKY, figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED)
 DECAYS = (figures.BLUE, figures.ORANGE, figures.RED)
-BARE = {"checkpoint_on_move": 100.0, "checkpoints_per_decade": 0, "checkpoint_every": 3000}
 STUDENT = cg.TrainConfig.preset("omnigrok-teacher").with_(
-    alpha=1.0, lr=1e-3, weight_decay=0.0, steps=2500, eval_every=41, n_test=500, **BARE
+    alpha=1.0, lr=1e-3, weight_decay=0.0, steps=2500, eval_every=41, n_test=500, **evenly(3000)
 )
 PARITY = cg.TrainConfig.preset("parity").with_(
-    n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=3000, eval_every=5, **BARE
+    n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=3000, eval_every=5, **evenly(3000)
 )
 RANDOM = cg.TrainConfig.preset("quickstart").with_(
-    operation="random", fixed_norm=True, weight_decay=0.0, steps=1000, **BARE
+    operation="random", fixed_norm=True, weight_decay=0.0, steps=1000, **evenly(3000)
 )
 
 

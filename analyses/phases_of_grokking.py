@@ -15,8 +15,9 @@ import circuitgrok as cg
 from circuitgrok.measures.learning.crossings import HOLD, crossing
 from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
-from circuitgrok.study.claims import Declared, Mean, Ratio, decide
+from circuitgrok.study.claims import Declared, Mean, Ratio, decide, where
 from circuitgrok.study.effects import Factor
+from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Study
 
 STUDY = Study(
@@ -80,34 +81,26 @@ def before(text: str, early: str, late: str = "grokked_by", by: float = 1) -> De
     return Ratio(rows, rows, late, early, name=f"{name} / T({early.removeprefix('rule ')})").exceeds(by, text)
 
 
-def grokked(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that grokked."""
-    return runs[runs["grokked_by"].notna()]
-
-
+grokked, OWN = where(grokked_by=pd.Series.notna), "margin: share of the circuit"
 CLAIMS = [
     before(
         "Circuit formation starts before the test accuracy shows it: excluded loss is at its minimum well before.",
-        "rule excluded_minimum",
-        by=2,
+        "rule excluded_minimum", by=2,
     ),
-    before("The circuit carries half of the margin before the network groks.", "margin: share of the circuit"),
+    before("The circuit carries half of the margin before the network groks.", OWN),
     before(
         "The circuit is there before the memories go: pairs are right by the circuit before they stop being right "
-        "by the rest.",
-        "pairs right by the circuit",
-        "pairs right by the rest",
+        "by the rest.", "pairs right by the circuit", "pairs right by the rest",
     ),
     before("Heads are tuned before neurons are pure.", "heads: one frequency", "neurons: purity"),
     before("The embedding is sparse before W_L is.", "embedding: Gini", "W_L: Gini"),
-    before("The norm falls after the circuit has taken over the margin.", "margin: share of the circuit", "norm"),
-    Mean(grokked, "outwards", "mean cosine").exceeds(
-        0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."
-    ),
+    before("The norm falls after the circuit has taken over the margin.", OWN, "norm"),
+    Mean(grokked, "outwards", "mean cosine")
+    .exceeds(0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."),
     Factor(grokked, "sideways", "tangential over radial").exceeds(
         2, "And yet the applied steps go sideways: tangential parts more than twice the radial ones (median)."
     ),
-]
+]  # fmt: skip
 
 
 def notes(runs: pd.DataFrame, every: int) -> list[str]:
@@ -115,14 +108,14 @@ def notes(runs: pd.DataFrame, every: int) -> list[str]:
     solved = grokked(runs)
     order = solved[list(WAYS)].div(solved["grokked_by"], axis=0).median().sort_values()
     rules = "; ".join(f"{name}: {start or 'start'} to {end}" for name, (start, end) in PHASES.items())
-    times = [f"{row.seed}: {row.memorised_by:g}, {row.grokked_by:g}" for row in solved.itertuples()]
+    times = solved[["memorised_by", "grokked_by"]]
     return [
-        f"Half-way in units of T_grok, median over seeds: {'; '.join(f'{name} {x:.2f}' for name, x in order.items())}.",
-        f"Seeds that did not grok are left out of the order; of the others, memorised and grokked by "
-        f"{'; '.join(times)}. A way starts at the checkpoint at which the training set was memorised and ends at the "
-        f"last one; half-way is held at {HOLD + 1} checkpoints in a row. Checkpoints every {every} steps and where the "
-        f"test loss moves. Phases by {rules} (learning/phases.py). Key frequencies by wl_energy at the last "
-        f"checkpoint. Figure: seed {solved.index[0]}.",
+        f"Half-way in units of T_grok, median over seeds: {listed(order, '{} {:.2f}', '; ')}.",
+        "Seeds that did not grok are left out of the order; of the others, memorised and grokked by "
+        f"{listed(times, '{}: {:g}, {:g}', '; ')}. A way starts at the checkpoint at which the training set was "
+        f"memorised and ends at the last one; half-way is held at {HOLD + 1} checkpoints in a row. Checkpoints every "
+        f"{every} steps and where the test loss moves. Phases by {rules} (learning/phases.py). Key frequencies by "
+        f"wl_energy at the last checkpoint. Figure: seed {solved.index[0]}.",
     ]
 
 
@@ -130,12 +123,12 @@ def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     trained = study.train(given)
     runs = study.table(trained).set_index("seed", drop=False)
-    of = dict(zip(runs.index, trained.values(), strict=True))
-    solved = grokked(runs)[["memorised_by", "grokked_by"]]
+    solved = grokked(runs)
     if len(solved) < 2:
         raise SystemExit(f"only seeds {[*solved.index]} grokked within the budget: the order needs two")
+    of = dict(zip(runs.index, trained.values(), strict=True))
     tables = {seed: anatomy(of[seed]) for seed in solved.index}
-    facts = [told(tables[seed], *solved.loc[seed]) for seed in solved.index]
+    facts = [told(tables[seed], *times) for seed, times in solved[["memorised_by", "grokked_by"]].iterrows()]
     runs = runs.join(pd.DataFrame(facts, index=solved.index))
     what = [*WAYS, *runs.filter(like="rule ")]
     table = grokked(runs).melt(["seed", "grokked_by"], what, "what", "step").sort_values("seed", kind="stable")

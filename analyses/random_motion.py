@@ -30,7 +30,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared, where
 from circuitgrok.study.effects import Gains, draw_gains, in_points, joint_intervals
 from circuitgrok.study.rows import listed
-from circuitgrok.study.study import Studies, Study
+from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.study.verdicts import Claim, Decision, above, below
 from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
 
@@ -40,10 +40,9 @@ NBETA = 1e6  # of the chains: on average they stay at the loss that they start f
 SHARE = 0.05  # of the step size at which chains run away at the start: what is tried first
 STIFF = (1.0, 0.3, 0.1)  # curvatures of the Gaussian on which chains are checked, of the largest at the start
 SPLIT = {"split": "mirror_free", "frac_train": 0.8}  # as many answers known as with 0.55 of all pairs at random
-SCHEDULE = {"steps": 1600, "checkpoint_every": 20, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 STUDY = Study(  # of the runs that give the starts
     "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?",
-    cg.TrainConfig.preset("quickstart").with_(**SPLIT, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(steps=1600, **SPLIT, **evenly(20)),
     arms={"start": {}},
     seeds=range(5),
     seeded=("seed", "data_seed", "noise_seed"),

@@ -18,7 +18,7 @@ from circuitgrok import figures
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, Share, where
 from circuitgrok.study.rows import at_events
 from circuitgrok.study.selections import has_grokked
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Study, evenly
 from circuitgrok.study.verdicts import Decision, share_interval
 
 NONE, REFERENCE, MATCHED = "no regularizer", "weight decay 2", "Grokfast with weight decay 2"
@@ -60,11 +60,10 @@ COLOURS = {  # of kinds, by what names start with: none, decoupled decay, penalt
     figures.RED: ("OrthoGrad", "Grokfast"),
 }
 LABELS = {f"{name} ({of})" if of else name: (name, of) for name, settings in ARMS.items() for of in settings}
-SCHEDULE = {"checkpoint_every": 1400, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 STUDY = Study(
     "Which regularizers make a network grok, and when?",
     # with 0.6 of its pairs weight decay 2 groks well before the end
-    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=1400, weight_decay=0.0, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=1400, weight_decay=0.0, **evenly(1400)),
     {label: ARMS[name][setting] for label, (name, setting) in LABELS.items()},
     seeded=("seed", "data_seed", "noise_seed"),
 )

@@ -28,7 +28,7 @@ from circuitgrok.polar.orbits import orbit_minimal_norm, part_norms
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
 from circuitgrok.study.rows import slug
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Study, evenly
 from circuitgrok.study.verdicts import Decision, factor, mean_interval
 from circuitgrok.tree import norm
 
@@ -36,10 +36,9 @@ STARTS = {"as it is": figures.BLUE, "inflated": figures.RED, "stretched": figure
 MOTIONS = {"decay": {}, "held": {"fixed_norm": True, "weight_decay": 0.0}}
 SPREAD = 4.0  # beta and the singular values of G are log-uniform between 1/SPREAD and SPREAD
 UNDER = 300  # steps over which the rate of deflation is taken
-SCHEDULE = {"checkpoint_every": 50, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 STUDY = Study(
     "Is the weight norm a bizarre metric: does it matter at which norm the same function is written?",
-    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=3000, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=3000, **evenly(50)),
     arms={"plain": {}},  # of which copies are made, which are then the arms
     seeds=[0, 1, 2, 3, 4],
 )

@@ -24,7 +24,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared, Mean, Selection, Share, where
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import has_grokked
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Study, evenly
 
 DENSE = {"model": "dense", "depth": 6, "width": 64, "alpha": 1.0, "steps": 7000}
 FLOAT64 = {"loss_precision": "float64"}
@@ -45,8 +45,7 @@ STUDY = Study(
     "What makes slingshots, and are they needed to grok without weight decay?",
     cg.TrainConfig.preset("quickstart").with_(
         n_layers=2, d_model=32, d_head=8, d_mlp=128, alpha=0.65, p=23, frac_train=0.8, weight_decay=0.0,
-        loss_precision="float32", steps=3500, eval_every=10, checkpoint_every=7000, checkpoints_per_decade=0,
-        checkpoint_on_move=100.0,
+        loss_precision="float32", steps=3500, eval_every=10, **evenly(7000),
     ),
     ARMS,
     seeds=[0, 1, 2, 3],

@@ -49,11 +49,8 @@ def test_a_ratio_of_censored_times_decides_only_what_its_bound_allows(slow, fast
 
 def test_rows_in_which_it_is_not_so_are_named_if_asked_for_and_without_rows_nothing_is_decided():
     every = Share(where(arm="slow"), lambda rows: rows["grokked_by"] < 805, "runs in time")
-    claims = [
-        every.is_all("all", "seed {seed} at {grokked_by:g}"),
-        every.is_all("all"),
-        Claim("made", "before", "holds"),
-    ]
+    before = Claim("made", "before", "holds")
+    claims = [every.is_all("all", "seed {seed} at {grokked_by:g}"), every.is_all("all"), before]
     named, counted, made = decide(claims, table(LATE, EARLY))
     assert (named.measured, named.decision) == ("runs in time: 2 of 3, not seed 1 at 810", "fails")
     assert counted.measured == "runs in time: 2 of 3" and made == before
@@ -106,6 +103,10 @@ def test_a_mean_and_a_paired_difference():
     assert Mean(where(arm="slow"), "grokked_by", "T").found(rows).interval == mean_interval(LATE)
     gain = Mean(where(arm="slow"), "grokked_by", "T", less=where(arm="fast"))
     assert gain.found(rows[::-1]).interval == pytest.approx(mean_interval([700.0, 709.0, 691.0]))
+    own = Mean(where(arm="slow"), "grokked_by", "T", by="steps").found(rows)
+    assert own.interval == mean_interval([time - 1000 for time in LATE])
+    other = Mean(where(arm="slow"), "grokked_by", "T", less=where(arm="fast"), by="steps").found(rows[::-1])
+    assert other.interval == own.interval
     one_missing = Mean(where(arm="slow"), "grokked_by", "T").found(table([math.nan, 1, 2], EARLY))
     assert one_missing.interval is None and "not known in 1 of 3" in one_missing.words
 

@@ -21,18 +21,21 @@ Selection = Callable[["pd.DataFrame"], "pd.DataFrame"]
 
 
 def where(**values: Any) -> Selection:
-    """The rows of a table in which columns have these values; all rows without any.
+    """The rows of a table in which columns have these values, or in which these functions of columns hold; else all.
 
     Example:
         >>> import pandas as pd
         >>> table = pd.DataFrame({"arm": ["free", "sphere"], "alpha": [1.0, 1.0], "test_acc": [0.5, 1.0]})
         >>> where(arm="sphere", alpha=1)(table)["test_acc"].tolist()
         [1.0]
+        >>> where(alpha=1, test_acc=lambda acc: acc < 0.9)(table)["arm"].tolist()
+        ['free']
     """
 
     def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
         for name, value in values.items():
-            table = table[table[name] == value]
+            is_so: Any = value(table[name]) if callable(value) else table[name] == value
+            table = table.loc[is_so]
         return table
 
     return chosen
@@ -215,18 +218,23 @@ class Mean(Quantity):
         column: The column.
         name: What it is, for people.
         less: Rows whose values are subtracted, if any.
+        by: The column that is subtracted: another of the same rows, if there are no other rows.
     """
 
     of: Selection
     column: str
     name: str
     less: Selection | None = None
+    by: str | None = None
 
     def found(self, table: "pd.DataFrame") -> Found:
         """The mean, or the mean difference."""
-        values = self.of(table).set_index("seed")[self.column]
+        rows = self.of(table).set_index("seed")
+        values = rows[self.column]
         if self.less is not None:
-            values = (values - self.less(table).set_index("seed")[self.column]).dropna()
+            values = (values - self.less(table).set_index("seed")[self.by or self.column]).dropna()
+        elif self.by is not None:
+            values = values - rows[self.by]
         if len(values) < 2 or values.isna().any():
             return Found(None, f"{self.name} not known in {int(values.isna().sum())} of {len(values)} runs")
         interval = mean_interval(values.tolist())

@@ -1,4 +1,4 @@
-"""Rows of a study's table that are chosen by what stands in it: the ends of a grid, the best of a seed's runs."""
+"""Rows of a study's table chosen by what stands in it (ends of a grid, the best of a seed), and what is made of them."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -40,6 +40,19 @@ def by_seed(rows: Selection, **how: str) -> Selection:
         {'seed': [0, 1], 'grokked_by': [100.0, nan], 'test_acc': [1.0, 0.5]}
     """
     return lambda table: rows(table).groupby("seed", as_index=False).agg(how)
+
+
+def derived(rows: Selection, **columns: "Callable[[pd.DataFrame], pd.Series]") -> Selection:
+    """Some rows with further columns, or others in their place, that are made from the rows.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"arm": ["a", "b"], "r0": [10.0, 10.0], "final_norm": [20.0, 5.0]})
+        >>> derived(where(arm="b"), ratio=lambda rows: rows["final_norm"] / rows["r0"])(table)["ratio"].tolist()
+        [0.5]
+    """
+    return lambda table: rows(table).assign(**columns)
 
 
 def has_grokked(rows: "pd.DataFrame") -> "pd.Series":

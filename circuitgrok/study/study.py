@@ -230,6 +230,11 @@ class Studies(Question):
         return f"{slug(part)}-{name}"
 
 
+def evenly(steps: int) -> dict[str, Any]:
+    """Leaves of runs that keep a checkpoint every so many steps, the first and the last, and no others."""
+    return {"checkpoint_every": steps, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
+
+
 def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
     """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
     from circuitgrok.training.loop import train
