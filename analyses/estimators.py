@@ -95,14 +95,13 @@ def timed(loss: StackLoss, point: Tensor, how: Sampling, exact: float, **labels:
     begin = time.perf_counter()
     found = estimate_llc(loss, point[None], 1000, how)
     seconds = time.perf_counter() - begin
-    told = ("llc", "mcse", "r_hat", "spread", "spread_se", "ess_bulk", "acceptance")
-    line: Row = labels | {name: getattr(found, name).item() for name in told}
+    line: Row = {**labels, "exact": exact, "seconds": seconds, "ess": found.ess_bulk.item()}
+    line |= {
+        name: getattr(found, name).item() for name in ("llc", "mcse", "r_hat", "spread", "spread_se", "acceptance")
+    }
     line |= {"sampler": how.sampler, "nbeta": how.nbeta, "localization": how.localization, "step": how.step_size}
-    line |= {"status": found.status[0], "faults": "; ".join(found.faults[0]), "exact": exact, "seconds": seconds}
-    line |= {"relative_error": line["llc"] / exact - 1, "errors_in_mcse": (line["llc"] - exact) / line["mcse"]}
+    line |= {"status": found.status[0], "faults": "; ".join(found.faults[0])}
     line["gradients"] = how.n_chains * how.n_draws * how.n_thin * (how.n_leapfrog if how.sampler == "hmc" else 1)
-    line["gradients_per_effective_draw"] = line["gradients"] / line["ess_bulk"]
-    line["ess"] = line.pop("ess_bulk")
     return line, line["nbeta"] * found.traces[0]
 
 
@@ -132,9 +131,8 @@ def on_network(network: Network, sampler: SamplerName) -> list[Row]:
     given = {"localization": network.localization, "nbeta": network.nbeta, "friction": 0.02}
     how = settings(sampler, SHARES["hmc"] / network.step_size, network.n_draws, network.n_leapfrog, **given)
     labels = {"part": "network", "landscape": str(network), "n_weights": len(landscape.point)}
-    return [
-        timed(lambda w: LossGrad(*landscape.loss(w)), landscape.point, how, float(landscape.exact.llc), **labels)[0]
-    ]
+    loss, exact = lambda w: LossGrad(*landscape.loss(w)), float(landscape.exact.llc)
+    return [timed(loss, landscape.point, how, exact, **labels)[0]]
 
 
 def with_judge(n_draws: int, rounds: int) -> list[Row]:
@@ -262,6 +260,9 @@ def main() -> None:
     if judge:
         rows += with_judge(*((150, 2) if given.quick else (2000, 3)))
     table = pd.DataFrame(rows)
+    table["relative_error"] = table["llc"] / table["exact"] - 1
+    table["errors_in_mcse"] = (table["llc"] - table["exact"]) / table["mcse"]
+    table["gradients_per_effective_draw"] = table["gradients"] / table["ess"]
     costs = where(part="potential")(table).groupby("sampler", sort=False)["gradients_per_effective_draw"].median()
     orders = {str(net): (net.landscape().exact.multiplicity - 1) / math.log(net.nbeta) for net in networks}
     notes = [
@@ -270,10 +271,10 @@ def main() -> None:
         "0.3 % of good estimates are further off than 3 MCSE, and more where the MCSE is itself uncertain. Median "
         f"gradients for an effective draw: {listed(costs, '{} {:.3g}')}.",
         f"Networks: population loss, {TOGETHER} chains from a most singular point. HMC's step was chosen by its "
-        "acceptance on each; the others take theirs from it by the same shares, and as many gradients a draw. Their "
-        "coefficient is the limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta: "
-        f"{listed(pd.Series(orders), '{} {:.2f}')}. Chains that have all gone the same small way from the point agree "
-        "with each other; `spread` tells, which is 1 where they have arrived.",
+        "acceptance on each; the others take theirs from it, and as many gradients a draw. Their coefficient is the "
+        "limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta: "
+        f"{listed(pd.Series(orders), '{} {:.2f}')}. `spread` is 1 where chains have arrived: those that have all gone "
+        "the same small way from the point agree with each other.",
         "Judge: devinterp 1.3.2, the first network, first half of the draws left out, standard errors from chain to "
         "chain. Its chains run one after the other, with a data loader and autograd; ours as one stack, with the "
         "gradient by hand."

@@ -20,6 +20,7 @@ from circuitgrok import figures
 from circuitgrok.study.claims import Declared, Mean, Ratio, where
 from circuitgrok.study.legs import Course, course, until
 from circuitgrok.study.rows import listed
+from circuitgrok.study.selections import derived
 from circuitgrok.study.study import Study
 from circuitgrok.study.survival import Slope
 from circuitgrok.study.verdicts import Decision
@@ -40,7 +41,10 @@ STUDY = Study(  # the delay law's network at p = 41 on 65 % of the pairs, where 
 )
 QUICK = STUDY.with_(p=11, frac_train=0.8, d_embed=32, d_hidden=64, lr=1e-2, eval_every=5, steps=120, seeds=[0, 1])
 held, free = where(arm="held"), where(arm="free")
-CELLS = {"low": ("held", LOW), "high": ("held", HIGH), "sharp": ("temperature", LOW), "soft": ("temperature", HIGH)}
+delayed = derived(  # times counted from when they had memorised
+    held, grokked_by=lambda rows: rows["grokked_by"] - rows["memorised_by"],
+    steps=lambda rows: rows["steps"] - rows["memorised_by"],
+)  # fmt: skip
 
 
 def bent(table: pd.DataFrame) -> pd.DataFrame:
@@ -50,19 +54,13 @@ def bent(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(bowl=1 - ((rows["rho"] - (low + high) / 2) / ((high - low) / 2 or 1.0)) ** 2)
 
 
-def delayed(table: pd.DataFrame) -> pd.DataFrame:
-    """Held runs with times counted from when they had memorised."""
-    rows = held(table)
-    return rows.assign(grokked_by=rows["grokked_by"] - rows["memorised_by"], steps=rows["steps"] - rows["memorised_by"])
-
-
 def shares(table: pd.DataFrame) -> pd.DataFrame:
     """By seed, how much of the way from the low to the high norm temperature goes both ways, and what is left."""
-    cells = {cell: where(arm=arm, rho=rho)(table).set_index("seed") for cell, (arm, rho) in CELLS.items()}
-    logs = pd.DataFrame({cell: rows["grokked_by"].map(math.log, na_action="ignore") for cell, rows in cells.items()})
-    whole = logs["high"] - logs["low"]
-    sharp, soft = logs["sharp"] - logs["low"], logs["high"] - logs["soft"]
-    found = {"sharp": sharp / whole, "soft": soft / whole, "left": whole - (sharp + soft) / 2}
+    times = where(arm=lambda arm: arm != "free")(table).pivot(index="seed", columns=["arm", "rho"], values="grokked_by")
+    logs = times.map(math.log, na_action="ignore")
+    low, high = logs["held", LOW], logs["held", HIGH]
+    sharp, soft = logs["temperature", LOW] - low, high - logs["temperature", HIGH]
+    found = {"sharp": sharp / (high - low), "soft": soft / (high - low), "left": high - low - (sharp + soft) / 2}
     return pd.DataFrame(found).reset_index()
 
 

@@ -28,6 +28,7 @@ from circuitgrok.polar.orbits import orbit_minimal_norm, part_norms
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
 from circuitgrok.study.rows import slug
+from circuitgrok.study.selections import derived
 from circuitgrok.study.study import Study, evenly
 from circuitgrok.study.verdicts import Decision, factor, mean_interval
 from circuitgrok.tree import norm
@@ -87,12 +88,6 @@ def arm(form: str, motion: str) -> Selection:
     return where(arm=f"{form}, {motion}")
 
 
-def deflating(table: pd.DataFrame) -> pd.DataFrame:
-    """Inflated runs with decay, and how far their rate is off that of gradient flow."""
-    rows = arm("inflated", "decay")(table)
-    return rows.assign(off=rows["deflation"] / RATE - 1)
-
-
 def is_rewritten(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether inflated copies are larger and compute the same."""
     rows = arm("inflated", "decay")(table)
@@ -125,6 +120,7 @@ def lower(form: str) -> Declared:
     return less.exceeds(0, f"{HELD}, {form} copies end with a lower test accuracy than the originals.")
 
 
+deflating = derived(arm("inflated", "decay"), off=lambda rows: rows["deflation"] / RATE - 1)  # gradient flow's rate
 HELD = "Held at the norm they start with"
 CLAIMS = [
     Declared(

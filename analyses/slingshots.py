@@ -23,7 +23,7 @@ from circuitgrok.measures.learning.slingshots import CALM, MEMORISED, MIN_DECADE
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Declared, Mean, Selection, Share, where
 from circuitgrok.study.rows import listed
-from circuitgrok.study.selections import has_grokked
+from circuitgrok.study.selections import derived, has_grokked
 from circuitgrok.study.study import Study, evenly
 
 DENSE = {"model": "dense", "depth": 6, "width": 64, "alpha": 1.0, "steps": 7000}
@@ -59,19 +59,15 @@ def able(arm: str) -> Selection:
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
         low = 10 * table["least_train_loss"][table["arm"].isin(TWINS)].median()
-        return table[(table["arm"] == arm) & table["memorised_by"].notna() & (table["least_train_loss"] <= low)]
+        return where(arm=arm, memorised_by=pd.Series.notna, least_train_loss=lambda loss: loss <= low)(table)
 
     return chosen
 
 
-def shot(table: pd.DataFrame) -> pd.DataFrame:
-    """The runs with twins that slingshot, and what they have more than these."""
-    rows = table[table["arm"].isin(TWINS) & (table["n_slingshots"] > 0)]
-    return rows.assign(
-        gain=rows["change_at_slingshots"] - rows["change_of_twin"],
-        end_gain=rows["end_test_acc"] - rows["twin_end_test_acc"],
-        growth=(rows["gradient_sum_late"] / rows["gradient_sum_early"]).map(math.log10),
-    )
+shot = derived(  # the runs with twins that slingshot, and over how many decades the gradient's sum has grown
+    where(arm=lambda arm: arm.isin(TWINS), n_slingshots=lambda n: n > 0),
+    growth=lambda rows: (rows["gradient_sum_late"] / rows["gradient_sum_early"]).map(math.log10),
+)
 
 
 def does(rows: pd.DataFrame) -> pd.Series:
@@ -103,11 +99,11 @@ CLAIMS = [
         0, "The gradient's sum over classes, 0 in exact arithmetic, has grown by then: it is larger over the last "
         f"{CALM} steps before than over the first {CALM} after memorising.",
     ),
-    Mean(shot, "gain", "gain less that of the twin").exceeds(
+    Mean(shot, "change_at_slingshots", "gain less that of the twin", by="change_of_twin").exceeds(
         0, f"Test accuracy jumps at slingshots: it gains more from the {CALM} steps before to the {CALM} after "
         "than in the float64 twin at the same steps.",
     ),
-    Mean(shot, "end_gain", "difference")
+    Mean(shot, "end_test_acc", "difference", by="twin_end_test_acc")
     .exceeds(0, "Runs that slingshot end with a higher test accuracy than their float64 twins."),
     Share(shot, lambda rows: rows["twin_end_test_acc"] >= rows["end_test_acc"], "share of twins that do").falls_below(
         0.5, "Slingshots are needed for what test accuracy there is without decay: float64 twins do not reach that of "

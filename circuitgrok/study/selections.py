@@ -1,4 +1,4 @@
-"""Rows of a study's table chosen by what stands in it (ends of a grid, the best of a seed), and what is made of them."""
+"""Rows of a study's table chosen by what stands in it, and made of it: ends of a grid, the best of a seed's runs."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
