@@ -134,9 +134,8 @@ def main() -> None:
         f"Not fitted (train accuracy below {FITTED:g} at the end), how many and with which best train accuracies: "
         f"{listed(missed, '{} {}, α {:g}: {}, {:.2g} to {:.2g}', '; ')}. A radius is compared only where every seed "
         "fits.",
-        "Norm held globally after every step, from step 0. The test images of the digits are the same for every size; "
-        "the more pairs of an addition are trained on, the more test pairs (a, b) have their mirror (b, a) among them.",
-        "Intervals are 95 % over seeds. Omnigrok plots the best values of each run.",
+        "The test images of the digits are the same for every size; the more pairs of an addition are trained on, the "
+        "more test pairs (a, b) have their mirror (b, a) among them. Omnigrok plots the best values of each run.",
     ]
     study.write(given, table, CLAIMS, draw(table, study), notes)
 

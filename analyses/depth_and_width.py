@@ -119,9 +119,8 @@ def main() -> None:
     notes = [
         "Networks: trained weights, ‖θ₀‖, and the norm at the end, median, without decay and with: "
         f"{listed(networks.join(norms), '{}, {}: {:.0f}, {:.2f}, {:.1f} and {:.1f}', '; ')}.",
-        "Every depth has the same learning rates. Of several rates the claims take for each network and seed the "
-        "smallest T_grok, and the largest final test accuracy. With one rate only, as for the transformer, a depth "
-        "that needs another one is not seen at its best.",
+        "Of several rates the claims take for each network and seed the smallest T_grok, and the largest final test "
+        "accuracy. With one rate only, as for the transformer, a depth that needs another is not seen at its best.",
     ]
     study.write(given, table, CLAIMS, draw(table, study), notes)
 

@@ -45,6 +45,7 @@ INDICATORS = {
 }
 Z = 1.0  # where the effective dimension is taken; at smaller z the Hessian's spectrum takes several times as long
 LABELS = ["run", "arm", "seed", "memorised", "grokked"]
+KEPT = ["step", "llc.*", "effective_dimension.*", "norm|norm_min|sharpness", r".*\[test\]", r"restricted_loss\[all\]"]
 PASSED = "diagnostics_passed"
 
 
@@ -146,22 +147,17 @@ def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "tiny runs")
     runs = study.train(given)
     first = next(iter(runs.values()))
-    if given.quick:
-        sampling, why = Sampling(step_size=2e-4, localization=1000.0, n_draws=16), ["--quick: not calibrated"]
-    else:
-        sampling, why, _ = calibrate(first)
+    uncalibrated = Sampling(step_size=2e-4, localization=1000.0, n_draws=16), ["--quick: not calibrated"]
+    sampling, why = uncalibrated if given.quick else calibrate(first)[:2]
     n = first.task.n_train  # also for the arm with fewer pairs
     sampling = sampling.model_copy(update={"nbeta": n / math.log(n)})
     jobs = [partial(measured, run, sampling) for run in runs.values()]
     found = in_processes(jobs, given.threads, "measuring", "runs")
     of = study.table(runs, lambda run: {"run": run.name})
-    labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})
-    table = pd.concat([rows.assign(run=name) for name, rows in zip(runs, found, strict=True)], ignore_index=True)
-    table = table.merge(labels[LABELS], on="run")
-    columns = [*LABELS[:3], "step", *LABELS[3:], *(indicator.column for indicator in INDICATORS.values())]
-    columns += [f"effective_dimension_{what}[1]" for what in ("se", "low", "high", "converged")]
-    columns += ["loss[test]", "accuracy[test]", "sharpness", *table.filter(regex="^llc_")]
-    study.write(given, table[columns], CLAIMS, draw(table), notes(table, sampling, list(why)), runs=of)
+    labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})[LABELS]
+    table = pd.concat([rows.assign(run=name) for name, rows in zip(runs, found, strict=True)]).merge(labels, on="run")
+    table = table.filter(regex=f"^({'|'.join([*LABELS, *KEPT])})$")
+    study.write(given, table, CLAIMS, draw(table), notes(table, sampling, list(why)), runs=of)
 
 
 if __name__ == "__main__":

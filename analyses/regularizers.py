@@ -164,10 +164,8 @@ def main() -> None:
         f"the least mean time, then test accuracy. These are {', '.join(picked(table))}. The ranges come from a pilot "
         "with seed 3, of up to 800 steps.",
         f"Grokked with a norm above that of the start: {', '.join(grown) or 'none'}.",
-        "L1, L2 and nuclear norm are added to the loss, times the coefficient, and so go through Adam; decay is "
-        "decoupled. Noise has the standard deviation given in each coordinate. Grokfast: amplitude 2, the moving "
-        "average with the decay named (0.98 in the paper). OrthoGrad: by tensor, the gradient's length kept. Losses "
-        "and accuracies in the history are without noise and dropout.",
+        "Penalties go through Adam; decay is decoupled. Grokfast: amplitude 2, the moving average with the decay named "
+        "(0.98 in the paper). OrthoGrad: by tensor. Losses and accuracies are without noise and dropout.",
     ]
     study.write(given, table, CLAIMS, draw(table, study.base.schedule.steps), notes)
 

@@ -142,8 +142,8 @@ def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
         rows = where(arm=arm)(table)
         axes[1, 2].plot(rows["change_of_twin"], rows["change_at_slingshots"], marker, color=RED, mfc=fill, label=arm)
     axes[1, 2].axline((0, 0), slope=1, color=figures.GREY, lw=0.8)
-    axes[1, 2].set_xlabel("gain in test accuracy at the same steps, float64 twin")
-    axes[1, 2].set_ylabel("gain in test accuracy at slingshots")
+    gain = "gain in test accuracy at"
+    axes[1, 2].set(xlabel=f"{gain} the same steps, float64 twin", ylabel=f"{gain} slingshots")
     figures.legends([axes[1, 2]])
     return figure
 
@@ -157,8 +157,8 @@ def main() -> None:
     told = {"n_slingshots": "mean", "least_train_loss": "median", "best_test_acc": "median"}
     seen = table.groupby("arm", sort=False).agg(told)
     notes = [
-        "Dense networks: width 64, base init torch at α = 1, twice the steps. Adam: betas 0.9 and 0.98, ε 1e-8; SGD "
-        "0.02 with momentum 0.9. Weights and logits are float32 everywhere; the precision named is that of the loss.",
+        "Weights and logits are float32 everywhere; the precision named is that of the loss. Dense networks train for "
+        "twice the steps.",
         f"A slingshot: the training loss rises {MIN_DECADES:g} decades or more within {RISE_WITHIN} steps after "
         f"{CALM} steps of training accuracy {MEMORISED:g}, and the last layer's norm goes from growth to a plateau "
         f"within {CALM} steps. Test accuracy drops for some steps at the spike itself, which counts in its gain; ends "
