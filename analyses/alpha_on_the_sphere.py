@@ -12,9 +12,9 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.study.claims import Declared, Ratio, Share, where
+from circuitgrok.study.claims import Ratio, Share, where
+from circuitgrok.study.selections import Band
 from circuitgrok.study.study import Study, evenly
-from circuitgrok.study.verdicts import Decision
 
 SOLVED, FITTED = 0.95, 0.99  # test accuracy that counts as generalising, train accuracy as memorising
 STUDY = Study(
@@ -28,43 +28,31 @@ COLOURS = {"free": figures.BLUE, "sphere": figures.RED}
 free, sphere = where(arm="free", alpha=1.0), where(arm="sphere")
 
 
-def band(table: pd.DataFrame) -> list[float]:
-    """The α at which every run on the sphere fits and generalises."""
-    rows = sphere(table)
-    good = ((rows["test_acc"] >= SOLVED) & (rows["train_acc"] >= FITTED)).groupby(rows["alpha"]).all()
-    return good[good].index.tolist()
+def is_solved(rows: pd.DataFrame) -> pd.Series:
+    """Which runs fit and generalise."""
+    return (rows["test_acc"] >= SOLVED) & (rows["train_acc"] >= FITTED)
 
 
-def fastest(table: pd.DataFrame) -> pd.DataFrame:
-    """The runs on the sphere at the α of the band with the least median T_grok; none without a band."""
-    rows = sphere(table)
-    times = rows[rows["alpha"].isin(band(table))].groupby("alpha")["grokked_by"].median().dropna()
-    return rows[rows["alpha"] == times.idxmin()] if len(times) else rows[:0]
+band = Band(sphere, "alpha", is_solved, "α")
+fastest = band.at_soonest(sphere)
 
 
 def above_band(table: pd.DataFrame) -> pd.DataFrame:
     """Runs on the sphere at larger α than the band's that fit the training set."""
     rows = sphere(table)
-    edge = max(band(table), default=rows["alpha"].min())
+    edge = max(band.values(table), default=rows["alpha"].min())
     return rows[(rows["alpha"] > edge) & (rows["train_acc"] >= FITTED)]
 
 
 def below_band(table: pd.DataFrame) -> pd.DataFrame:
     """Runs on the sphere at smaller α than the band's."""
     rows = sphere(table)
-    return rows[rows["alpha"] < min(band(table), default=0)]
-
-
-def has_a_band(table: pd.DataFrame) -> tuple[str, Decision]:
-    """Whether there is an α with all seeds."""
-    found, n = band(table), sphere(table)["seed"].nunique()
-    said = f"α in {{{', '.join(f'{alpha:g}' for alpha in found)}}}" if found else f"no α with accuracy {SOLVED:g}"
-    return f"{said}, all {n} seeds each", "holds" if found else "fails"
+    return rows[rows["alpha"] < min(band.values(table), default=0)]
 
 
 delay = {"column": "delay", "limit": "delay_limit"}
 CLAIMS = [
-    Declared("There is a band of α in which every run on the sphere generalises.", has_a_band),
+    band.is_found("There is a band of α in which every run on the sphere generalises."),
     Ratio(free, fastest, name="T_grok(free, α = 1) / T_grok(sphere)")
     .exceeds(1, "On the sphere at its fastest α the run generalises sooner than the free run at α = 1."),
     Ratio(free, fastest, **delay, name="delay(free, α = 1) / delay(sphere)")

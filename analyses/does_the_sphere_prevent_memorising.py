@@ -19,10 +19,10 @@ import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events
 from circuitgrok.store.run import Run
-from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, Share, where
+from circuitgrok.study.claims import Mean, Ratio, Selection, Share, where
 from circuitgrok.study.effects import Factor
+from circuitgrok.study.selections import Band
 from circuitgrok.study.study import Studies, Study
-from circuitgrok.study.verdicts import Decision
 from circuitgrok.training.stack import initial_weights
 from circuitgrok.tree import norm
 
@@ -58,45 +58,24 @@ FEW = {
 QUICK = STUDY.with_(FEW, steps=40, seeds=[0, 1])
 
 
-def band(table: pd.DataFrame) -> pd.Series:
-    """Median T_grok at the α at which every run generalises from the start, by α."""
-    cells = where(arm=TASK)(table).groupby("alpha")
-    return cells["grokked_by"].median()[cells["test_acc"].apply(lambda acc: (acc >= SOLVED).all())]
-
-
-def has_a_band(table: pd.DataFrame) -> tuple[str, Decision]:
-    """Whether there is such an α, and where T_grok is least."""
-    found = band(table)
-    said = f"α in {{{', '.join(f'{alpha:g}' for alpha in found.index)}}}"
-    soonest = f", T_grok least at {found.idxmin():g}" if found.notna().any() else ""
-    return said + soonest, "holds" if len(found) else "fails"
-
-
-def in_band(arm: str) -> Selection:
-    """The runs of an arm at the α of the band where the task is solved soonest; none without a band."""
-
-    def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        times = band(table).dropna()
-        return where(arm=arm, alpha=times.idxmin())(table) if len(times) else table[:0]
-
-    return chosen
+band = Band(where(arm=TASK), "alpha", lambda rows: rows["test_acc"] >= SOLVED, "α")
 
 
 def at_large(arm: str) -> Selection:
     """For each seed the geometric mean of an arm's T_fit over α from twice the band's on; censored is the budget."""
 
     def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        rows = where(arm=arm)(table)[lambda of: of["alpha"] >= 2 * max(band(table).index, default=1.0)]
+        rows = where(arm=arm)(table)[lambda of: of["alpha"] >= 2 * max(band.values(table), default=1.0)]
         logs = rows["fitted_by"].fillna(rows["steps"]).map(math.log)
         return logs.groupby(rows["seed"]).mean().map(math.exp).rename("fitted_by").reset_index()
 
     return chosen
 
 
-task, random = in_band(TASK), in_band(RANDOM)
+task, random = (band.at_soonest(where(arm=arm)) for arm in (TASK, RANDOM))
 AT = "Where the task is solved soonest on the sphere"
 CLAIMS = [
-    Declared("There are radii at which every run generalises from the start.", has_a_band),
+    band.is_found("There are radii at which every run generalises from the start."),
     Mean(random, "best_train_acc", "best accuracy on as many random labels")
     .falls_below(SOLVED, f"{AT} there is no room to memorise: random labels are never fitted to {SOLVED:g}."),
     Mean(task, "random_fit", "share of random labels fitted by then").falls_below(

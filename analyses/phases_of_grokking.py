@@ -12,8 +12,9 @@ import math
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok.measures.learning.crossings import HOLD, crossing
+from circuitgrok.measures.learning.crossings import HOLD
 from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
+from circuitgrok.study.alarms import Indicator, half_ways
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
 from circuitgrok.study.claims import Declared, Mean, Ratio, decide, where
 from circuitgrok.study.effects import Factor
@@ -27,40 +28,25 @@ STUDY = Study(
     seeds=range(5),
 )
 QUICK = STUDY.with_(seeds=[0, 1], steps=300, frac_train=0.8, lr=3e-3, checkpoint_every=20)
-WAYS = {  # what is asked for its half-way step: column, and whether its logarithm moves
-    "embedding: Gini": ("gini[W_E]", False),
-    "W_L: Gini": ("gini[W_L]", False),
-    "circularity of the embedding": ("circularity", False),
-    "heads: one frequency": ("head_fve", False),
-    "neurons: purity": ("neuron_purity", False),
-    "gradient symmetricity": ("gradient_symmetricity", False),
-    "clock: share of logit variance": ("frac_explained", False),
-    "margin: share of the circuit": ("circuit_share[train]", False),
-    "pairs right by the circuit": ("pairs_circuit", False),
-    "pairs right by the rest": ("pairs_rest", False),
-    "restricted loss (log)": ("restricted_loss[all]", True),
-    "excluded loss (log)": ("excluded_loss[train]", True),
-    "ablating the MLP's skip (log)": ("loss[skip, mean, test]", True),
-    "efficiency: margin per norm": ("efficiency[whole]", False),
-    "descent points outwards": ("cos_descent", False),
-    "norm": ("norm", False),
-    "orbit-minimal norm": ("norm_min", False),
+WAYS = {  # what is asked for its half-way step
+    "embedding: Gini": Indicator("gini[W_E]"),
+    "W_L: Gini": Indicator("gini[W_L]"),
+    "circularity of the embedding": Indicator("circularity"),
+    "heads: one frequency": Indicator("head_fve"),
+    "neurons: purity": Indicator("neuron_purity"),
+    "gradient symmetricity": Indicator("gradient_symmetricity"),
+    "clock: share of logit variance": Indicator("frac_explained"),
+    "margin: share of the circuit": Indicator("circuit_share[train]"),
+    "pairs right by the circuit": Indicator("pairs_circuit"),
+    "pairs right by the rest": Indicator("pairs_rest"),
+    "restricted loss (log)": Indicator("restricted_loss[all]", is_logarithmic=True),
+    "excluded loss (log)": Indicator("excluded_loss[train]", is_logarithmic=True),
+    "ablating the MLP's skip (log)": Indicator("loss[skip, mean, test]", is_logarithmic=True),
+    "efficiency: margin per norm": Indicator("efficiency[whole]"),
+    "descent points outwards": Indicator("cos_descent"),
+    "norm": Indicator("norm"),
+    "orbit-minimal norm": Indicator("norm_min"),
 }
-
-
-def half_way(table: pd.DataFrame, memorised: float) -> dict[str, float]:
-    """The first checkpoint from which each measure has done half of its way; nan if it does not move."""
-    after = table[table.index >= memorised]
-    found = {}
-    for name, (column, is_logarithmic) in WAYS.items():
-        values = after[column].dropna()
-        if is_logarithmic:
-            values = values.map(math.log)
-        way = values.iloc[-1] - values.iloc[0]
-        share = (values - values.iloc[0]) / way if way else values * math.nan
-        step = crossing([int(s) for s in share.index], share.tolist(), 0.5, HOLD).by
-        found[name] = math.nan if step is None else float(step)
-    return found
 
 
 def told(table: pd.DataFrame, memorised: float, grokked: float) -> dict[str, float]:
@@ -68,7 +54,11 @@ def told(table: pd.DataFrame, memorised: float, grokked: float) -> dict[str, flo
     rules = {f"rule {name}": math.nan if e.by is None else float(e.by) for name, e in boundaries(table).items()}
     between = table[(table.index >= memorised) & (table.index < grokked)]
     parts = table["update_tangential[applied]"] / table["update_radial[applied]"].abs()
-    return half_way(table, memorised) | rules | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
+    return (
+        half_ways(table[table.index >= memorised], WAYS)
+        | rules
+        | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
+    )
 
 
 def before(text: str, early: str, late: str = "grokked_by", by: float = 1) -> Declared:
