@@ -18,17 +18,17 @@ import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Found, Quantity, Share, where
+from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import at_ends
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Studies, Study, evenly
 
 FITTED = 0.99  # final train accuracy from which a gap counts
 RISE, FLAT = 0.20, 0.05  # of the gap, from the reference radius to the largest: what is a rise, and what is none
 REFERENCE = {"addition": 0.9, "digits": 1.0}  # the radius that larger ones are compared with
-HELD = {"fixed_norm": True, "weight_decay": 0.0, "checkpoint_on_move": 100.0, "checkpoints_per_decade": 0}
-ADDITION = cg.TrainConfig.preset("quickstart").with_(**HELD, steps=1500, checkpoint_every=1500, eval_every=10)
+HELD = {"fixed_norm": True, "weight_decay": 0.0}
+ADDITION = cg.TrainConfig.preset("quickstart").with_(**HELD, steps=1500, eval_every=10, **evenly(1500))
 DIGITS = cg.TrainConfig.preset("omnigrok-digits").with_(
-    **HELD, steps=1800, checkpoint_every=1800, eval_every=50, precision="float32", n_test=700
+    **HELD, steps=1800, eval_every=50, **evenly(1800), precision="float32", n_test=700
 )
 ON = {
     "addition": Study(
@@ -41,11 +41,11 @@ ON = {
     ),
 }  # fmt: skip
 STUDY = Studies("Is the train/test gap at large radii there only for small training sets?", ON, "task")
-SMALL = {
-    "addition": ON["addition"].with_(steps=40, grid={"frac_train": [0.35, 0.65], "alpha": [0.9, 2.2]}, seeds=[0, 1]),
-    "digits": ON["digits"].with_(steps=80, grid={"n_train": [50, 100], "alpha": [1.0, 2.0]}, seeds=[0, 1]),
+FEW = {
+    "addition": {"steps": 40, "grid": {"frac_train": [0.35, 0.65], "alpha": [0.9, 2.2]}},
+    "digits": {"steps": 80, "grid": {"n_train": [50, 100], "alpha": [1.0, 2.0]}},
 }
-QUICK = Studies(STUDY.question, SMALL, "task")
+QUICK = STUDY.with_(FEW, seeds=[0, 1])
 COLOURS = (figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED, figures.PURPLE)
 
 
@@ -85,17 +85,17 @@ class Rise(Quantity):
 
 def claims(task: str) -> list[Declared]:
     """The rise at the smallest size, none at the largest, their difference, and whether the largest radius fits."""
-    small, large, both = (Rise(task, sizes) for sizes in ([0], [-1], [0, -1]))
-    on = task.capitalize()
-    widest = at_ends(where(task=task), alpha=max)
+    on, widest = task.capitalize(), at_ends(where(task=task), alpha=max)
     return [
-        small.exceeds(RISE, f"{on}: on the smallest training set the gap rises with the radius, by 20 points or more."),
-        large.falls_below(FLAT, f"{on}: on the largest the gap does not rise with the radius by more than 5 points."),
-        both.exceeds(0, f"{on}: the gap rises more on the smallest than on the largest, at the same radii."),
-        Share(widest, lambda rows: rows["fitted"], "runs that fit").is_all(
-            f"{on}: at the largest radius every run fits its training set within the budget."
-        ),
-    ]
+        Rise(task, [0])
+        .exceeds(RISE, f"{on}: on the smallest training set the gap rises with the radius, by 20 points or more."),
+        Rise(task, [-1])
+        .falls_below(FLAT, f"{on}: on the largest the gap does not rise with the radius by more than 5 points."),
+        Rise(task, [0, -1])
+        .exceeds(0, f"{on}: the gap rises more on the smallest than on the largest, at the same radii."),
+        Share(widest, lambda rows: rows["fitted"], "runs that fit")
+        .is_all(f"{on}: at the largest radius every run fits its training set within the budget."),
+    ]  # fmt: skip
 
 
 CLAIMS = [*claims("addition"), *claims("digits")]
@@ -104,50 +104,38 @@ CLAIMS = [*claims("addition"), *claims("digits")]
 def draw(table: pd.DataFrame, study: Studies) -> "figures.Figure":
     """The gap over radius and size, grey where not all seeds fitted; test accuracy against radius for every size."""
     figure, axes = figures.sheet(2, 2, (10.5, 7.6))
+    radius = "held norm, in units of α = ‖θ‖/‖θ₀‖"
     for (left, right), (task, part) in zip(axes, study.parts.items(), strict=True):
         rows = where(task=task)(table)
-        gap, fitted, train = (
-            rows.pivot_table(index="n_train", columns="alpha", values=column)  # means over seeds
-            for column in ("gap", "fitted", "train_acc")
-        )
+        values = ("gap", "fitted", "train_acc")  # means over seeds
+        gap, fitted, train = (rows.pivot_table(index="n_train", columns="alpha", values=of) for of in values)
         grey = "fitted " + fitted.map("{:.0%}".format) + "\ntrain " + train.map("{:.2f}".format)
         image = figures.draw_cells(left, gap.where(fitted == 1), grey.where(fitted < 1, gap.map("{:.2f}".format)))
-        left.set_ylabel("training examples")
-        left.set_xlabel("held norm, in units of α = ‖θ‖/‖θ₀‖")
+        left.set(xlabel=radius, ylabel="training examples")
         left.set_title(f"{part.base.task.formula}: train minus test accuracy", fontsize=9)
         figure.colorbar(image, ax=left, label="gap at the end (mean over seeds)")
-        for (n, of_size), colour in zip(rows.groupby("n_train"), COLOURS, strict=False):
-            figures.draw_seeds(right, of_size, "alpha", "test_acc", colour, "-", f"test, {n} to train on")
-            middle = of_size.groupby("alpha")["train_acc"].median()
-            right.plot(middle.index, middle, color=colour, ls="--", lw=1)
-        right.plot([], [], color=figures.GREY, ls="--", lw=1, label="train")
-        figures.values_axis(right, rows["alpha"].tolist(), "held norm, in units of α = ‖θ‖/‖θ₀‖")
-        right.set_ylim(-0.02, 1.04)
-        right.set_ylabel("final accuracy (median and range over seeds)")
+        figures.draw_groups(right, rows, "n_train", "alpha", "test_acc", COLOURS, label="test, {} to train on")
+        figures.draw_groups(right, rows, "n_train", "alpha", "train_acc", COLOURS, "--", "_")
+        right.plot([], [], color=figures.GREY, ls="--", label="train")
+        figures.values_axis(right, rows["alpha"].tolist(), radius)
+        right.set(ylim=(-0.02, 1.04), ylabel="final accuracy (median and range over seeds)")
         figures.legend_above(right, 3)
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a small grid")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "a small grid")
     table = study.table(study.train(given), lambda run: {"n_train": run.config.task.n_train})
     table["gap"] = table["train_acc"] - table["test_acc"]
     table["best_gap"] = table["best_train_acc"] - table["best_test_acc"]
     table["fitted"] = table["train_acc"] >= FITTED
-    missed = table[~table["fitted"]].groupby(["task", "n_train", "alpha"])["best_train_acc"]
+    missed = table[~table["fitted"]].groupby(["task", "n_train", "alpha"])["best_train_acc"].agg(["size", "min", "max"])
     notes = [
-        f"Not fitted (train accuracy below {FITTED:g} at the end), with the best train accuracy: "
-        + (
-            ", ".join(
-                f"{task} {n}, α {a:g}: {len(of)}, {of.min():.2g} to {of.max():.2g}" for (task, n, a), of in missed
-            )
-            or "none"
-        )
-        + ". A radius is compared only where every seed fits.",
-        "Norm held globally after every step, from step 0. The test images of the digits are the same for every size; "
-        "the more pairs of an addition are trained on, the more test pairs (a, b) have their mirror (b, a) among them.",
-        "Intervals are 95 % over seeds. Omnigrok plots the best values of each run.",
+        f"Not fitted (train accuracy below {FITTED:g} at the end), how many and with which best train accuracies: "
+        f"{listed(missed, '{} {}, α {:g}: {}, {:.2g} to {:.2g}', '; ')}. A radius is compared only where every seed "
+        "fits.",
+        "The test images of the digits are the same for every size; the more pairs of an addition are trained on, the "
+        "more test pairs (a, b) have their mirror (b, a) among them. Omnigrok plots the best values of each run.",
     ]
     study.write(given, table, CLAIMS, draw(table, study), notes)
 

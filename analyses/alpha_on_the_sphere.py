@@ -12,15 +12,14 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, Ratio, Share, where
-from circuitgrok.study.study import Study
+from circuitgrok.study.claims import Ratio, Share, where
+from circuitgrok.study.selections import Band
+from circuitgrok.study.study import Study, evenly
 
 SOLVED, FITTED = 0.95, 0.99  # test accuracy that counts as generalising, train accuracy as memorising
-SCHEDULE = {"checkpoint_every": 3000, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0, "eval_every": 10}
 STUDY = Study(
     "When the norm is held at α‖θ₀‖, how do train and test accuracy depend on α, and does the delay vanish?",
-    cg.TrainConfig.preset("quickstart").with_(steps=3000, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(steps=3000, eval_every=10, **evenly(3000)),
     arms={"free": {}, "sphere": {"fixed_norm": True, "weight_decay": 0.0}},
     grid={"alpha": [0.5, 0.7, 0.8, 0.9, 1.0, 1.4, 2.0, 3.0]},
 )
@@ -29,90 +28,62 @@ COLOURS = {"free": figures.BLUE, "sphere": figures.RED}
 free, sphere = where(arm="free", alpha=1.0), where(arm="sphere")
 
 
-def band(table: pd.DataFrame) -> list[float]:
-    """The α at which every run on the sphere fits and generalises."""
-    rows = sphere(table)
-    good = ((rows["test_acc"] >= SOLVED) & (rows["train_acc"] >= FITTED)).groupby(rows["alpha"]).all()
-    return good[good].index.tolist()
+def is_solved(rows: pd.DataFrame) -> pd.Series:
+    """Which runs fit and generalise."""
+    return (rows["test_acc"] >= SOLVED) & (rows["train_acc"] >= FITTED)
 
 
-def fastest(table: pd.DataFrame) -> pd.DataFrame:
-    """The runs on the sphere at the α of the band with the least median T_grok; none without a band."""
-    rows = sphere(table)
-    times = rows[rows["alpha"].isin(band(table))].groupby("alpha")["grokked_by"].median().dropna()
-    return rows[rows["alpha"] == times.idxmin()] if len(times) else rows[:0]
+band = Band(sphere, "alpha", is_solved, "α")
+fastest = band.at_soonest(sphere)
 
 
 def above_band(table: pd.DataFrame) -> pd.DataFrame:
     """Runs on the sphere at larger α than the band's that fit the training set."""
     rows = sphere(table)
-    edge = max(band(table), default=rows["alpha"].min())
+    edge = max(band.values(table), default=rows["alpha"].min())
     return rows[(rows["alpha"] > edge) & (rows["train_acc"] >= FITTED)]
 
 
 def below_band(table: pd.DataFrame) -> pd.DataFrame:
     """Runs on the sphere at smaller α than the band's."""
     rows = sphere(table)
-    return rows[rows["alpha"] < min(band(table), default=0)]
-
-
-def has_a_band(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
-    """Whether there is an α with all seeds."""
-    found, n = band(table), sphere(table)["seed"].nunique()
-    said = f"α in {{{', '.join(f'{alpha:g}' for alpha in found)}}}" if found else f"no α with accuracy {SOLVED:g}"
-    return f"{said}, all {n} seeds each", "holds" if found else "fails"
-
-
-def is_unsolved(rows: pd.DataFrame) -> pd.Series:
-    """Which runs did not generalise."""
-    return rows["test_acc"] < SOLVED
-
-
-def is_unfitted(rows: pd.DataFrame) -> pd.Series:
-    """Which runs did not fit the training set."""
-    return rows["train_acc"] < FITTED
+    return rows[rows["alpha"] < min(band.values(table), default=0)]
 
 
 delay = {"column": "delay", "limit": "delay_limit"}
 CLAIMS = [
-    Declared("There is a band of α in which every run on the sphere generalises.", has_a_band),
-    Ratio(free, fastest, name="T_grok(free, α = 1) / T_grok(sphere)").exceeds(
-        1, "On the sphere at its fastest α the run generalises sooner than the free run at α = 1."
-    ),
-    Ratio(free, fastest, **delay, name="delay(free, α = 1) / delay(sphere)").exceeds(
-        3, "There the delay T_grok/T_mem is at most a third of the free run's."
-    ),
-    Ratio(fastest, fastest, by="memorised_by", name="T_grok / T_mem on the sphere").falls_below(
-        1.5, "There the delay vanishes: T_grok is less than 1.5 T_mem."
-    ),
-    Share(above_band, is_unsolved, "share of runs that fit").exceeds(
+    band.is_found("There is a band of α in which every run on the sphere generalises."),
+    Ratio(free, fastest, name="T_grok(free, α = 1) / T_grok(sphere)")
+    .exceeds(1, "On the sphere at its fastest α the run generalises sooner than the free run at α = 1."),
+    Ratio(free, fastest, **delay, name="delay(free, α = 1) / delay(sphere)")
+    .exceeds(3, "There the delay T_grok/T_mem is at most a third of the free run's."),
+    Ratio(fastest, fastest, by="memorised_by", name="T_grok / T_mem on the sphere")
+    .falls_below(1.5, "There the delay vanishes: T_grok is less than 1.5 T_mem."),
+    Share(above_band, lambda rows: rows["test_acc"] < SOLVED, "share of runs that fit").exceeds(
         0.5, "Above the band, runs on the sphere that fit the training set do not generalise within the budget."
     ),
-    Share(below_band, is_unfitted).exceeds(0.5, "Below the band, runs on the sphere do not even fit the training set."),
-]
+    Share(below_band, lambda rows: rows["train_acc"] < FITTED)
+    .exceeds(0.5, "Below the band, runs on the sphere do not even fit the training set."),
+]  # fmt: skip
 
 
 def draw(table: pd.DataFrame, budget: int) -> "figures.Figure":
     """Final accuracies, and times to memorise and to generalise, against alpha; seeds as dots."""
-    figure, axes = figures.sheet(1, 2, (10, 3.8))
-    for arm, colour in COLOURS.items():
-        rows = table[table["arm"] == arm]
-        for column, style in (("train_acc", "--"), ("test_acc", "-")):
-            figures.draw_seeds(axes[0], rows, "alpha", column, colour, style, f"{arm}, {column[:-4]}")
-        for column, style, rule in (("memorised_by", "--", "train ≥ 0.99"), ("grokked_by", "-", "test ≥ 0.95")):
-            shown = rows.assign(**{column: rows[column].fillna(budget)})
-            figures.draw_seeds(axes[1], shown, "alpha", column, colour, style, f"{arm}, {rule}")
-    axes[0].set_ylabel("final accuracy")
-    figures.times_axis(axes[1], budget)
-    for ax in axes:
+    figure, (accuracy, time) = figures.sheet(1, 2, (10, 3.8))
+    times = table.fillna({"memorised_by": budget, "grokked_by": budget})
+    for of, by, style in (("train_acc", "memorised_by", "--"), ("test_acc", "grokked_by", "-")):
+        figures.draw_groups(accuracy, table, "arm", "alpha", of, COLOURS, style, f"{{}}, {of[:-4]}")
+        figures.draw_groups(time, times, "arm", "alpha", by, COLOURS, style, f"{{}}, {by[:-3]}")
+    accuracy.set_ylabel("final accuracy")
+    figures.times_axis(time, budget)
+    for ax in (accuracy, time):
         figures.values_axis(ax, table["alpha"].tolist(), "init scale α (held norm = α‖θ₀‖ on the sphere)")
-        ax.legend(fontsize=7, frameon=False)
+    figures.legends([accuracy, time])
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a small grid")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "a small grid")
     table = study.table(study.train(given))
     table["delay"] = table["grokked_by"] / table["memorised_by"]
     table["delay_limit"] = table["steps"] / table["memorised_by"]

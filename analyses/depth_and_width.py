@@ -10,7 +10,6 @@ best of it.
 """
 
 import math
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -18,16 +17,15 @@ import pandas as pd
 import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
+from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Studies, Study, evenly
 
 SOLVED = 0.95  # test accuracy that counts as generalising
-SCHEDULE = {"checkpoint_every": 2000, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0, "eval_every": 20}
-BASE = cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=2000, **SCHEDULE)
+BASE = cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=2000, eval_every=20, **evenly(2000))
 DEPTHS = {"one layer": 1, "two layers": 2, "four layers": 4}
+QUESTION = "Do deep and skinny networks grok sooner than shallow and wide ones, or without weight decay?"
 FAMILIES = {
     "embedding MLP": Study(
         "Do deep and skinny MLPs?",
@@ -50,9 +48,8 @@ FAMILIES = {
         {"lr": [1e-3], "weight_decay": [0.0, 2.0]},
     ),
 }
-QUESTION = "Do deep and skinny networks grok sooner than shallow and wide ones, or without weight decay?"
 STUDY = Studies(QUESTION, FAMILIES, "family")
-QUICK = Studies(QUESTION, {name: part.with_(steps=10, seeds=[0, 1]) for name, part in FAMILIES.items()}, "family")
+QUICK = STUDY.with_(steps=10, seeds=[0, 1])
 COLOURS = {0.0: figures.RED, 2.0: figures.BLUE}  # by decay
 
 
@@ -66,17 +63,15 @@ def claims(family: str) -> list[Declared]:
     """Who groks sooner with decay, who generalises without, and whether depth helps there."""
     decayed, free = ({arm: best(family, arm, decay) for arm in DEPTHS} for decay in (2.0, 0.0))
     sooner = [
-        Ratio(decayed["one layer"], decayed[arm], name="T_grok(one layer) / T_grok(deep)").exceeds(
-            1, f"{family}, decay 2: {arm} grok sooner than one of as many weights."
-        )
+        Ratio(decayed["one layer"], decayed[arm], name="T_grok(one layer) / T_grok(deep)")
+        .exceeds(1, f"{family}, decay 2: {arm} grok sooner than one of as many weights.")
         for arm in ("two layers", "four layers")
-    ]
+    ]  # fmt: skip
     solved = [
-        Mean(rows, "test_acc", "final test accuracy").exceeds(
-            SOLVED, f"{family}, no decay: networks of {arm} generalise in time (test accuracy above {SOLVED:g})."
-        )
+        Mean(rows, "test_acc", "final test accuracy")
+        .exceeds(SOLVED, f"{family}, no decay: networks of {arm} generalise in time (test accuracy above {SOLVED:g}).")
         for arm, rows in free.items()
-    ]
+    ]  # fmt: skip
     gain = Mean(free["four layers"], "test_acc", "paired difference", less=free["one layer"])
     more = gain.exceeds(0, f"{family}, no decay: four layers end with a higher test accuracy than one.")
     return [*sooner, *solved, more]
@@ -94,48 +89,38 @@ def size(run: Run) -> dict[str, Any]:
 def draw(table: pd.DataFrame, study: Studies) -> "figures.Figure":
     """Times with decay, test accuracies without, and norms, against depth; a line for each learning rate."""
     figure, axes = figures.sheet(2, 3, (13, 7.6))
-    for panels, (family, part) in zip(axes, study.parts.items(), strict=True):
+    for (time, accuracy, radius), (family, part) in zip(axes, study.parts.items(), strict=True):
         rows, budget = where(family=family)(table), part.base.schedule.steps
         rows = rows.assign(until=rows["grokked_by"].fillna(budget))
-        for (decay, colour), rate in product(COLOURS.items(), part.grid["lr"]):
-            own = where(weight_decay=decay, lr=rate)(rows)
-            look = (colour, "-" if rate == 1e-3 else "--", f"decay {decay:g}, rate {rate:g}")
-            if decay:
-                figures.draw_seeds(panels[0], own, "depth", "until", *look)
-            figures.draw_seeds(panels[1], own, "depth", "test_acc", *look)
-            figures.draw_seeds(panels[2], own, "depth", "final_norm", *look)
+        for rate, style in zip(part.grid["lr"], ("-", "--"), strict=False):
+            own, label = where(lr=rate)(rows), f"decay {{:g}}, rate {rate:g}"
+            figures.draw_groups(time, own, "weight_decay", "depth", "until", {2.0: COLOURS[2.0]}, style, label)
+            figures.draw_groups(accuracy, own, "weight_decay", "depth", "test_acc", COLOURS, style, label)
+            figures.draw_groups(radius, own, "weight_decay", "depth", "final_norm", COLOURS, style, label)
         start = where(weight_decay=0, lr=1e-3)(rows)
-        figures.draw_seeds(panels[2], start, "depth", "r0", figures.GREY, ":", "at step 0")
-        figures.times_axis(panels[0], budget)
-        for ax, label in zip(
-            panels, ("step to test accuracy 0.95", "final test accuracy", "weight norm r"), strict=True
-        ):
-            ax.set_ylabel(label)
+        figures.draw_seeds(radius, start, "depth", "r0", figures.GREY, ":", "at step 0")
+        figures.times_axis(time, budget)
+        time.set_ylabel("step to test accuracy 0.95")
+        accuracy.set(ylabel="final test accuracy", ylim=(-0.02, 1.04))
+        radius.set(ylabel="weight norm r", ylim=(0, None))
+        for ax in (time, accuracy, radius):
             figures.values_axis(ax, list(DEPTHS.values()), "layers, at equal numbers of weights")
             ax.set_title(family, fontsize=9)
-            ax.legend(fontsize=7, frameon=False)
-        panels[1].set_ylim(-0.02, 1.04)
-        panels[2].set_ylim(0, None)
+    figures.legends(axes.flat)
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "two seeds for few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     table = study.table(study.train(given), size)
     table["depth"] = table["arm"].map(DEPTHS)
     networks = table.groupby(["family", "arm"], sort=False)[["n_trained", "r0"]].mean()
-    norms = table.groupby(["family", "arm", "weight_decay"], sort=False)["final_norm"].median()
+    norms = table.pivot_table(index=["family", "arm"], columns="weight_decay", values="final_norm", aggfunc="median")
     notes = [
         "Networks: trained weights, ‖θ₀‖, and the norm at the end, median, without decay and with: "
-        + "; ".join(
-            f"{family}, {arm}, {n:.0f}, {r0:.2f}, {norms[family, arm, 0.0]:.1f} and {norms[family, arm, 2.0]:.1f}"
-            for (family, arm), (n, r0) in zip(networks.index, networks.to_numpy(), strict=True)
-        )
-        + ".",
-        "Every depth has the same learning rates. Of several rates the claims take for each network and seed the "
-        "smallest T_grok, and the largest final test accuracy. With one rate only, as for the transformer, a depth "
-        "that needs another one is not seen at its best.",
+        f"{listed(networks.join(norms), '{}, {}: {:.0f}, {:.2f}, {:.1f} and {:.1f}', '; ')}.",
+        "Of several rates the claims take for each network and seed the smallest T_grok, and the largest final test "
+        "accuracy. With one rate only, as for the transformer, a depth that needs another is not seen at its best.",
     ]
     study.write(given, table, CLAIMS, draw(table, study), notes)
 

@@ -11,10 +11,10 @@ installed, runs its SGLD with the same settings, in turn with ours.
 
 import math
 import time
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, get_args
+from itertools import product
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 import torch
@@ -28,11 +28,12 @@ from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.potential_loss import differentiated, stiffness
 from circuitgrok.landscape.sampling import SamplerName, Sampling
 from circuitgrok.samplers.target import LossGrad
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, Ratio, Selection, decide
+from circuitgrok.study.claims import Declared, Ratio, Selection, Share, where
 from circuitgrok.study.judges import devinterp_losses, our_losses
 from circuitgrok.study.processes import in_processes
-from circuitgrok.study.verdicts import Decision, Interval, above, mean_interval
+from circuitgrok.study.rows import listed
+from circuitgrok.study.study import conclude
+from circuitgrok.study.verdicts import Decision, Interval, above, asked, mean_interval
 
 QUESTION = "How accurate is each sampler's learning coefficient, at what cost, where the answer is known?"
 SAMPLERS: tuple[SamplerName, ...] = get_args(SamplerName)
@@ -45,12 +46,11 @@ CHAINS, TOGETHER = 32, 4  # chains on a potential, and in one estimate of the er
 COURSE = (20, 50, 100, 200, 400)  # draws at which that curve is looked at
 TOLERANCE = 0.1
 PASSED = "diagnostics_passed"
-JUDGES = ["circuitgrok", "devinterp"]
+JUDGES = {"circuitgrok": our_losses, "devinterp": devinterp_losses}
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """A deep linear network with HMC's settings on it; the others take as many gradients for a draw."""
 
     widths: tuple[int, ...]
@@ -61,9 +61,11 @@ class Network:
     n_leapfrog: int
     n_draws: int
 
-    @property
-    def name(self) -> str:
-        """Widths and rank."""
+    def landscape(self) -> DeepLinear:
+        """Its loss."""
+        return DeepLinear(self.widths, self.rank)
+
+    def __str__(self) -> str:
         return f"{'-'.join(map(str, self.widths))} rank {self.rank}"
 
 
@@ -75,7 +77,7 @@ NETWORKS = [  # HMC accepts 0.6 to 0.8 of its proposals
     Network((70, 70, 70), 5, 3e3, 10.0, 4e-6, 150, 110),
 ]
 FULL = (COURSE[-1], NBETAS, NETWORKS)
-QUICK = (30, NBETAS[1:2], [replace(NETWORKS[0], n_draws=30, n_leapfrog=10)])
+QUICK = (30, NBETAS[1:2], [NETWORKS[0]._replace(n_draws=30, n_leapfrog=10)])
 
 
 def settings(sampler: SamplerName, stiffest: float, n_draws: int, n_gradients: int, **given: Any) -> Sampling:
@@ -93,23 +95,13 @@ def timed(loss: StackLoss, point: Tensor, how: Sampling, exact: float, **labels:
     begin = time.perf_counter()
     found = estimate_llc(loss, point[None], 1000, how)
     seconds = time.perf_counter() - begin
-    llc, mcse, ess = found.llc.item(), found.mcse.item(), found.ess_bulk.item()
-    gradients = how.n_chains * how.n_draws * how.n_thin * (how.n_leapfrog if how.sampler == "hmc" else 1)
-    line = {
-        **labels,
-        **{"sampler": how.sampler, "nbeta": how.nbeta, "localization": how.localization, "step": how.step_size},
-        **{"exact": exact, "llc": llc, "mcse": mcse, "status": found.status[0], "faults": "; ".join(found.faults[0])},
-        **{"relative_error": llc / exact - 1, "errors_in_mcse": (llc - exact) / mcse},
-        **{
-            "r_hat": found.r_hat.item(),
-            "spread": found.spread.item(),
-            "spread_se": found.spread_se.item(),
-            "ess": ess,
-            "acceptance": found.acceptance.item(),
-            "seconds": seconds,
-        },
-        **{"gradients": gradients, "gradients_per_effective_draw": gradients / ess},
+    line: Row = {**labels, "exact": exact, "seconds": seconds, "ess": found.ess_bulk.item()}
+    line |= {
+        name: getattr(found, name).item() for name in ("llc", "mcse", "r_hat", "spread", "spread_se", "acceptance")
     }
+    line |= {"sampler": how.sampler, "nbeta": how.nbeta, "localization": how.localization, "step": how.step_size}
+    line |= {"status": found.status[0], "faults": "; ".join(found.faults[0])}
+    line["gradients"] = how.n_chains * how.n_draws * how.n_thin * (how.n_leapfrog if how.sampler == "hmc" else 1)
     return line, line["nbeta"] * found.traces[0]
 
 
@@ -135,89 +127,28 @@ def on_potential(name: str, nbeta: float, n_draws: int) -> list[Row]:
 
 def on_network(network: Network, sampler: SamplerName) -> list[Row]:
     """A sampler on a network (part `network`)."""
-    landscape = DeepLinear(network.widths, network.rank)
+    landscape = network.landscape()
     given = {"localization": network.localization, "nbeta": network.nbeta, "friction": 0.02}
     how = settings(sampler, SHARES["hmc"] / network.step_size, network.n_draws, network.n_leapfrog, **given)
-    labels = {"part": "network", "landscape": network.name, "n_weights": len(landscape.point)}
-    return [timed(_stacked(landscape), landscape.point, how, float(landscape.exact.llc), **labels)[0]]
-
-
-def _stacked(landscape: DeepLinear) -> StackLoss:
-    return lambda w: LossGrad(*landscape.loss(w))
+    labels = {"part": "network", "landscape": str(network), "n_weights": len(landscape.point)}
+    loss, exact = lambda w: LossGrad(*landscape.loss(w)), float(landscape.exact.llc)
+    return [timed(loss, landscape.point, how, exact, **labels)[0]]
 
 
 def with_judge(n_draws: int, rounds: int) -> list[Row]:
     """SGLD on the first network by us and by devinterp in turn (part `judge`), a line for each chain."""
-    landscape, nbeta = DeepLinear(NETWORKS[0].widths, NETWORKS[0].rank), 1000.0
+    landscape, nbeta, rows = NETWORKS[0].landscape(), 1000.0, []
     how = Sampling(sampler="sgld", step_size=1e-4, localization=10.0, nbeta=nbeta, n_draws=n_draws, n_chains=TOGETHER)
-    arms, rows = dict(zip(JUDGES, (our_losses, devinterp_losses), strict=True)), []
-    for run in arms.values():
+    for run in JUDGES.values():
         run(landscape, how.model_copy(update={"n_draws": 100}), rounds)  # imports, and what is set up once
-    for seed in range(rounds):
-        for arm, run in arms.items():
-            begin = time.perf_counter()
-            losses = run(landscape, how, seed)
-            seconds = time.perf_counter() - begin
-            labels = {"part": "judge", "landscape": NETWORKS[0].name, "sampler": arm, "seed": seed, "seconds": seconds}
-            labels |= {"nbeta": nbeta, "localization": how.localization, "step": how.step_size}
-            late = nbeta * losses[:, n_draws // 2 :].double().mean(1)
-            rows += [{**labels, "gradients": len(losses) * n_draws, "llc": llc} for llc in late.tolist()]
+    for seed, (judge, run) in product(range(rounds), JUDGES.items()):
+        begin = time.perf_counter()
+        losses = run(landscape, how, seed)
+        labels = {"part": "judge", "landscape": str(NETWORKS[0]), "sampler": judge, "seed": seed}
+        labels |= {"nbeta": nbeta, "localization": how.localization, "step": how.step_size}
+        labels |= {"seconds": time.perf_counter() - begin, "gradients": len(losses) * n_draws}
+        rows += [labels | {"llc": llc} for llc in (nbeta * losses[:, n_draws // 2 :].double().mean(1)).tolist()]
     return rows
-
-
-def on(part: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a part."""
-    return table[table["part"] == part]
-
-
-def exact_within(table: pd.DataFrame) -> tuple[str, Decision]:
-    """Which estimates on potentials are within 3 MCSE."""
-    rows = on("potential", table)
-    near = rows["errors_in_mcse"].abs() <= 3
-    counts = near.groupby(rows["sampler"], sort=False).sum()
-    said = f"of {len(rows) // len(SAMPLERS)} {', '.join(f'{sampler} {counts[sampler]}' for sampler in SAMPLERS)}"
-    return said, "holds" if near.all() else "fails"
-
-
-def told(part: str, column: str, bound: float, said: str) -> Declared:
-    """The claim that a status of diagnostics_passed may be believed."""
-
-    def judge(table: pd.DataFrame) -> tuple[str, Decision]:
-        rows = on(part, table)
-        passed = rows[rows["status"] == PASSED]
-        wrong = passed[passed[column].abs() > bound][["sampler", "landscape", "nbeta"]].itertuples(index=False)
-        cases = [f"{sampler} on {landscape} at {nbeta:g}" for sampler, landscape, nbeta in wrong]
-        text = f"{len(cases)} of {len(passed)} are{': ' * bool(cases)}{', '.join(cases)}"
-        return text, "fails" if cases else "holds"
-
-    text = f"On {part}s the status tells: no estimate that passed its diagnostics is off by more than {said}."
-    return Declared(text, judge)
-
-
-def least(table: pd.DataFrame) -> tuple[str, Decision]:
-    """The sampler of the smallest error at the whole budget, against the one that comes nearest."""
-    course = on("course", table)
-    last = course[course["gradients"] == course["gradients"].max()]
-    errors = last.pivot(index=["landscape", "nbeta"], columns="sampler", values="rms_error").map(math.log)
-    best = str(errors.mean().idxmin())
-    ratios = [mean_interval((errors[other] - errors[best]).tolist()) for other in SAMPLERS if other != best]
-    closest = min(ratios, key=lambda ratio: ratio.estimate)
-    said = f"{best}; error of the next best over its own, geometric mean and 95 % interval over potentials and nbeta, "
-    return f"{said}{Interval(*map(math.exp, closest))}", above(closest, 0.0)
-
-
-def is_near(sampler: str) -> Declared:
-    """The claim that two standard errors about the ratio lie within the tolerance, on every network."""
-
-    def judge(table: pd.DataFrame) -> tuple[str, Decision]:
-        networks = on("network", table)
-        rows = ratios(networks[networks["sampler"] == sampler])
-        good = ((rows["ratio"] - 1).abs() + rows["error"] < TOLERANCE) & (rows["status"] == PASSED)
-        parts = [f"{row.landscape} {row.ratio:.3f} ± {row.error:.3f} ({row.status})" for row in rows.itertuples()]
-        return f"estimate over coefficient, ± 2 MCSE: {', '.join(parts)}", "holds" if good.all() else "fails"
-
-    text = f"On every deep linear network {sampler} is within {TOLERANCE:.0%} of Aoyagi's coefficient, and passes its"
-    return Declared(f"{text} diagnostics.", judge)
 
 
 def ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -225,28 +156,62 @@ def ratios(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(ratio=rows["llc"] / rows["exact"], error=2 * rows["mcse"] / rows["exact"])
 
 
+def tells(part: str, column: str, bound: float, said: str) -> Declared:
+    """The claim that a status of diagnostics_passed may be believed."""
+
+    def is_told(rows: pd.DataFrame) -> pd.Series:
+        return (rows["status"] != PASSED) | (rows[column].abs() <= bound)
+
+    told = Share(where(part=part), is_told, "not passed, or right")
+    text = f"On {part}s the status tells: no estimate that passed its diagnostics is off by more than {said}."
+    return told.is_all(text, naming="{sampler} on {landscape} at {nbeta:g}")
+
+
+def least(table: pd.DataFrame) -> tuple[str, Decision]:
+    """The sampler of the smallest error at the whole budget, against the one that comes nearest."""
+    course = where(part="course")(table)
+    last = course[course["gradients"] == course["gradients"].max()]
+    errors = last.pivot(index=["landscape", "nbeta"], columns="sampler", values="rms_error").map(math.log)
+    best = str(errors.mean().idxmin())
+    others = [mean_interval((errors[other] - errors[best]).tolist()) for other in SAMPLERS if other != best]
+    closest = min(others, key=lambda ratio: ratio.estimate)
+    said = f"{best}; error of the next best over its own, geometric mean and 95 % interval over potentials and nbeta, "
+    return f"{said}{Interval(*map(math.exp, closest))}", above(closest, 0.0)
+
+
+def is_near(sampler: str) -> Declared:
+    """The claim that two standard errors about the ratio lie within the tolerance, on every network."""
+
+    def near(rows: pd.DataFrame) -> pd.Series:
+        return ((rows["ratio"] - 1).abs() + rows["error"] < TOLERANCE) & (rows["status"] == PASSED)
+
+    text = f"On every deep linear network {sampler} is within {TOLERANCE:.0%} of Aoyagi's coefficient, and passes its"
+    every = Share(
+        lambda table: ratios(where(part="network", sampler=sampler)(table)), near, "estimate over coefficient"
+    )
+    return every.is_all(f"{text} diagnostics.", naming="{ratio:.3f} ± {error:.3f} on {landscape} ({status})")
+
+
 def agree(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether two implementations of SGLD agree, by their chains' own spread."""
-    rows = on("judge", table).groupby("sampler")["llc"]
-    (ours, theirs), errors, n = rows.mean()[JUDGES], (rows.std() / rows.size().map(math.sqrt))[JUDGES], rows.size()
-    apart = (ours - theirs) / math.hypot(*errors)
-    said = (
-        f"{ours:.3f} ± {errors.iloc[0]:.3f} and {theirs:.3f} ± {errors.iloc[1]:.3f} over {n[JUDGES[0]]} chains each, "
-    )
-    return f"{said}{apart:+.1f} standard errors apart", "holds" if abs(apart) <= 3 else "fails"
+    found = where(part="judge")(table).groupby("sampler")["llc"].agg(["mean", "sem", "size"]).loc[[*JUDGES]]
+    apart = -found["mean"].diff().iloc[-1] / math.hypot(*found["sem"])
+    said = f"{listed(found, '{} {:.3f} ± {:.3f} ({} chains)')}, {apart:+.1f} standard errors apart"
+    return said, "holds" if abs(apart) <= 3 else "fails"
 
 
 def rounds(judge: str) -> Selection:
     """The first line of each of a judge's rounds."""
-    return lambda table: table[(table["part"] == "judge") & (table["sampler"] == judge)].drop_duplicates("seed")
+    return lambda table: where(part="judge", sampler=judge)(table).drop_duplicates("seed")
 
 
+NEAR = Share(where(part="potential"), lambda rows: rows["errors_in_mcse"].abs() <= 3, "estimates within 3 MCSE")
 CLAIMS = [
-    Declared("On potentials every sampler is within 3 MCSE of the exact value.", exact_within),
-    told("potential", "errors_in_mcse", 3, "3 MCSE"),
+    NEAR.is_all("On potentials every sampler is within 3 MCSE of the exact value.", "{sampler} on {landscape}"),
+    tells("potential", "errors_in_mcse", 3, "3 MCSE"),
     Declared("On potentials, at equal numbers of gradients, one sampler errs less than each other sampler.", least),
     *map(is_near, SAMPLERS),
-    told("network", "relative_error", TOLERANCE, f"{TOLERANCE:.0%}"),
+    tells("network", "relative_error", TOLERANCE, f"{TOLERANCE:.0%}"),
 ]
 JUDGED = [  # where devinterp is installed
     Declared(
@@ -260,36 +225,32 @@ JUDGED = [  # where devinterp is installed
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
     """Error against gradients on potentials, and the networks' estimates over the exact coefficient."""
-    figure, axes = figures.sheet(1, 2, (11, 4))
-    course, networks = (table[table["part"] == part] for part in ("course", "network"))
-    for i, sampler in enumerate(SAMPLERS):
-        of, colour = course[course["sampler"] == sampler].groupby("gradients")["rms_error"], COLOURS[sampler]
-        axes[0].plot(of.median(), color=colour, marker="o", ms=3.5, label=sampler)
-        axes[0].fill_between(
-            of.median().index.to_numpy(), of.quantile(0.25), of.quantile(0.75), color=colour, alpha=0.1
-        )
-        rows = ratios(networks[networks["sampler"] == sampler].sort_values("n_weights"))
-        for k, row in enumerate(rows.itertuples()):
+    figure, (left, right) = figures.sheet(1, 2, (11, 4))
+    course, networks = where(part="course")(table), ratios(where(part="network")(table)).sort_values("n_weights")
+    for i, (sampler, colour) in enumerate(COLOURS.items()):
+        errors = where(sampler=sampler)(course).groupby("gradients")["rms_error"].describe()
+        left.plot(errors["50%"], color=colour, marker="o", ms=3.5, label=sampler)
+        left.fill_between(errors.index.to_numpy(), errors["25%"], errors["75%"], color=colour, alpha=0.1)
+        for k, row in enumerate(where(sampler=sampler)(networks).itertuples()):
             fill = colour if row.status == PASSED else "white"
-            axes[1].errorbar(k + i / 8 - 0.25, row.ratio, row.error, fmt="o", color=colour, mfc=fill, ms=5)
-    axes[0].set(xscale="log", yscale="log", xlabel=f"gradients of {TOGETHER} chains together")
+            right.errorbar(k + i / 8 - 0.25, row.ratio, row.error, fmt="o", color=colour, mfc=fill, ms=5)
+    left.set(xscale="log", yscale="log", xlabel=f"gradients of {TOGETHER} chains together")
     budgets = sorted(course["gradients"].astype(int).unique().tolist())
-    axes[0].set_xticks(budgets, map(str, budgets))
-    axes[0].xaxis.minorticks_off()
-    axes[0].set_ylabel("relative error on potentials (rms; median, quartiles)")
-    axes[0].legend(fontsize=7, frameon=False, loc="lower left")
-    names = networks.sort_values("n_weights")["landscape"].unique()
-    axes[1].set_xticks(range(len(names)), [name.replace(" rank", "\nrank") for name in names], fontsize=7)
-    axes[1].axhspan(1 - TOLERANCE, 1 + TOLERANCE, color=figures.GREY, alpha=0.15, lw=0)
-    axes[1].axhline(1, color="black", lw=0.8)
-    axes[1].set(
-        ylim=(0, 1.3), ylabel="estimate / Aoyagi's coefficient (± 2 MCSE)", xlabel="open: diagnostics not passed"
-    )
+    left.set_xticks(budgets, map(str, budgets))
+    left.xaxis.minorticks_off()
+    left.set_ylabel("relative error on potentials (rms; median, quartiles)")
+    left.legend(fontsize=7, frameon=False, loc="lower left")
+    names = networks["landscape"].unique()
+    right.set_xticks(range(len(names)), [name.replace(" rank", "\nrank") for name in names], fontsize=7)
+    right.axhspan(1 - TOLERANCE, 1 + TOLERANCE, color=figures.GREY, alpha=0.15, lw=0)
+    right.axhline(1, color="black", lw=0.8)
+    right.set(ylim=(0, 1.3), ylabel="estimate / Aoyagi's coefficient (± 2 MCSE)")
+    right.set_xlabel("open: diagnostics not passed")
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "short chains and one network")
+    given = asked(QUESTION, __file__, "short chains and one network")
     judge = find_spec("devinterp") is not None
     n_draws, nbetas, networks = QUICK if given.quick else FULL
     torch.set_num_threads(1)
@@ -299,29 +260,28 @@ def main() -> None:
     if judge:
         rows += with_judge(*((150, 2) if given.quick else (2000, 3)))
     table = pd.DataFrame(rows)
-    costs = table[table["part"] == "potential"].groupby("sampler")["gradients_per_effective_draw"].median()
-    orders = [(DeepLinear(net.widths, net.rank).exact.multiplicity - 1) / math.log(net.nbeta) for net in networks]
+    table["relative_error"] = table["llc"] / table["exact"] - 1
+    table["errors_in_mcse"] = (table["llc"] - table["exact"]) / table["mcse"]
+    table["gradients_per_effective_draw"] = table["gradients"] / table["ess"]
+    costs = where(part="potential")(table).groupby("sampler", sort=False)["gradients_per_effective_draw"].median()
+    orders = {str(net): (net.landscape().exact.multiplicity - 1) / math.log(net.nbeta) for net in networks}
     notes = [
-        f"Potentials: localization {LOCALIZATION:g}, nbeta {', '.join(f'{nbeta:g}' for nbeta in nbetas)}; {CHAINS} "
-        f"chains of {n_draws} draws from the origin, {LEAPFROGS} gradients a draw. Step size times the largest "
-        f"curvature: {', '.join(f'{sampler} {share:g}' for sampler, share in SHARES.items())}. By chance 0.3 % of good "
-        "estimates are further off than 3 MCSE, and more where the MCSE is itself uncertain. Median gradients for an "
-        f"effective draw: {', '.join(f'{sampler} {costs[sampler]:.3g}' for sampler in SAMPLERS)}.",
+        f"Potentials: localization {LOCALIZATION:g}; {CHAINS} chains of {n_draws} draws from the origin, {LEAPFROGS} "
+        f"gradients a draw. Step size times the largest curvature: {listed(pd.Series(SHARES), '{} {:g}')}. By chance "
+        "0.3 % of good estimates are further off than 3 MCSE, and more where the MCSE is itself uncertain. Median "
+        f"gradients for an effective draw: {listed(costs, '{} {:.3g}')}.",
         f"Networks: population loss, {TOGETHER} chains from a most singular point. HMC's step was chosen by its "
-        "acceptance on each; the others take theirs from it by the same shares, and as many gradients a draw. Their "
-        "coefficient is the limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta, "
-        f"{', '.join(f'{order:.2f} on {net.name}' for order, net in zip(orders, networks, strict=True))}. Chains that "
-        "have all gone the same small way from the point agree with each other; `spread` tells, which is 1 where they "
-        "have arrived.",
+        "acceptance on each; the others take theirs from it, and as many gradients a draw. Their coefficient is the "
+        "limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta: "
+        f"{listed(pd.Series(orders), '{} {:.2f}')}. `spread` is 1 where chains have arrived: those that have all gone "
+        "the same small way from the point agree with each other.",
         "Judge: devinterp 1.3.2, the first network, first half of the draws left out, standard errors from chain to "
         "chain. Its chains run one after the other, with a data loader and autograd; ours as one stack, with the "
         "gradient by hand."
         if judge
         else "devinterp is not installed (`pip install circuitgrok[judges]`), and its arm is left out.",
     ]
-    claims = decide([*CLAIMS, *(JUDGED if judge else [])], table)
-    verdicts.write(given.out, QUESTION, claims, notes, table, draw(table))
-    print((given.out / "verdict.md").read_text("utf-8"))
+    conclude(given, QUESTION, table, [*CLAIMS, *(JUDGED if judge else [])], draw(table), notes)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,13 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, where
 from circuitgrok.study.legs import Course, course, until
+from circuitgrok.study.rows import listed
+from circuitgrok.study.selections import derived
 from circuitgrok.study.study import Study
 from circuitgrok.study.survival import Slope
+from circuitgrok.study.verdicts import Decision
 from circuitgrok.tree import Params, norm
 
 GROKKED = ("test_acc", 0.9)  # the rule of the delay law
@@ -39,7 +41,10 @@ STUDY = Study(  # the delay law's network at p = 41 on 65 % of the pairs, where 
 )
 QUICK = STUDY.with_(p=11, frac_train=0.8, d_embed=32, d_hidden=64, lr=1e-2, eval_every=5, steps=120, seeds=[0, 1])
 held, free = where(arm="held"), where(arm="free")
-CELLS = {"low": ("held", LOW), "high": ("held", HIGH), "sharp": ("temperature", LOW), "soft": ("temperature", HIGH)}
+delayed = derived(  # times counted from when they had memorised
+    held, grokked_by=lambda rows: rows["grokked_by"] - rows["memorised_by"],
+    steps=lambda rows: rows["steps"] - rows["memorised_by"],
+)  # fmt: skip
 
 
 def bent(table: pd.DataFrame) -> pd.DataFrame:
@@ -49,24 +54,17 @@ def bent(table: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(bowl=1 - ((rows["rho"] - (low + high) / 2) / ((high - low) / 2 or 1.0)) ** 2)
 
 
-def delayed(table: pd.DataFrame) -> pd.DataFrame:
-    """Held runs with times counted from when they had memorised."""
-    rows = held(table)
-    return rows.assign(grokked_by=rows["grokked_by"] - rows["memorised_by"], steps=rows["steps"] - rows["memorised_by"])
-
-
 def shares(table: pd.DataFrame) -> pd.DataFrame:
     """By seed, how much of the way from the low to the high norm temperature goes both ways, and what is left."""
-    cells = {cell: where(arm=arm, rho=rho)(table).set_index("seed") for cell, (arm, rho) in CELLS.items()}
-    logs = pd.DataFrame({cell: rows["grokked_by"].map(math.log, na_action="ignore") for cell, rows in cells.items()})
-    whole = logs["high"] - logs["low"]
-    sharp, soft = logs["sharp"] - logs["low"], logs["high"] - logs["soft"]
-    return pd.DataFrame(
-        {"sharp": sharp / whole, "soft": soft / whole, "left": whole - (sharp + soft) / 2}
-    ).reset_index()
+    times = where(arm=lambda arm: arm != "free")(table).pivot(index="seed", columns=["arm", "rho"], values="grokked_by")
+    logs = times.map(math.log, na_action="ignore")
+    low, high = logs["held", LOW], logs["held", HIGH]
+    sharp, soft = logs["temperature", LOW] - low, high - logs["temperature", HIGH]
+    found = {"sharp": sharp / (high - low), "soft": soft / (high - low), "left": high - low - (sharp + soft) / 2}
+    return pd.DataFrame(found).reset_index()
 
 
-def is_ordered(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
+def is_ordered(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether T grows from each ρ to the next in every seed; of two censored runs it is not known."""
     times = held(table).pivot(index="seed", columns="rho", values="grokked_by")
     low, high = times.iloc[:, :-1].to_numpy(), times.iloc[:, 1:].to_numpy()
@@ -76,40 +74,35 @@ def is_ordered(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
     return said, "fails" if n_earlier else "undecided" if unknown.any() or not later.any() else "holds"
 
 
-def is_one_norm(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
+def is_one_norm(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether free runs grok at norms that differ by less than 5 %."""
     norms = free(table)["norm_at_grok"]
     widest = norms.max() / norms.min() - 1
     known = ", ".join(f"{x:.2f}" for x in norms.dropna())
-    said = f"{norms.notna().sum()} of {len(norms)} grokked" + (
-        f", at norms {known}, {widest:.1%} apart" if known else ""
-    )
+    said = f"{norms.notna().sum()} of {len(norms)} grokked, at norms {known or 'not known'}, {widest:.1%} apart"
     return said, "undecided" if norms.isna().any() else "holds" if widest < 0.05 else "fails"
 
 
-DELAY = f"T_grok({HIGH:g}) / T_grok({LOW:g})"
+DELAY, SHARE = f"T_grok({HIGH:g}) / T_grok({LOW:g})", "share of the logarithm"
 CLAIMS = [
-    Slope(held, "rho", name="slope of ln T_grok over ρ").exceeds(
-        0, "The larger the norm that is held, the later the network groks."
-    ),
+    Slope(held, "rho", name="slope of ln T_grok over ρ")
+    .exceeds(0, "The larger the norm that is held, the later the network groks."),
     Declared("In every seed T_grok grows from each ρ to the next.", is_ordered),
     Slope(bent, "bowl", beside=["rho"], name="logarithm of that factor").is_within(
         math.log(1.5), "ln T_grok is linear in ρ: in the middle a parabola is off the line by less than a factor 1.5."
     ),
     Declared("Free runs all grok at one norm: largest and smallest differ by less than 5 %.", is_one_norm),
-    Ratio(where(arm="held", rho=HIGH), where(arm="held", rho=LOW), name=DELAY).exceeds(
-        1, f"Held at ρ = {HIGH:g}, networks grok later than at {LOW:g}."
-    ),
-    Mean(shares, "sharp", "share of the logarithm").exceeds(
+    Ratio(where(arm="held", rho=HIGH), where(arm="held", rho=LOW), name=DELAY)
+    .exceeds(1, f"Held at ρ = {HIGH:g}, networks grok later than at {LOW:g}."),
+    Mean(shares, "sharp", SHARE).exceeds(
         0.5, f"At ρ = {LOW:g} logits sharpened to the size they have at {HIGH:g} bring more than half of that delay."
     ),
-    Mean(shares, "soft", "share of the logarithm").exceeds(
+    Mean(shares, "soft", SHARE).exceeds(
         0.5, f"At ρ = {HIGH:g} logits softened to the size they have at {LOW:g} undo more than half of that delay."
     ),
-    Mean(shares, "left", f"logarithm of {DELAY} at equal logits").is_within(
-        math.log(1.25), "At equal logits the norm does not matter: times agree to a factor 1.25."
-    ),
-]
+    Mean(shares, "left", f"logarithm of {DELAY} at equal logits")
+    .is_within(math.log(1.25), "At equal logits the norm does not matter: times agree to a factor 1.25."),
+]  # fmt: skip
 
 
 def logit_scale(params: Params, config: cg.TrainConfig, radius: float) -> float:
@@ -122,11 +115,9 @@ def logit_scale(params: Params, config: cg.TrainConfig, radius: float) -> float:
 
 def temperature(starts: Iterable[Course], critical: float) -> float:
     """The ratio of logit scales at the two norms, geometric mean over the memorised networks."""
-    ratios = []
-    for run in starts:
-        weights, config = run.legs[0].at(run.legs[0].steps[-1]), run.config
-        ratios.append(logit_scale(weights, config, HIGH * critical) / logit_scale(weights, config, LOW * critical))
-    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+    ends = [(run.legs[0].at(run.legs[0].steps[-1]), run.config) for run in starts]
+    logs = [math.log(logit_scale(*end, HIGH * critical) / logit_scale(*end, LOW * critical)) for end in ends]
+    return math.exp(sum(logs) / len(logs))
 
 
 def measured(run: Course, critical: float) -> dict[str, Any]:
@@ -144,44 +135,36 @@ def measured(run: Course, critical: float) -> dict[str, Any]:
     }
 
 
-def draw(courses: list[Course], table: pd.DataFrame, budget: int) -> "figures.Figure":
+def draw(courses: dict[str, list[Course]], table: pd.DataFrame, budget: int) -> "figures.Figure":
     """Test accuracy along runs; T_grok against the held norm, and against the size of the logits."""
     figure, axes = figures.sheet(1, 3, (13, 4.2))
-    lines, first = table.to_dict("records"), table["seed"].min()
-    for line, run in zip(lines, courses, strict=True):
-        if line["arm"] != "temperature":
-            colour = COLOURS.get(line["rho"], figures.GREY)
-            name = "free" if line["arm"] == "free" else f"ρ = {line['rho']:g}"
-            label = name if line["seed"] == first else None
-            axes[0].plot(run.history.index, run.history["test_acc"], color=colour, lw=1, label=label)
+    colours = {"free": figures.GREY} | {f"held {rho:g}": colour for rho, colour in COLOURS.items()}
+    figures.draw_runs(axes[0], courses, "test_acc", colours)
     figures.step_axis(axes[0], budget)
-    axes[0].set_ylabel("test accuracy (every run)")
-    marks = {"held": ("o", None), "held, temperature": ("D", "white"), "censored": ("^", "white")}
+    axes[0].set_ylabel("test accuracy (median and range)")
+    rows = table[table["arm"] != "free"].assign(time=table["grokked_by"].fillna(table["steps"]))
+    rows["kind"] = rows["arm"].where(rows["grokked_by"].notna(), "censored")
     for ax, x in ((axes[1], "rho"), (axes[2], "logit_scale")):
-        for line in (line for line in lines if line["arm"] != "free"):
-            kind = "held" if line["arm"] == "held" else "held, temperature"
-            marker, fill = marks["censored" if math.isnan(line["grokked_by"]) else kind]
-            time = line["steps"] if math.isnan(line["grokked_by"]) else line["grokked_by"]
-            ax.plot(line[x], time, marker, color=COLOURS[line["rho"]], mfc=fill, ms=5)
+        for kind, marker in {"held": "o", "temperature": "D", "censored": "^"}.items():
+            of = rows[rows["kind"] == kind]
+            edges = of["rho"].map(COLOURS).tolist()
+            ax.scatter(of[x], of["time"], 25, edges if kind == "held" else "none", marker=marker, edgecolors=edges)
+            ax.plot([], [], marker, color=figures.GREY, mfc=None if kind == "held" else "white", ms=5, label=kind)
         figures.times_axis(ax, budget)
-        ax.set_ylim(budget / 100, 1.3 * budget)
-        ax.set_ylabel(f"steps to test accuracy {GROKKED[1]:g}")
-    for label, (marker, fill) in marks.items():
-        axes[1].plot([], [], marker, color=figures.GREY, mfc=fill, ms=5, label=label)
+        ax.set(ylim=(budget / 100, 1.3 * budget), ylabel=f"steps to test accuracy {GROKKED[1]:g}")
     slope, known = Slope(held, "rho").found(table).interval, held(table).dropna(subset="grokked_by")
     if slope:  # through the middle of the times that are known
         middle = known["grokked_by"].map(math.log).mean() - slope.estimate * known["rho"].mean()
         axes[1].plot(RHOS, [math.exp(middle + slope.estimate * rho) for rho in RHOS], color=figures.GREY, lw=1)
     axes[1].set_xlabel("held norm ρ = ‖θ‖ / W_c")
     axes[2].set_xlabel("size of the logits that the loss sees when the hold begins")
-    for ax in axes[:2]:
-        ax.legend(fontsize=7, frameon=False)
+    figures.legends(axes[:2])
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a tiny network, two seeds")
-    study, begin, leg = (QUICK, 40, 40) if given.quick else (STUDY, 250, 500)
+    given, study = STUDY.asked(__file__, QUICK, "a tiny network, two seeds")
+    begin, leg = (40, 40) if given.quick else (250, 500)
     budget = study.base.schedule.steps
     first = study.with_(arms={"first": {}}, steps=begin, checkpoint_every=begin).train(given)
     memorised = {seed: course(run) for seed, run in zip(study.seeds, first.values(), strict=True)}
@@ -200,7 +183,8 @@ def main() -> None:
         f"{arm} {rho:g}": {"fixed_norm": True, "norm_radius": rho * critical, "temperature": t} for arm, rho, t in cells
     }
     courses |= go_on(study.with_(arms=arms))
-    table = study.with_(arms={**study.arms, **arms}).table(courses, lambda run: measured(run, critical))
+    every = study.with_(arms={**study.arms, **arms})
+    table = every.table(courses, lambda run: measured(run, critical))
     late = int((~(table["memorised_by"] <= begin)).sum())
     missed = held(table)[lambda rows: rows["grokked_by"].isna()].groupby("rho").size()
     notes = [
@@ -210,7 +194,7 @@ def main() -> None:
         + ("" if norms else " (none did: the norm at their end)")
         + f"; held runs go on from step {begin} of the free ones (the law's from 500 of slower runs) with the "
         f"optimizer's state, at ρ W_c after every step. Memorised later than the hold begins: {late} of {len(table)} "
-        f"runs. Held runs censored: {', '.join(f'{n} at {rho:g}' for rho, n in missed.items()) or 'none'}.",
+        f"runs. Held runs censored at ρ: {listed(missed, '{:g}: {}')}.",
         f"T_grok counts from step 0; with T_grok − T_mem instead: {Slope(delayed, 'rho').found(table).words}. The "
         "law's own slope is 7.6, at other p and share. Slopes: maximum likelihood, normal errors of ln T, a level "
         "for every seed, censored times as lower bounds; intervals from the profile likelihood.",
@@ -219,7 +203,7 @@ def main() -> None:
         f"{math.log(tau) / math.log(HIGH / LOW):.2f} of the norm). A step of the same length turns a network of larger "
         f"norm less: by that alone times would grow like ρ, from {LOW:g} to {HIGH:g} by {HIGH / LOW:.3g}.",
     ]
-    study.write(given, table, CLAIMS, draw(list(courses.values()), table, budget), notes)
+    study.write(given, table, CLAIMS, draw(every.grouped(courses), table, budget), notes)
 
 
 if __name__ == "__main__":

@@ -25,16 +25,14 @@ from circuitgrok import figures
 from circuitgrok.landscape.key_stiffness import key_stiffness
 from circuitgrok.measures.learning.crossings import events
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
-from circuitgrok.study.study import Study
+from circuitgrok.study.claims import Mean, Ratio, Selection, where
+from circuitgrok.study.rows import listed
+from circuitgrok.study.study import Study, evenly
 from circuitgrok.table.checkpoints import key_frequencies
 
 STUDY = Study(
     "Can circuits be found from the loss landscape: do its stiffest directions belong to the key frequencies?",
-    cg.TrainConfig.preset("quickstart").with_(
-        steps=6000, checkpoint_every=100, checkpoints_per_decade=0, checkpoint_on_move=100.0
-    ),
+    cg.TrainConfig.preset("quickstart").with_(steps=6000, **evenly(100)),
     arms={"grokking": {}, "control": {"weight_decay": 0.0}},
     seeds=range(1, 6),
 )
@@ -62,47 +60,37 @@ def measured(run: Run, step: int, keys: Tensor, own: Tensor) -> tuple[dict[str, 
     return {"step": step, "test_acc": run.history["test_acc"][step], **freqs, **facts}, shares
 
 
-def above(text: str, rows: Selection, column: str, by: str, least: float = 1) -> Declared:
-    """That one column of the same rows is larger than another."""
-    return Ratio(rows, rows, column, by, "step", f"{column} / {by}").exceeds(least, text)
+def more(rows: Selection, column: str, by: str) -> Ratio:
+    """How many times as large one column of the same rows is as another."""
+    return Ratio(rows, rows, column, by, "step", f"{column} / {by}")
 
 
-def gain(text: str, rows: Selection, column: str, null: str) -> Declared:
-    """That a precision is larger than another."""
-
-    def differences(table: pd.DataFrame) -> pd.DataFrame:
-        return rows(table).assign(gain=lambda found: found[column] - found[null])
-
-    return Mean(differences, "gain", f"mean of {column} less {null}").exceeds(0, text)
+def gain(rows: Selection, column: str, null: str) -> Mean:
+    """By how much a precision is larger than another."""
+    return Mean(rows, column, f"mean of {column} less {null}", by=null)
 
 
 untrained, first, end = (where(arm="grokking", moment=moment) for moment in ("start", "memorised", "end"))
 control = where(arm="control", moment="end")
-START = "Just after memorisation, stiff directions move"
+START, END = "Just after memorisation, stiff directions move", "At the end, stiff directions move"
+AFTER = "After memorisation, more of the frequencies that stiff directions move most are key than of"
 CLAIMS = [
-    above(
-        f"{START} the clock of the eventual key frequencies more than twice as much as independent logits would.",
-        first, "clock", "clock_chance", least=2,
+    more(first, "clock", "clock_chance").exceeds(
+        2, f"{START} the clock of the eventual key frequencies more than twice as much as independent logits would."
     ),
-    above(f"{START} it more than the clock of other frequencies.", first, "clock", "clock_other"),
-    Ratio(end, first, "clock", limit="step", name="clock (end) / clock (memorised)").exceeds(
-        1, "At the end, after grokking, they move it more than just after memorisation."
-    ),
+    more(first, "clock", "clock_other").exceeds(1, f"{START} it more than the clock of other frequencies."),
+    Ratio(end, first, "clock", limit="step", name="clock (end) / clock (memorised)")
+    .exceeds(1, "At the end, after grokking, they move it more than just after memorisation."),
     *(
-        above(f"{when} {what} of the key frequencies more than random directions do.", rows, of, f"{of}_random")
-        for when, rows in ((START, first), ("At the end, stiff directions move", end))
+        more(rows, of, f"{of}_random")
+        .exceeds(1, f"{when} {what} of the key frequencies more than random directions do.")
+        for when, rows in ((START, first), (END, end))
         for what, of in (("the clock", "clock"), ("all functions", "alone"))
     ),
-    *(
-        gain(
-            f"After memorisation, more of the frequencies that stiff directions move most are key than of {others}.",
-            first, "precision", f"precision_{null}",
-        )
-        for others, null in (("as many drawn blindly", "chance"), ("those that random directions move most", "random"))
-    ),
-    gain(
-        "Before training, more of the frequencies that random directions move most are later key than drawn blindly.",
-        untrained, "precision_random", "precision_chance",
+    gain(first, "precision", "precision_chance").exceeds(0, f"{AFTER} as many drawn blindly."),
+    gain(first, "precision", "precision_random").exceeds(0, f"{AFTER} those that random directions move most."),
+    gain(untrained, "precision_random", "precision_chance").exceeds(
+        0, "Before training, more of the frequencies that random directions move most are later key than drawn blindly."
     ),
     *(
         Ratio(end, control, of, limit="step", name=f"{of} (grokking) / {of} (control)").exceeds(
@@ -131,14 +119,11 @@ def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Fi
     axes[0, 0].set_ylabel("frequency k (key: red)")
     figure.colorbar(axes[0, 3].images[0], ax=axes[0, 3], label="share in functions of k alone")
     table = table.assign(at=table["moment"].map(MOMENTS.index))
-    names = {
-        "clock": "share in the clock of the key frequencies",
-        "alone": "share in all functions of one key frequency",
-    }
-    for ax, (column, name) in zip(axes[1], (names | {"precision": "precision of the ranking"}).items(), strict=False):
-        for arm, rows in table.groupby("arm", sort=False):
-            figures.draw_seeds(ax, rows, "at", column, COLOURS[str(arm)], "-", f"{arm}, stiff")
-            figures.draw_seeds(ax, rows, "at", f"{column}_random", COLOURS[str(arm)], "--", f"{arm}, random")
+    columns = {"clock": "share in the clock of the key frequencies"}
+    columns |= {"alone": "share in all functions of one key frequency", "precision": "precision of the ranking"}
+    for ax, (column, name) in zip(axes[1], columns.items(), strict=False):
+        figures.draw_groups(ax, table, "arm", "at", column, COLOURS, "-", "{}, stiff")
+        figures.draw_groups(ax, table, "arm", "at", f"{column}_random", COLOURS, "--", "{}, random")
         figures.draw_seeds(ax, table, "at", f"{column}_chance", figures.GREY, ":", "chance")
         ax.set_xticks(range(len(MOMENTS)), MOMENTS)
         ax.set_ylabel(name)
@@ -150,19 +135,18 @@ def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Fi
 
 def notes(table: pd.DataFrame) -> list[str]:
     """At which steps the runs were looked at, and how far the numbers can be trusted."""
-    grokking, rows = table[table["arm"] == "grokking"], first(table)
-    keys = [f"s{seed} {{{freqs}}}" for seed, freqs in grokking.groupby("seed")["key_freqs"].first().items()]
-    own = [str(len(freqs.split())) for freqs in control(table)["own_freqs"]]
-    course = grokking.groupby("moment", sort=False).median(numeric_only=True)
-    columns = ["train_loss", "largest", "tenth", "bias", "rest"]
-    medians = [f"{at} {row['step']:g}, {', '.join(f'{x:.2g}' for x in row[columns])}" for at, row in course.iterrows()]
+    grokking, rows = where(arm="grokking")(table), first(table)
+    columns = ["step", "train_loss", "largest", "tenth", "bias", "rest"]
+    course = grokking.groupby("moment", sort=False)[columns].median()
     return [
         "An event outside the budget counts as its end. The claims were written on seed 0, which is left out. Best "
         f"final test accuracy of a control: {control(table)['test_acc'].max():.2f}.",
-        f"Key frequencies (rule {RULE}, last checkpoint): {', '.join(keys)}. A control is asked for those of the run "
-        f"with its seed; in the controls themselves the rule finds {', '.join(own)}.",
+        f"Key frequencies (rule {RULE}, last checkpoint), by seed: "
+        f"{listed(grokking.groupby('seed')['key_freqs'].first(), '{}: {}')}. A control is asked for those of the run "
+        "with its seed; in the controls themselves the rule finds others (own_freqs).",
         "Medians of the grokking runs (step; training loss; largest and tenth eigenvalue; share of logit changes that "
-        f"are the same for all pairs, and in products of different frequencies): {'; '.join(medians)}. Curvature falls "
+        "are the same for all pairs, and in products of different frequencies): "
+        f"{listed(course, '{} {:g}, {:.2g}, {:.2g}, {:.2g}, {:.2g}, {:.2g}', '; ')}. Curvature falls "
         f"with the loss; products are in float64, and |Hv - λv|/λ is at most {table['residual'].max():.1g}.",
         f"Top {TOP} eigenpairs of the training loss without weight decay, of which no moment is a critical point; "
         f"means weighted by the eigenvalue. Of {RANDOM} random directions, plain means. Both depend on the coordinates "
@@ -172,9 +156,8 @@ def notes(table: pd.DataFrame) -> list[str]:
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "a small network and two seeds")
+    given, study = STUDY.asked(__file__, QUICK, "a small network and two seeds")
     torch.set_num_threads(given.threads)
-    study = QUICK if given.quick else STUDY
     runs = study.train(given)
     own = {
         name: key_frequencies(RULE, run.at(run.steps[-1]), run.config.transformer, run.task)
@@ -184,12 +167,11 @@ def main() -> None:
     for name, label in study.labels().items():
         twin = f"grokking-s{label['seed']}"
         for moment, step in zip(MOMENTS, moments(runs[twin]), strict=True):
-            row, by_eigenvector = measured(runs[name], step, own[twin], own[name])
+            row, maps[name, moment] = measured(runs[name], step, own[twin], own[name])
             rows.append({**label, "moment": moment, **row})
-            maps[name, moment] = by_eigenvector
     table, seed = pd.DataFrame(rows), study.seeds[0]
     figure = draw(table, {moment: maps[f"grokking-s{seed}", moment] for moment in MOMENTS}, seed)
-    study.write_long(given, study.table(runs), table, CLAIMS, figure, notes(table))
+    study.write(given, table, CLAIMS, figure, notes(table), runs=study.table(runs))
 
 
 if __name__ == "__main__":

@@ -17,16 +17,13 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.measures.learning.crossings import events
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Mean, Ratio, Selection, where
-from circuitgrok.study.factors import Factor
+from circuitgrok.study.effects import Factor
 from circuitgrok.study.minima import log_slope, minima
-from circuitgrok.study.moments import at_events
+from circuitgrok.study.rows import at_events, listed
 from circuitgrok.study.selections import at_ends, by_seed
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.tasks.teacher_student import TeacherStudent
 
 TOLERANCE = 0.01  # of the labels' mean square: an answer of a student counts as right
@@ -35,15 +32,14 @@ WORSE = 2.0  # factor of the test loss from which a radius is a wrong one
 CLASSES = 29  # of the control
 COLOURS = (figures.SKY, figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED)
 DECAYS = (figures.BLUE, figures.ORANGE, figures.RED)
-BARE = {"checkpoint_on_move": 100.0, "checkpoints_per_decade": 0, "checkpoint_every": 3000}
 STUDENT = cg.TrainConfig.preset("omnigrok-teacher").with_(
-    alpha=1.0, lr=1e-3, weight_decay=0.0, steps=2500, eval_every=41, n_test=500, **BARE
+    alpha=1.0, lr=1e-3, weight_decay=0.0, steps=2500, eval_every=41, n_test=500, **evenly(3000)
 )
 PARITY = cg.TrainConfig.preset("parity").with_(
-    n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=3000, eval_every=5, **BARE
+    n_bits=16, n_train=400, n_test=500, width=128, scheme="torch", lr=0.01, steps=3000, eval_every=5, **evenly(3000)
 )
 RANDOM = cg.TrainConfig.preset("quickstart").with_(
-    operation="random", fixed_norm=True, weight_decay=0.0, steps=1000, **BARE
+    operation="random", fixed_norm=True, weight_decay=0.0, steps=1000, **evenly(3000)
 )
 
 
@@ -54,6 +50,7 @@ def drawn_apart(cell: cg.TrainConfig) -> dict[str, Any]:
 
 
 TEACHERS, RADII = [0.5, 1.0, 2.0, 3.0, 4.0], [round(0.25 * 1.5**i, 3) for i in range(8)]
+QUESTION = "Is a small norm what generalises, or is that a property of the task?"
 FAMILIES = {
     "held": Study(
         "Which radius is best for which teacher?", STUDENT.with_(fixed_norm=True), {"student": drawn_apart},
@@ -72,17 +69,14 @@ FAMILIES = {
         seeded=["seed", "data_seed", "label_seed"],
     ),
 }  # fmt: skip
-QUESTION = "Is a small norm what generalises, or is that a property of the task?"
 STUDY = Studies(QUESTION, FAMILIES, "family")
-FEW: dict[str, dict[str, Any]] = {
-    "held": {"grid": {"teacher_alpha": [0.5, 2.0], "alpha": [0.375, 0.844, 1.898]}, "steps": 60, "eval_every": 1},
-    "free": {"grid": {"teacher_alpha": [0.5, 2.0], "weight_decay": [0.0, 0.5]}, "steps": 60, "eval_every": 1},
-    "parity": {"grid": {"weight_decay": [0.0, 1.0]}, "steps": 60},
+FEW = {
+    "held": {"grid": {"teacher_alpha": [0.5, 2.0], "alpha": [0.375, 0.844, 1.898]}, "eval_every": 1},
+    "free": {"grid": {"teacher_alpha": [0.5, 2.0], "weight_decay": [0.0, 0.5]}, "eval_every": 1},
+    "parity": {"grid": {"weight_decay": [0.0, 1.0]}},
     "random": {"grid": {"alpha": [0.5, 2.0]}, "steps": 20},
 }
-QUICK = Studies(QUESTION, {name: part.with_(**FEW[name], seeds=[0, 1]) for name, part in FAMILIES.items()}, "family")
-
-
+QUICK = STUDY.with_(FEW, seeds=[0, 1], steps=60)
 held, free, parity = (where(family=family) for family in ("held", "free", "parity"))
 
 
@@ -116,12 +110,10 @@ def elsewhere(own: Callable[..., float], other: Callable[..., float]) -> Selecti
     return chosen
 
 
-def under_decay(teacher: Callable[[pd.Series], float]) -> Factor:
-    """Test loss of free students of a teacher under the largest decay over that without."""
-    rows, over = (at_ends(free, teacher_alpha=teacher, decay=end) for end in (max, min))
-    return Factor(rows, "test_share", "test loss under it over that without", over=over)
-
-
+smallest, largest = (
+    [at_ends(free, teacher_alpha=teacher, decay=decay) for decay in (max, min)] for teacher in (min, max)
+)
+UNDER = "test loss under it over that without"
 none, most = at_ends(parity, decay=min), at_ends(parity, decay=max)
 control = by_seed(where(family="random"), train_acc="max", test_acc="max")
 CLAIMS = [
@@ -139,9 +131,11 @@ CLAIMS = [
         WORSE, "And the other way round: at the best radius of the largest teacher students of the smallest have over "
         f"{WORSE:g} times their least test loss.",
     ),
-    under_decay(min).falls_below(1, "The largest decay helps free students of the smallest teacher, from α = 1."),
-    under_decay(max).exceeds(1, "The largest decay hurts free students of the largest teacher, from α = 1."),
-    Factor(at_ends(free, teacher_alpha=max, decay=min), "final_norm", "final over initial norm", by="r0")
+    Factor(smallest[0], "test_share", UNDER, over=smallest[1])
+    .falls_below(1, "The largest decay helps free students of the smallest teacher, from α = 1."),
+    Factor(largest[0], "test_share", UNDER, over=largest[1])
+    .exceeds(1, "The largest decay hurts free students of the largest teacher, from α = 1."),
+    Factor(largest[1], "final_norm", "final over initial norm", by="r0")
     .exceeds(1.1, "Left alone, students of the largest teacher grow: their norm rises by more than a tenth."),
     *[
         Factor(rows, "norm_grokked", "norm then over norm before", by="norm_memorised")
@@ -173,25 +167,26 @@ def measures(run: Run) -> dict[str, Any]:
     return line
 
 
-def draw(table: pd.DataFrame, runs: Mapping[str, Run]) -> "figures.Figure":
+def draw(table: pd.DataFrame, by_decay: Mapping[float, list[Run]]) -> "figures.Figure":
     """Loss against held radius, best radius against teacher, decay, parity's norm and accuracy, the control."""
     figure, axes = figures.sheet(2, 3, (13, 7.6))
     students, loose, random = (where(family=family)(table) for family in ("held", "free", "random"))
-    for (teacher, rows), colour in zip(students.groupby("teacher_alpha"), COLOURS, strict=False):
-        figures.draw_seeds(axes[0, 0], rows, "alpha", "test_share", colour, "-", f"teacher {teacher:g}")
-        middle = rows.groupby("alpha")["train_share"].median()
-        axes[0, 0].plot(middle.index, middle, color=colour, ls=":", lw=1)
+    figures.draw_groups(axes[0, 0], students, "teacher_alpha", "alpha", "test_share", COLOURS, "-", "teacher {:g}")
+    figures.draw_groups(axes[0, 0], students, "teacher_alpha", "alpha", "train_share", COLOURS, ":", "_")
     best = best_radii(table)
     figures.draw_seeds(axes[0, 1], best, "teacher_alpha", "at", figures.BLUE, "-", "best radius")
     middle = best.groupby("teacher_alpha")["at"].median()
     line = middle.iloc[0] * middle.index / middle.index[0]
     axes[0, 1].plot(middle.index, line, color=figures.GREY, ls="--", label="proportional")
     axes[0, 1].axhline(loose["r0"].mean(), color=figures.GREY, ls=":", lw=0.8, label="‖θ₀‖ at α = 1")
-    for (decay, rows), colour in zip(loose.groupby("decay"), DECAYS, strict=False):
-        figures.draw_seeds(axes[0, 2], rows, "teacher_alpha", "test_share", colour, "-", f"free, decay {decay:g}")
-    for decay, colour in zip(sorted(set(parity(table)["decay"])), DECAYS, strict=False):
-        of_arm = [run for name, run in runs.items() if name.startswith(f"parity-free-weight_decay{decay:g}-")]
-        _draw_parity(axes[1, 0], axes[1, 1], of_arm, colour, f"decay {decay:g}")
+    figures.draw_groups(axes[0, 2], loose, "decay", "teacher_alpha", "test_share", DECAYS, label="free, decay {:g}")
+    for (decay, runs), colour in zip(by_decay.items(), DECAYS, strict=False):
+        for ax, column in ((axes[1, 0], "norm"), (axes[1, 1], "test_acc")):
+            figures.draw_band(ax, [run.history[column] for run in runs], colour, "-", f"decay {decay:g}")
+            figures.step_axis(ax, runs[0].config.schedule.steps)
+        for event, marker in {"memorised": "s", "grokked": "o"}.items():
+            rows = parity(table)[lambda rows, decay=decay: rows["decay"] == decay]
+            axes[1, 0].plot(rows[f"{event}_by"], rows[f"norm_{event}"], marker, color=colour, ms=5, mfc="white")
     for column, colour, style in (("train_acc", figures.GREY, "--"), ("test_acc", figures.RED, "-")):
         figures.draw_seeds(axes[1, 2], random, "alpha", column, colour, style, f"random labels, {column[:-4]}")
     axes[1, 2].axhline(1 / CLASSES, color=figures.GREY, ls=":", lw=0.8, label="chance")
@@ -208,33 +203,14 @@ def draw(table: pd.DataFrame, runs: Mapping[str, Run]) -> "figures.Figure":
         ax.set_ylabel(y)
     for ax in axes[0]:
         ax.set_yscale("log")
-    for ax in axes.flat:
-        ax.legend(fontsize=7, frameon=False)
+    axes[1, 0].set_ylabel("parity: weight norm r (□ memorised, ○ generalised)")
+    axes[1, 1].set_ylabel("parity: test accuracy")
+    figures.legends(axes.flat)
     return figure
 
 
-def _draw_parity(left: Any, right: Any, runs: list[Run], colour: str, label: str) -> None:
-    """The norm of every run with its events, and the median and range of test accuracy."""
-    for run in runs:
-        left.plot(run.history["norm"], color=colour, alpha=0.6, lw=1, label=label if run is runs[0] else None)
-        for event, marker in zip(events(run.history).values(), ("s", "o"), strict=True):
-            if event.by is not None:
-                left.plot(event.by, run.history["norm"].loc[event.by], marker, color=colour, ms=5, mfc="white")
-    curves = pd.concat([run.history["test_acc"] for run in runs], axis=1)
-    right.plot(curves.index, curves.median(axis=1), color=colour, label=label)
-    right.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.12, lw=0)
-    for ax, said in ((left, "weight norm r (□ memorised, ○ generalised)"), (right, "test accuracy (median, range)")):
-        figures.step_axis(ax, int(curves.index[-1]))
-        ax.set_ylabel(f"parity: {said}")
-
-
-def _listed(by_teacher: pd.Series) -> str:
-    return ", ".join(f"{teacher:g}: {value:.3g}" for teacher, value in by_teacher.items())
-
-
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "two teachers, few radii, few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two teachers, few radii, few steps")
     runs = study.train(given)
     table = study.table(runs, measures)
     scales = held(table).groupby("teacher_alpha")["label_variance"].mean()
@@ -242,14 +218,15 @@ def main() -> None:
     notes = [
         "Students are tanh networks 5-100-100-5 like their teachers, whose weights are the default init of torch "
         "times teacher_alpha; their norm is held globally after every step. Losses are those of the last step over "
-        f"the variance of the test labels ({_listed(scales)}).",
-        f"Best radius, median by teacher: {_listed(radii)}. It is the minimum of a parabola in logarithms through the "
-        "least test loss on the grid and its neighbours; a minimum at an edge of the grid is not known, and then "
-        "nothing is decided.",
+        f"the variance of the test labels ({listed(scales, '{:g}: {:.3g}')}).",
+        f"Best radius, median by teacher: {listed(radii, '{:g}: {:.3g}')}. It is the minimum of a parabola in "
+        "logarithms through the least test loss on the grid and its neighbours; a minimum at an edge of the grid is "
+        "not known, and then nothing is decided.",
         "Seeds of student, teacher and inputs are drawn apart. r is the plain norm of all trained weights; the least "
         "norm over the rescalings of ReLU neurons is not taken.",
     ]
-    study.write(given, table, CLAIMS, draw(table, runs), notes)
+    by_decay = study.grouped(runs, "weight_decay", family="parity")
+    study.write(given, table, CLAIMS, draw(table, by_decay), notes)
 
 
 if __name__ == "__main__":

@@ -19,17 +19,18 @@ from circuitgrok import figures
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.alarms import Indicator, alarms
-from circuitgrok.study.claims import Declared, Ratio, Selection, Share
+from circuitgrok.study.claims import Declared, Ratio, Selection, Share, where
+from circuitgrok.study.effects import Factor
 from circuitgrok.study.processes import in_processes
-from circuitgrok.study.study import Study
+from circuitgrok.study.rows import listed
+from circuitgrok.study.selections import derived
+from circuitgrok.study.study import Study, evenly
 from circuitgrok.table.calibration import calibrate
 
-SCHEDULE = {"checkpoint_every": 100, "checkpoints_per_decade": 10, "checkpoint_on_move": 100.0}
 STUDY = Study(
     "Along training, which moves first: learning coefficient, effective dimension, circuit, or norm?",
-    cg.TrainConfig.preset("quickstart").with_(**SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(**evenly(100) | {"checkpoints_per_decade": 10}),
     arms={"groks": {}, "no decay": {"weight_decay": 0.0}, "few pairs": {"frac_train": 0.2}},
 )
 TINY = {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02, "warmup": 0, "steps": 300}
@@ -44,6 +45,7 @@ INDICATORS = {
 }
 Z = 1.0  # where the effective dimension is taken; at smaller z the Hessian's spectrum takes several times as long
 LABELS = ["run", "arm", "seed", "memorised", "grokked"]
+KEPT = ["step", "llc.*", "effective_dimension.*", "norm|norm_min|sharpness", r".*\[test\]", r"restricted_loss\[all\]"]
 PASSED = "diagnostics_passed"
 
 
@@ -72,12 +74,6 @@ def by(indicator: str, grokked: bool = True) -> Selection:
     return rows
 
 
-def ends(table: pd.DataFrame) -> pd.DataFrame:
-    """The last checkpoint of each grokking run at which the estimate passed its diagnostics."""
-    rows = table[(table["arm"] == "groks") & (table["llc_status"] == PASSED)]
-    return rows.assign(of_curvature=rows["effective_dimension[1]"] / 2).groupby("run").last()
-
-
 def leads(name: str) -> Declared:
     """The claim that an indicator gives the alarm before the test accuracy does."""
     ratio = Ratio(by(name), by(name), "grokked", "alarm", name="T_grok / T_alarm")
@@ -90,16 +86,19 @@ def is_quiet(name: str) -> Declared:
     return fired.falls_below(0.5, f"{name} gives no alarm in most runs that do not grok.")
 
 
+def ends(table: pd.DataFrame) -> pd.DataFrame:
+    """The last checkpoint of each grokking run at which the estimate passed its diagnostics."""
+    return where(arm="groks", llc_status=PASSED)(table).groupby("run").last()
+
+
 CLAIMS = [
     *map(leads, INDICATORS),
-    Ratio(by("restricted loss"), by("λ̂"), "alarm", name="T_restricted / T_λ̂").exceeds(
-        1, "λ̂ gives the alarm before restricted loss does."
-    ),
+    Ratio(by("restricted loss"), by("λ̂"), "alarm", name="T_restricted / T_λ̂")
+    .exceeds(1, "λ̂ gives the alarm before restricted loss does."),
     *map(is_quiet, INDICATORS),
-    Ratio(ends, ends, "llc", "of_curvature", "step", "λ̂ / (N_eff(1) / 2) at the end").is_within(
-        2, "λ̂ is what the curvature at the point says, within a factor of two."
-    ),
-]
+    Factor(derived(ends, llc=lambda rows: 2 * rows["llc"]), "llc", "λ̂ / (N_eff(1) / 2)", by="effective_dimension[1]")
+    .is_within(2, "λ̂ is what the curvature at the point says, within a factor of two."),
+]  # fmt: skip
 PANELS = {  # column: (label, scale)
     "accuracy[test]": ("test accuracy", "linear"),
     "llc": ("learning coefficient λ̂", "log"),
@@ -116,23 +115,19 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     for ax, (column, (label, scale)) in zip(axes.flat, PANELS.items(), strict=True):
         shown = table[table["llc_status"].isin([PASSED, "not_converged"])] if column == "llc" else table
         shown = shown[shown[column] > 0] if scale == "log" else shown
-        for arm, rows in shown.groupby("arm", sort=False):
-            figures.draw_seeds(ax, rows, "step", column, COLOURS[str(arm)], "-", str(arm))
+        figures.draw_groups(ax, shown, "arm", "step", column, COLOURS)
         for event, style in (("memorised", ":"), ("grokked", "--")):
-            for time in table.loc[table["arm"] == "groks", event].dropna().unique():
+            for time in where(arm="groks")(table)[event].dropna().unique():
                 ax.axvline(time, color=figures.BLUE, ls=style, lw=0.6, alpha=0.6)
         figures.step_axis(ax, int(table["step"].max()))
-        ax.set_yscale(scale)
-        ax.set_ylabel(label)
-    axes.flat[0].legend(fontsize=7, frameon=False, loc="center left")
+        ax.set(yscale=scale, ylabel=label)
+    figures.legends(axes.flat[:1])
     return figure
 
 
 def notes(table: pd.DataFrame, sampling: Sampling, why: list[str]) -> list[str]:
     """How the estimates were made, how many can be trusted, and all alarms."""
-    statuses = table.groupby(["arm", "llc_status"]).size().reset_index(name="n")
-    said = ", ".join(f"{row.arm} {row.llc_status}: {row.n}" for row in statuses.itertuples())
-    given = ", ".join(f"{row.run} {row.indicator} {row.alarm:g}" for row in told(table).itertuples())
+    statuses, given = table.groupby(["arm", "llc_status"]).size(), told(table).set_index(["run", "indicator"])["alarm"]
     z = sampling.localization / (sampling.nbeta or math.nan)
     return [
         f"{table.groupby('run').size().min()} checkpoints or more of each run. Figure: when the runs that grok "
@@ -140,35 +135,29 @@ def notes(table: pd.DataFrame, sampling: Sampling, why: list[str]) -> list[str]:
         f"Sampling, the same at every checkpoint of every run: {sampling.sampler}, step size {sampling.step_size:.3g}, "
         f"localization {sampling.localization:g}, nβ {sampling.nbeta:.4g} (z = γ/nβ = {z:.3g}), {sampling.n_chains} "
         f"chains of {sampling.n_draws} draws. Calibrated on the first run: {'; '.join(why)}.",
-        f"Status of the estimates: {said}. Alarms use all that did not diverge, the claim on λ̂ against curvature only "
-        "those that passed their diagnostics.",
+        f"Status of the estimates: {listed(statuses, '{} {}: {}')}. Alarms use all that did not diverge, the claim on "
+        "λ̂ against curvature only those that passed their diagnostics.",
         f"Effective dimension at z = {Z:g}: the quadrature's part of the error is at most 5 % of the value at "
         f"{table['effective_dimension_converged[1]'].mean():.1%} of the checkpoints.",
-        f"Alarms (none in a run that did not memorise): {given}.",
+        f"Alarms (none in a run that did not memorise): {listed(given, '{} {} {:g}')}.",
     ]
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "tiny runs")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "tiny runs")
     runs = study.train(given)
     first = next(iter(runs.values()))
-    if given.quick:
-        sampling, why = Sampling(step_size=2e-4, localization=1000.0, n_draws=16), ["--quick: not calibrated"]
-    else:
-        sampling, why, _ = calibrate(first)
+    uncalibrated = Sampling(step_size=2e-4, localization=1000.0, n_draws=16), ["--quick: not calibrated"]
+    sampling, why = uncalibrated if given.quick else calibrate(first)[:2]
     n = first.task.n_train  # also for the arm with fewer pairs
     sampling = sampling.model_copy(update={"nbeta": n / math.log(n)})
     jobs = [partial(measured, run, sampling) for run in runs.values()]
     found = in_processes(jobs, given.threads, "measuring", "runs")
     of = study.table(runs, lambda run: {"run": run.name})
-    labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})
-    table = pd.concat([rows.assign(run=name) for name, rows in zip(runs, found, strict=True)], ignore_index=True)
-    table = table.merge(labels[LABELS], on="run")
-    columns = [*LABELS[:3], "step", *LABELS[3:], *(indicator.column for indicator in INDICATORS.values())]
-    columns += [f"effective_dimension_{what}[1]" for what in ("se", "low", "high", "converged")]
-    columns += ["loss[test]", "accuracy[test]", "sharpness", *table.filter(regex="^llc_")]
-    study.write_long(given, of, table[columns], CLAIMS, draw(table), notes(table, sampling, list(why)))
+    labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})[LABELS]
+    table = pd.concat([rows.assign(run=name) for name, rows in zip(runs, found, strict=True)]).merge(labels, on="run")
+    table = table.filter(regex=f"^({'|'.join([*LABELS, *KEPT])})$")
+    study.write(given, table, CLAIMS, draw(table), notes(table, sampling, list(why)), runs=of)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ import math
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok.measures.learning.crossings import HOLD, crossing
+from circuitgrok.measures.learning.crossings import HOLD
 from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
-from circuitgrok.study import verdicts
+from circuitgrok.study.alarms import Indicator, half_ways
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
-from circuitgrok.study.claims import Declared, Mean, Ratio, decide
-from circuitgrok.study.factors import Factor
+from circuitgrok.study.claims import Declared, Mean, Ratio, decide, where
+from circuitgrok.study.effects import Factor
+from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Study
 
 STUDY = Study(
@@ -27,40 +28,25 @@ STUDY = Study(
     seeds=range(5),
 )
 QUICK = STUDY.with_(seeds=[0, 1], steps=300, frac_train=0.8, lr=3e-3, checkpoint_every=20)
-WAYS = {  # what is asked for its half-way step: column, and whether its logarithm moves
-    "embedding: Gini": ("gini[W_E]", False),
-    "W_L: Gini": ("gini[W_L]", False),
-    "circularity of the embedding": ("circularity", False),
-    "heads: one frequency": ("head_fve", False),
-    "neurons: purity": ("neuron_purity", False),
-    "gradient symmetricity": ("gradient_symmetricity", False),
-    "clock: share of logit variance": ("frac_explained", False),
-    "margin: share of the circuit": ("circuit_share[train]", False),
-    "pairs right by the circuit": ("pairs_circuit", False),
-    "pairs right by the rest": ("pairs_rest", False),
-    "restricted loss (log)": ("restricted_loss[all]", True),
-    "excluded loss (log)": ("excluded_loss[train]", True),
-    "ablating the MLP's skip (log)": ("loss[skip, mean, test]", True),
-    "efficiency: margin per norm": ("efficiency[whole]", False),
-    "descent points outwards": ("cos_descent", False),
-    "norm": ("norm", False),
-    "orbit-minimal norm": ("norm_min", False),
+WAYS = {  # what is asked for its half-way step
+    "embedding: Gini": Indicator("gini[W_E]"),
+    "W_L: Gini": Indicator("gini[W_L]"),
+    "circularity of the embedding": Indicator("circularity"),
+    "heads: one frequency": Indicator("head_fve"),
+    "neurons: purity": Indicator("neuron_purity"),
+    "gradient symmetricity": Indicator("gradient_symmetricity"),
+    "clock: share of logit variance": Indicator("frac_explained"),
+    "margin: share of the circuit": Indicator("circuit_share[train]"),
+    "pairs right by the circuit": Indicator("pairs_circuit"),
+    "pairs right by the rest": Indicator("pairs_rest"),
+    "restricted loss (log)": Indicator("restricted_loss[all]", is_logarithmic=True),
+    "excluded loss (log)": Indicator("excluded_loss[train]", is_logarithmic=True),
+    "ablating the MLP's skip (log)": Indicator("loss[skip, mean, test]", is_logarithmic=True),
+    "efficiency: margin per norm": Indicator("efficiency[whole]"),
+    "descent points outwards": Indicator("cos_descent"),
+    "norm": Indicator("norm"),
+    "orbit-minimal norm": Indicator("norm_min"),
 }
-
-
-def half_way(table: pd.DataFrame, memorised: float) -> dict[str, float]:
-    """The first checkpoint from which each measure has done half of its way; nan if it does not move."""
-    after = table[table.index >= memorised]
-    found = {}
-    for name, (column, is_logarithmic) in WAYS.items():
-        values = after[column].dropna()
-        if is_logarithmic:
-            values = values.map(math.log)
-        way = values.iloc[-1] - values.iloc[0]
-        share = (values - values.iloc[0]) / way if way else values * math.nan
-        step = crossing([int(s) for s in share.index], share.tolist(), 0.5, HOLD).by
-        found[name] = math.nan if step is None else float(step)
-    return found
 
 
 def told(table: pd.DataFrame, memorised: float, grokked: float) -> dict[str, float]:
@@ -68,7 +54,11 @@ def told(table: pd.DataFrame, memorised: float, grokked: float) -> dict[str, flo
     rules = {f"rule {name}": math.nan if e.by is None else float(e.by) for name, e in boundaries(table).items()}
     between = table[(table.index >= memorised) & (table.index < grokked)]
     parts = table["update_tangential[applied]"] / table["update_radial[applied]"].abs()
-    return half_way(table, memorised) | rules | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
+    return (
+        half_ways(table[table.index >= memorised], WAYS)
+        | rules
+        | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
+    )
 
 
 def before(text: str, early: str, late: str = "grokked_by", by: float = 1) -> Declared:
@@ -81,34 +71,26 @@ def before(text: str, early: str, late: str = "grokked_by", by: float = 1) -> De
     return Ratio(rows, rows, late, early, name=f"{name} / T({early.removeprefix('rule ')})").exceeds(by, text)
 
 
-def grokked(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that grokked."""
-    return runs[runs["grokked_by"].notna()]
-
-
+grokked, OWN = where(grokked_by=pd.Series.notna), "margin: share of the circuit"
 CLAIMS = [
     before(
         "Circuit formation starts before the test accuracy shows it: excluded loss is at its minimum well before.",
-        "rule excluded_minimum",
-        by=2,
+        "rule excluded_minimum", by=2,
     ),
-    before("The circuit carries half of the margin before the network groks.", "margin: share of the circuit"),
+    before("The circuit carries half of the margin before the network groks.", OWN),
     before(
         "The circuit is there before the memories go: pairs are right by the circuit before they stop being right "
-        "by the rest.",
-        "pairs right by the circuit",
-        "pairs right by the rest",
+        "by the rest.", "pairs right by the circuit", "pairs right by the rest",
     ),
     before("Heads are tuned before neurons are pure.", "heads: one frequency", "neurons: purity"),
     before("The embedding is sparse before W_L is.", "embedding: Gini", "W_L: Gini"),
-    before("The norm falls after the circuit has taken over the margin.", "margin: share of the circuit", "norm"),
-    Mean(grokked, "outwards", "mean cosine").exceeds(
-        0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."
-    ),
+    before("The norm falls after the circuit has taken over the margin.", OWN, "norm"),
+    Mean(grokked, "outwards", "mean cosine")
+    .exceeds(0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."),
     Factor(grokked, "sideways", "tangential over radial").exceeds(
         2, "And yet the applied steps go sideways: tangential parts more than twice the radial ones (median)."
     ),
-]
+]  # fmt: skip
 
 
 def notes(runs: pd.DataFrame, every: int) -> list[str]:
@@ -116,28 +98,27 @@ def notes(runs: pd.DataFrame, every: int) -> list[str]:
     solved = grokked(runs)
     order = solved[list(WAYS)].div(solved["grokked_by"], axis=0).median().sort_values()
     rules = "; ".join(f"{name}: {start or 'start'} to {end}" for name, (start, end) in PHASES.items())
-    times = [f"{row.seed}: {row.memorised_by:g}, {row.grokked_by:g}" for row in solved.itertuples()]
+    times = solved[["memorised_by", "grokked_by"]]
     return [
-        f"Half-way in units of T_grok, median over seeds: {'; '.join(f'{name} {x:.2f}' for name, x in order.items())}.",
-        f"Seeds that did not grok are left out of the order; of the others, memorised and grokked by "
-        f"{'; '.join(times)}. A way starts at the checkpoint at which the training set was memorised and ends at the "
-        f"last one; half-way is held at {HOLD + 1} checkpoints in a row. Checkpoints every {every} steps and where the "
-        f"test loss moves. Phases by {rules} (learning/phases.py). Key frequencies by wl_energy at the last "
-        f"checkpoint. Figure: seed {solved.index[0]}.",
+        f"Half-way in units of T_grok, median over seeds: {listed(order, '{} {:.2f}', '; ')}.",
+        "Seeds that did not grok are left out of the order; of the others, memorised and grokked by "
+        f"{listed(times, '{}: {:g}, {:g}', '; ')}. A way starts at the checkpoint at which the training set was "
+        f"memorised and ends at the last one; half-way is held at {HOLD + 1} checkpoints in a row. Checkpoints every "
+        f"{every} steps and where the test loss moves. Phases by {rules} (learning/phases.py). Key frequencies by "
+        f"wl_energy at the last checkpoint. Figure: seed {solved.index[0]}.",
     ]
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     trained = study.train(given)
     runs = study.table(trained).set_index("seed", drop=False)
-    of = dict(zip(runs.index, trained.values(), strict=True))
-    solved = grokked(runs)[["memorised_by", "grokked_by"]]
+    solved = grokked(runs)
     if len(solved) < 2:
         raise SystemExit(f"only seeds {[*solved.index]} grokked within the budget: the order needs two")
+    of = dict(zip(runs.index, trained.values(), strict=True))
     tables = {seed: anatomy(of[seed]) for seed in solved.index}
-    facts = [told(tables[seed], *solved.loc[seed]) for seed in solved.index]
+    facts = [told(tables[seed], *times) for seed, times in solved[["memorised_by", "grokked_by"]].iterrows()]
     runs = runs.join(pd.DataFrame(facts, index=solved.index))
     what = [*WAYS, *runs.filter(like="rule ")]
     table = grokked(runs).melt(["seed", "grokked_by"], what, "what", "step").sort_values("seed", kind="stable")
@@ -145,7 +126,7 @@ def main() -> None:
     first = solved.index[0]
     figure = draw_anatomy(of[first], tables[first], phases(tables[first]))
     said = notes(runs, study.base.schedule.checkpoint_every)
-    study.write_long(given, runs, table, decide(CLAIMS, runs), figure, said)
+    study.write(given, table, decide(CLAIMS, runs), figure, said, runs=runs)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from circuitgrok.polar.path import Polar, polar_path
 from circuitgrok.polar.stretches import checkpoint_by, stretches
 from circuitgrok.polar.transplants import by_part, by_tensor, globally, swap_matrix, variance_shares
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, where
-from circuitgrok.study.known import Known
+from circuitgrok.study.effects import Known
 from circuitgrok.study.study import Study
+from circuitgrok.study.verdicts import Interval
 from circuitgrok.table.moved import at_radius_of, rays, spread, swaps
 
 FACTORS = torch.logspace(-1, 1, 21, base=4.0)  # of the norm, along a ray
@@ -69,58 +69,45 @@ def moving(arm: str) -> Share:
 
 
 CLAIMS = [
-    Mean(free, "grokked_there", "test accuracy there").exceeds(
-        0.95, "The grokked direction still generalises at the memorised radius (test accuracy above 0.95)."
-    ),
+    Mean(free, "grokked_there", "test accuracy there")
+    .exceeds(0.95, "The grokked direction still generalises at the memorised radius (test accuracy above 0.95)."),
     Mean(free, "memorised_best", "best test accuracy on its ray").falls_below(
-        0.95,
-        "The memorised direction generalises at no radius from a quarter to four times its own: its test accuracy "
-        "stays below 0.95.",
+        0.95, "The memorised direction generalises at no radius from a quarter to four times its own: its test "
+        "accuracy stays below 0.95.",
     ),
-    moving("radial only, after").falls_below(
-        0.5, "Runs whose motion is radial only once it has memorised do not generalise within the budget."
-    ),
-    moving("angular only, after").exceeds(
-        0.5, "Runs whose motion is angular only once it has memorised generalise within the budget."
-    ),
-    moving("angular only").exceeds(
-        0.5, "Runs whose motion is angular only from the start generalise within the budget."
-    ),
+    moving("radial only, after")
+    .falls_below(0.5, "Runs whose motion is radial only once it has memorised do not generalise within the budget."),
+    moving("angular only, after")
+    .exceeds(0.5, "Runs whose motion is angular only once it has memorised generalise within the budget."),
+    moving("angular only")
+    .exceeds(0.5, "Runs whose motion is angular only from the start generalise within the budget."),
     Ratio(
-        free,
-        free,
-        "radial_per_arc, memorising",
-        "radial_per_arc, generalising",
+        free, free, "radial_per_arc, memorising", "radial_per_arc, generalising",
         name="radial over arc length, then later",
     ).exceeds(1, "The way to memorising is more radial than the way to generalising."),
-    Ratio(free, free, "radial_distance, memorising", "arc_length, memorising", name="radial over arc length").exceeds(
-        1, "Memorising is mostly radial: its radial length exceeds its arc length."
-    ),
-    Mean(free, "angle", "angle in degrees").exceeds(
-        60, "The memorised and the last direction are more than 60° apart."
-    ),
-]
+    Ratio(free, free, "radial_distance, memorising", "arc_length, memorising", name="radial over arc length")
+    .exceeds(1, "Memorising is mostly radial: its radial length exceeds its arc length."),
+    Mean(free, "angle", "angle in degrees")
+    .exceeds(60, "The memorised and the last direction are more than 60° apart."),
+]  # fmt: skip
 
 
 def part(matrices: Tensor, name: str) -> Known:
     """How much of the variance of swap matrices is due to the radius, the direction or both, told with the others."""
-    shares = {k: verdicts.Interval(x.estimate, x.low, x.high) for k, x in variance_shares(matrices)._asdict().items()}
+    shares = {kind: Interval(x.estimate, x.low, x.high) for kind, x in variance_shares(matrices)._asdict().items()}
     return Known(shares[name], ", ".join(f"{kind} {share}" for kind, share in shares.items()))
 
 
 def transplanted(matrices: dict[str, Tensor], control: Tensor) -> list[Declared]:
     """What is claimed of transplants with one norm for the whole network, and of those of the homogeneous network."""
     return [
-        part(matrices["accuracy[test]"], "direction").exceeds(
-            0.9, "Test accuracy is a matter of direction: more than 90 % of its variance over transplants."
-        ),
-        part(matrices["loss[train]"].log(), "radius").exceeds(
-            0.5, "Training loss is a matter of radius: more than half of the variance of its logarithm."
-        ),
-        part(control, "radius").falls_below(
-            1e-6, "Control: of a homogeneous network direction alone decides accuracy, all of its variance."
-        ),
-    ]
+        part(matrices["accuracy[test]"], "direction")
+        .exceeds(0.9, "Test accuracy is a matter of direction: more than 90 % of its variance over transplants."),
+        part(matrices["loss[train]"].log(), "radius")
+        .exceeds(0.5, "Training loss is a matter of radius: more than half of the variance of its logarithm."),
+        part(control, "radius")
+        .falls_below(1e-6, "Control: of a homogeneous network direction alone decides accuracy, all of its variance."),
+    ]  # fmt: skip
 
 
 def path_of(run: Run) -> Polar:
@@ -153,50 +140,42 @@ def measured(run: Run, switch: int) -> dict[str, float]:
 
 def draw(runs: dict[str, list[Run]], matrices: Tensor, profile: dict[str, Tensor]) -> "figures.Figure":
     """Transplants, rays, the phase portrait, test accuracy by arm."""
-    figure, axes = figures.sheet(2, 2, (10.5, 8))
-    image = axes[0, 0].imshow(matrices.mean(0).numpy(), origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    figure, ((swapped, along), (portrait, arms)) = figures.sheet(2, 2, (10.5, 8))
+    image = swapped.imshow(matrices.mean(0).numpy(), origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
     steps = spread(runs["free"][-1].steps, len(matrices[0]))
-    axes[0, 0].set_xticks(range(len(steps)), map(str, steps), rotation=60, fontsize=7)
-    axes[0, 0].set_yticks(range(len(steps)), map(str, steps), fontsize=7)
-    axes[0, 0].set_xlabel("direction of the checkpoint at step")
-    axes[0, 0].set_ylabel("radius of the checkpoint at step")
-    axes[0, 0].grid(False)
-    figure.colorbar(image, ax=axes[0, 0], label="test accuracy (mean over seeds)")
+    swapped.set_xticks(range(len(steps)), map(str, steps), rotation=60, fontsize=7)
+    swapped.set_yticks(range(len(steps)), map(str, steps), fontsize=7)
+    swapped.set(xlabel="direction of the checkpoint at step", ylabel="radius of the checkpoint at step")
+    swapped.grid(False)
+    figure.colorbar(image, ax=swapped, label="test accuracy (mean over seeds)")
     for i, (name, colour) in enumerate({"memorised": figures.ORANGE, "last": figures.BLUE}.items()):
         for split, style in (("train", "--"), ("test", "-")):
             curves = [pd.Series(run[i].numpy(), index=FACTORS.tolist()) for run in profile[f"accuracy[{split}]"]]
-            figures.draw_band(axes[0, 1], curves, colour, style, f"{name}, {split}")
-    axes[0, 1].set_xscale("log", base=2)
-    axes[0, 1].set_xlabel("factor c of the norm, along the ray c θ")
-    axes[0, 1].set_ylabel("accuracy (median and range over seeds)")
+            figures.draw_band(along, curves, colour, style, f"{name}, {split}")
+    along.set_xscale("log", base=2)
+    along.set(xlabel="factor c of the norm, along the ray c θ", ylabel="accuracy (median and range over seeds)")
     marks = {"memorised": ("s", figures.ORANGE), "grokked": ("o", figures.GREEN)}
     for run in runs["free"]:
         path = path_of(run)
-        degrees = path.angle_end.rad2deg()
-        axes[1, 0].plot(degrees, path.norm, color=figures.BLUE, alpha=0.5, lw=1)
-        for name, event in events(run.history).items():
-            if event.by is not None:
-                i, (marker, colour) = checkpoint_by(run.steps, event.by), marks[name]
-                axes[1, 0].plot(degrees[i], path.norm[i], marker, color=colour, ms=6)
-    for name, (marker, colour) in marks.items():
-        axes[1, 0].plot([], [], marker, color=colour, ms=6, label=name)
-    axes[1, 0].set_xlabel("angle to the last checkpoint (degrees)")
-    axes[1, 0].invert_xaxis()
-    axes[1, 0].set_ylabel("weight norm r")
-    for arm, colour in COLOURS.items():
-        figures.draw_band(axes[1, 1], [run.history["test_acc"] for run in runs[arm]], colour, "-", arm)
-    figures.step_axis(axes[1, 1], runs["free"][0].steps[-1])
-    axes[1, 1].set_ylabel("test accuracy (median and range over seeds)")
-    for ax in axes.flat[1:]:
-        ax.legend(fontsize=7, frameon=False)
+        portrait.plot(path.angle_end.rad2deg(), path.norm, color=figures.BLUE, alpha=0.5, lw=1)
+        for (name, event), (marker, colour) in zip(events(run.history).items(), marks.values(), strict=True):
+            at = [] if event.by is None else [checkpoint_by(run.steps, event.by)]
+            label = name if run is runs["free"][0] else None
+            portrait.plot(path.angle_end[at].rad2deg(), path.norm[at], marker, color=colour, ms=6, label=label)
+    portrait.set(xlabel="angle to the last checkpoint (degrees)", ylabel="weight norm r")
+    portrait.invert_xaxis()
+    figures.draw_runs(arms, runs, "test_acc", COLOURS)
+    figures.step_axis(arms, runs["free"][0].steps[-1])
+    arms.set_ylabel("test accuracy (median and range over seeds)")
+    figures.legends([along, portrait, arms])
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
-    study, switch, n, longest = (QUICK, 40, 3, 40) if given.quick else (STUDY, 250, 12, 3000)
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
+    switch, n, longest = (40, 3, 40) if given.quick else (250, 12, 3000)
     runs = study.train(given)
-    by_arm = study.by_arm(runs)
+    by_arm = study.grouped(runs)
     free_runs = by_arm["free"]
     grains = {"global": globally, "tensor": by_tensor, "head and neuron": by_part(study.base.transformer)}
     matrices = {
@@ -211,19 +190,18 @@ def main() -> None:
         swap_matrix(stack, stack, globally, partial(homogeneous.scores, task=task)) for stack, task in stacks
     )["accuracy[test]"]
     shares = [
-        f"{grain}, {what}: {part(values, 'direction').interval}"
+        f"{grain}, accuracy {part(m['accuracy[test]'], 'direction').interval}, loss "
+        f"{part(m['loss[train]'].log(), 'direction').interval}"
         for grain, m in matrices.items()
-        for what, values in {"accuracy": m["accuracy[test]"], "loss": m["loss[train]"].log()}.items()
     ]
     notes = [
         f"The later arms are the free runs until step {switch}; where the norm is held, rescaling undoes the decay. A "
         "memorised checkpoint is the last one by the event, or by the switch if that is later.",
-        "Share of direction in the variance of test accuracy and of the logarithm of training loss over transplants, "
-        "by grain, with jackknife intervals over seeds. "
-        f"{'; '.join(shares)}. Transplants among {n} checkpoints of each free run.",
+        "Share of direction in the variance of test accuracy and of the logarithm of training loss over transplants "
+        f"among {n} checkpoints of each free run, with jackknife intervals over seeds: {'; '.join(shares)}.",
         "Path lengths are those of the polygon through the checkpoints (every 50 steps, denser early): lower bounds. "
         "The generalising phase of a censored run goes on to the budget.",
-        f"Control: relu(U_a + V_b) W, 256 neurons, no biases, AdamW 0.001, weight decay 2, one for each split; largest "
+        "Control: relu(U_a + V_b) W, 256 neurons, no biases, AdamW 0.001, weight decay 2, one for each split; largest "
         f"test accuracy {control.max():.2f}.",
     ]
     claims = [*transplanted(matrices["global"], control), *CLAIMS]

@@ -12,7 +12,11 @@ networks that only memorise reach a test accuracy of one half.
 
 import math
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import partial
+from itertools import product
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -23,16 +27,12 @@ from circuitgrok.geometry import angle
 from circuitgrok.landscape.exploration import Equipartition, equipartition
 from circuitgrok.landscape.sampling import GeometryName, SamplerName, Sampling
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, where
-from circuitgrok.study.gains import Gains, draw_gains, in_points, joint_intervals
-from circuitgrok.study.study import Study
+from circuitgrok.study.effects import Gains, draw_gains, in_points, joint_intervals
+from circuitgrok.study.rows import listed
+from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.study.verdicts import Claim, Decision, above, below
 from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
-from circuitgrok.training.progress import LiveProgress
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 POINTS = 0.05  # of test accuracy: a gain that counts; an interval within it on both sides is a decided null
 BOUND, LARGER = 0.15, 1.5  # of repulsion, and the norm that is aimed at, in units of the norm at the start
@@ -40,10 +40,9 @@ NBETA = 1e6  # of the chains: on average they stay at the loss that they start f
 SHARE = 0.05  # of the step size at which chains run away at the start: what is tried first
 STIFF = (1.0, 0.3, 0.1)  # curvatures of the Gaussian on which chains are checked, of the largest at the start
 SPLIT = {"split": "mirror_free", "frac_train": 0.8}  # as many answers known as with 0.55 of all pairs at random
-SCHEDULE = {"steps": 1600, "checkpoint_every": 20, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 STUDY = Study(  # of the runs that give the starts
     "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?",
-    cg.TrainConfig.preset("quickstart").with_(**SPLIT, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(steps=1600, **SPLIT, **evenly(20)),
     arms={"start": {}},
     seeds=range(5),
     seeded=("seed", "data_seed", "noise_seed"),
@@ -64,148 +63,93 @@ class Effort(NamedTuple):
 
 FULL = Effort(700, 30, 12, 1000, 0.99, {"half-way": 0.5, "begun": 0.05})
 QUICK = Effort(10, 8, 2, 10, 0.0, {"half-way": 0.0, "begun": 0.0})
-
-
-class Arm(NamedTuple):
-    """What an arm changes against plain Adam, and how it is drawn."""
-
-    leaves: dict[str, float | bool]
-    colour: str
-    style: str = "-"
-
-
-class Explorer(NamedTuple):
-    """A chain: its sampler, where it may move, whether a prior holds it, and how it is drawn."""
-
-    sampler: SamplerName
-    geometry: GeometryName
-    prior: bool
-    colour: str
-    style: str
-
-
-class Seen(NamedTuple):
-    """A run or the chains of an explorer, as rows and curves want it."""
-
-    start: str
-    arm: str
-    seed: int
-    curve: pd.Series  # test accuracy by step, or by gradient evaluation
-    facts: dict[str, object]
-
-
 NOISES = {
-    "walk noise": Arm({"walk_noise": 2e-3, "noise_tangential": False}, figures.SKY),
-    "gradient noise": Arm({"gradient_noise": 1e-4, "noise_tangential": False}, figures.SKY, "--"),
-    "weight noise": Arm({"weight_noise": 0.03, "noise_tangential": False}, figures.PURPLE),
-    "label noise": Arm({"label_noise": 0.1}, figures.PURPLE, "--"),
+    "walk noise": {"walk_noise": 2e-3},
+    "gradient noise": {"gradient_noise": 1e-4},
+    "weight noise": {"weight_noise": 0.03},
+    "label noise": {"label_noise": 0.1},
 }
-LATERAL = {"plain": Arm({}, figures.BLUE), "repulsion": Arm({"repulsion": 1e-3}, figures.RED), **NOISES}
-RAW = LATERAL | {
-    "decay": Arm({"weight_decay": 2.0}, figures.GREEN),
-    "larger norm": Arm({"target_norm": 1e-3}, figures.ORANGE),
-    "anti-decay": Arm({"anti_decay": 1e-7}, figures.ORANGE, "--"),
-}
-TWINS = {f"{name}, held": name for name in LATERAL}
+LATERAL = {"plain": {}, "repulsion": {"repulsion": 1e-3}, **NOISES}
+PULLS = {"decay": {"weight_decay": 2.0}, "larger norm": {"target_norm": 1e-3}, "anti-decay": {"anti_decay": 1e-7}}
+MOVES_WEIGHTS = ("walk noise", "gradient noise", "weight noise")
 HELD = {
-    twin: LATERAL[raw]._replace(
-        leaves={k: v if k != "noise_tangential" else True for k, v in LATERAL[raw].leaves.items()}
-        | {"fixed_norm": True}
-    )
-    for twin, raw in TWINS.items()
+    f"{arm}, held": leaves | {"fixed_norm": True} | ({"noise_tangential": True} if arm in MOVES_WEIGHTS else {})
+    for arm, leaves in LATERAL.items()
 }
-EXPLORERS = {
-    "SGLD": Explorer("sgld", "free", False, figures.SKY, "-"),
-    "SGLD, prior": Explorer("sgld", "free", True, figures.SKY, "--"),
-    "SGLD, sphere": Explorer("sgld", "sphere", False, figures.SKY, ":"),
-    "HMC": Explorer("hmc", "free", False, figures.PURPLE, "-"),
-    "HMC, prior": Explorer("hmc", "free", True, figures.PURPLE, "--"),
-    "HMC, sphere": Explorer("hmc", "sphere", False, figures.PURPLE, ":"),
-}
-ARMS = RAW | HELD
+RAW = LATERAL | PULLS
+ARMS: dict[str, dict[str, Any]] = RAW | HELD
 EARLY = ("plain", "decay", "repulsion", "walk noise", "weight noise", "plain, held")  # from the earlier start
 STARTS = {"half-way": tuple(ARMS), "begun": EARLY}
+EXPLORERS = ("SGLD", "SGLD, prior", "SGLD, sphere", "HMC", "HMC, prior", "HMC, sphere")
+COLOURS = {"plain": figures.BLUE, "repulsion": figures.RED, "decay": figures.GREEN}
+COLOURS |= dict.fromkeys(["walk noise", "gradient noise", *EXPLORERS[:3]], figures.SKY)
+COLOURS |= dict.fromkeys(["weight noise", "label noise", *EXPLORERS[3:]], figures.PURPLE)
+COLOURS |= dict.fromkeys(["larger norm", "anti-decay"], figures.ORANGE)
+COLOURS |= {f"{arm}, held": COLOURS[arm] for arm in LATERAL}
+STYLES = dict.fromkeys(["gradient noise", "label noise", "anti-decay", "SGLD, prior", "HMC, prior"], "--")
+STYLES |= dict.fromkeys(["gradient noise, held", "label noise, held"], "--")
+STYLES |= dict.fromkeys(["SGLD, sphere", "HMC, sphere"], ":")
 
 
-def reached(run: Run, fitted: float, level: float) -> int | None:
-    """The first checkpoint after step 0 at which both accuracies are as high as that; None if there is none."""
-    train, test = run.history["train_acc"], run.history["test_acc"]
-    return next((step for step in run.steps[1:] if train[step] >= fitted and test[step] >= level), None)
+def starts(runs: Mapping[str, Run], level: float, fitted: float) -> dict[int, tuple[Run, int]]:
+    """By seed a run and its first checkpoint with such accuracies on test and train; seeds without one are left out."""
+    found = {}
+    for run in runs.values():
+        later = run.history.loc[run.steps[1:]]
+        steps = later.index[(later["train_acc"] >= fitted) & (later["test_acc"] >= level)]
+        found |= {run.config.init.seed: (run, int(steps[0]))} if len(steps) else {}
+    return found
 
 
-def config(run: Run, step: int, arm: str, steps: int) -> cg.TrainConfig:
-    """An arm from a run's checkpoint; repulsion leaves that checkpoint, and lengths are in units of its norm."""
-    leaves, r = ARMS[arm].leaves, run.history["norm"][step]
-    lengths = {"repel_bound": BOUND * r} if "repulsion" in leaves else {}
-    lengths |= {"target_radius": LARGER * r} if "target_norm" in leaves else {}
-    chosen = {"start": f"{run.path}@{step}", "weight_decay": 0.0, **lengths, **leaves}
-    return run.config.with_(steps=steps, checkpoint_every=steps, **chosen)
+def leaves(there: dict[int, tuple[Run, int]], arm: str, cell: cg.TrainConfig) -> dict[str, Any]:
+    """What an arm differs in: repulsion leaves the checkpoint that it starts from, whose norm is the unit of length."""
+    (run, step), own = there[cell.init.seed], ARMS[arm]
+    r = run.history["norm"][step]
+    lengths = {"repel_bound": BOUND * r} if "repulsion" in own else {}
+    lengths |= {"target_radius": LARGER * r} if "target_norm" in own else {}
+    return {"start": f"{run.path}@{step}", "weight_decay": 0.0, **lengths, **own}
 
 
-def trained(run: Run, start: str, arm: str) -> Seen:
-    """An arm that was trained; a diverged one ends with the last line of its history."""
-    history, model = run.history, run.config.model
-    first, last = ({k: v for k, v in run.at(s).items() if model.is_trainable(k)} for s in (0, run.steps[-1]))
-    facts = {
-        "state": run.state,
-        "start_norm": history["norm"].iloc[0],
-        "final_norm": history["norm"].iloc[-1],
-        "train_acc": history["train_acc"].iloc[-1],
-        "degrees": math.degrees(angle(last, first).item()),
-    }
-    return Seen(start, arm, run.config.init.seed, history["test_acc"], facts)
+def scored(accuracies: pd.Series) -> dict[str, float]:
+    """Of a course: `outcome` is the mean test accuracy over the last fifth, `best` that of the best fifth."""
+    fifth = max(1, int((accuracies.index >= 0.8 * accuracies.index[-1]).sum()))
+    best = accuracies.rolling(fifth).mean().max()
+    return {"start_acc": accuracies.iloc[0], "outcome": accuracies.iloc[-fifth:].mean(), "best": best}
 
 
-def settings(curvature: float, explorer: Explorer, effort: Effort, seed: int) -> Sampling:
+def trained(run: Run) -> dict[str, float]:
+    """What is told of an arm that was trained; a diverged one ends with the last line of its history."""
+    first, last = ({k: v for k, v in run.at(s).items() if run.config.model.is_trainable(k)} for s in (0, run.steps[-1]))
+    turned = math.degrees(angle(last, first).item())
+    return {"start_norm": run.history["norm"].iloc[0], "degrees": turned, **scored(run.history["test_acc"])}
+
+
+def settings(curvature: float, arm: str, effort: Effort, seed: int) -> Sampling:
     """How to sample where that is the largest curvature."""
-    leapfrogs, thin = (effort.gradients, 1) if explorer.sampler == "hmc" else (1, effort.gradients)
+    sampler: SamplerName = "hmc" if arm.startswith("HMC") else "sgld"
+    geometry: GeometryName = "sphere" if "sphere" in arm else "free"
+    leapfrogs, thin = (effort.gradients, 1) if sampler == "hmc" else (1, effort.gradients)
     how = Sampling(
-        sampler=explorer.sampler, step_size=1.0, localization=0.0, nbeta=NBETA, geometry=explorer.geometry,
+        sampler=sampler, step_size=1.0, localization=0.0, nbeta=NBETA, geometry=geometry,
         n_chains=2, n_draws=effort.draws, n_leapfrog=leapfrogs, n_thin=thin, seed=seed,
     )  # fmt: skip
     return how.model_copy(update={"step_size": SHARE * how.stability_bound(curvature, NBETA)})
 
 
-def explored(run: Run, step: int, arm: str, effort: Effort) -> Seen:
-    """Two chains as one line: means over them. One that diverged counts as where it was last."""
-    explorer, there = EXPLORERS[arm], ground(run, step)
-    how = settings(there.curvature, explorer, effort, run.config.init.seed)
-    prior = (
-        4 * there.n_weights / there.square if explorer.prior else 0.0
-    )  # alone, it would have half the norm of the checkpoint
-    table, how = explore_accepted(run, step, how, prior=prior)
-    table = table.assign(gradients=table["draw"] * effort.gradients)
-    has_diverged = table["test_acc"].isna().any()
-    kept = ["train_acc", "test_acc", "norm", "angle"]
+def explored(run: Run, step: int, arm: str, effort: Effort) -> tuple[dict[str, Any], pd.Series]:
+    """Two chains as one line and one course: means over them. One that diverged counts as where it was last."""
+    there, seed = ground(run, step), run.config.init.seed
+    prior = 4 * there.n_weights / there.square if "prior" in arm else 0.0  # alone, it would have half the start's norm
+    table, how = explore_accepted(run, step, settings(there.curvature, arm, effort, seed), prior=prior)
+    table, kept = table.assign(gradients=table["draw"] * effort.gradients), ["train_acc", "test_acc", "norm", "angle"]
+    state = "diverged" if table["test_acc"].isna().any() else "finished"
     table[kept] = table.groupby("chain")[kept].ffill()
     mean = table.groupby("gradients")[kept].mean()
-    facts = {
-        "state": "diverged" if has_diverged else "finished",
-        "start_norm": mean["norm"].iloc[0],
-        "final_norm": mean["norm"].iloc[-1],
-        "train_acc": mean["train_acc"].iloc[-1],
-        "degrees": math.degrees(mean["angle"].iloc[-1]),
-        "step_size": how.step_size,
-        "acceptance": table["acceptance"].mean(),
-        "abs_delta_H": table["delta_H"].abs().median(),
-    }
-    return Seen("half-way", arm, run.config.init.seed, mean["test_acc"], facts)
-
-
-def row(seen: Seen) -> dict[str, object]:
-    """A line of the table: `outcome` is the mean test accuracy over the last fifth, `best` that of the best fifth."""
-    curve = seen.curve
-    fifth = max(1, int((curve.index >= 0.8 * curve.index[-1]).sum()))
-    return {
-        "start": seen.start,
-        "arm": seen.arm,
-        "seed": seen.seed,
-        **seen.facts,
-        "start_acc": curve.iloc[0],
-        "test_acc": curve.iloc[-1],
-        "outcome": curve.iloc[-fifth:].mean(),
-        "best": curve.rolling(fifth).mean().max(),
-    }
+    first, last = mean.iloc[0], mean.iloc[-1]
+    line = {"start": "half-way", "arm": arm, "seed": seed, "state": state, "start_norm": first["norm"]}
+    line |= {"final_norm": last["norm"], "degrees": math.degrees(last["angle"]), **last[["train_acc", "test_acc"]]}
+    line |= {"step_size": how.step_size, "acceptance": table["acceptance"].mean(), **scored(mean["test_acc"])}
+    return line | {"abs_delta_H": table["delta_H"].abs().median()}, mean["test_acc"]
 
 
 def kept(table: pd.DataFrame) -> tuple[str, Decision]:
@@ -229,29 +173,19 @@ def lasting(table: pd.DataFrame) -> tuple[str, Decision]:
     return f"{in_points(known)} points, mean over {', '.join(arms)}", below(lost, POINTS)
 
 
-def believed(checks: dict[str, Equipartition]) -> Claim:
+def believed(checks: Mapping[str, Equipartition]) -> Claim:
     """Whether chains find on a Gaussian what is known of it."""
-    hmc, sgld = checks["hmc"], checks["sgld"]
-    virials = {
-        name: ", ".join(
-            f"{mean:.3f} ± {error:.3f}" for mean, error in zip(found.virial, found.virial_mcse, strict=True)
-        )
-        for name, found in checks.items()
-    }
-    return Claim(
-        "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %.",
-        f"HMC kinetic energy {hmc.kinetic:.3f} ± {hmc.kinetic_mcse:.3f} (exact 0.5), w dU/dw {virials['hmc']} (exact "
-        f"1), acceptance {hmc.acceptance:.2f}, faults: {'; '.join(hmc.faults) or 'none'}; SGLD w dU/dw "
-        f"{virials['sgld']}",
-        "holds" if not hmc.faults and (sgld.virial - 1).abs().max().item() < 0.1 else "fails",
-    )
+    is_exact = not checks["hmc"].faults and (checks["sgld"].virial - 1).abs().max().item() < 0.1
+    text = "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %."
+    return Claim(text, f"HMC: {checks['hmc']}; SGLD: {checks['sgld']}", "holds" if is_exact else "fails")
 
 
-OUTCOME = {"column": "outcome", "name": "points of test accuracy"}
-HALF = Gains(where(start="half-way"), against="plain", **OUTCOME)
-BEGUN = Gains(where(start="begun"), against="plain", **OUTCOME)
-ON_SPHERE = Gains(where(start="half-way"), against="plain, held", **OUTCOME)
+HALF, BEGUN, ON_SPHERE = (
+    Gains(where(start=start), "outcome", against, "points of test accuracy")
+    for start, against in (("half-way", "plain"), ("begun", "plain"), ("half-way", "plain, held"))
+)
 MORE = "more than 5 points"
+THERE = "Where generalising has only begun,"
 CLAIMS = [
     HALF.any_exceeds(["decay"], POINTS, f"Positive control: weight decay gains {MORE}."),
     HALF.any_exceeds(["plain, held"], POINTS, f"Lateral motion alone: Adam with its norm held gains {MORE}."),
@@ -270,143 +204,100 @@ CLAIMS = [
         f"On the sphere, repulsion or noise adds {MORE} to what Adam gains there without them.",
     ),
     Declared("What is gained lasts: arms that gain end less than 5 points below the best fifth of their way.", lasting),
-    *(
-        BEGUN.any_exceeds(arms, POINTS, f"Where generalising has only begun, {what} {MORE}.")
-        for what, arms in {
-            "weight decay gains (positive control)": ["decay"],
-            "Adam with its norm held gains": ["plain, held"],
-            "noise alone gains": ["walk noise", "weight noise"],
-            "repulsion alone gains": ["repulsion"],
-        }.items()
-    ),
+    BEGUN.any_exceeds(["decay"], POINTS, f"{THERE} weight decay gains (positive control) {MORE}."),
+    BEGUN.any_exceeds(["plain, held"], POINTS, f"{THERE} Adam with its norm held gains {MORE}."),
+    BEGUN.any_exceeds(["walk noise", "weight noise"], POINTS, f"{THERE} noise alone gains {MORE}."),
+    BEGUN.any_exceeds(["repulsion"], POINTS, f"{THERE} repulsion alone gains {MORE}."),
 ]
 
 
-def draw(found: list[Seen], table: pd.DataFrame) -> "figures.Figure":
+def draw(courses: Mapping[tuple[str, str], list[pd.Series]], table: pd.DataFrame) -> "figures.Figure":
     """Test accuracy along the arms, raw, held, explored, and from the earlier start; gains; gains against turning."""
     figure, axes = figures.sheet(2, 3, (14, 8.4))
-    panels = [
+    for ax, start, arms, title in (
         (axes[0, 0], "half-way", RAW, "from half-way, the norm free"),
-        (axes[0, 1], "half-way", {"decay": RAW["decay"], **HELD}, "from half-way, the norm held"),
+        (axes[0, 1], "half-way", ["decay", *HELD], "from half-way, the norm held"),
         (axes[0, 2], "half-way", EXPLORERS, "from half-way, chains"),
-        (axes[1, 0], "begun", {arm: ARMS[arm] for arm in EARLY}, "from where generalising has begun"),
-    ]
-    for ax, start, arms, title in panels:
-        for arm, how in arms.items():
-            style = ":" if start == "begun" and arm in HELD else how.style
-            curves = [seen.curve for seen in found if (seen.start, seen.arm) == (start, arm)]
-            _curves(ax, curves, how.colour, style, arm)
-        ax.set_title(title, fontsize=9)
+        (axes[1, 0], "begun", EARLY, "from where generalising has begun"),
+    ):
+        for arm in arms:
+            if curves := courses[start, arm]:
+                figures.draw_band(ax, curves, COLOURS[arm], STYLES.get(arm, "-"), arm)
+        ax.set(title=title, ylabel="test accuracy (median and range over seeds)", ylim=(0, 1.4))  # room for the legend
         ax.set_xlabel("gradient evaluations" if arms is EXPLORERS else "step without decay")
-        ax.set_ylabel("test accuracy (mean and range over seeds)")
-        ax.set_ylim(0, 1.4)  # room for the legend
-        ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
         ax.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
-    half = HALF.found(table)
-    colours = {arm: how.colour for arm, how in {**RAW, **HELD, **EXPLORERS}.items() if arm != "plain"}
+    half, colours = HALF.found(table), {arm: colour for arm, colour in COLOURS.items() if arm != "plain"}
     draw_gains(axes[1, 1], half, colours, POINTS)
     axes[1, 1].set_xlabel("gain over plain Adam, points (95 % interval; grey: a null)")
-    for arm, rows in table[table["start"] == "half-way"].set_index("seed").groupby("arm"):
+    for arm, rows in where(start="half-way")(table).set_index("seed").groupby("arm"):
         marker = "s" if arm in EXPLORERS else "^" if arm in HELD else "o"
         if arm in colours:
             gained = 100 * half[arm].reindex(rows.index)
             axes[1, 2].plot(rows["degrees"], gained, marker, color=colours[str(arm)], ms=4, alpha=0.7)
     axes[1, 2].axhspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
-    axes[1, 2].set_xlabel("angle from the start (degrees); ● free, ▲ norm held, ■ chains")
-    axes[1, 2].set_ylabel("gain over plain Adam, points")
+    x = "angle from the start (degrees); ● free, ▲ norm held, ■ chains"
+    axes[1, 2].set(xlabel=x, ylabel="gain over plain Adam, points")
     return figure
 
 
-def _curves(ax: "Axes", curves: list[pd.Series], colour: str, style: str, label: str) -> None:
-    """Mean over seeds as a line, their range as a band."""
-    if curves:
-        every = pd.concat(curves, axis=1).ffill()
-        ax.plot(every.index, every.mean(axis=1), color=colour, ls=style, label=label)
-        low, high = every.min(axis=1).to_numpy(), every.max(axis=1).to_numpy()
-        ax.fill_between(every.index.to_numpy(), low, high, color=colour, alpha=0.07, lw=0)
-
-
-def notes(table: pd.DataFrame, at: dict[tuple[str, Run], int | None], effort: Effort) -> list[str]:
-    """Task and rules, starts, arms, chains, where the arms end, divergence."""
-    means = table[table["start"] == "half-way"].groupby("arm").mean(numeric_only=True)
-    begins = [
-        f"{start}, seed {run.config.init.seed}: "
-        + (
-            "none"
-            if step is None
-            else f"step {step}, test accuracy {run.history['test_acc'][step]:.2f}, norm {run.history['norm'][step]:.1f}"
-        )
-        for (start, run), step in at.items()
-    ]
-    chains = [
-        f"{arm}: acceptance {rows['acceptance'].mean():.2f}, median |ΔH| {rows['abs_delta_H'].max():.2g} at most, step "
-        f"sizes {rows['step_size'].min():.2g} to {rows['step_size'].max():.2g}"
-        for arm, rows in table[table["arm"].isin(EXPLORERS)].groupby("arm", sort=False)
-    ]
-    ends = [
-        f"{arm} {now['outcome']:.3f} (norm {now['start_norm']:.1f} to {now['final_norm']:.1f}, {now['degrees']:.0f}°, "
-        f"train accuracy {now['train_acc']:.3f})"
-        for arm, now in means.iterrows()
-    ]
-    sizes = [f"{name} {next(iter(arm.leaves.values())):g}" for name, arm in NOISES.items()]
-    n_train = next(run for _, run in at).task.n_train
+def notes(table: pd.DataFrame, there: dict[str, dict[int, tuple[Run, int]]], effort: Effort) -> list[str]:
+    """Starts, rules, arms, chains, where the arms end, divergence."""
+    began = [f"{start}, seed {seed}: {step}" for start, of in there.items() for seed, (_, step) in of.items()]
+    ends = where(start="half-way")(table).groupby("arm")[["outcome", "final_norm", "degrees", "train_acc"]].mean()
+    sizes = [f"{name} {size:g}" for name, leaves in RAW.items() for size in leaves.values()]
     return [
-        "Both orders of a pair are on one side of the split. The starts are checkpoints of these runs: the first with "
-        f"train accuracy {effort.fitted:g} at which test accuracy is {effort.levels['half-way']:g} (half-way) or "
-        f"{effort.levels['begun']:g} (begun); a seed without one has no arms. {'; '.join(begins)}. From there "
-        f"{effort.steps} steps with a fresh optimizer and its warm-up; {len(table)} runs and chains.",
+        f"Starts: the first checkpoint with train accuracy {effort.fitted:g} and test accuracy "
+        f"{effort.levels['half-way']:g} (half-way) or {effort.levels['begun']:g} (begun); a seed without one has no "
+        f"arms. Steps: {', '.join(began)}. From there {effort.steps} steps with a fresh optimizer and its warm-up.",
         "With a random split (f = 0.6) a test accuracy of 0.5 is no half-way: it is reached while memorising, by pairs "
         "whose mirror was trained on; of the others, at most 3 % were right then. Hence the split without mirrors.",
         "Outcome: mean test accuracy over the last fifth; gains are paired by seed; a claim about several arms has "
         "intervals that hold together (Bonferroni). A null is decided within ±5 points. A diverged run counts as where "
-        "it was last.",
-        f"Arms: repulsion {LATERAL['repulsion'].leaves['repulsion']:g}, bound {BOUND:g} r; larger norm (r − R)² times "
-        f"{RAW['larger norm'].leaves['target_norm']:g}, R = {LARGER:g} r; anti-decay "
-        f"{RAW['anti-decay'].leaves['anti_decay']:g}; {'; '.join(sizes)}. Sizes were chosen on seeds 2 and 3 in 150 "
-        "steps, so that training accuracy stayed above 0.99 and the weights moved. Held: the norm of the start is held "
-        "by rescaling, and noise on weights or gradients is tangential. Pulls along the radius mean nothing at a held "
-        "norm: the twin of larger norm and of anti-decay is plain, held. Twins do not turn as far as raw arms: see the "
-        "degrees.",
-        f"Chains: 2 per seed, {effort.draws} draws of {effort.gradients} gradients, in all "
-        f"{effort.draws * effort.gradients} against the {effort.steps} of the arms; nβ {NBETA:g}, far colder than the "
-        f"posterior at n = {n_train}; step sizes {SHARE:g} of the stability bound at the start, and halved "
-        f"until {ACCEPTED:g} of the steps are accepted (of SGLD's: what Metropolis would accept); the prior alone "
-        f"would have half the norm of the start. {'; '.join(chains)}.",
-        f"Mean outcomes from half-way: {'; '.join(ends)}.",
-        f"Diverged: {int((table['state'] == 'diverged').sum())} of {len(table)}.",
+        f"it was last. Diverged: {(table['state'] == 'diverged').sum()} of {len(table)}.",
+        f"Arms: {', '.join(sizes)}; repulsion bounded at {BOUND:g} r, the larger norm (r − R)² to R = {LARGER:g} r. "
+        "Sizes were chosen on seeds 2 and 3 in 150 steps, so that training accuracy stayed above 0.99 and the weights "
+        "moved. Held: the norm of the start is held by rescaling, and noise on weights or gradients is tangential. "
+        "Twins do not turn as far as raw arms: see the degrees.",
+        f"Chains: 2 per seed, {effort.draws} draws of {effort.gradients} gradients; nβ {NBETA:g}, far colder than a "
+        f"posterior of as many pairs; step sizes {SHARE:g} of the stability bound at the start, halved until "
+        f"{ACCEPTED:g} of the steps are accepted (of SGLD's: what Metropolis would accept).",
+        f"From half-way, means: {listed(ends, '{} {:.3f} (norm {:.1f}, {:.0f}°, train accuracy {:.3f})', '; ')}.",
     ]
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds of a tiny network for few steps")
-    study, effort = (TINY, QUICK) if given.quick else (STUDY, FULL)
+    given, study = STUDY.asked(__file__, TINY, "two seeds of a tiny network for few steps")
+    effort = QUICK if given.quick else FULL
     sources = study.train(given)
-    at = {(s, run): reached(run, effort.fitted, effort.levels[s]) for s in STARTS for run in sources.values()}
-    there = [(start, run, step) for (start, run), step in at.items() if step is not None]
-    jobs = {
-        f"{start}-{arm.replace(', ', '-').replace(' ', '-')}-s{run.config.init.seed}": (start, arm, run, step)
-        for start, run, step in there
-        for arm in STARTS[start]
-    }
-    configs = [config(run, step, arm, effort.steps) for _, arm, run, step in jobs.values()]
-    out = given.out / "runs"
-    runs = cg.train(configs, out, names=list(jobs), progress=LiveProgress(), threads=given.threads)
-    found = [trained(run, start, arm) for run, (start, arm, _, _) in zip(runs, jobs.values(), strict=True)]
+    there = {start: starts(sources, level, effort.fitted) for start, level in effort.levels.items()}
+    if not there["half-way"]:
+        sys.exit(f"no seed is half-way within the budget: nothing to start from; the runs are in {given.out}")
+    parts = {
+        start: study.with_(
+            arms={arm: partial(leaves, there[start], arm) for arm in arms}, seeds=list(there[start]),
+            steps=effort.steps, checkpoint_every=effort.steps,
+        )
+        for start, arms in STARTS.items()
+    }  # fmt: skip
+    moved = Studies(study.question, parts, "start")
+    runs, courses = moved.train(given), defaultdict(list)
+    for name, line in moved.labels().items():
+        courses[line["start"], line["arm"]].append(runs[name].history["test_acc"])
     torch.set_num_threads(given.threads)
-    half = [(run, step) for start, run, step in there if start == "half-way"]
-    if not half:
-        sys.exit(f"no seed is half-way within the budget: nothing to start from; the runs are in {out}")
-    found += [explored(run, step, arm, effort) for arm in EXPLORERS for run, step in half]
-    table = pd.DataFrame([row(seen) for seen in found])
-    curvature = ground(*half[0]).curvature
+    chains = []
+    for arm, (run, step) in product(EXPLORERS, there["half-way"].values()):
+        line, accuracies = explored(run, step, arm, effort)
+        chains.append(line)
+        courses["half-way", arm].append(accuracies)
+    table = pd.concat([moved.table(runs, trained), pd.DataFrame(chains)], ignore_index=True)
+    seed, (run, step) = next(iter(there["half-way"].items()))
+    curvature = ground(run, step).curvature
+    many = {"n_chains": 4, "n_draws": effort.checked}
+    hows = [settings(curvature, arm, effort, seed).model_copy(update=many) for arm in ("SGLD", "HMC")]
     precisions = torch.tensor([share * NBETA * curvature for share in STIFF])
-    checks = {}
-    for arm in ("SGLD", "HMC"):
-        how = settings(curvature, EXPLORERS[arm], effort, half[0][0].config.init.seed)
-        how = how.model_copy(update={"n_chains": 4, "n_draws": effort.checked})
-        checks[how.sampler] = equipartition(precisions, how)
-    told = notes(table, at, effort)
-    study.write_long(given, study.table(sources), table, [*CLAIMS, believed(checks)], draw(found, table), told)
+    checks = {how.sampler: equipartition(precisions, how) for how in hows}
+    claims, said = [*CLAIMS, believed(checks)], notes(table, there, effort)
+    study.write(given, table, claims, draw(courses, table), said, runs=study.table(sources))
 
 
 if __name__ == "__main__":

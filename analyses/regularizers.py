@@ -15,10 +15,11 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, Share, where
-from circuitgrok.study.moments import at_events
-from circuitgrok.study.study import Study
+from circuitgrok.study.rows import at_events
+from circuitgrok.study.selections import has_grokked
+from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.verdicts import Decision, share_interval
 
 NONE, REFERENCE, MATCHED = "no regularizer", "weight decay 2", "Grokfast with weight decay 2"
 FASTER = 3.0  # by which Grokfast has to be
@@ -50,33 +51,23 @@ ARMS: dict[str, dict[str, dict[str, Any]]] = {
     "Grokfast": AVERAGES,
     MATCHED: {setting: DECAY | leaves for setting, leaves in AVERAGES.items()},
 }
-COLOURS = (
-    (("no regularizer",), figures.GREY, "none"),
-    (("weight decay", "decay"), figures.BLUE, "decoupled decay"),
-    (("L2", "L1", "nuclear"), figures.ORANGE, "penalty"),
-    (("weight noise", "gradient noise", "dropout"), figures.GREEN, "noise"),
-    (("label", "StableMax"), figures.PURPLE, "loss"),
-    (("OrthoGrad", "Grokfast"), figures.RED, "gradient transform"),
-)
-LABELS = {
-    f"{name} ({setting})" if setting else name: (name, setting)
-    for name, settings in ARMS.items()
-    for setting in settings
+COLOURS = {  # of kinds, by what names start with: none, decoupled decay, penalties, noise, losses, gradient transforms
+    figures.GREY: ("no regularizer",),
+    figures.BLUE: ("weight decay", "decay"),
+    figures.ORANGE: ("L2", "L1", "nuclear"),
+    figures.GREEN: ("weight noise", "gradient noise", "dropout"),
+    figures.PURPLE: ("label", "StableMax"),
+    figures.RED: ("OrthoGrad", "Grokfast"),
 }
-SCHEDULE = {"checkpoint_every": 1400, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
+LABELS = {f"{name} ({of})" if of else name: (name, of) for name, settings in ARMS.items() for of in settings}
 STUDY = Study(
     "Which regularizers make a network grok, and when?",
     # with 0.6 of its pairs weight decay 2 groks well before the end
-    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=1400, weight_decay=0.0, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=1400, weight_decay=0.0, **evenly(1400)),
     {label: ARMS[name][setting] for label, (name, setting) in LABELS.items()},
     seeded=("seed", "data_seed", "noise_seed"),
 )
 QUICK = STUDY.with_(steps=6, seeds=[0, 1])
-
-
-def has_grokked(rows: pd.DataFrame) -> pd.Series:
-    """Which runs grokked."""
-    return rows["grokked_by"].notna()
 
 
 def best(name: str) -> Selection:
@@ -110,7 +101,7 @@ def falls(column: str, when: str) -> Declared:
     ).is_all(f"Whatever groks has a falling norm: every run that groks has a smaller norm {when}.")
 
 
-def separates(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
+def separates(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether r / r₀ at the end is smaller in every run that grokked than in every run that did not."""
     solved, ratios = has_grokked(table), table["r_over_r0"]
     grokked, others = ratios[solved], ratios[~solved]
@@ -142,35 +133,24 @@ CLAIMS = [
 def draw(table: pd.DataFrame, budget: int) -> "figures.Figure":
     """A row for each setting: when it grokked, the best test accuracy, and the norm at its end."""
     figure, axes = figures.sheet(1, 3, (11, 7.5), sharey=True, width_ratios=[2, 1, 1])
-    for i, (arm, rows) in enumerate(table.groupby("arm", sort=False)):
-        colour = next(colour for starts, colour, _ in COLOURS if str(arm).startswith(starts))
-        rows = rows.assign(y=i + 0.16 * (rows["seed"] - rows["seed"].mean()), until=rows["grokked_by"].fillna(budget))
-        for marker, of, fill in (("o", rows[has_grokked(rows)], colour), (">", rows[~has_grokked(rows)], "white")):
-            for ax, column in zip(axes, ("until", "best_test_acc", "r_over_r0"), strict=True):
-                ax.plot(of[column], of["y"], marker, color=colour, ms=6, alpha=0.8, mfc=fill, ls="")
-        axes[0].plot(rows["memorised_by"], [i] * len(rows), "|", color="black", ms=7)
-    names = [f"{label}, best" if label in picked(table) else label for label in LABELS]
-    axes[0].set_yticks(range(len(names)), names, fontsize=7)
-    axes[0].set_ylim(len(names) - 0.4, -0.6)
-    axes[0].set_xscale("log")
-    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000) if tick <= budget]
-    axes[0].set_xticks(ticks, map(str, ticks))
-    axes[0].minorticks_off()
-    labels = ("optimizer step: memorised |, grokked ●, censored at the budget ▷", "best test accuracy")
-    for ax, label, line in zip(axes, (*labels, "norm at the end, r / r₀"), (budget, 0.95, 1), strict=True):
+    colours = {arm: next(colour for colour, starts in COLOURS.items() if arm.startswith(starts)) for arm in LABELS}
+    axes[0].plot(table["memorised_by"], table["arm"].map([*LABELS].index), "|", color="black", ms=7)
+    figures.draw_dots(axes[0], table, "grokked_by", colours, budget)
+    figures.draw_dots(axes[1], table, "best_test_acc", colours)
+    figures.draw_dots(axes[2], table, "r_over_r0", colours)
+    figures.times_axis(axes[0], budget, "x")
+    axes[0].set_yticks(range(len(LABELS)), [f"{arm}, best" if arm in picked(table) else arm for arm in LABELS])
+    axes[0].set_xlabel("optimizer step: memorised |, grokked ●, censored at the budget ▷")
+    for ax, label, line in ((axes[1], "best test accuracy", 0.95), (axes[2], "norm at the end, r / r₀", 1)):
         ax.set_xlabel(label)
         ax.axvline(line, color=figures.GREY, lw=0.8)
-    for _, colour, label in COLOURS:
-        axes[0].plot([], [], "o", color=colour, label=label)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, fontsize=8, frameon=False)
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
-    study = QUICK if given.quick else STUDY
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     table = study.table(study.train(given), lambda run: at_events(run, "norm"))
-    table["regularizer"], table["setting"] = ([LABELS[arm][i] for arm in table["arm"]] for i in (0, 1))
+    table[["regularizer", "setting"]] = [LABELS[arm] for arm in table["arm"]]
     table["r_over_r0"] = table["final_norm"] / table["r0"]
     phased = table["memorised_by"] < table["grokked_by"]
     table["grokked_over_memorised"] = (table["norm_grokked"] / table["norm_memorised"]).where(phased)
@@ -179,15 +159,13 @@ def main() -> None:
     notes = [
         f"That these seeds grok with {REFERENCE} was known before: training share and budget were chosen for it. "
         "Claims with every or no are about these runs: even all of so few seeds leave of others a share of "
-        f"{verdicts.share_interval(n, n)}. A censored run may grok later.",
+        f"{share_interval(n, n)}. A censored run may grok later.",
         "Of two settings the better is judged, picked by the runs that it is then judged by: most that grokked, then "
         f"the least mean time, then test accuracy. These are {', '.join(picked(table))}. The ranges come from a pilot "
         "with seed 3, of up to 800 steps.",
         f"Grokked with a norm above that of the start: {', '.join(grown) or 'none'}.",
-        "L1, L2 and nuclear norm are added to the loss, times the coefficient, and so go through Adam; decay is "
-        "decoupled. Noise has the standard deviation given in each coordinate. Grokfast: amplitude 2, the moving "
-        "average with the decay named (0.98 in the paper). OrthoGrad: by tensor, the gradient's length kept. Losses "
-        "and accuracies in the history are without noise and dropout.",
+        "Penalties go through Adam; decay is decoupled. Grokfast: amplitude 2, the moving average with the decay named "
+        "(0.98 in the paper). OrthoGrad: by tensor. Losses and accuracies are without noise and dropout.",
     ]
     study.write(given, table, CLAIMS, draw(table, study.base.schedule.steps), notes)
 

@@ -26,19 +26,20 @@ from circuitgrok.foreign.edited import write_edited
 from circuitgrok.polar.inflation import imbalance, inflated
 from circuitgrok.polar.orbits import orbit_minimal_norm, part_norms
 from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, Mean, Ratio, Selection, where
-from circuitgrok.study.study import Study
+from circuitgrok.study.rows import slug
+from circuitgrok.study.selections import derived
+from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.verdicts import Decision, factor, mean_interval
 from circuitgrok.tree import norm
 
 STARTS = {"as it is": figures.BLUE, "inflated": figures.RED, "stretched": figures.ORANGE}
 MOTIONS = {"decay": {}, "held": {"fixed_norm": True, "weight_decay": 0.0}}
 SPREAD = 4.0  # beta and the singular values of G are log-uniform between 1/SPREAD and SPREAD
 UNDER = 300  # steps over which the rate of deflation is taken
-SCHEDULE = {"checkpoint_every": 50, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 STUDY = Study(
     "Is the weight norm a bizarre metric: does it matter at which norm the same function is written?",
-    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=3000, **SCHEDULE),
+    cg.TrainConfig.preset("quickstart").with_(frac_train=0.6, steps=3000, **evenly(50)),
     arms={"plain": {}},  # of which copies are made, which are then the arms
     seeds=[0, 1, 2, 3, 4],
 )
@@ -50,10 +51,10 @@ def copies(run: Run, step: int, folder: Path) -> dict[str, str]:
     """Where the three forms of a memorised network lie, to start from."""
     params, seed = run.at(step), run.config.init.seed
     larger = inflated(params, run.config.transformer, SPREAD, torch.Generator().manual_seed(1000 + seed))
-    factor = (norm(larger) / norm(params)).item()
-    networks = {"as it is": params, "inflated": larger, "stretched": {k: v * factor for k, v in params.items()}}
+    ratio = (norm(larger) / norm(params)).item()
+    networks = {"as it is": params, "inflated": larger, "stretched": {k: v * ratio for k, v in params.items()}}
     return {
-        form: write_edited(run, step, network, folder / f"{form}-s{seed}".replace(" ", "-"), f"{form}, from {run.name}")
+        form: write_edited(run, step, network, folder / f"{slug(form)}-s{seed}", f"{form}, from {run.name}")
         for form, network in networks.items()
     }
 
@@ -87,21 +88,15 @@ def arm(form: str, motion: str) -> Selection:
     return where(arm=f"{form}, {motion}")
 
 
-def deflating(table: pd.DataFrame) -> pd.DataFrame:
-    """Inflated runs with decay, and how far their rate is off that of gradient flow."""
-    rows = arm("inflated", "decay")(table)
-    return rows.assign(off=rows["deflation"] / RATE - 1)
-
-
-def is_rewritten(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
+def is_rewritten(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether inflated copies are larger and compute the same."""
     rows = arm("inflated", "decay")(table)
-    factor = verdicts.mean_interval(rows["norm_factor"].map(math.log).tolist())
+    larger, moved = mean_interval(rows["norm_factor"].map(math.log).tolist()), rows["logits_moved"].max()
     said = (
-        f"norm factor, {verdicts.factor(factor)}; largest change of a logit {rows['logits_moved'].max():.1e} standard "
-        f"deviations, of the least norm {rows['least_moved'].max():.1e} (float32 weights)"
+        f"norm factor, {factor(larger)}; largest change of a logit {moved:.1e} standard deviations, of the least norm "
     )
-    return said, "holds" if factor.low > math.log(1.5) and rows["logits_moved"].max() < 1e-5 else "fails"
+    said += f"{rows['least_moved'].max():.1e} (float32 weights)"
+    return said, "holds" if larger.low > math.log(1.5) and moved < 1e-5 else "fails"
 
 
 def compared(motion: str, how: str) -> list[Declared]:
@@ -109,71 +104,69 @@ def compared(motion: str, how: str) -> list[Declared]:
     one, inflated, stretched = (arm(form, motion) for form in STARTS)
     later, same = "T_grok(stretched)", "T_grok(inflated)"
     return [
-        Ratio(inflated, one, name=f"{same} / T_grok(as it is)").is_within(
-            1.25, f"{how}, inflated copies grok when the originals do, to a factor 1.25."
-        ),
-        Ratio(stretched, one, name=f"{later} / T_grok(as it is)").exceeds(
-            1, f"{how}, copies stretched to the same norm grok later than the originals."
-        ),
+        Ratio(inflated, one, name=f"{same} / T_grok(as it is)")
+        .is_within(1.25, f"{how}, inflated copies grok when the originals do, to a factor 1.25."),
+        Ratio(stretched, one, name=f"{later} / T_grok(as it is)")
+        .exceeds(1, f"{how}, copies stretched to the same norm grok later than the originals."),
         Ratio(stretched, inflated, name=f"{later} / {same}").exceeds(
             1, f"{how}, the norm is not what delays: at equal norm, stretched copies grok later than inflated ones."
         ),
-    ]
+    ]  # fmt: skip
 
 
+def lower(form: str) -> Declared:
+    """The claim that held copies of a form end with a lower test accuracy."""
+    less = Mean(arm("as it is", "held"), "test_acc", "difference in test accuracy", less=arm(form, "held"))
+    return less.exceeds(0, f"{HELD}, {form} copies end with a lower test accuracy than the originals.")
+
+
+deflating = derived(arm("inflated", "decay"), off=lambda rows: rows["deflation"] / RATE - 1)  # gradient flow's rate
 HELD = "Held at the norm they start with"
 CLAIMS = [
     Declared(
         "The same function can be written at 1.5 times the norm: logits change by less than 1e-5 of their spread.",
         is_rewritten,
     ),
-    Mean(deflating, "off", f"rate over the first {UNDER} steps in units of 2 lr λ, less 1,").is_within(
-        0.25, "Decay balances inflated neurons at the rate 2 lr λ of gradient flow, to a quarter."
-    ),
+    Mean(deflating, "off", f"rate over the first {UNDER} steps in units of 2 lr λ, less 1,")
+    .is_within(0.25, "Decay balances inflated neurons at the rate 2 lr λ of gradient flow, to a quarter."),
     *compared("decay", "With weight decay"),
     *compared("held", HELD),
-    *(
-        Mean(arm("as it is", "held"), "test_acc", "difference in test accuracy", less=arm(form, "held")).exceeds(
-            0, f"{HELD}, {form} copies end with a lower test accuracy than the originals."
-        )
-        for form in ("inflated", "stretched")
-    ),
+    lower("inflated"),
+    lower("stretched"),
     Mean(arm("as it is", "decay"), "plain_excess", "largest excess along a run").falls_below(
         0.05, "Along plain runs the norm is hardly bizarre: it never exceeds the least norm by more than 5 %."
     ),
-]
+]  # fmt: skip
 
 
 def draw(table: pd.DataFrame, plain: list[Run], runs: dict[str, list[Run]], budget: int) -> "figures.Figure":
     """Norm and least norm along plain runs; the same for copies under decay; test accuracy; times."""
-    figure, axes = figures.sheet(2, 2, (10.5, 7.4))
-    panels = [(axes[0, 0], "plain", figures.BLUE, plain)]
-    panels += [(axes[0, 1], form, colour, runs[f"{form}, decay"]) for form, colour in STARTS.items()]
+    figure, ((left, right), (accuracy, times)) = figures.sheet(2, 2, (10.5, 7.4))
+    panels = [(left, "plain", figures.BLUE, plain)]
+    panels += [(right, form, colour, runs[f"{form}, decay"]) for form, colour in STARTS.items()]
     for ax, form, colour, of_form in panels:
         found = [cg.measure(run, ["orbits"]) for run in of_form]
         norms = [one["norm_min"] * one["norm_excess"] for one in found]
         figures.draw_band(ax, norms, colour, "-", f"{form}: norm r")
         figures.draw_band(ax, [one["norm_min"] for one in found], colour, ":", f"{form}: least norm of the orbit")
-    axes[0, 0].set_ylabel("plain runs: weight norm")
-    axes[0, 1].set_ylabel("trained on with decay: weight norm")
-    for (form, colour), motion in product(STARTS.items(), MOTIONS):
-        curve = pd.concat([run.history["test_acc"] for run in runs[f"{form}, {motion}"]], axis=1).median(axis=1)
-        style = "-" if motion == "decay" else "--"
-        axes[1, 0].plot(curve.index, curve, color=colour, ls=style, label=f"{form}, {motion}")
-    axes[1, 0].set_ylabel("test accuracy (median over seeds)")
-    for ax in (axes[0, 0], axes[0, 1], axes[1, 0]):
+    left.set_ylabel("plain runs: weight norm")
+    right.set_ylabel("trained on with decay: weight norm")
+    for motion, style in {"decay": "-", "held": "--"}.items():
+        colours = {f"{form}, {motion}": colour for form, colour in STARTS.items()}
+        figures.draw_runs(accuracy, runs, "test_acc", colours, style)
+    accuracy.set_ylabel("test accuracy (median and range)")
+    for ax in (left, right, accuracy):
         figures.step_axis(ax, budget)
-        ax.legend(fontsize=7, frameon=False)
-    times = table.assign(grokked_by=table["grokked_by"].fillna(budget))
-    figures.draw_dots(axes[1, 1], times, "grokked_by", {name: STARTS[name.split(", ")[0]] for name in runs})
-    axes[1, 1].axvline(budget, color=figures.GREY, lw=0.8)
-    axes[1, 1].set_xlabel(f"steps to test accuracy 0.95 (censored at {budget})")
+    figures.legends([left, right, accuracy])
+    figures.draw_dots(times, table, "grokked_by", {name: STARTS[name.split(", ")[0]] for name in runs}, budget)
+    times.axvline(budget, color=figures.GREY, lw=0.8)
+    times.set_xlabel(f"steps to test accuracy 0.95 (censored at {budget})")
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(STUDY.question, __file__, "two seeds for few steps")
-    study, steps, step = (QUICK, 60, 50) if given.quick else (STUDY, 3000, 250)
+    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
+    steps, step = (60, 50) if given.quick else (3000, 250)
     plain = dict(zip(study.seeds, study.train(given).values(), strict=True))
     starts = {seed: copies(run, step, given.out / "starts") for seed, run in plain.items()}
     arms = {f"{form}, {motion}": partial(trained_on, starts, form, motion) for form, motion in product(STARTS, MOTIONS)}
@@ -189,7 +182,7 @@ def main() -> None:
         f"{SPREAD:g}. Stretched: all weights times one number, to that same norm.",
         "The claims about where held runs end were added when their times had turned out to be censored.",
     ]
-    study.write(given, table, CLAIMS, draw(table, list(plain.values()), study.by_arm(runs), steps), notes)
+    study.write(given, table, CLAIMS, draw(table, list(plain.values()), study.grouped(runs), steps), notes)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,18 @@ number, so the whole time course is shown.
 """
 
 from collections.abc import Callable
+from itertools import product
+from typing import Any
 
 import pandas as pd
 import torch
 
 from circuitgrok import figures
 from circuitgrok.exact.surfing import occupancy, surf
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, Mean, Selection, decide, where
+from circuitgrok.study.claims import Declared, Mean, Selection, where
+from circuitgrok.study.rows import listed
+from circuitgrok.study.study import conclude
+from circuitgrok.study.verdicts import Decision, asked
 
 QUESTION = "Do regularization and noise drive SGD to a singularity, and is that an equilibrium or a transit effect?"
 LR, HALF_WIDTH, NEAR = 0.1, 2.0, 0.25
@@ -44,14 +48,13 @@ def largest(arms: list[Arm], step: Callable[[pd.DataFrame], float] = lambda tabl
     return rows
 
 
-def passes(table: pd.DataFrame) -> tuple[str, verdicts.Decision]:
+def passes(table: pd.DataFrame) -> tuple[str, Decision]:
     """Whether the share of each smaller decay is largest when the pull has run its course."""
-    courses = {arm: of(arm)(table).groupby("step")["near"].mean() for arm in DECAY_ARMS if arm[0] <= 0.1}
-    times = [
-        decay * LR * course.index.to_numpy()[course.to_numpy().argmax()] for (decay, _, _), course in courses.items()
-    ]
-    said = f"lr · decay · peak step {', '.join(f'{time:.2f}' for time in times)}"
-    return said, "holds" if all(0.8 <= time <= 1.3 for time in times) else "fails"
+    rows = table[(table["decay"] > 0) & (table["decay"] <= 0.1) & (table["momentum"] == 0)]
+    peaks = rows.groupby(["decay", "step"])["near"].mean().unstack().idxmax(axis=1).reset_index(name="peak")
+    times = LR * peaks["decay"] * peaks["peak"]
+    said = f"lr · decay · peak step {listed(times, '{1:.2f}')}"
+    return said, "holds" if times.between(0.8, 1.3).all() else "fails"
 
 
 calm, decayed, pushed = (of(arm, step=SHORT) for arm in ((0.0, 0.01, 0.0), (0.1, 0.01, 0.0), (0.1, 0.01, 0.9)))
@@ -62,12 +65,10 @@ CLAIMS = [
         f"Without decay and with little noise (0.01) the crossing repels: fewer than {UNIFORM:g} of the particles, the "
         f"share of an even spread, are within {NEAR:g} of it after {SHORT} steps.",
     ),
-    Mean(loudest, "near", "rise of the largest share over the noises, against noise 0.01", less=calm).exceeds(
-        0, "More noise brings more particles to the crossing."
-    ),
-    Mean(loudest, "near", "largest share over the noises").exceeds(
-        UNIFORM, "Noise alone makes the crossing a favoured place: more than the share of an even spread."
-    ),
+    Mean(loudest, "near", "rise of the largest share over the noises, against noise 0.01", less=calm)
+    .exceeds(0, "More noise brings more particles to the crossing."),
+    Mean(loudest, "near", "largest share over the noises")
+    .exceeds(UNIFORM, "Noise alone makes the crossing a favoured place: more than the share of an even spread."),
     Mean(largest(DECAY_ARMS), "near", "largest share over the decays").exceeds(
         UNIFORM, f"With decay the crossing is favoured after {SHORT} steps although the minimum lies elsewhere."
     ),
@@ -78,71 +79,52 @@ CLAIMS = [
     Declared(
         "It is transit: for decays up to 0.1 the share peaks when lr · decay · steps is between 0.8 and 1.3.", passes
     ),
-    Mean(pushed, "near", f"change at decay 0.1 after {SHORT} steps", less=decayed).is_within(
-        0.01, "Momentum 0.9 changes the share with decay by less than 0.01."
-    ),
-]
+    Mean(pushed, "near", f"change at decay 0.1 after {SHORT} steps", less=decayed)
+    .is_within(0.01, "Momentum 0.9 changes the share with decay by less than 0.01."),
+]  # fmt: skip
 
 
-def measure(n_particles: int, steps: int, record: int, seeds: list[int]) -> pd.DataFrame:
-    """Occupancy of the crossing for every arm, seed and recorded step."""
-    rows = []
-    for decay, noise, momentum in NOISE_ARMS + DECAY_ARMS + MOMENTUM_ARMS:
-        for seed in seeds:
-            walk = surf(
-                torch.Generator().manual_seed(seed),
-                n_particles=n_particles,
-                steps=steps,
-                lr=LR,
-                noise=noise,
-                decay=decay,
-                momentum=momentum,
-                half_width=HALF_WIDTH,
-                record=record,
-            )
-            near = occupancy(walk.positions, NEAR).fraction.tolist()
-            arm = {"decay": decay, "noise": noise, "momentum": momentum, "seed": seed}
-            rows += [
-                {**arm, "step": step, "near": share} for step, share in zip(walk.steps.tolist(), near, strict=True)
-            ]
-    return pd.DataFrame(rows)
+def measured(arm: Arm, seed: int, **how: Any) -> pd.DataFrame:
+    """Occupancy of the crossing at each recorded step of one arm and seed."""
+    moves = dict(zip(("decay", "noise", "momentum"), arm, strict=True))
+    walk = surf(torch.Generator().manual_seed(seed), lr=LR, half_width=HALF_WIDTH, **moves, **how)
+    near = {"step": walk.steps.tolist(), "near": occupancy(walk.positions, NEAR).fraction.tolist()}
+    return pd.DataFrame({**moves, "seed": seed, **near})
 
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
     """Occupancy against the step, without decay for several noises and with decay against lr * decay * steps."""
     figure, axes = figures.sheet(1, 2, (10, 3.8), sharey=True)
-    for colour, arm in zip(COLOURS, NOISE_ARMS, strict=True):
-        figures.draw_seeds(axes[0], of(arm)(table), "step", "near", colour, "-", f"noise {arm[1]:g}")
-    for colour, arm in zip(COLOURS[1:], DECAY_ARMS, strict=True):
-        rows = of(arm)(table).assign(phase=lambda rows: rows["step"] * LR * rows["decay"])
-        figures.draw_seeds(axes[1], rows, "phase", "near", colour, "-", f"decay {arm[0]:g}, noise 0.01")
-    axes[0].set_xlabel("step (no decay)")
-    axes[0].set_ylabel(f"share of particles within {NEAR:g} of the crossing")
-    axes[0].set_xlim(0, table["step"].max())
-    axes[1].set_xlabel("lr · decay · step")
-    axes[1].set_xlim(0, 3)
+    rows = table[table["momentum"] == 0].assign(phase=lambda rows: rows["step"] * LR * rows["decay"])
+    figures.draw_groups(axes[0], where(decay=0)(rows), "noise", "step", "near", COLOURS, label="noise {:g}")
+    pulled = rows[rows["decay"] > 0]
+    figures.draw_groups(axes[1], pulled, "decay", "phase", "near", COLOURS[1:], label="decay {:g}, noise 0.01")
+    label = f"share of particles within {NEAR:g} of the crossing"
+    axes[0].set(xlabel="step (no decay)", ylabel=label, xlim=(0, table["step"].max()))
+    axes[1].set(xlabel="lr · decay · step", xlim=(0, 3))
     for ax in axes:
         ax.axhline(UNIFORM, color="black", lw=0.8, ls=":", label="even spread over the arms")
-        ax.legend(frameon=False)
+    figures.legends(axes)
     return figure
 
 
 def main() -> None:
-    given = verdicts.asked(QUESTION, __file__, "few particles and seeds")
+    given = asked(QUESTION, __file__, "few particles and seeds")
     torch.set_num_threads(given.threads)
-    n_particles, seeds = (1000, [0, 1]) if given.quick else (20_000, [0, 1, 2, 3, 4])
-    table = measure(n_particles, *((300, 20) if given.quick else (1000, 10)), seeds)
+    seeds, n = ([0, 1], 1000) if given.quick else ([0, 1, 2, 3, 4], 20_000)
+    steps, record = (300, 20) if given.quick else (1000, 10)
+    arms = product(NOISE_ARMS + DECAY_ARMS + MOMENTUM_ARMS, seeds)
+    table = pd.concat([measured(arm, seed, n_particles=n, steps=steps, record=record) for arm, seed in arms])
     picked = [rows(table).iloc[0] for rows in (loudest, largest(DECAY_ARMS), lasting)]
     notes = [
         f"U = min(x0², x1²) + (decay/2)|x − c|², c = (−1, −1); lr {LR:g}, uniform start on [−{HALF_WIDTH:g}, "
-        f"{HALF_WIDTH:g}]², noise per coordinate and step; {n_particles} particles, seeds {seeds}; intervals are 95 % "
-        f"over seeds. The largest shares are at noise {picked[0]['noise']:g}, at decay {picked[1]['decay']:g}, and at "
-        f"the last step ({picked[2]['step']:g}) at decay {picked[2]['decay']:g}, picked from the same runs.",
+        f"{HALF_WIDTH:g}]², noise per coordinate and step; {n} particles, seeds {seeds}; intervals are 95 % over "
+        f"seeds. The largest shares are at noise {picked[0]['noise']:g}, at decay {picked[1]['decay']:g}, and at the "
+        f"last step ({picked[2]['step']:g}) at decay {picked[2]['decay']:g}, picked from the same runs.",
         "The learning coefficient does not single the crossing out here: it is 1/2 with multiplicity 1 there, as on "
         "the arms.",
     ]
-    verdicts.write(given.out, QUESTION, decide(CLAIMS, table), notes, table, draw(table))
-    print((given.out / "verdict.md").read_text("utf-8"))
+    conclude(given, QUESTION, table, CLAIMS, draw(table), notes)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ units. `save` writes PNG and SVG, the same bytes for the same figure. Nothing is
 """
 
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,21 +92,31 @@ def values_axis(ax: "Axes", values: Sequence[float], label: str) -> None:
     ax.set_xlabel(label)
 
 
-def times_axis(ax: "Axes", budget: int) -> None:
-    """A logarithmic axis of steps that are drawn, with the budget at which times are censored as a line."""
-    ax.set_yscale("log")
-    low = ax.get_ylim()[0] / 2
-    ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low < tick < budget]
-    ax.set_yticks(ticks, map(str, ticks))
-    ax.minorticks_off()
-    ax.axhline(budget, color=GREY, lw=0.8)
-    ax.text(0.99, budget, "budget (censored)", ha="right", va="bottom", fontsize=7, transform=ax.get_yaxis_transform())
-    ax.set_ylabel("optimizer step")
+def times_axis(ax: "Axes", budget: int, which: str = "y") -> None:
+    """A logarithmic axis (x or y) of steps that are drawn, with the budget at which times are censored as a line."""
+    ax.set(**{f"{which}scale": "log"})
+    axis, (low, _), line = (
+        (ax.xaxis, ax.get_xlim(), ax.axvline) if which == "x" else (ax.yaxis, ax.get_ylim(), ax.axhline)
+    )
+    steps = [step for step in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if low / 2 < step < budget]
+    axis.set_ticks(steps, [str(step) for step in steps])
+    axis.minorticks_off()
+    axis.set_label_text("optimizer step")
+    line(budget, color=GREY, lw=0.8)
+    if which == "y":
+        where = ax.get_yaxis_transform()
+        ax.text(0.99, budget, "budget (censored)", ha="right", va="bottom", fontsize=7, transform=where)
 
 
 def legend_above(ax: "Axes", columns: int) -> None:
     """A legend of some columns above the panel, where it covers no line."""
     ax.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
+def legends(axes: "Iterable[Axes]") -> None:
+    """A small legend in each of some panels."""
+    for ax in axes:
+        ax.legend(fontsize=7, frameon=False)
 
 
 def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
@@ -191,6 +202,34 @@ def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, st
     ax.plot(rows[x], rows[y], ".", color=colour, ms=3.5, alpha=0.7)
 
 
+def draw_groups(
+    ax: "Axes",
+    rows: "pd.DataFrame",
+    by: str,
+    x: str,
+    y: str,
+    colours: Mapping[Any, str] | Sequence[str],
+    style: str = "-",
+    label: str = "{}",
+) -> None:
+    """`draw_seeds` of the rows of each value of a column, which the label has in place of its braces.
+
+    Args:
+        ax: Where.
+        rows: One for each value, `x` and seed.
+        by: The column.
+        x: What it is drawn against.
+        y: What is drawn.
+        colours: By value, others are not drawn; or in rising order of the values.
+        style: Of every line.
+        label: Such as `"decay {:g}"`.
+    """
+    of = colours if isinstance(colours, Mapping) else dict(zip(sorted(set(rows[by])), colours, strict=False))
+    for value, colour in of.items():
+        if len(group := rows[rows[by] == value]):
+            draw_seeds(ax, group, x, y, colour, style, label.format(value))
+
+
 def draw_cells(ax: "Axes", values: "pd.DataFrame", notes: "pd.DataFrame") -> "AxesImage":
     """A value between 0 and 1 in each cell of a grid as a colour, grey where it is nan, with a note on each."""
     ax.set_facecolor("#d9d9d9")
@@ -214,14 +253,26 @@ def draw_band(ax: "Axes", curves: "Sequence[pd.Series]", colour: str, style: str
     ax.fill_between(table.index.to_numpy(), low, high, color=colour, alpha=0.12, lw=0)
 
 
-def draw_dots(ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str]) -> None:
-    """Every run's value as a dot and their median as a bar, the arms one below the other."""
+def draw_runs(
+    ax: "Axes", runs: Mapping[str, Sequence[Any]], column: str, colours: Mapping[str, str], style: str = "-"
+) -> None:
+    """`draw_band` of a column of the histories of each arm that has a colour."""
+    for arm, colour in colours.items():
+        draw_band(ax, [run.history[column] for run in runs[arm]], colour, style, arm)
+
+
+def draw_dots(
+    ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str], censored_at: float = math.nan
+) -> None:
+    """Every run's value as a dot (▷ at the limit if censored), their median as a bar, an arm below the other."""
     for i, (arm, colour) in enumerate(colours.items()):
-        values = table[table["arm"] == arm][column]
-        ax.plot([values.median()] * 2, [i - 0.35, i + 0.35], color=colour)
-        ax.plot(values, [i + 0.12 * (j - (len(values) - 1) / 2) for j in range(len(values))], "o", color=colour, ms=5)
+        values = table[table["arm"] == arm][column].reset_index(drop=True)
+        heights, known = i + 0.12 * (values.index - (len(values) - 1) / 2), values.fillna(censored_at)
+        ax.plot([known.median()] * 2, [i - 0.35, i + 0.35], color=colour)
+        for marker, shown, fill in (("o", values.notna(), colour), (">", values.isna(), "white")):
+            ax.plot(known[shown], heights[shown], marker, color=colour, ms=5, mfc=fill)
     ax.set_yticks(range(len(colours)), list(colours), fontsize=7)
-    ax.invert_yaxis()
+    ax.set_ylim(len(colours) - 0.4, -0.6)
 
 
 def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":

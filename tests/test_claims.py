@@ -7,9 +7,9 @@ import pytest
 from loops import for_each
 
 from circuitgrok.study.claims import Declared, Mean, Ratio, Share, decide, where
-from circuitgrok.study.factors import Factor
+from circuitgrok.study.effects import Factor
 from circuitgrok.study.selections import at_ends, by_seed
-from circuitgrok.study.verdicts import mean_interval, share_interval
+from circuitgrok.study.verdicts import Claim, mean_interval, share_interval
 
 NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
 
@@ -46,6 +46,17 @@ def test_a_ratio_is_the_geometric_mean_over_seeds_whatever_the_order_of_rows():
 def test_a_ratio_of_censored_times_decides_only_what_its_bound_allows(slow, fast, exceeds, falls, within):
     declared = [RATIO.exceeds(3, "a"), RATIO.falls_below(3, "b"), RATIO.is_within(3, "c")]
     assert [claim.decision for claim in decide(declared, table(slow, fast))] == [exceeds, falls, within]
+
+
+def test_rows_in_which_it_is_not_so_are_named_if_asked_for_and_without_rows_nothing_is_decided():
+    every = Share(where(arm="slow"), lambda rows: rows["grokked_by"] < 805, "runs in time")
+    before = Claim("made", "before", "holds")
+    claims = [every.is_all("all", "seed {seed} at {grokked_by:g}"), every.is_all("all"), before]
+    named, counted, made = decide(claims, table(LATE, EARLY))
+    assert (named.measured, named.decision) == ("runs in time: 2 of 3, not seed 1 at 810", "fails")
+    assert counted.measured == "runs in time: 2 of 3" and made == before
+    assert decide(claims[:2], table(LATE[:1], EARLY))[0] == ("all", "runs in time: 1 of 1", "holds")
+    assert decide(claims[:2], table([], EARLY))[0] == ("all", "runs in time: 0 of 0", "undecided")
 
 
 def test_a_seed_in_which_both_are_censored_is_counted_and_forbids_decisions():
@@ -93,6 +104,10 @@ def test_a_mean_and_a_paired_difference():
     assert Mean(where(arm="slow"), "grokked_by", "T").found(rows).interval == mean_interval(LATE)
     gain = Mean(where(arm="slow"), "grokked_by", "T", less=where(arm="fast"))
     assert gain.found(rows[::-1]).interval == pytest.approx(mean_interval([700.0, 709.0, 691.0]))
+    own = Mean(where(arm="slow"), "grokked_by", "T", by="steps").found(rows)
+    assert own.interval == mean_interval([time - 1000 for time in LATE])
+    other = Mean(where(arm="slow"), "grokked_by", "T", less=where(arm="fast"), by="steps").found(rows[::-1])
+    assert other.interval == own.interval
     one_missing = Mean(where(arm="slow"), "grokked_by", "T").found(table([math.nan, 1, 2], EARLY))
     assert one_missing.interval is None and "not known in 1 of 3" in one_missing.words
 

@@ -1,6 +1,7 @@
 """What is drawn is what was given, and nothing is shown."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -126,14 +127,42 @@ def test_a_band_is_median_and_range_at_each_step_of_the_curves_that_have_it(ax):
     assert {2.0, 6.0} <= set(corners[corners[:, 0] == 10][:, 1])
 
 
-def test_dots_are_every_run_of_an_arm_around_the_bar_at_their_median(ax):
-    table = pd.DataFrame({"arm": ["b", "a", "b", "b"], "n": [1.0, 5.0, 7.0, 2.0]})
-    figures.draw_dots(ax, table, "n", {"a": figures.RED, "b": figures.BLUE})
-    _, one, bar, three = ax.get_lines()
-    assert list(one.get_xdata()) == [5.0] and list(one.get_ydata()) == [0]
+def test_dots_are_every_run_of_an_arm_around_the_bar_at_their_median_and_censored_ones_open_at_the_limit(ax):
+    table = pd.DataFrame({"arm": ["b", "a", "b", "b"], "n": [1.0, float("nan"), 7.0, 2.0]})
+    figures.draw_dots(ax, table, "n", {"a": figures.RED, "b": figures.BLUE}, censored_at=9)
+    _, none, one, bar, three, _ = ax.get_lines()
+    assert list(none.get_xdata()) == [] and (one.get_marker(), one.get_markerfacecolor()) == (">", "white")
+    assert list(one.get_xdata()) == [9.0] and list(one.get_ydata()) == [0]
     assert list(bar.get_xdata()) == [2.0, 2.0] and list(three.get_xdata()) == [1.0, 7.0, 2.0]
     assert list(three.get_ydata()) == pytest.approx([0.88, 1, 1.12])
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
+
+
+def test_times_may_lie_along_the_other_axis(ax):
+    ax.plot([800, 900, 2000], [1, 2, 3])
+    figures.times_axis(ax, 2000, "x")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["500", "1000"] and ax.get_yscale() == "linear"
+    assert list(ax.get_lines()[-1].get_xdata()) == [2000, 2000]
+
+
+def test_each_group_of_rows_has_its_colour_by_value_or_in_rising_order_and_a_label_with_the_value(ax):
+    rows = pd.DataFrame({"decay": [2.0, 0.5, 2.0, 7.0], "x": [1, 1, 2, 1], "y": [5.0, 6.0, 7.0, 8.0]})
+    figures.draw_groups(ax, rows, "decay", "x", "y", {2.0: "red", 3.0: "black"}, ":", "decay {:g}")
+    figures.draw_groups(ax, rows, "decay", "x", "y", ["green", "blue"])
+    lines = [(line.get_label(), line.get_color(), list(line.get_ydata())) for line in ax.get_lines()[::2]]
+    assert lines == [("decay 2", "red", [5, 7]), ("0.5", "green", [6]), ("2.0", "blue", [5, 7])]
+    assert ax.get_lines()[0].get_linestyle() == ":"
+    figures.legends([ax])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["decay 2", "0.5", "2.0"]
+
+
+def test_runs_of_each_arm_that_has_a_colour_are_a_band(ax):
+    runs = {
+        arm: [SimpleNamespace(history=pd.DataFrame({"loss": [top, 1.0]})) for top in (2.0, 4.0)] for arm in ("a", "b")
+    }
+    figures.draw_runs(ax, runs, "loss", {"b": "red"})
+    [middle] = ax.get_lines()
+    assert (middle.get_label(), list(middle.get_ydata())) == ("b", [3.0, 1.0]) and len(ax.collections) == 1
 
 
 def test_a_legend_above_covers_nothing_of_the_panel():

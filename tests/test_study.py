@@ -15,11 +15,9 @@ from tiny import tiny
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES
-from circuitgrok.study.moments import at_events
 from circuitgrok.study.processes import in_processes
-from circuitgrok.study.rows import censored
-from circuitgrok.study.several import Studies
-from circuitgrok.study.study import Study
+from circuitgrok.study.rows import at_events, censored
+from circuitgrok.study.study import Studies, Study
 from circuitgrok.study.verdicts import Asked
 
 ARMS = {"free": {}, "on the sphere": {"fixed_norm": True, "weight_decay": 0.0}}
@@ -99,6 +97,20 @@ def test_each_part_of_several_studies_has_its_own_rules():
     assert "test_acc never held 0.4 within the budget: no run" in other
 
 
+def test_parts_are_changed_together_and_each_on_its_own_and_runs_are_grouped_by_labels():
+    both = Studies("Are they?", {"radii": study(), "long ones": study(grid={})}, column="which")
+    changed = both.with_({"long ones": {"steps": 40}}, steps=10, seeds=[7])
+    assert [part.base.schedule.steps for part in changed.parts.values()] == [10, 40] and len(changed.labels()) == 6
+    assert both.parts["radii"].base.schedule.steps == 20 and changed.column == "which"
+    runs: dict[str, Any] = {name: name for name in changed.labels() if "alpha0.5" not in name}
+    assert changed.grouped(runs) == {
+        "free": ["radii-free-alpha1-s7", "long-ones-free-s7"],
+        "on the sphere": ["radii-on-the-sphere-alpha1-s7", "long-ones-on-the-sphere-s7"],
+    }
+    assert changed.grouped(runs, "alpha", arm="free") == {1.0: ["radii-free-alpha1-s7"]}
+    assert changed.grouped(runs, which="long ones", arm="free") == {"free": ["long-ones-free-s7"]}
+
+
 def test_parts_whose_runs_would_have_one_name_are_refused():
     clash = {"a": study(arms={"b-c": {}}), "a-b": study(arms={"c": {}})}
     with pytest.raises(UserError, match="have one name"):
@@ -136,16 +148,18 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     runs = asked.train(of)
     table = asked.table(runs, lambda run: {"n": len(run.steps)})
     assert table["arm"].tolist() == ["free", "free", "on the sphere", "on the sphere"]
-    assert [run for of_arm in asked.by_arm(runs).values() for run in of_arm] == list(runs.values())
-    assert [run.name for run in asked.by_arm(runs)["on the sphere"]] == list(runs)[2:]
+    assert [run for of_arm in asked.grouped(runs).values() for run in of_arm] == list(runs.values())
+    assert [run.name for run in asked.grouped(runs)["on the sphere"]] == list(runs)[2:]
     for line, run in zip(table.to_dict("records"), runs.values(), strict=True):
         history = run.history
         assert line["final_norm"] == history["norm"].iloc[-1] and line["steps"] == 20
         assert line["best_test_acc"] == history["test_acc"].max() and line["n"] == len(run.steps)
         assert math.isnan(line["grokked_by"])
-    at_once = asked.with_(rules={"memorised": ("train_acc", 2.0), "grokked": ("test_loss", 0.0)})
+    rules = {"memorised": ("train_acc", 2.0), "grokked": ("test_loss", 0.0), "small": ("norm", 1e9)}
+    at_once = asked.with_(rules=rules)
     other = at_once.table(runs)
     assert other["grokked_by"].tolist() == [0] * 4 and other["memorised_by"].isna().all()
+    assert other["small_by"].isna().all() and "norm never held 1e+09" in censored(other, [], rules)
     assert "train_acc never held 2 within the budget: free: 2 of 2" in censored(other, [], at_once.rules)
     figure, ax = figures.sheet(1, 1, (2, 2))
     ax.plot([0, 1], [0, 1])
@@ -177,7 +191,7 @@ def test_a_table_of_checkpoints_is_written_and_decides_while_the_setting_is_that
     long, (figure, _) = pd.DataFrame({"step": [0, 1, 2]}), figures.sheet(1, 1, (2, 2))
     claim = Share(where(), lambda rows: rows["step"] > 0).is_all("All are late.")
     of, asked = study(grid={}), Asked(quick=True, out=tmp_path / "out", threads=1)
-    of.write_long(asked, runs.assign(r0=2.5), long, [claim], figure)
+    of.write(asked, long, [claim], figure, runs=runs.assign(r0=2.5))
     assert pd.read_csv(tmp_path / "out" / "table.csv").equals(long)
     verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
     assert "**fails**: All are late. Measured: share of runs: 2 of 3." in verdict

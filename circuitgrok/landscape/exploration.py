@@ -18,6 +18,7 @@ Source: Neal 2011 (arXiv:1206.1901) for Hamiltonian Monte Carlo; Welling and Teh
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,6 +76,10 @@ class Equipartition(NamedTuple):
         virial_mcse: Standard errors.
         acceptance: Mean probability of accepting a step; nan for a sampler that has none.
         faults: Each rule that is broken, with its number; empty if nothing speaks against the sampler.
+
+    Example:
+        >>> print(Equipartition(0.51, 0.02, torch.tensor([1.1]), torch.tensor([0.25]), 0.9, []))
+        kinetic energy 0.510 ± 0.020 (exact 0.5), w dU/dw 1.100 ± 0.250 (exact 1), faults: none
     """
 
     kinetic: float
@@ -83,6 +88,12 @@ class Equipartition(NamedTuple):
     virial_mcse: Float[Tensor, " dim"]
     acceptance: float
     faults: list[str]
+
+    def __str__(self) -> str:
+        virial = ", ".join(f"{x:.3f} ± {error:.3f}" for x, error in zip(self.virial, self.virial_mcse, strict=True))
+        kinetic = f"kinetic energy {self.kinetic:.3f} ± {self.kinetic_mcse:.3f} (exact 0.5), "
+        faults = "; ".join(self.faults) or "none"
+        return f"{'' if math.isnan(self.kinetic) else kinetic}w dU/dw {virial} (exact 1), faults: {faults}"
 
 
 @in_plain_surroundings

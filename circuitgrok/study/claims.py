@@ -21,18 +21,21 @@ Selection = Callable[["pd.DataFrame"], "pd.DataFrame"]
 
 
 def where(**values: Any) -> Selection:
-    """The rows of a table in which columns have these values; all rows without any.
+    """The rows of a table in which columns have these values, or in which these functions of columns hold; else all.
 
     Example:
         >>> import pandas as pd
         >>> table = pd.DataFrame({"arm": ["free", "sphere"], "alpha": [1.0, 1.0], "test_acc": [0.5, 1.0]})
         >>> where(arm="sphere", alpha=1)(table)["test_acc"].tolist()
         [1.0]
+        >>> where(alpha=1, test_acc=lambda acc: acc < 0.9)(table)["arm"].tolist()
+        ['free']
     """
 
     def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
         for name, value in values.items():
-            table = table[table[name] == value]
+            is_so: Any = value(table[name]) if callable(value) else table[name] == value
+            table = table.loc[is_so]
         return table
 
     return chosen
@@ -54,9 +57,9 @@ class Declared(NamedTuple):
         return Declared(self.text, judge)
 
 
-def decide(declared: Sequence[Declared], table: "pd.DataFrame") -> list[Claim]:
-    """The claims with what a table says of them."""
-    return [Claim(one.text, *one.judge(table)) for one in declared]
+def decide(claims: Sequence[Claim | Declared], table: "pd.DataFrame") -> list[Claim]:
+    """The claims with what a table says of those that are declared; others are made already, and keep their place."""
+    return [Claim(one.text, *one.judge(table)) if isinstance(one, Declared) else one for one in claims]
 
 
 class Found(NamedTuple):
@@ -188,14 +191,20 @@ class Share(Quantity):
         share = share_interval(n, len(rows))
         return Found(share, f"{self.name} {share} ({n} of {len(rows)})")
 
-    def is_all(self, text: str) -> Declared:
-        """The claim that it is so in every one of these rows, and that there are some."""
+    def is_all(self, text: str, naming: str = "") -> Declared:
+        """The claim that it is so in every one of these rows, and that there are some.
+
+        Args:
+            text: The claim.
+            naming: How rows in which it is not are told, with columns in braces; they are only counted without it.
+        """
 
         def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
             rows = self.of(table)
-            hits = int(self.hits(rows).sum())
-            said = f"{self.name}: {hits} of {len(rows)}"
-            return said, "undecided" if rows.empty else "holds" if hits == len(rows) else "fails"
+            hits = self.hits(rows).astype(bool)
+            misses = [naming.format_map(row) for row in rows[~hits].to_dict("records") if naming]
+            said = f"{self.name}: {hits.sum()} of {len(rows)}" + (f", not {', '.join(misses)}" if misses else "")
+            return said, "undecided" if rows.empty else "holds" if hits.all() else "fails"
 
         return Declared(text, judge)
 
@@ -209,18 +218,23 @@ class Mean(Quantity):
         column: The column.
         name: What it is, for people.
         less: Rows whose values are subtracted, if any.
+        by: The column that is subtracted: another of the same rows, if there are no other rows.
     """
 
     of: Selection
     column: str
     name: str
     less: Selection | None = None
+    by: str | None = None
 
     def found(self, table: "pd.DataFrame") -> Found:
         """The mean, or the mean difference."""
-        values = self.of(table).set_index("seed")[self.column]
+        rows = self.of(table).set_index("seed")
+        values = rows[self.column]
         if self.less is not None:
-            values = (values - self.less(table).set_index("seed")[self.column]).dropna()
+            values = (values - self.less(table).set_index("seed")[self.by or self.column]).dropna()
+        elif self.by is not None:
+            values = values - rows[self.by]
         if len(values) < 2 or values.isna().any():
             return Found(None, f"{self.name} not known in {int(values.isna().sum())} of {len(values)} runs")
         interval = mean_interval(values.tolist())

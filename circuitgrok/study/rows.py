@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events
+from circuitgrok.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,35 @@ def row(run: Recorded, rules: Rules = ACCURACY_RULES) -> dict[str, Any]:
     }
 
 
+def at_events(run: Run, column: str) -> dict[str, float]:
+    """A column of a run's history when it memorised and when it grokked, nan where that is censored.
+
+    Args:
+        run: The run.
+        column: A column of its history, such as `norm`.
+
+    Returns:
+        `<column>_memorised` and `<column>_grokked`, in the column's unit.
+
+    Raises:
+        KeyError: The history has no such column.
+
+    Example:
+        >>> import tempfile
+        >>> from circuitgrok.config.train_config import TrainConfig
+        >>> from circuitgrok.training.loop import train
+        >>> config = TrainConfig.preset("quickstart").with_(p=5, d_model=8, d_head=2, d_mlp=8, steps=2)
+        >>> [run] = train([config], tempfile.mkdtemp())
+        >>> at_events(run, "norm")
+        {'norm_memorised': nan, 'norm_grokked': nan}
+    """
+    values = run.history[column]
+    return {
+        f"{column}_{name}": math.nan if event.by is None else float(values.loc[event.by])
+        for name, event in events(run.history).items()
+    }
+
+
 def tabulate(
     labels: Mapping[str, Mapping[str, Any]],
     runs: Mapping[str, R],
@@ -66,10 +96,10 @@ def tabulate(
 
 
 def censored(table: "pd.DataFrame", grid: Sequence[str], rules: Rules = ACCURACY_RULES) -> str:
-    """How many runs of each arm and value of the grid did not memorise, did not grok, or diverged."""
+    """How many runs of each arm and value of the grid did not come to each event, and how many diverged."""
     said = []
-    for column, (name, level) in zip(("memorised_by", "grokked_by"), rules.values(), strict=True):
-        cells = table.groupby(["arm", *grid], sort=False)[column]
+    for event, (name, level) in rules.items():
+        cells = table.groupby(["arm", *grid], sort=False)[f"{event}_by"]
         counts = [(cell, int(times.isna().sum()), len(times)) for cell, times in cells]
         missed = [f"{_cell(cell, grid)}: {n} of {size}" for cell, n, size in counts if n]
         said.append(f"{name} never held {level:g} within the budget: {', '.join(missed) or 'no run'}")
@@ -81,6 +111,25 @@ def norms(table: "pd.DataFrame") -> str:
     first, *others = table.groupby("arm", sort=False)["r0"].mean().items()
     apart = [f"{norm:.2f} ({arm})" for arm, norm in others if abs(norm / first[1] - 1) > 0.01]
     return f"{first[1]:.2f}, but {', '.join(apart)}" if apart else f"{table['r0'].mean():.2f}"
+
+
+def listed(values: "pd.Series | pd.DataFrame", form: str, between: str = ", ") -> str:
+    """Each row of some values in words, for a note; "none" without any.
+
+    Args:
+        values: With what they are of in the index.
+        form: Of one row: braces for each level of the index, then for each column.
+        between: What stands between two rows.
+
+    Example:
+        >>> import pandas as pd
+        >>> table = pd.DataFrame({"arm": ["a", "a", "b"], "alpha": [1.0, 2.0, 1.0], "steps": [10, 20, 30]})
+        >>> listed(table.groupby("arm")["steps"].mean(), "{} {:g}"), listed(table.set_index("arm")[:0], "{}")
+        ('a 15, b 30', 'none')
+        >>> listed(table.set_index(["arm", "alpha"]), "{}, α = {:g}: {} steps", "; ")
+        'a, α = 1: 10 steps; a, α = 2: 20 steps; b, α = 1: 30 steps'
+    """
+    return between.join(form.format(*row) for row in values.reset_index().itertuples(index=False)) or "none"
 
 
 def slug(text: str) -> str:

@@ -1,9 +1,12 @@
-"""Rows of a study's table that are chosen by what stands in it: the ends of a grid, the best of a seed's runs."""
+"""Rows of a study's table chosen by what stands in it, and made of it: ends of a grid, the best of a seed's runs."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from circuitgrok.study.claims import Selection
+from circuitgrok.study.claims import Declared, Selection, where
+from circuitgrok.study.verdicts import Decision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,3 +43,73 @@ def by_seed(rows: Selection, **how: str) -> Selection:
         {'seed': [0, 1], 'grokked_by': [100.0, nan], 'test_acc': [1.0, 0.5]}
     """
     return lambda table: rows(table).groupby("seed", as_index=False).agg(how)
+
+
+def derived(rows: Selection, **columns: "Callable[[pd.DataFrame], pd.Series]") -> Selection:
+    """Some rows with further columns, or others in their place, that are made from the rows.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"arm": ["a", "b"], "r0": [10.0, 10.0], "final_norm": [20.0, 5.0]})
+        >>> derived(where(arm="b"), ratio=lambda rows: rows["final_norm"] / rows["r0"])(table)["ratio"].tolist()
+        [0.5]
+    """
+    return lambda table: rows(table).assign(**columns)
+
+
+def has_grokked(rows: "pd.DataFrame") -> "pd.Series":
+    """Which of some rows are of runs that grokked within the budget."""
+    return rows["grokked_by"].notna()
+
+
+@dataclass(frozen=True)
+class Band:
+    """The values along a grid at which something is so in every run, such as radii at which all seeds generalise.
+
+    Attributes:
+        of: The runs.
+        along: The column of the grid.
+        is_so: Of these runs, in which it is.
+        name: Of the column, for people.
+
+    Example:
+        >>> import pandas as pd
+        >>> of = {"alpha": [1.0, 1.0, 2.0, 2.0, 3.0], "grokked_by": [90.0, 70.0, 50.0, None, 60.0]}
+        >>> band, table = Band(where(), "alpha", has_grokked, "α"), pd.DataFrame(of)
+        >>> band.values(table), band.soonest(table), band.at_soonest(where())(table)["grokked_by"].tolist()
+        ([1.0, 3.0], 3.0, [60.0])
+        >>> band.is_found("There are radii at which every run groks.").judge(table)
+        ('α in {1, 3}, T_grok least at 3', 'holds')
+    """
+
+    of: Selection
+    along: str
+    is_so: "Callable[[pd.DataFrame], pd.Series]"
+    name: str
+
+    def values(self, table: "pd.DataFrame") -> list[float]:
+        """The values at which it is so."""
+        rows = self.of(table)
+        is_all = self.is_so(rows).groupby(rows[self.along]).all()
+        return is_all[is_all].index.tolist()
+
+    def soonest(self, table: "pd.DataFrame") -> float:
+        """The one of these at which the median T_grok is least; nan without any."""
+        rows = self.of(table)
+        times = rows[rows[self.along].isin(self.values(table))].groupby(self.along)["grokked_by"].median().dropna()
+        return float(times.index[int(times.argmin())]) if len(times) else math.nan
+
+    def at_soonest(self, rows: Selection) -> Selection:
+        """Those of some rows that are there; none without a band."""
+        return lambda table: where(**{self.along: self.soonest(table)})(rows(table))
+
+    def is_found(self, text: str) -> Declared:
+        """The claim that there is a band."""
+
+        def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
+            values, soonest = self.values(table), self.soonest(table)
+            said = f"{self.name} in {{{', '.join(f'{value:g}' for value in values)}}}"
+            return said + f", T_grok least at {soonest:g}" * math.isfinite(soonest), "holds" if values else "fails"
+
+        return Declared(text, judge)

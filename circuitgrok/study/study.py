@@ -1,13 +1,15 @@
 """A study: a question asked of a grid of runs, from its configs to a table, a figure and a verdict.
 
 An analysis says what its arms are, what it claims, and how the answer is drawn. What all analyses have in common is
-here: names of runs, training what is missing, one row per run, what has to be said of setting and censoring.
+here: names of runs, training what is missing, one row per run, what has to be said of setting and censoring; and
+several studies under one question, in one table and one verdict.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
@@ -15,7 +17,7 @@ from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
 from circuitgrok.store.run import Run
 from circuitgrok.study import verdicts
 from circuitgrok.study.claims import Declared, decide
-from circuitgrok.study.rows import R, Rules, censored, name_of, norms, tabulate
+from circuitgrok.study.rows import R, Rules, censored, name_of, norms, slug, tabulate
 from circuitgrok.study.verdicts import Asked, Claim
 
 if TYPE_CHECKING:
@@ -26,8 +28,76 @@ Leaves = Mapping[str, Any]  # fields of a config by name
 _OF_THE_TASK = ("p", "n_in", "n_out")  # sizes of a network that its task decides
 
 
+class Question(ABC):
+    """What is done with the runs that a question asks for, be they one grid or several."""
+
+    question: str
+
+    @abstractmethod
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """Arm, values of the grid and seed of each run, by its name."""
+
+    @abstractmethod
+    def configs(self) -> dict[str, TrainConfig]:
+        """The config of each run, by its name."""
+
+    @abstractmethod
+    def rules_of(self) -> dict[str, Rules]:
+        """The rules for the times of each run, by its name."""
+
+    @abstractmethod
+    def about(self, table: "pd.DataFrame") -> list[str]:
+        """Setting and censoring of the runs of a table, in words."""
+
+    def asked(self, script: str, quick: Self, smaller: str) -> tuple[Asked, Self]:
+        """The options of the command line, and the study that they ask for: `quick`, or this one.
+
+        Args:
+            script: The analysis' own `__file__`; results go to `out/<its name>` beside it by default.
+            quick: What `--quick` asks for.
+            smaller: In what it is smaller, for `--help`.
+        """
+        given = verdicts.asked(self.question, script, smaller)
+        return given, quick if given.quick else self
+
+    def train(self, given: Asked) -> dict[str, Run]:
+        """The runs by name, trained where they are not there yet, below `given.out`."""
+        return train_missing(self.configs(), given)
+
+    def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
+        """The runs by what a column of labels says, in the order of the table; of those with some labels only."""
+        groups: dict[Any, list[R]] = {}
+        for name, line in self.labels().items():
+            if name in runs and by in line and all(line.get(label) == value for label, value in only.items()):
+                groups.setdefault(line[by], []).append(runs[name])
+        return groups
+
+    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
+        """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
+
+        Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
+        """
+        return tabulate(self.labels(), runs, more, self.rules_of())
+
+    def write(
+        self,
+        given: Asked,
+        table: "pd.DataFrame",
+        claims: Sequence[Claim | Declared],
+        figure: "Figure",
+        notes: Sequence[str] = (),
+        runs: "pd.DataFrame | None" = None,
+    ) -> None:
+        """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`.
+
+        A table with other rows than one per run, such as checkpoints, needs `runs`, which has those, for the setting.
+        """
+        said = self.about(table if runs is None else runs)
+        conclude(given, self.question, table, claims, figure, [*said, *notes])
+
+
 @dataclass(frozen=True)
-class Study:
+class Study(Question):
     """A question and the runs that are asked.
 
     Attributes:
@@ -38,7 +108,7 @@ class Study:
         grid: Leaf -> the values it takes, in every arm.
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
-        rules: The column and the level at which a run has memorised, and has grokked.
+        rules: The column and the level at which a run has memorised, has grokked, and what else is to have a time.
 
     Example:
         >>> base = TrainConfig.preset("quickstart")
@@ -80,44 +150,9 @@ class Study:
             made[name] = cell.with_(**(arm(cell) if callable(arm) else arm))
         return made
 
-    def train(self, given: Asked) -> dict[str, Run]:
-        """The runs by name, trained where they are not there yet, below `given.out`."""
-        return train_missing(self.configs(), given)
-
-    def by_arm(self, runs: Mapping[str, R]) -> dict[str, list[R]]:
-        """The runs of each arm, in the order of the table."""
-        labels = self.labels()
-        return {arm: [run for name, run in runs.items() if labels[name]["arm"] == arm] for arm in self.arms}
-
-    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
-        """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
-
-        Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
-        """
-        return tabulate(self.labels(), runs, more, dict.fromkeys(runs, self.rules))
-
-    def write(
-        self,
-        given: Asked,
-        table: "pd.DataFrame",
-        claims: Sequence[Claim | Declared],
-        figure: "Figure",
-        notes: Sequence[str] = (),
-    ) -> None:
-        """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`."""
-        self.write_long(given, table, table, claims, figure, notes)
-
-    def write_long(
-        self,
-        given: Asked,
-        runs: "pd.DataFrame",
-        table: "pd.DataFrame",
-        claims: Sequence[Claim | Declared],
-        figure: "Figure",
-        notes: Sequence[str] = (),
-    ) -> None:
-        """Write a table with other rows than one per run, such as checkpoints; `runs` has those, for the setting."""
-        conclude(given, self.question, table, claims, figure, [*self.about(runs), *notes])
+    def rules_of(self) -> dict[str, Rules]:
+        """The rules of the study, for every run."""
+        return dict.fromkeys(self.labels(), self.rules)
 
     def about(self, table: "pd.DataFrame") -> list[str]:
         """What has to be said of its runs beside any verdict: the setting, and how many are censored by its rules."""
@@ -139,6 +174,67 @@ class Study:
         )
 
 
+@dataclass(frozen=True)
+class Studies(Question):
+    """A question whose runs are those of several studies; leaves that only some of them vary are nan in the others.
+
+    Attributes:
+        question: One sentence.
+        parts: The studies by name.
+        column: Column of the table that names a run's part.
+
+    Example:
+        >>> base = TrainConfig.preset("quickstart")
+        >>> parts = {
+        ...     "rates": Study("Which rate?", base, {"one layer": {}}, {"lr": [1e-3, 3e-3]}, seeds=[0]),
+        ...     "layers": Study("Which depth?", base, {"one layer": {}, "two layers": {"n_layers": 2}}, seeds=[0]),
+        ... }
+        >>> list(Studies("Which network?", parts).configs())
+        ['rates-one-layer-lr0.001-s0', 'rates-one-layer-lr0.003-s0', 'layers-one-layer-s0', 'layers-two-layers-s0']
+    """
+
+    question: str
+    parts: Mapping[str, Study]
+    column: str = "part"
+
+    def with_(self, parts: Mapping[str, Leaves] | None = None, **changed: Any) -> "Studies":
+        """A copy in which each part is changed, as `Study.with_` does: by what `parts` has for it, and `changed`."""
+        made = {name: part.with_(**{**changed, **(parts or {}).get(name, {})}) for name, part in self.parts.items()}
+        return replace(self, parts=made)
+
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """Part, arm, values of the part's grid and seed of each run, by its name."""
+        lines = [(self._name(part, name), {self.column: part, **line}) for part, name, line in self._each(Study.labels)]
+        if len(named := dict(lines)) < len(lines):
+            raise UserError(f"two runs of {self.question!r} have one name: give the parts names that differ")
+        return named
+
+    def configs(self) -> dict[str, TrainConfig]:
+        """The config of each run of every part, by the part's name and its own."""
+        return {self._name(part, name): config for part, name, config in self._each(Study.configs)}
+
+    def rules_of(self) -> dict[str, Rules]:
+        """The rules of each run's part."""
+        return {self._name(part, name): rules for part, name, rules in self._each(Study.rules_of)}
+
+    def about(self, table: "pd.DataFrame") -> list[str]:
+        """Setting and censoring by part."""
+        of_part = {part: table[table[self.column] == part] for part in self.parts}
+        return [f"{part}: {' '.join(study.about(of_part[part]))}" for part, study in self.parts.items()]
+
+    def _each(self, found: "Callable[[Study], dict[str, Any]]") -> list[tuple[str, str, Any]]:
+        return [(part, name, one) for part, study in self.parts.items() for name, one in found(study).items()]
+
+    @staticmethod
+    def _name(part: str, name: str) -> str:
+        return f"{slug(part)}-{name}"
+
+
+def evenly(steps: int) -> dict[str, Any]:
+    """Leaves of runs that keep a checkpoint every so many steps, the first and the last, and no others."""
+    return {"checkpoint_every": steps, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
+
+
 def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
     """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
     from circuitgrok.training.loop import train
@@ -157,9 +253,6 @@ def conclude(
     figure: "Figure",
     notes: Sequence[str],
 ) -> None:
-    """Decide what is declared, in its place among claims that are made; write all, and print the verdict."""
-    declared = [one for one in claims if isinstance(one, Declared)]
-    decided = dict(zip([one.text for one in declared], decide(declared, table), strict=True))
-    made = [decided[one.text] if isinstance(one, Declared) else one for one in claims]
-    verdicts.write(given.out, question, made, notes, table, figure)
+    """Decide what is declared, write table, figure and verdict, and print the verdict."""
+    verdicts.write(given.out, question, decide(claims, table), notes, table, figure)
     print((given.out / "verdict.md").read_text("utf-8"))

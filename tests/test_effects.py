@@ -6,7 +6,7 @@ from loops import for_each
 
 from circuitgrok import figures
 from circuitgrok.study.claims import decide, where
-from circuitgrok.study.gains import Gains, draw_gains, joint_intervals
+from circuitgrok.study.effects import Gains, draw_gains, joint_intervals
 from circuitgrok.study.verdicts import mean_interval
 
 NOISE = [0.0, 0.01, -0.01, 0.02]
