@@ -84,7 +84,7 @@ def test_some_runs_of_a_stack_go_on_with_their_bits_and_no_file_is_read_again(so
         for stack in (whole, alone):
             update(stack, forward(stack, step), step)
     shutil.rmtree(source.path)
-    monkeypatch.setattr(circuitgrok.training.stack, "_batch", None)  # an image task would read its files there
+    monkeypatch.setattr(circuitgrok.training.stack, "side", None)  # an image task would read its files there
     kept = subset(whole, [0, 2], 5)
     for step in range(5, 9):
         for stack in (kept, alone):
