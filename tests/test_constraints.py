@@ -456,5 +456,8 @@ class StopsAt:
 
             os.kill(os.getpid(), signal.SIGINT)
 
+    def stacks(self, now, done, of) -> None:
+        """Nothing to show."""
+
     def end(self) -> None:
         """Nothing to show."""

@@ -19,6 +19,9 @@ TRAIN_FLAGS = {
     "allow_inexact": (bool, False, "resume although torch, instruction set or threads have changed"),
     "quiet": (bool, False, "no progress"),
 }
+SWEEP_FLAGS = {
+    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads"),
+}
 
 
 def preset_and_rest(argv: list[str], prog: str) -> tuple[str, list[str]]:

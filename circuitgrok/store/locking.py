@@ -22,12 +22,14 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises:
         LockedRun: Another process holds it; the message says which, and since when.
+        RunError: Locks do not work in this folder, so that nobody could keep another process from the run.
         DamagedFile: The lock is a link or a folder.
     """
     from filelock import FileLock, Timeout
 
     path.mkdir(parents=True, exist_ok=True)
     open_plain(path / ".lock", "ab").close()
+    _refuse_without_locks(path)
     lock = FileLock(path / ".lock")
     try:
         lock.acquire(timeout=0.3)  # longer than `holder` takes to look
@@ -41,6 +43,24 @@ def locked(path: Path) -> Iterator[None]:
     finally:
         (path / ".holder").unlink(missing_ok=True)
         lock.release()
+
+
+def _refuse_without_locks(path: Path) -> None:
+    """Refuse a folder whose file system has no locks, which are all that keeps two processes from one run."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where filelock locks otherwise
+        return
+    with open_plain(path / ".lock") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:  # held: they work
+            return
+        except OSError as error:
+            raise RunError(
+                f"{path}: locks do not work on this file system ({error.strerror}), so that two processes could train "
+                f"one run: put the runs on another disk, and move them afterwards"
+            ) from None
 
 
 def holder(path: Path) -> bool:

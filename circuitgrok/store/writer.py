@@ -44,25 +44,35 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
         facts = {"config": config.model_dump(mode="json"), "hash": config.hash}
         write_manifest(path, {**facts, "environment": dict(environment), "start": dict(start)})
     run = load(path)
-    if "imported" in run.manifest["environment"] and "imported" not in environment:
-        raise RunError(
-            f"{path} was imported, not trained here, and is left as it is: choose another --out; a run of yours "
-            f"can start from its weights by --start {path}@STEP"
-        )
-    if run.config.hash != config.hash:
-        changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
-        raise RunError(f"{path} holds a different run ({changed}); choose another --out")
-    if run.manifest["start"].get("digest") != start.get("digest"):
-        raise RunError(f"{path} started from a checkpoint that is another by now; choose another --out")
-    if run.manifest["start"]["split_hash"] != start["split_hash"]:
-        raise RunError(
-            f"{path} was trained on a task with split {run.manifest['start']['split_hash']}, but drawn again it has "
-            f"{start['split_hash']}: bring back the files that its examples were read from, or choose another --out"
-        )
+    refuse_another(run, config, start, imports="imported" in environment)
     for folder in (path, path / "resume", path / "moments"):
         if not folder.is_symlink() or folder == path:
             drop_temporaries(folder, OWN)
     return run
+
+
+def refuse_another(run: Run, config: "TrainConfig", start: Mapping[str, Any], imports: bool = False) -> None:
+    """Refuse a folder that holds another run than the one to train, or to bring in.
+
+    Raises:
+        RunError: It does, or this run began otherwise than it would now; the message lists what differs.
+    """
+    if "imported" in run.manifest["environment"] and not imports:
+        raise RunError(
+            f"{run.path} was imported, not trained here, and is left as it is: choose another --out; a run of yours "
+            f"can start from its weights by --start {run.path}@STEP"
+        )
+    if run.config.hash != config.hash:
+        changed = ", ".join(f"{k} {b!r} there, {a!r} asked" for k, (a, b) in config.differences(run.config).items())
+        raise RunError(f"{run.path} holds a different run ({changed}); choose another --out")
+    if run.manifest["start"].get("digest") != start.get("digest"):
+        raise RunError(f"{run.path} started from a checkpoint that is another by now; choose another --out")
+    then, now = (facts["split_hash"] for facts in (run.manifest["start"], start))
+    if then != now:
+        raise RunError(
+            f"{run.path} was trained on a task with split {then}, but drawn again it has {now}: bring back the files "
+            f"that its examples were read from, or choose another --out"
+        )
 
 
 def write_checkpoint(run: Run, step: int, weights: "Params") -> dict[str, Any]:

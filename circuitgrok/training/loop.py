@@ -11,11 +11,11 @@ is, and what an update does, is in `circuitgrok.training.stack`; what is written
 import contextlib
 import math
 import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -26,56 +26,23 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.environment import differences, environment
-from circuitgrok.store.locking import locked
+from circuitgrok.store.locking import LockedRun, locked
 from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.training.origin import initial_weights, source_digest
+from circuitgrok.training.progress import Progress, Silent
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
 from circuitgrok.training.step import evaluate, forward, update, watched_update
+from circuitgrok.training.stopping import Stop, stop_signals
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
 FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
+K = TypeVar("K")
 
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
-
-
-class Progress(Protocol):
-    """Whoever watches the training; `circuitgrok.training.progress` draws it."""
-
-    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
-        """A stack starts at `start` of `steps`."""
-
-    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
-        """A step was reached; `records` are the runs' new lines of history, if any."""
-
-    def note(self, text: str) -> None:
-        """Something happened that a person should know, before the stack starts."""
-
-    def end(self) -> None:
-        """The stack is finished or stopped."""
-
-
-class Silent:
-    """A `Progress` that shows nothing."""
-
-    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
-        """Show nothing."""
-
-    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
-        """Show nothing."""
-
-    def note(self, text: str) -> None:
-        """Show nothing."""
-
-    def end(self) -> None:
-        """Show nothing."""
-
-
-@in_plain_surroundings
 def train(
     configs: Sequence[TrainConfig],
     out: str | Path = "checkpoints",
@@ -83,7 +50,10 @@ def train(
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
     threads: int = 1,
+    workers: int = 1,
+    executor: Executor | None = None,
     allow_inexact: bool = False,
+    skip_held: bool = False,
     save_every_s: float = 10.0,
 ) -> list[Run]:
     """Train each config as a run in a folder of its own; finished runs are left, begun ones go on.
@@ -95,15 +65,21 @@ def train(
         out: Folder that gets one subfolder per run.
         names: Names of the subfolders; by default from the configs.
         progress: Who is told; by default nobody.
-        threads: Threads of torch. With one, a run's bits do not depend on the stack it is in.
+        threads: Threads of torch, in each process. With one, a run's bits do not depend on the stack it is in.
+        workers: Processes that train stacks side by side. A script that asks for several has its work under
+            `if __name__ == "__main__":`, as Python's own pools ask for.
+        executor: Who runs the stacks instead, such as dask's `client.get_executor()`: anything with `submit`, whose
+            processes see the same folder.
         allow_inexact: Resume even where torch, instruction set or threads differ from the run's own.
+        skip_held: Leave runs to whoever trains them now; otherwise one that is held is refused before any work.
         save_every_s: Seconds between resume points.
 
     Returns:
         The runs, in the order of the configs. A run that diverged has `state == "diverged"`.
 
     Raises:
-        RunError: A folder holds another run, is being written, or was begun in another environment.
+        RunError: A folder holds another run, is being written, or was begun in another environment; or a worker died
+            again and again.
         Interrupted: SIGINT, SIGTERM or SIGUSR1 arrived; everything is saved.
 
     Example:
@@ -119,37 +95,83 @@ def train(
     labels = list(names) if names is not None else [config.name for config in configs]
     if len(set(labels)) != len(labels) or len(labels) != len(configs):
         raise UserError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")
-    if threads < 1:
-        raise UserError(f"threads must be at least 1; got {threads}")
-    here = environment(threads)
-    for config in configs:
+    for what, number in (("threads", threads), ("workers", workers)):
+        if number < 1:
+            raise UserError(f"{what} must be at least 1; got {number}")
+    named = dict(zip(labels, configs, strict=True))
+    how = How(str(out), threads, allow_inexact, skip_held, save_every_s)
+    watching = progress or Silent()
+    if workers == 1 and executor is None:
+        return train_here(named, how, watching)
+    from circuitgrok.training.sharing import train_shared
+
+    return train_shared(named, how, watching, workers, executor)
+
+
+class How(NamedTuple):
+    """How runs are trained, beside their configs: the arguments of `train` that a worker needs."""
+
+    out: str
+    threads: int
+    allow_inexact: bool
+    skip_held: bool
+    save_every_s: float
+
+    def path(self, name: str) -> Path:
+        """The folder of a run."""
+        return Path(os.path.expanduser(self.out)) / name
+
+
+@in_plain_surroundings
+def train_here(
+    configs: Mapping[str, TrainConfig], how: How, watching: Progress, stop_file: Path | None = None
+) -> list[Run]:
+    """Train runs by their names in this process, one stack after the other; see `train`."""
+    here = environment(how.threads)
+    for config in configs.values():
         refuse_what_does_not_fit(config)
-    with _threads(threads), _stop_signals() as stop:
-        facts = [start_facts(config) for config in configs]  # what is refused here leaves no folder
-        opened = []
-        for config, label, start in zip(configs, labels, facts, strict=True):
-            path = Path(os.path.expanduser(out)) / label
-            with locked(path):  # refuses at once what another process trains; held again when its turn comes
-                opened.append(create(path, config, here, start))
-        begun = [run for run in opened if _unfinished(run)]
+    with _threads(how.threads), stop_signals(stop_file) as stop:
+        facts = {name: start_facts(config) for name, config in configs.items()}  # what is refused leaves no folder
+        opened, free = [], []
+        for name, config in configs.items():
+            try:
+                with locked(how.path(name)):  # held again when its turn comes
+                    opened.append(create(how.path(name), config, here, facts[name]))
+                    free.append(opened[-1])
+            except LockedRun as held:  # at once, before any work
+                if not how.skip_held:
+                    raise
+                watching.note(f"left out: {held}")
+                opened.append(Run(how.path(name)))
+        begun = [run for run in free if unfinished(run)]
         differing = {run.path: differences(run.manifest["environment"], here) for run in begun}
         for run in begun:
-            if not allow_inexact:
+            if not how.allow_inexact:
                 _same_environment(run, differing[run.path])
-        watching = progress or Silent()
-        for alike in _stacks(begun):
+        for alike in stacks({run: run.config for run in begun}):
             with contextlib.ExitStack() as held:
-                for run in alike:
-                    held.enter_context(locked(run.path))
-                points = {run.path: resume.resume_points(run) for run in alike if _unfinished(run)}
-                for group, step in _starting_points([run for run in alike if run.path in points], points):
+                ours = [run for run in alike if _holds(run, held, how.skip_held)]
+                points = {run.path: resume.resume_points(run) for run in ours if unfinished(run)}
+                for group, step in _starting_points([run for run in ours if run.path in points], points):
                     for run in group:
                         _say_how_it_begins(run, step, points[run.path], differing[run.path], watching)
-                    _train_stack(group, step, watching, stop, save_every_s)
+                    _train_stack(group, step, watching, stop, how.save_every_s)
     return opened
 
 
-def _unfinished(run: Run) -> bool:
+def _holds(run: Run, held: contextlib.ExitStack, skip_held: bool) -> bool:
+    """Take a run's lock, if it is to be had."""
+    try:
+        held.enter_context(locked(run.path))
+    except LockedRun:
+        if not skip_held:
+            raise
+        return False
+    return True
+
+
+def unfinished(run: Run) -> bool:
+    """Whether there is something left to train."""
     return run.state not in ("finished", "diverged") or _cut_short(run)
 
 
@@ -208,16 +230,16 @@ def _say_how_it_begins(
     add_event(run, "begun" if begun else "resumed", start)
 
 
-def _stacks(pending: Sequence[Run]) -> Iterator[list[Run]]:
-    """Runs that may train as one stack, as many as memory and open files allow."""
-    by_key: dict[str, list[Run]] = {}
-    for run in pending:
-        by_key.setdefault(run.config.stack_key, []).append(run)
+def stacks(pending: Mapping[K, TrainConfig], parts: int = 1) -> Iterator[list[K]]:
+    """What may train as one stack, as many as memory and open files allow, and such that there is work for `parts`."""
+    by_key: dict[str, list[K]] = {}
+    for one, config in pending.items():
+        by_key.setdefault(config.stack_key, []).append(one)
     for alike in by_key.values():
-        size = size_of(alike[0].config)
+        size = size_of(pending[alike[0]])
         fitting = min(STACK_NUMBERS // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
-        for i in range(0, len(alike), max(1, fitting)):
-            yield alike[i : i + max(1, fitting)]
+        most = max(1, min(fitting, -(-len(alike) // parts)))
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))
 
 
 def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
@@ -233,7 +255,7 @@ def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]
             yield [run], max(points[run.path])
 
 
-def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:
+def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
     stack = new_stack([run.config for run in group])
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
@@ -252,9 +274,7 @@ def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_S
         progress.end()
 
 
-def _loop(
-    stack: Stack, writers: list[Writer], start: int, progress: Progress, stop: "_Stop", save_every_s: float
-) -> None:
+def _loop(stack: Stack, writers: list[Writer], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
     schedule: Schedule = stack.configs[0].schedule
     scheduled = schedule.checkpoint_steps()
     saved, step = time.monotonic(), start
@@ -289,7 +309,7 @@ def _loop(
             return
         if stop:
             for writer in writers:
-                add_event(writer.run, "stopped", step, signal=stop.signal)
+                add_event(writer.run, "stopped", step, signal=stop.by)
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
         if any(watching):
@@ -299,35 +319,6 @@ def _loop(
         else:
             update(stack, ahead, step)
         step += 1
-
-
-class _Stop:
-    """Whether a signal asked us to stop."""
-
-    def __init__(self) -> None:
-        self.asked, self.signal = False, ""
-
-    def __bool__(self) -> bool:
-        return self.asked
-
-    def __call__(self, number: int, _: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt("stopped at once, at the second signal; the last resume point holds")
-        self.asked, self.signal = True, signal.Signals(number).name
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where they can be handled (the main thread)."""
-    stop, previous = _Stop(), {}
-    with contextlib.suppress(ValueError):
-        for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
-            previous[number] = signal.signal(number, stop)
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -6,13 +6,69 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Any, TextIO
+from typing import Any, NamedTuple, Protocol, TextIO
 
 from circuitgrok.store.run import Run
 from circuitgrok.text import plain
 
 LINE_EVERY_S = 10.0
 LOADING = "loading torch…"
+
+
+class StackNow(NamedTuple):
+    """How far a stack is that trains in another process.
+
+    Attributes:
+        label: Its run, or how many there are.
+        step: The last evaluation of the run that is behind.
+        steps: The last step.
+        text: The newest evaluations in a few words.
+        left_s: Seconds left, if that can be told.
+    """
+
+    label: str
+    step: int
+    steps: int
+    text: str
+    left_s: float | None
+
+
+class Progress(Protocol):
+    """Whoever watches the training; `LiveProgress` draws it."""
+
+    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
+        """A stack starts at `start` of `steps`."""
+
+    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
+        """A step was reached; `records` are the runs' new lines of history, if any."""
+
+    def note(self, text: str) -> None:
+        """Something happened that a person should know, before the stack starts."""
+
+    def stacks(self, now: Sequence[StackNow], done: int, of: int) -> None:
+        """How far the stacks are that train in other processes; `done` of all are through."""
+
+    def end(self) -> None:
+        """The stack is finished or stopped."""
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
+        """Show nothing."""
+
+    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
+        """Show nothing."""
+
+    def stacks(self, now: Sequence[StackNow], done: int, of: int) -> None:
+        """Show nothing."""
+
+    def end(self) -> None:
+        """Show nothing."""
 
 
 class LiveProgress:
@@ -27,6 +83,7 @@ class LiveProgress:
 
         self._console = Console(file=stream or sys.stderr)
         self._bar: Any = None
+        self._live: Any = None
         self._text, self._label, self._total = "", "", 0
         self._started_at, self._started, self._last_line = 0, 0.0, 0.0
 
@@ -70,11 +127,47 @@ class LiveProgress:
         """Print a line above whatever is drawn."""
         self._console.print(plain(text), highlight=False, soft_wrap=True, markup=False, emoji=False)
 
+    def stacks(self, now: Sequence[StackNow], done: int, of: int) -> None:
+        """Show a line for each stack at work: a table on a terminal, a plain line every ten seconds elsewhere."""
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            if self._live is None:
+                self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+                self._live.start()
+            self._live.update(_table_of(now, done, of))
+            return
+        clock = time.monotonic()
+        if clock - self._last_line > LINE_EVERY_S or done == of:
+            self._last_line = clock
+            parts = [f"{done} of {of} stacks done", *(f"{one.label}: step {one.step}/{one.steps}" for one in now)]
+            left = [one.left_s for one in now if one.left_s is not None]
+            parts += [f"{max(left):.0f} s left for these"] if left else []
+            self._console.print("; ".join(parts), markup=False, emoji=False, highlight=False, soft_wrap=True)
+
     def end(self) -> None:
         """Close the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        for drawn in (self._bar, self._live):
+            if drawn is not None:
+                drawn.stop()
+        self._bar = self._live = None
+
+
+def _table_of(now: Sequence[StackNow], done: int, of: int) -> Any:
+    """The stacks at work, a line each, and how many are through."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for column in range(5):
+        table.add_column(no_wrap=column != 4, overflow="ellipsis")
+    for one in now:
+        bar = ProgressBar(total=one.steps, completed=one.step, width=16)
+        left = "" if one.left_s is None else f"{int(one.left_s) // 60}:{int(one.left_s) % 60:02d} left"
+        table.add_row(Text(plain(one.label, longest=40)), bar, f"{one.step}/{one.steps}", left, Text(one.text))
+    table.add_row(Text(f"{done} of {of} stacks done"))
+    return table
 
 
 def describe(records: Sequence[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from circuitgrok.faces.fields import config_leaves, kinds_of
 from circuitgrok.faces.flags import (
     ALIASES,
     REQUIRED,
+    SWEEP_FLAGS,
     TRAIN_FLAGS,
     config_values,
     field_flags,
@@ -63,6 +64,7 @@ def sweep(argv: list[str]) -> int:
             "preset": (str, "quickstart", "preset to start from"),
             **field_flags(leaves, kinds, many=True),
             **TRAIN_FLAGS,
+            **SWEEP_FLAGS,
         },
         argv,
     )
@@ -93,7 +95,9 @@ def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool
         names=list(configs),
         progress=Silent() if options.quiet else LiveProgress(),
         threads=options.threads,
+        workers=getattr(options, "workers", 1),
         allow_inexact=options.allow_inexact,
+        skip_held=not summaries,
     )
     if summaries:
         for one in runs:

@@ -1,0 +1,54 @@
+"""How training is asked to stop: by a signal, or by a file that whoever handed out the work has left."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
+LOOK_EVERY_S = 1.0  # for the file
+
+
+class Stop:
+    """Whether something asked us to stop; `by` says what.
+
+    Args:
+        file: One that asks by being there, for a process that no signal reaches.
+
+    Example:
+        >>> stop = Stop(Path("/nowhere/stop"))
+        >>> bool(stop)
+        False
+    """
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.by = ""
+        self._file, self._looked = file, 0.0
+
+    def __bool__(self) -> bool:
+        if not self.by and self._file is not None and time.monotonic() - self._looked > LOOK_EVERY_S:
+            self._looked = time.monotonic()
+            self.by = "a stop of the whole sweep" if self._file.exists() else ""
+        return bool(self.by)
+
+    def __call__(self, number: int, _: Any) -> None:
+        """A signal arrived."""
+        if self.by:
+            raise KeyboardInterrupt("stopped at once, at the second signal; the last resume point holds")
+        self.by = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def stop_signals(file: Path | None = None) -> Iterator[Stop]:
+    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where they can be handled (the main thread)."""
+    stop, previous = Stop(file), {}
+    with contextlib.suppress(ValueError):
+        for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
+            previous[number] = signal.signal(number, stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

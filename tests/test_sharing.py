@@ -1,0 +1,228 @@
+"""Stacks in several processes: the files of one process, whoever dies, is told to stop, or trains beside."""
+
+import errno
+import fcntl
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+from tiny import bits_of, json_lines, tiny
+
+from circuitgrok.errors import Interrupted, RunError
+from circuitgrok.store.locking import locked
+from circuitgrok.store.run import Run
+from circuitgrok.training import sharing
+from circuitgrok.training.loop import How, Silent, stacks, train
+from circuitgrok.training.sharing import Task, work
+from circuitgrok.training.stopping import Stop
+
+LEAVES = {"p": 7, "d_mlp": 8, "steps": 400, "eval_every": 20, "checkpoint_every": 100, "checkpoints_per_decade": 0}
+CONFIGS = {f"{width}-{seed}": tiny(**LEAVES | {"d_mlp": width}, seed=seed) for width in (8, 9) for seed in range(2)}
+SLOW = {name: config.with_(steps=3000, checkpoint_every=1500) for name, config in CONFIGS.items()}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The same runs, trained in one process."""
+    return trained(CONFIGS, tmp_path_factory.mktemp("alone"))
+
+
+def trained(configs, out, **how) -> list[Run]:
+    return train(list(configs.values()), out, names=list(configs), **how)
+
+
+def same_files(runs, others) -> bool:
+    return all(bits_of(one.path) == bits_of(other.path) for one, other in zip(runs, others, strict=True))
+
+
+class Meddling(Silent):
+    """Does something once, when the stacks are at work."""
+
+    def __init__(self, what) -> None:
+        self.what, self.done, self.notes, self.seen = what, False, [], []
+
+    def note(self, text) -> None:
+        self.notes.append(text)
+
+    def stacks(self, now, done, of) -> None:
+        self.seen.append((done, of))
+        if now and not self.done:
+            self.done = True
+            self.what()
+
+
+class Inline(Executor):
+    """Somebody's executor: each task at once, in this process."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
+
+
+def kill_one(number):
+    """Send a signal to the oldest worker."""
+    os.kill(min(child.pid for child in multiprocessing.active_children() if child.pid), number)
+
+
+# What is shared out
+
+
+def test_stacks_are_split_so_that_every_worker_has_work():
+    alike = {f"{seed}": tiny(seed=seed) for seed in range(7)}
+    assert [len(stack) for stack in stacks(alike)] == [7]
+    assert [len(stack) for stack in stacks(alike, parts=3)] == [3, 3, 1]
+    assert [len(stack) for stack in stacks(alike | {"other": tiny(d_mlp=9)}, parts=2)] == [4, 3, 1]
+
+
+def test_a_task_is_plain_values_that_a_worker_understands(tmp_path, alone):
+    how = How(str(tmp_path), 1, False, False, 10.0)
+    task = Task({name: config.model_dump_json() for name, config in CONFIGS.items()}, how, str(tmp_path / "stop"))
+    assert work(task) == []
+    assert same_files([Run(tmp_path / name) for name in CONFIGS], alone)
+
+
+def test_any_executor_may_run_the_stacks(tmp_path, alone):
+    watching = Meddling(lambda: None)
+    assert same_files(trained(CONFIGS, tmp_path, executor=Inline(), progress=watching), alone)
+    assert watching.seen[-1] == (2, 2)
+    assert not list(tmp_path.glob(".stop*"))
+
+
+# Pools of our own
+
+
+@pytest.mark.bits
+def test_two_workers_write_what_one_process_writes_and_again_is_nothing_to_do(tmp_path, alone):
+    runs = trained(CONFIGS, tmp_path, workers=2)
+    assert [run.name for run in runs] == list(CONFIGS) and same_files(runs, alone)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.jsonl")}
+    trained(CONFIGS, tmp_path, workers=2)
+    assert before == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.jsonl")}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to stop"])
+@pytest.mark.slow
+def test_what_a_worker_loses_the_next_one_goes_on_with(tmp_path, number):
+    watching = Meddling(lambda: kill_one(number))
+    runs = trained(SLOW, tmp_path / "shared", workers=2, progress=watching, save_every_s=0.2)
+    assert watching.done and all(run.state == "finished" for run in runs)
+    events = [[event["event"] for event in json_lines(run.path / "events.jsonl")] for run in runs]
+    assert any("resumed" in found or found.count("begun") > 1 for found in events)
+    for run, other in zip(runs, trained(SLOW, tmp_path / "alone"), strict=True):
+        assert all((run.at(step)[name] == value).all() for step in run.steps for name, value in other.at(step).items())
+
+
+@pytest.mark.slow
+def test_a_signal_stops_every_worker_with_everything_saved_and_the_same_call_goes_on(tmp_path):
+    watching = Meddling(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted, match="stopped by SIGTERM; everything is saved"):
+        trained(SLOW, tmp_path / "shared", workers=2, progress=watching)
+    assert not list((tmp_path / "shared").glob(".stop*")) and not multiprocessing.active_children()
+    begun = [Run(config.parent) for config in (tmp_path / "shared").glob("*/config.json")]
+    assert begun and {run.state for run in begun} <= {"interrupted", "new"}
+    runs = trained(SLOW, tmp_path / "shared", workers=2)
+    for run, other in zip(runs, trained(SLOW, tmp_path / "alone"), strict=True):
+        assert all((run.at(3000)[name] == value).all() for name, value in other.at(3000).items())
+
+
+def test_a_worker_that_dies_every_time_ends_the_call_with_a_reason(tmp_path, monkeypatch):
+    class Deadly(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            future.set_exception(BrokenProcessPool("a process in the process pool was terminated abruptly"))
+            return future
+
+    with pytest.raises(RunError, match="a worker died 3 times while it trained 8-0, 8-1: out of memory"):
+        trained(CONFIGS, tmp_path, executor=Deadly())
+    monkeypatch.setattr(sharing, "TRIES", 1)
+    with pytest.raises(RunError, match="a worker died 1 times"):
+        trained(CONFIGS, tmp_path, executor=Deadly())
+
+
+def test_what_a_worker_refuses_is_refused_here(tmp_path):
+    trained({"8-0": CONFIGS["8-0"].with_(lr=0.5)}, tmp_path)
+    with pytest.raises(RunError, match="holds a different run"):  # before any work
+        trained(CONFIGS, tmp_path, executor=Inline())
+    assert not (tmp_path / "9-0").exists()
+    with pytest.raises(ValueError, match="workers must be at least 1; got 0"):
+        trained(CONFIGS, tmp_path, workers=0)
+
+
+# Beside others
+
+
+@pytest.mark.parametrize("how", [{}, {"executor": Inline()}], ids=["here", "shared"])
+def test_a_run_that_somebody_trains_is_refused_or_left_to_them(tmp_path, how):
+    watching = Meddling(lambda: None)
+    with locked(tmp_path / "8-1"):
+        with pytest.raises(RunError, match="8-1 is being trained by process"):
+            trained(CONFIGS, tmp_path, **how)
+        runs = trained(CONFIGS, tmp_path, skip_held=True, progress=watching, **how)
+    assert [note for note in watching.notes if note.startswith("left out: ") and "8-1 is being trained by" in note]
+    assert {run.name: (run.path / "config.json").exists() for run in runs} == dict.fromkeys(CONFIGS, True) | {
+        "8-1": False
+    }
+    assert all(run.state == "finished" for run in runs if run.name != "8-1")
+
+
+TWICE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_sharing import SLOW, trained
+trained(SLOW, sys.argv[2], skip_held=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_sweeps_on_one_folder_share_the_runs(tmp_path):
+    here = str(Path(__file__).parent)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", TWICE, here, str(tmp_path)]
+    both = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [(one.communicate()[1][-500:], one.returncode) for one in both] == [("", 0)] * 2
+    for name in SLOW:
+        events = [event["event"] for event in json_lines(tmp_path / name / "events.jsonl")]
+        assert Run(tmp_path / name).state == "finished" and events == ["begun", "finished"]
+
+
+def test_where_locks_do_not_work_nothing_is_trained(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(RunError, match=r"locks do not work on this file system \(No locks available\)"):
+        trained(CONFIGS, tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+# Asked to stop
+
+
+def test_a_file_asks_to_stop_and_is_looked_for_now_and_then(tmp_path, monkeypatch):
+    stop = Stop(tmp_path / "stop")
+    assert not stop
+    (tmp_path / "stop").touch()
+    assert not stop  # looked just before
+    monkeypatch.setattr("circuitgrok.training.stopping.LOOK_EVERY_S", 0.0)
+    assert stop and stop.by == "a stop of the whole sweep"
+    assert not Stop()
+
+
+def test_a_worker_stops_at_the_file_with_everything_saved(tmp_path):
+    how = How(str(tmp_path), 1, False, False, 10.0)
+    task = Task({name: config.model_dump_json() for name, config in SLOW.items()}, how, str(tmp_path / "stop"))
+    threading.Timer(1.5, (tmp_path / "stop").touch).start()
+    with pytest.raises(Interrupted, match="everything is saved"):
+        work(task)
+    assert "interrupted" in [Run(tmp_path / name).state for name in SLOW if (tmp_path / name / "config.json").exists()]
