@@ -12,6 +12,8 @@ from circuitgrok.rooms import doors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Figure
 
+    from circuitgrok.figures.fields import field_axis as field_axis
+    from circuitgrok.figures.fields import places as places
     from circuitgrok.figures.many_runs import draw_band as draw_band
     from circuitgrok.figures.many_runs import draw_cells as draw_cells
     from circuitgrok.figures.many_runs import draw_dots as draw_dots
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from circuitgrok.figures.one_run import draw_spectrum as draw_spectrum
     from circuitgrok.figures.one_run import run_figure as run_figure
     from circuitgrok.figures.one_run import spectrum as spectrum
+    from circuitgrok.figures.phases import draw_classes as draw_classes
+    from circuitgrok.figures.phases import draw_phases as draw_phases
+    from circuitgrok.figures.phases import phase_figure as phase_figure
     from circuitgrok.figures.style import BLUE as BLUE
     from circuitgrok.figures.style import GREEN as GREEN
     from circuitgrok.figures.style import GREY as GREY
@@ -41,12 +46,17 @@ if TYPE_CHECKING:
     from circuitgrok.figures.style import step_axis as step_axis
     from circuitgrok.figures.style import times_axis as times_axis
     from circuitgrok.figures.style import values_axis as values_axis
+    from circuitgrok.figures.times import draw_times as draw_times
+    from circuitgrok.figures.times import times_figure as times_figure
 
 _HOMES = {
     "style": "BLUE GREEN GREY ORANGE PURPLE RED SKY legend_above legends save sheet step_axis times_axis values_axis",
     "one_run": "LOSS_UNITS calibration_figure draw_accuracies draw_losses draw_polar draw_roles draw_spectrum "
     "run_figure spectrum",
     "many_runs": "draw_band draw_cells draw_dots draw_groups draw_runs draw_seeds",
+    "phases": "draw_classes draw_phases phase_figure",
+    "fields": "field_axis places",
+    "times": "draw_times times_figure",
 }
 _FOUND = {name: home for home, names in _HOMES.items() for name in names.split()}
 _inside, _names = doors(__name__)

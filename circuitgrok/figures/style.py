@@ -81,7 +81,7 @@ def values_axis(ax: "Axes", values: Sequence[float], label: str) -> None:
     ax.set_xlabel(label)
 
 
-def times_axis(ax: "Axes", budget: int, which: str = "y") -> None:
+def times_axis(ax: "Axes", budget: int, which: str = "y", said: str = "budget (censored)") -> None:
     """A logarithmic axis (x or y) of steps that are drawn, with the budget at which times are censored as a line."""
     ax.set(**{f"{which}scale": "log"})
     axis, (low, _), line = (
@@ -94,7 +94,7 @@ def times_axis(ax: "Axes", budget: int, which: str = "y") -> None:
     line(budget, color=GREY, lw=0.8)
     if which == "y":
         where = ax.get_yaxis_transform()
-        ax.text(0.99, budget, "budget (censored)", ha="right", va="bottom", fontsize=7, transform=where)
+        ax.text(0.99, budget, said, ha="right", va="bottom", fontsize=7, transform=where)
 
 
 def legend_above(ax: "Axes", columns: int) -> None:
