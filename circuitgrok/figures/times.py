@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EVENTS = {"memorised": (BLUE, "s", -0.12), "grokked": (RED, "o", 0.12)}  # colour, mark, place within its column
+EVENTS = {"memorised": (BLUE, "s", -0.17), "grokked": (RED, "o", 0.17)}  # colour, mark, place within its column
 
 
 def draw_times(ax: "Axes", rows: "pd.DataFrame", medians: Mapping[str, "pd.DataFrame"], field: str) -> None:
@@ -39,9 +39,10 @@ def draw_times(ax: "Axes", rows: "pd.DataFrame", medians: Mapping[str, "pd.DataF
             times, limits = group[f"{event}_by"], group["steps"]
             middle = of_value.loc[value]
             x = at + width * (aside + 0.1 * ((group.index + 0.5) / len(group) - 0.5) * 2)
-            for marker, shown, fill in ((mark, times.notna(), colour), ("^", times.isna(), "white")):
-                ax.plot(x[shown], times.fillna(limits)[shown].clip(lower=1), marker, color=colour, ms=4.5, mfc=fill)
-            ends = [at + width * (aside - 0.11), at + width * (aside + 0.11)]
+            y = times.fillna(limits).clip(lower=1)
+            for marker, shown, fill, alpha in ((mark, times.notna(), colour, 0.6), ("^", times.isna(), "white", 1)):
+                ax.plot(x[shown], y[shown], marker, color=colour, ms=4, mfc=fill, alpha=alpha)
+            ends = [at + width * (aside - 0.15), at + width * (aside + 0.15)]
             style = (0, (1, 1)) if middle["is_censored"] else "-"
             ax.plot(ends, [max(middle["value"], 1)] * 2, color=colour, ls=style, lw=2.2, zorder=3)
     for value, at in where.at.items():
