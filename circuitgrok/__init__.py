@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
+    from circuitgrok.study.sweep import sweep as sweep
     from circuitgrok.table.columns import columns as columns
     from circuitgrok.table.measure import measure as measure
     from circuitgrok.tasks.modular import Task as Task
@@ -28,6 +29,7 @@ _HOMES = {
     "columns": "table.columns",
     "load": "store.run",
     "measure": "table.measure",
+    "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
     "train": "training.loop",

@@ -36,13 +36,13 @@ FLOORS: list[dict[str, list[str]]] = [
     {"polar": ["polar/"], "store": ["store/"]},
     {"landscape": ["landscape/"], "training": ["training/"], "foreign": ["foreign/"]},
     {"table": ["table/"]},
-    {"figures": ["figures.py"]},
+    {"figures": ["figures/"]},
     {"study": ["study/"], "kits": ["kits/"]},
     {"faces": ["__init__.py", "__main__.py", "faces/"]},
 ]
 # A guest's only doors.
 DOORS = {
-    "matplotlib": ("figures.py",),
+    "matplotlib": ("figures/style.py",),
     "transformer_lens": ("foreign/lens.py",),
     "sklearn": ("measures/learning/probes.py", "tasks/images.py"),
     "arviz_stats": ("samplers/diagnostics.py",),
@@ -261,10 +261,19 @@ def asked_for(node: ast.AST, known: dict[str, str]) -> set[str]:
     for part in ast.walk(node):
         if isinstance(part, ast.Name | ast.Attribute):
             first, _, rest = ast.unparse(part).partition(".")
-            found.add(".".join(filter(None, [known.get(first, ""), rest])))
+            full = ".".join(filter(None, [known.get(first, ""), rest]))
+            found.add(SHORTER.get(full, full))
         elif isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.isidentifier():
             found.add(known.get(part.value, ""))
     return found
+
+
+# What a room gives by a shorter name than its file's.
+SHORTER = {
+    f"circuitgrok.figures.{name}": full
+    for name, full in local_names(SOURCES["figures/__init__.py"], "circuitgrok.figures").items()
+    if full.startswith("circuitgrok.figures.") and full.count(".") == 3
+}
 
 
 def used_by_package() -> tuple[Names, set[str]]:

@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import copied, files_of, flip, json_lines, tiny, tiny_flags
+from tiny import TINY, copied, files_of, flip, json_lines, tiny, tiny_flags
 
 from circuitgrok.config.leaves import LEAVES
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.errors import Interrupted
 from circuitgrok.faces.cli import COMMANDS, HELP, run
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.store.run import load
 from circuitgrok.store.weights import file_name
 from circuitgrok.table.llc import llc_along
 from circuitgrok.table.measure import measure
+from circuitgrok.training.loop import train
 from circuitgrok.training.progress import LiveProgress, describe, ticks
 
 
@@ -269,7 +271,7 @@ def test_sweep_trains_the_grid_and_tells_alpha_with_base_init_and_norm(tmp_path,
     assert call(*argv) == 0
     out, err = capsys.readouterr()
     names = [f"alpha{alpha:g}-seed{seed}" for alpha in (0.5, 1) for seed in (0, 1)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == sorted(names)
     for name in names:
         one = load(tmp_path / name)
         row = next(line for line in out.splitlines() if name in line)
@@ -279,6 +281,62 @@ def test_sweep_trains_the_grid_and_tells_alpha_with_base_init_and_norm(tmp_path,
     assert call(*argv) == 0  # and again: all are finished
     assert call("runs", str(tmp_path)) == 0
     assert out.splitlines()[0] in capsys.readouterr().out
+
+
+WRITTEN = ["sweep.parquet", "sweep.csv", "phases.png", "phases.svg"]
+
+
+def files_in(folder):
+    return {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".sha256"}
+
+
+def test_sweep_writes_its_table_and_its_phase_diagram_and_says_so(tmp_path, capsys):
+    values = ["--alpha", "0.5", "1", "--frac-train", "0.4", "0.6", "--seed", "0", "1"]
+    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path), *tiny_flags(steps=8), *values]
+    assert call(*argv, "--delay", "3") == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path}/sweep.parquet, sweep.csv, phases.png, phases.svg written" in out
+    assert "frac_train (2) × alpha (2) × 2 seeds; 8 finished" in out and "missing" not in out
+    assert files_in(tmp_path) == set(WRITTEN)
+    table = pd.read_parquet(tmp_path / "sweep.parquet")
+    configs = {
+        name: TrainConfig.preset("nanda").with_(**TINY | {"steps": 8} | leaves)
+        for name, leaves in (
+            (f"frac_train{share:g}-alpha{alpha:g}-seed{seed}", {"frac_train": share, "alpha": alpha, "seed": seed})
+            for share in (0.4, 0.6)
+            for alpha in (0.5, 1.0)
+            for seed in (0, 1)
+        )
+    }
+    assert list(table["name"]) == list(configs)
+    assert [load(tmp_path / name).config for name in table["name"]] == list(configs.values())
+    assert list(table.columns[:2]) == ["frac_train", "alpha"] and set(table["steps"]) == {8.0}
+    csv = pd.read_csv(tmp_path / "sweep.csv")
+    pd.testing.assert_frame_equal(csv[["alpha", "test_loss", "r0"]], table[["alpha", "test_loss", "r0"]])
+    before = {name: (tmp_path / name).read_bytes() for name in WRITTEN}
+    assert call(*argv, "--delay", "3") == 0  # and again: the same files
+    assert {name: (tmp_path / name).read_bytes() for name in WRITTEN} == before
+
+
+def test_sweep_over_seeds_alone_writes_a_table_and_no_figure(tmp_path, capsys):
+    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path), *tiny_flags(steps=2), "--seed", "0", "1"]
+    assert call(*argv) == 0
+    assert files_in(tmp_path) == set(WRITTEN[:2]) and "sweep.csv written" in capsys.readouterr().out
+
+
+def test_sweep_that_is_stopped_writes_the_table_of_what_is_there(tmp_path, capsys, monkeypatch):
+    def stopped(configs, out, *, names, **how):
+        train(configs[:1], out, names=names[:1])
+        raise Interrupted("stopped at step 0; everything is saved: the same command goes on")
+
+    monkeypatch.setattr("circuitgrok.training.loop.train", stopped)
+    values = ["--alpha", "0.5", "1", "2"]
+    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path), *tiny_flags(steps=8), *values]
+    assert call(*argv) == 75
+    out, err = capsys.readouterr()
+    assert "2 of 3 runs are missing there, such as alpha1; the same command goes on" in out and "stopped" in err
+    table = pd.read_parquet(tmp_path / "sweep.parquet")
+    assert list(table["state"]) == ["finished", "missing", "missing"] and files_in(tmp_path) == set(WRITTEN)
 
 
 @pytest.mark.parametrize("flag", ["--alpha", "--weight-decay", "--from"])

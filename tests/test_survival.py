@@ -1,6 +1,8 @@
-"""Slopes of censored times: least squares without censoring, unbiased with it, and nothing where nothing is known."""
+"""Medians of censored times by hand; their slopes: least squares without censoring, unbiased with it, or nothing."""
 
 import math
+import statistics
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from loops import for_each
 from scipy import stats
 
 from circuitgrok.study.claims import decide, where
-from circuitgrok.study.survival import Slope, censored_slope
+from circuitgrok.study.survival import Slope, censored_median, censored_slope
 
 
 def slope(y, is_censored, regressors, groups):
@@ -72,3 +74,36 @@ def test_a_slope_that_is_not_known_decides_nothing(spoilt):
     assert claim.decision == "undecided" and "not known" in claim.measured
     [claim] = decide([grows], planted_table(4000))
     assert claim.decision == "holds"
+
+
+NAN = math.nan
+MEDIANS = {
+    "none censored, odd": ([300, 100, 200], [900] * 3, (200, False)),
+    "none censored, even": ([300, 100, 200, 400], [900] * 4, (250, False)),
+    "fewer than half": ([300, 100, NAN], [900] * 3, (300, False)),
+    "half of an even number: the mean of 300 and what is above 900": ([100, 300, NAN, NAN], [900] * 4, (600, True)),
+    "more than half": ([100, NAN, NAN], [900] * 3, (900, True)),
+    "all": ([NAN, NAN], [900, 700], (800, True)),
+    "one that ended early may be anything above": ([100, 300, NAN], [900, 900, 200], (200, True)),
+    "one that ended early, but above the median": ([100, 300, NAN], [900, 900, 300], (300, False)),
+    "at step 0": ([0, 0, NAN], [900] * 3, (0, False)),
+}
+
+
+@for_each(("times", "limits", "expected"), MEDIANS.values(), ids=MEDIANS)
+def test_median_of_censored_times_by_hand(times, limits, expected):
+    assert censored_median(times, limits) == expected
+
+
+def test_no_time_that_a_censored_one_may_have_contradicts_the_median():
+    """Whatever the true times were, a median that is said to be known is theirs, and a bound is below theirs."""
+    times, limits = [100.0, 300.0, NAN, 500.0, NAN], [900, 900, 250, 900, 600]
+    found = censored_median(times, limits)
+    for true in product((251, 400, 10_000), (601, 10_000)):
+        known = statistics.median([100, 300, true[0], 500, true[1]])
+        assert known >= found.value if found.is_censored else known == found.value
+
+
+def test_median_of_nothing_is_not_known_and_not_censored():
+    value, is_censored = censored_median([], [])
+    assert math.isnan(value) and not is_censored

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from circuitgrok.errors import UserError
 from circuitgrok.store.kept import write_vouched
+from circuitgrok.text import show
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from circuitgrok.study.swept import Sweep
 
 FORMATS = (".parquet", ".csv")
 
@@ -48,3 +51,27 @@ def write_table(table: "pd.DataFrame", path: Path) -> None:
     else:
         content = table.to_parquet(None)
     write_vouched(path, content)
+
+
+def write_sweep(sweep: "Sweep") -> list[Path]:
+    """Write `sweep.parquet`, `sweep.csv` and, where a field takes several values, `phases.png` and `phases.svg`.
+
+    Args:
+        sweep: All or some of whose runs are there; the files go into its folder. One that cannot be drawn on a sheet
+            has its table alone, and that is said.
+
+    Returns:
+        The files.
+    """
+    from circuitgrok.figures import save
+
+    table = sweep.table
+    written = [sweep.out / f"sweep{suffix}" for suffix in FORMATS]
+    for path in written:
+        write_table(table, path)
+    if sweep.swept and table["steps"].notna().any():
+        try:
+            written += save(sweep.plot(), sweep.out / "phases")
+        except UserError as error:
+            show(f"no figure: {error}")
+    return written

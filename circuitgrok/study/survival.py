@@ -1,15 +1,59 @@
-"""Lines through censored times: the slope of a logarithm, with what is known of runs that did not get there."""
+"""Censored times: their median, and the slope of their logarithm, with what is known of runs that did not get there."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.study.claims import Found, Quantity, Selection
 from circuitgrok.study.verdicts import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+class Median(NamedTuple):
+    """A median, or what it is known to be larger than.
+
+    Attributes:
+        value: In the unit of the times; of a censored one the largest lower bound.
+        is_censored: Whether all that is known is that it is at least this; then no time stands for it.
+    """
+
+    value: float
+    is_censored: bool
+
+    def __str__(self) -> str:
+        return f"{'> ' * self.is_censored}{self.value:g}"
+
+
+def censored_median(times: Sequence[float], limits: Sequence[float]) -> Median:
+    """The median of times some of which are only known to be larger than a limit.
+
+    A median does not fall when a value grows. So it lies between that with every censored time at its limit and that
+    with every one at infinity: where the two agree it is known, and otherwise the first is its lower bound.
+
+    Args:
+        times: Of each run, nan where it is censored.
+        limits: What a censored time is known to be larger than; of the others it is not read.
+
+    Returns:
+        nan, and not censored, without any times.
+
+    Example:
+        >>> nan = math.nan
+        >>> print(censored_median([100, 300, nan], [900] * 3), censored_median([100, nan, nan], [900] * 3), sep=", ")
+        300, > 900
+        >>> print(censored_median([100, 300, nan], [900, 900, 200]))  # of a run that ended early
+        > 200
+    """
+    if not len(times):
+        return Median(math.nan, False)
+    missed = [math.isnan(time) for time in times]
+    least = median(limit if m else time for time, limit, m in zip(times, limits, missed, strict=True))
+    most = median(math.inf if m else time for time, m in zip(times, missed, strict=True))
+    return Median(float(least), least != most)
 
 
 @dataclass(frozen=True)

@@ -21,13 +21,17 @@ from circuitgrok.faces.flags import (
     preset_and_rest,
     preset_option,
 )
+from circuitgrok.measures.learning.classes import DELAY
 from circuitgrok.text import plain, show
 from circuitgrok.training.progress import load_torch
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from circuitgrok.study.swept import Sweep
+
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
+SWEEP_FLAGS = {"delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking")}
 
 
 def train(argv: list[str]) -> int:
@@ -49,17 +53,22 @@ def train(argv: list[str]) -> int:
     config = TrainConfig.preset(preset).with_(**others, **changed)
     varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
     out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
-    return _train_all({out.name: config}, out.parent, options, summaries=True)
+    from circuitgrok.training.loop import train as train_runs
+
+    [run] = train_runs([config], out.parent, names=[out.name], **_how(options))
+    _summarise(run, options.quiet)
+    return 1 if run.state == "diverged" else 0
 
 
 def sweep(argv: list[str]) -> int:
-    """Train every combination of the values given."""
+    """Train every combination of the values given, and write their table and phase diagram."""
     preset = preset_option(argv)
     kinds = kinds_of_flags(preset, argv)
     leaves = config_leaves(preset, kinds)
     options = parse(
         "circuitgrok sweep",
-        "Train every combination of the values given. Runs that are alike in shape train as one stack.",
+        "Train every combination of the values given. Runs that are alike in shape train as one stack. Their table "
+        "and, where a field takes several values, their phase diagram are written beside them.",
         {
             "preset": (str, "quickstart", "preset to start from"),
             **field_flags(leaves, kinds, many=True),
@@ -70,7 +79,8 @@ def sweep(argv: list[str]) -> int:
     )
     load_torch(options.quiet)
     from circuitgrok.config.train_config import TrainConfig
-    from circuitgrok.study.sweep import grid
+    from circuitgrok.errors import Interrupted
+    from circuitgrok.study.sweep import planned
 
     others = {section: [kind] for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
     given = config_values(leaves, options)
@@ -80,31 +90,37 @@ def sweep(argv: list[str]) -> int:
     ]:
         raise UserError(f"--{empty[0].replace('_', '-')} needs values, such as those of `circuitgrok sweep --help`")
     values = {name: list(taken) for name, taken in given.items() if taken}
-    configs = grid(TrainConfig.preset(preset), others | values)
-    out = Path(os.path.expanduser(options.out) or f"checkpoints/{options.preset}-sweep")
-    return _train_all(configs, out, options, summaries=False)
+    out = options.out or f"checkpoints/{options.preset}-sweep"
+    planned_sweep = planned(TrainConfig.preset(preset), others | values, out=out, delay=options.delay)
+    try:
+        runs = planned_sweep.train(**_how(options), workers=options.workers, skip_held=True).runs
+    except Interrupted:
+        _write_sweep(planned_sweep)
+        raise
+    _print_runs(runs)
+    _write_sweep(planned_sweep)
+    return 1 if any(one.state == "diverged" for one in runs) else 0
 
 
-def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool) -> int:
-    from circuitgrok.training.loop import Silent, train
+def _how(options: Any) -> dict[str, Any]:
+    """How to train, from the flags that `train` and `sweep` share."""
+    from circuitgrok.training.loop import Silent
     from circuitgrok.training.progress import LiveProgress
 
-    runs = train(
-        list(configs.values()),
-        out,
-        names=list(configs),
-        progress=Silent() if options.quiet else LiveProgress(),
-        threads=options.threads,
-        workers=getattr(options, "workers", 1),
-        allow_inexact=options.allow_inexact,
-        skip_held=not summaries,
-    )
-    if summaries:
-        for one in runs:
-            _summarise(one, options.quiet)
-    else:
-        _print_runs(runs)
-    return 1 if any(one.state == "diverged" for one in runs) else 0
+    progress = Silent() if options.quiet else LiveProgress()
+    return {"progress": progress, "threads": options.threads, "allow_inexact": options.allow_inexact}
+
+
+def _write_sweep(found: "Sweep") -> None:
+    """Write a sweep's table and figure into its folder, and say so, what is missing, and which run came first."""
+    from circuitgrok.faces.outputs import write_sweep
+
+    written = write_sweep(found)
+    show(repr(found), f"{written[0]}, {', '.join(path.name for path in written[1:])} written")
+    if missing := found.missing:
+        show(f"{len(missing)} of {len(found)} runs are missing there, such as {missing[0]}; the same command goes on")
+    if found.table["grokked_by"].notna().any():
+        show(f"first to grok: {found.best().name}")
 
 
 def _summarise(run: Any, quiet: bool) -> None:

@@ -1,0 +1,92 @@
+"""What draws many runs: seeds, groups of rows, arms, a grid of cells."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+
+def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, style: str, label: str) -> None:
+    """The median of `y` at each `x` as a line, the range over seeds as a band, every seed as a dot."""
+    grouped = rows.groupby(x)[y]
+    middle, low, high = grouped.median(), grouped.min(), grouped.max()
+    ax.plot(middle.index, middle, color=colour, ls=style, label=label)
+    ax.fill_between(middle.index.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.12, lw=0)
+    ax.plot(rows[x], rows[y], ".", color=colour, ms=3.5, alpha=0.7)
+
+
+def draw_groups(
+    ax: "Axes",
+    rows: "pd.DataFrame",
+    by: str,
+    x: str,
+    y: str,
+    colours: Mapping[Any, str] | Sequence[str],
+    style: str = "-",
+    label: str = "{}",
+) -> None:
+    """`draw_seeds` of the rows of each value of a column, which the label has in place of its braces.
+
+    Args:
+        ax: Where.
+        rows: One for each value, `x` and seed.
+        by: The column.
+        x: What it is drawn against.
+        y: What is drawn.
+        colours: By value, others are not drawn; or in rising order of the values.
+        style: Of every line.
+        label: Such as `"decay {:g}"`.
+    """
+    of = colours if isinstance(colours, Mapping) else dict(zip(sorted(set(rows[by])), colours, strict=False))
+    for value, colour in of.items():
+        if len(group := rows[rows[by] == value]):
+            draw_seeds(ax, group, x, y, colour, style, label.format(value))
+
+
+def draw_cells(ax: "Axes", values: "pd.DataFrame", notes: "pd.DataFrame") -> "AxesImage":
+    """A value between 0 and 1 in each cell of a grid as a colour, grey where it is nan, with a note on each."""
+    ax.set_facecolor("#d9d9d9")
+    image = ax.imshow(values, origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    for i, (shown, said) in enumerate(zip(values.to_numpy(), notes.to_numpy(), strict=True)):
+        for j, (value, note) in enumerate(zip(shown, said, strict=True)):
+            ax.text(j, i, note, ha="center", va="center", fontsize=7, color="white" if value < 0.5 else "black")
+    for axis, ticks in ((ax.xaxis, values.columns), (ax.yaxis, values.index)):
+        axis.set_ticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+    ax.grid(False)
+    return image
+
+
+def draw_band(ax: "Axes", curves: "Sequence[pd.Series]", colour: str, style: str, label: str) -> None:
+    """The median of some runs' curves at each step as a line, their range as a band."""
+    import pandas as pd
+
+    table = pd.concat(curves, axis=1)
+    ax.plot(table.index, table.median(axis=1), color=colour, ls=style, lw=1.2, label=label)
+    low, high = table.min(axis=1).to_numpy(), table.max(axis=1).to_numpy()
+    ax.fill_between(table.index.to_numpy(), low, high, color=colour, alpha=0.12, lw=0)
+
+
+def draw_runs(
+    ax: "Axes", runs: Mapping[str, Sequence[Any]], column: str, colours: Mapping[str, str], style: str = "-"
+) -> None:
+    """`draw_band` of a column of the histories of each arm that has a colour."""
+    for arm, colour in colours.items():
+        draw_band(ax, [run.history[column] for run in runs[arm]], colour, style, arm)
+
+
+def draw_dots(
+    ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str], censored_at: float = math.nan
+) -> None:
+    """Every run's value as a dot (▷ at the limit if censored), their median as a bar, an arm below the other."""
+    for i, (arm, colour) in enumerate(colours.items()):
+        values = table[table["arm"] == arm][column].reset_index(drop=True)
+        heights, known = i + 0.12 * (values.index - (len(values) - 1) / 2), values.fillna(censored_at)
+        ax.plot([known.median()] * 2, [i - 0.35, i + 0.35], color=colour)
+        for marker, shown, fill in (("o", values.notna(), colour), (">", values.isna(), "white")):
+            ax.plot(known[shown], heights[shown], marker, color=colour, ms=5, mfc=fill)
+    ax.set_yticks(range(len(colours)), list(colours), fontsize=7)
+    ax.set_ylim(len(colours) - 0.4, -0.6)

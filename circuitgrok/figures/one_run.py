@@ -1,0 +1,164 @@
+"""What draws one run: its losses, accuracies, polar path, roles and spectrum, all on one sheet; its calibration."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from circuitgrok.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    in_style,
+    sheet,
+    step_axis,
+)
+from circuitgrok.text import in_figure
+from circuitgrok.tree import ROLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from circuitgrok.store.run import Run
+
+LOSS_UNITS = {
+    "cross_entropy": "cross-entropy (nats)",
+    "stablemax": "stablemax loss (nats)",
+    "mse": "mean squared error",
+}
+
+
+def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
+    """Train and test loss against the step, and those of the circuit alone and without it where there is one."""
+    ax.plot(history.index, history["train_loss"], color=BLUE, label="train")
+    ax.plot(history.index, history["test_loss"], color=RED, label="test")
+    if "restricted_loss[all]" in table:
+        ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
+        ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
+    ax.set_yscale("log")
+    ax.set_ylabel(unit)
+    ax.legend(loc="lower left")
+
+
+def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
+    """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on where there are pairs."""
+    ax.plot(history.index, history["train_acc"], color=BLUE, label="train")
+    ax.plot(history.index, history["test_acc"], color=RED, label="test")
+    if "accuracy[test_mirror_unseen]" in table:
+        unseen = table["accuracy[test_mirror_unseen]"]
+        ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
+    ax.set_ylim(-0.02, 1.02)
+    ax.set_ylabel("accuracy")
+    ax.legend(loc="center left")
+
+
+def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
+    """The norm, and on a second axis the angle to the start."""
+    ax.plot(history.index, history["norm"], color=BLUE, label="norm r")
+    ax.set_ylabel("weight norm r", color=BLUE)
+    ax.set_ylim(0, None)
+    other = ax.twinx()
+    other.plot(table.index, table["angle_start"], color=ORANGE, ls="--", label="angle to the start")
+    other.set_ylabel("angle to the start (rad)", color=ORANGE)
+    other.set_ylim(0, None)
+    other.grid(False)
+    lines = [*ax.get_lines(), *other.get_lines()]
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
+
+
+def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
+    """The norm of each role's weights."""
+    roles = {role: f"norm[{role}]" for role in ROLES if f"norm[{role}]" in table}
+    for (role, column), colour, style in zip(roles.items(), (BLUE, ORANGE, GREEN, PURPLE, SKY), LINES, strict=False):
+        ax.plot(table.index, table[column], color=colour, ls=style, label=role)
+    ax.set_ylim(0, None)
+    ax.set_ylabel("weight norm of each role")
+    ax.legend(loc="lower left")
+
+
+def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:
+    """Energy of each frequency as a share of the largest; key frequencies stand out."""
+    top = max(power.values()) or 1.0
+    colours = [RED if k in key_freqs else GREY for k in power]
+    ax.bar(list(power), [value / top for value in power.values()], color=colours)
+    ax.set_xlabel("frequency k")
+    ax.set_ylabel(f"energy in {name} (share of largest)")
+    ax.text(
+        0.98,
+        0.96,
+        "key: " + ", ".join(map(str, key_freqs)),
+        ha="right",
+        va="top",
+        transform=ax.transAxes,
+        color=RED,
+    )
+
+
+def spectrum(table: "pd.DataFrame", step: int, tensor: str) -> dict[int, float]:
+    """Energy by frequency out of a table of measures (group `fourier`); tensor is W_E or W_L."""
+    prefix = f"power_{tensor}["
+    names = [str(name) for name in table.columns if str(name).startswith(prefix)]
+    values = table.loc[[step], names].to_numpy()[0].tolist()
+    return {int(name[len(prefix) : -1]): value for name, value in zip(names, values, strict=True)}
+
+
+def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
+    """What a calibration saw: the estimate at each probe on each rung, with the step and with half of it.
+
+    Args:
+        table: `Calibration.table`.
+        localization: The rung that was taken, to be marked.
+    """
+    figure, ax = sheet(1, 1, (6, 4))
+    for (step, rows), colour in zip(table.groupby("step"), (BLUE, RED, GREEN, ORANGE, PURPLE), strict=False):
+        rows = rows[rows["llc"] > 0].sort_values("localization")
+        gamma = rows["localization"]
+        ax.errorbar(gamma, rows["llc"], 2 * rows["mcse"], color=colour, marker="o", ms=4, label=f"step {step}")
+        ax.plot(gamma, rows["llc_half_step"], color=colour, ls=":", marker="s", ms=4, mfc="white")
+        bad = rows[rows["fault"] != ""]
+        ax.plot(bad["localization"], bad["llc"], "x", color="black", ms=9)
+    ax.axvline(localization, color=GREY, lw=6, alpha=0.3, zorder=0)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("localization γ (band: taken; crosses: not to be believed)")
+    ax.set_ylabel("λ̂ ± 2 MCSE (dotted: half the step)")
+    ax.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
+    """One run on one sheet: losses, accuracies, polar path, and the final spectrum of W_L or the norms by role.
+
+    Args:
+        run: The run.
+        table: Its measures, group `polar`, and groups `fourier` and `circuits` where they make sense.
+    """
+    with in_style():
+        figure, axes = sheet(2, 2, (10, 6.4))
+        history, last = run.history, int(run.history.index[-1])
+        config, loss = run.config, run.config.objective.loss
+        same = table if loss == "cross_entropy" else table[[]]  # cross-entropies have no place beside another loss
+        draw_losses(axes[0, 0], history, same, LOSS_UNITS[loss])
+        draw_accuracies(axes[0, 1], history, table)
+        draw_polar(axes[1, 0], history, table)
+        for ax in axes.flat[:3]:
+            step_axis(ax, last)
+        if power := spectrum(table, run.steps[-1], "W_L"):
+            draw_spectrum(axes[1, 1], power, table.attrs["key_freqs"], "W_L")
+        else:
+            draw_roles(axes[1, 1], table)
+            step_axis(axes[1, 1], last)
+        network = "" if config.model.kind == "transformer" else f" ({config.model.kind})"
+        name = in_figure(run.name, longest=40)
+        figure.suptitle(
+            f"{name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
+            f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
+            f"weight decay {config.optimizer.weight_decay:g}",
+            fontsize=10,
+        )
+    return figure
