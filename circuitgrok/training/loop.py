@@ -23,6 +23,7 @@ from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.device import resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.environment import differences, environment
@@ -83,6 +84,7 @@ def train(
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
     threads: int = 1,
+    device: str | torch.device = "cpu",
     allow_inexact: bool = False,
     save_every_s: float = 10.0,
 ) -> list[Run]:
@@ -96,13 +98,16 @@ def train(
         names: Names of the subfolders; by default from the configs.
         progress: Who is told; by default nobody.
         threads: Threads of torch. With one, a run's bits do not depend on the stack it is in.
-        allow_inexact: Resume even where torch, instruction set or threads differ from the run's own.
+        device: Where to compute: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one. Only on the CPU do a run's
+            bits not depend on the stack it is in.
+        allow_inexact: Resume even where torch, instruction set, threads or device differ from the run's own.
         save_every_s: Seconds between resume points.
 
     Returns:
         The runs, in the order of the configs. A run that diverged has `state == "diverged"`.
 
     Raises:
+        UserError: The device is not there, or cannot do float64.
         RunError: A folder holds another run, is being written, or was begun in another environment.
         Interrupted: SIGINT, SIGTERM or SIGUSR1 arrived; everything is saved.
 
@@ -121,10 +126,11 @@ def train(
         raise UserError(f"every run needs a name of its own; got {len(configs)} configs named {labels}")
     if threads < 1:
         raise UserError(f"threads must be at least 1; got {threads}")
-    here = environment(threads)
+    where = resolved(device)
+    here = environment(threads, where)
     for config in configs:
         refuse_what_does_not_fit(config)
-    with _threads(threads), _stop_signals() as stop:
+    with _threads(threads), same_bits_again(where), _stop_signals() as stop:
         facts = [start_facts(config) for config in configs]  # what is refused here leaves no folder
         opened = []
         for config, label, start in zip(configs, labels, facts, strict=True):
@@ -145,7 +151,7 @@ def train(
                 for group, step in _starting_points([run for run in alike if run.path in points], points):
                     for run in group:
                         _say_how_it_begins(run, step, points[run.path], differing[run.path], watching)
-                    _train_stack(group, step, watching, stop, save_every_s)
+                    _train_stack(group, step, where, watching, stop, save_every_s)
     return opened
 
 
@@ -233,8 +239,10 @@ def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]
             yield [run], max(points[run.path])
 
 
-def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: "_Stop", save_every_s: float) -> None:
-    stack = new_stack([run.config for run in group])
+def _train_stack(
+    group: Sequence[Run], start: int, device: torch.device, progress: Progress, stop: "_Stop", save_every_s: float
+) -> None:
+    stack = new_stack([run.config for run in group], device)
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
         points = [resume.read_resume(run, start) for run in group]

@@ -93,6 +93,7 @@ def _train_all(configs: dict[str, Any], out: Path, options: Any, summaries: bool
         names=list(configs),
         progress=Silent() if options.quiet else LiveProgress(),
         threads=options.threads,
+        device=options.device,
         allow_inexact=options.allow_inexact,
     )
     if summaries:
