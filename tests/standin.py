@@ -92,6 +92,8 @@ class _Made(TorchFunctionMode):
             return func(*args, **kwargs | {"device": "cpu"}).to(DEVICE)
         if func is Tensor.new_tensor and isinstance(args[0], There):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
+        if func is Tensor.__getitem__ and isinstance(args[1], list):
+            args = (args[0], torch.tensor(args[1]))
         return func(*args, **kwargs)
 
 

@@ -29,7 +29,7 @@ from circuitgrok.table.measure import measure, names_of_groups
 from circuitgrok.table.needs import fitting
 from circuitgrok.training import loop
 from circuitgrok.training.loop import Interrupted, Silent, train
-from circuitgrok.training.stack import Stack, new_stack, state_of
+from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
 
 STEPS = 5
@@ -169,6 +169,7 @@ def varied(finished) -> dict[str, TrainConfig]:
 
     found = {str(case): config(**case.leaves) for case in CASES}
     found |= {name: config(**leaves) for name, leaves in MODELS.items()}
+    found["from a checkpoint"] = config(start=FINISHED, start_moments=True)
     found |= {f"{name} dropped": tiny_kind(name, dropout_mlp=0.2) for name in LEAVES}
     return found | {name: tiny_kind(name) for name in LEAVES}
 
@@ -235,6 +236,16 @@ def test_a_run_elsewhere_is_within_rounding_of_itself_in_a_stack(elsewhere):
     together = losses(new_stack(configs, elsewhere), 20)
     alone = torch.cat([losses(new_stack([config], elsewhere), 20) for config in configs], dim=1)
     assert bool(((together - alone).abs() <= rounding(configs, 20)).all())
+
+
+def test_a_run_whose_neighbour_has_diverged_stays_where_it_is(elsewhere):
+    leaves: dict[str, Any] = {"walk_noise": 0.01, "grokfast_ema": 2.0, "repulsion": 0.1, "decay_to_init": True, **HELD}
+    stack = advance(new_stack([tiny(seed=seed, **leaves) for seed in range(3)], elsewhere), range(STEPS))
+    smaller = subset(stack, [0, 2], STEPS)
+    assert all(value.device == stack.flat.device for value in (*smaller.weights.values(), *smaller.train_pairs))
+    for i, kept in enumerate([0, 2]):
+        assert same(*(moved(state_of(*of), torch.device("cpu")) for of in ((stack, kept), (smaller, i))))
+    assert bool(losses(smaller, 2).isfinite().all())
 
 
 HELD: dict[str, Any] = {"fixed_norm": True, "norm_from_step": 4}
