@@ -191,6 +191,29 @@ def test_a_run_elsewhere_draws_the_same_numbers_and_leaves_none_of_its_tensors_b
     assert not wrong
 
 
+@pytest.mark.gpu
+def test_every_intervention_and_network_trains_on_a_gpu_and_draws_the_same_numbers(varied):
+    """The first loss is of the same weights, noise, masks, labels and batch: it is the CPU's but for roundings."""
+    if not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    wrong = []
+    for name, config in varied.items():
+        stack = new_stack([config], resolved("cuda"))
+        here, there = (forward(one, 0).objective.item() for one in (new_stack([config]), stack))
+        eps = torch.finfo(getattr(torch, config.objective.loss_precision)).eps + torch.finfo(stack.flat.dtype).eps
+        ended = state_of(advance(stack, range(STEPS), watched=2), 0)
+        is_there = all(value.device == stack.flat.device for value in ended.values())
+        is_finite = bool(stack.flat.isfinite().all())
+        if not (is_there and is_finite and abs(here - there) <= n_terms(stack) * eps * max(1.0, abs(here))):
+            wrong.append(name)
+    assert not wrong
+
+
+def n_terms(stack: Stack) -> int:
+    """The most terms that one sum of a step has: pairs times positions times heads, or inputs of a layer."""
+    return max(stack.train_pairs.labels.shape[1] * 6, *(max(view.shape[1:]) for view in stack.views.values()))
+
+
 def losses(stack: Stack, steps: int) -> Tensor:
     """What is minimised at each step, `[step run]`."""
     found = []
@@ -213,8 +236,7 @@ def rounding(configs: list[TrainConfig], steps: int) -> Tensor:
     sign = torch.randint(2, plain.flat.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     disturbed.flat.mul_(1 + eps * sign)
     one, other = losses(plain, steps), losses(disturbed, steps)
-    terms = max(plain.train_pairs.labels.shape[1] * 6, *plain.leaves["blocks.0.mlp.W_in"].shape[1:])
-    return terms * torch.maximum((one - other).abs(), eps * one.abs()).cummax(0).values
+    return n_terms(plain) * torch.maximum((one - other).abs(), eps * one.abs()).cummax(0).values
 
 
 TWIN = {"steps": 200, "warmup": 10, "lr": 0.001}
