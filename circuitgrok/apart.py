@@ -12,6 +12,9 @@ and what is not rounded exactly goes from placed tensors into rooms: a product b
 the run alone, an exponential by the same call of torch. One run needs neither and gets the plain operation. Sums,
 products, quotients and roots of two elements are rounded exactly wherever they lie, and stay torch's own; so do sums
 along an axis, which are taken run by run.
+
+All this is for the CPU. On another device every operation here is torch's own, for all runs at once; what a run's
+bits are in a stack there is not promised.
 """
 
 import math
@@ -45,6 +48,15 @@ class Arithmetic(NamedTuple):
     affine: Callable[[Tensor, Tensor, Tensor], Tensor]
     exp: Activation
     activations: dict[str, Activation]
+
+
+def is_plain(x: Float[Tensor, "run ..."]) -> bool:
+    """Whether plain operations do for a stack: it is of one run, or not on the CPU.
+
+    >>> is_plain(torch.ones(1, 2)), is_plain(torch.ones(3, 2)), is_plain(torch.ones(3, 2, device="meta"))
+    (True, False, True)
+    """
+    return x.shape[0] == 1 or x.device.type != "cpu"
 
 
 # --- where runs lie ---------------------------------------------------------------------------------
@@ -83,7 +95,7 @@ def placed(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
     >>> placed(apart) is apart, placed(dense) is dense, placed(dense[:1]).data_ptr() == dense.data_ptr()
     (True, False, True)
     """
-    if x.shape[0] == 1 or x.stride(0) * x.itemsize % LINE == 0:
+    if is_plain(x) or x.stride(0) * x.itemsize % LINE == 0:
         return x
     x = x if all(x.stride()[1:]) else x.contiguous()
     first = _gapped(1 + sum((size - 1) * x.stride(i) for i, size in enumerate(x.shape[1:], 1)), x.itemsize)
@@ -113,7 +125,7 @@ def product(a: Float[Tensor, "*run n k"], b: Float[Tensor, "*run k m"]) -> Float
     >>> torch.equal(product(a, b), a @ b)
     True
     """
-    if a.ndim == 2 or a.shape[0] == 1 and not onednn.multiplies(a, b):
+    if a.ndim == 2 or is_plain(a) and not onednn.multiplies(a, b):
         return a @ b
     return _Product.apply(a, b)  # pyright: ignore
 
@@ -122,7 +134,7 @@ def affine(
     x: Float[Tensor, "*run row k"], weight: Float[Tensor, "*run k width"], bias: Float[Tensor, "*run width"]
 ) -> Float[Tensor, "*run row width"]:
     """x W + b, of each run as of the run alone. In a stack it may be differentiated once."""
-    if weight.ndim == 2 or weight.shape[0] == 1:
+    if weight.ndim == 2 or is_plain(weight):
         return plain_affine(x, weight, bias)
     return _Affine.apply(x, weight, bias)  # pyright: ignore
 
@@ -134,7 +146,7 @@ def exp(x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
     tensor([[1., 1., 1.],
             [1., 1., 1.]])
     """
-    return x.exp() if x.shape[0] == 1 else _Exp.apply(x)  # pyright: ignore
+    return x.exp() if is_plain(x) else _Exp.apply(x)  # pyright: ignore
 
 
 def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
@@ -143,7 +155,7 @@ def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[
     >>> each(torch.atan2, torch.zeros(3), torch.ones(3))
     tensor([0., 0., 0.])
     """
-    if tensors[0].ndim == 0 or tensors[0].shape[0] == 1:
+    if tensors[0].ndim == 0 or is_plain(tensors[0]):
         return f(*tensors)
     return torch.cat([f(*(x.clone() for x in run)) for run in zip(*(x.split(1) for x in tensors), strict=True)])
 
@@ -250,11 +262,11 @@ class _Tanh(torch.autograd.Function):
 
 
 def _gelu(x: Tensor) -> Tensor:
-    return torch.nn.functional.gelu(x) if x.shape[0] == 1 else _Gelu.apply(x)  # pyright: ignore
+    return torch.nn.functional.gelu(x) if is_plain(x) else _Gelu.apply(x)  # pyright: ignore
 
 
 def _tanh(x: Tensor) -> Tensor:
-    return torch.tanh(x) if x.shape[0] == 1 else _Tanh.apply(x)  # pyright: ignore
+    return torch.tanh(x) if is_plain(x) else _Tanh.apply(x)  # pyright: ignore
 
 
 ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}

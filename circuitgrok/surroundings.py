@@ -38,8 +38,9 @@ def plain_surroundings() -> Iterator[None]:
         put_aside.enter_context(np.errstate(**NUMPY))
         if torch.get_default_device() != torch.device("cpu"):
             put_aside.enter_context(torch.device("cpu"))
-        if torch.is_autocast_enabled("cpu"):
-            put_aside.enter_context(torch.autocast("cpu", enabled=False))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                put_aside.enter_context(torch.autocast(kind, enabled=False))
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)
             put_aside.callback(torch.set_default_dtype, dtype)

@@ -24,7 +24,7 @@ FLOORS: list[dict[str, list[str]]] = [
         "rooms": ["rooms.py"],
         "onednn": ["onednn.py"],
     },
-    {"tree": ["tree.py"], "apart": ["apart.py"]},
+    {"tree": ["tree.py"], "apart": ["apart.py"], "device": ["device.py"]},
     {"geometry": ["geometry.py"], "select": ["select.py"]},
     {
         "tasks": ["tasks/"],

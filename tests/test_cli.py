@@ -109,6 +109,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "alpha below": (["train", "nanda", "--alpha", "-1"], "alpha: must be greater than 0; got -1.0"),
     "no steps": (["train", "nanda", "--steps", "0"], "steps: must be greater than or equal to 1; got 0"),
     "no threads": (["train", "nanda", "--threads", "0"], "threads must be at least 1; got 0"),
+    "device with a number": (["train", "nanda", "--device", "cpu:0"], "a CPU has no number; got cpu:0"),
+    "device of another maker": (["train", "nanda", "--device", "mps"], "mps has no float64"),
     "not finite": (["train", "nanda", "--lr", "nan"], "lr: "),
     "one bad of a grid": (["sweep", "--alpha", "1", "0", "--seed", "4", "5"], "alpha0-seed4: alpha: must be greater"),
     "value twice": (["sweep", "--alpha", "1", "1"], "a value is given twice"),

@@ -86,7 +86,7 @@ def test_stacks_are_split_so_that_every_worker_has_work():
 
 
 def test_a_task_is_plain_values_that_a_worker_understands(tmp_path, alone):
-    how = How(str(tmp_path), 1, False, False, 10.0)
+    how = How(str(tmp_path), 1, "cpu", False, False, 10.0)
     task = Task({name: config.model_dump_json() for name, config in CONFIGS.items()}, how, str(tmp_path / "stop"))
     assert work(task) == []
     assert same_files([Run(tmp_path / name) for name in CONFIGS], alone)
@@ -220,7 +220,7 @@ def test_a_file_asks_to_stop_and_is_looked_for_now_and_then(tmp_path, monkeypatc
 
 
 def test_a_worker_stops_at_the_file_with_everything_saved(tmp_path):
-    how = How(str(tmp_path), 1, False, False, 10.0)
+    how = How(str(tmp_path), 1, "cpu", False, False, 10.0)
     task = Task({name: config.model_dump_json() for name, config in SLOW.items()}, how, str(tmp_path / "stop"))
     threading.Timer(1.5, (tmp_path / "stop").touch).start()
     with pytest.raises(Interrupted, match="everything is saved"):

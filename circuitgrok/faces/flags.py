@@ -12,15 +12,14 @@ if TYPE_CHECKING:
 
 Flag = tuple[Any, Any, str]  # type, default, help
 REQUIRED = object()
+DEVICE: Flag = (str, "cpu", "where to compute: cpu, cuda, cuda:1, ...; auto: a GPU if there is one, else the CPU")
 ALIASES = {"start": "--from"}
 TRAIN_FLAGS = {
     "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
-    "allow_inexact": (bool, False, "resume although torch, instruction set or threads have changed"),
+    "device": DEVICE,
+    "allow_inexact": (bool, False, "resume although torch, instruction set, threads or device have changed"),
     "quiet": (bool, False, "no progress"),
-}
-SWEEP_FLAGS = {
-    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads"),
 }
 
 

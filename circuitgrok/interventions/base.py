@@ -7,7 +7,8 @@ objects that are at work, and no field of any other.
 What an object does is its `rule`, a function of the tensors of a stack of runs, which is given those of the object's
 fields that it names. A field marked `PER_RUN` may differ between the runs of a stack: the rule gets it as a tensor
 `[run]` (float64; bool and int64 as they are). Any other is the same for all, and comes as it is. Rules share no
-arithmetic between runs, so that a run has the same bits in a stack as alone.
+arithmetic between runs, so that a run has the same bits in a stack as alone. What a rule makes lies on the device of
+what it is given; what it draws, it draws on the CPU and moves.
 
 When in a step a rule acts, and what else it is given, is for its family to say:
 
@@ -34,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, model_serializer, model_validator
 from pydantic.fields import FieldInfo
 from torch import Tensor
 
+from circuitgrok.device import CPU
 from circuitgrok.tree import Params
 
 State = dict[str, Tensor]  # what a rule remembers between steps, every tensor [run ...]
@@ -174,8 +176,8 @@ class Applied(NamedTuple):
         return self.kind.start(like, **_named(self.kind.start, self.fields))
 
 
-def applied(objects: Sequence[Intervention | None]) -> Applied:
-    """One kind of intervention, from the object of each run of a stack; None where a run has it not.
+def applied(objects: Sequence[Intervention | None], device: torch.device = CPU) -> Applied:
+    """One kind of intervention, from the object of each run of a stack on a device; None where a run has it not.
 
     Example:
         >>> from circuitgrok.interventions.gradients import GrokfastEMA
@@ -186,21 +188,22 @@ def applied(objects: Sequence[Intervention | None]) -> Applied:
     fields: dict[str, Any] = {}
     for name, field in type(first).model_fields.items():
         values = [getattr(one or first, name) for one in objects]
-        fields[name] = per_run(values) if PER_RUN in field.metadata else values[0]
+        fields[name] = per_run(values, device) if PER_RUN in field.metadata else values[0]
     return Applied(type(first), fields)
 
 
-def per_run(values: Sequence[Any]) -> Any:
+def per_run(values: Sequence[Any], device: torch.device = CPU) -> Any:
     """A field of every run as a tensor `[run]`, where none is NaN; words stay a list.
 
     >>> per_run([1.5, None]), per_run([True, False])
     (tensor([1.5000,    nan], dtype=torch.float64), tensor([ True, False]))
     """
     if all(isinstance(value, bool) for value in values):
-        return torch.tensor(values)
+        return torch.tensor(values, device=device)
     if any(isinstance(value, str) for value in values):
         return list(values)
-    return torch.tensor([torch.nan if value is None else value for value in values], dtype=torch.float64)
+    numbers = [torch.nan if value is None else value for value in values]
+    return torch.tensor(numbers, dtype=torch.float64, device=device)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Noise on the weights, gradients and labels of a stack, each run's from a generator of its own.
 
-A run draws the same numbers in a stack as alone, in the format of what the noise is added to. Noise of standard
+A run draws the same numbers in a stack as alone, in the format of what the noise is added to: on the CPU, whatever
+device they are moved to. Noise of standard
 deviation e in each of d coordinates takes a norm r to sqrt(r^2 + d e^2) in the mean, so that noise is also motion
 outwards. Its tangential twin draws the same numbers and keeps the part across all of a run's weights, taken as
 one vector. A run whose noise is 0 draws nothing and keeps its bits.
@@ -58,7 +59,7 @@ def gaussian(like: Params, std: Float[Tensor, " run"], generators: Sequence[torc
         if of_run > 0:
             for value in noise.values():
                 value[i].normal_(0.0, of_run, generator=generator)
-    return noise
+    return {name: value.to(like[name].device) for name, value in noise.items()}
 
 
 def drawn(
@@ -131,7 +132,7 @@ class LabelNoise(OnLabels):
             if share > 0:
                 other = torch.randint(n_classes, row.shape, generator=generator)
                 replaced = torch.rand(row.shape, generator=generator, dtype=torch.float64) < share
-                row.copy_(torch.where(replaced, other, row))
+                row.copy_(torch.where(replaced.to(row.device), other.to(row.device), row))
         return noisy
 
 

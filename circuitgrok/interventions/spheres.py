@@ -42,8 +42,9 @@ class Spheres:
         >>> Spheres.found("global", {"w": torch.ones(2, 3)}).factor
         tensor([1., 1.], dtype=torch.float64)
         """
-        runs = len(next(iter(weights.values())))
-        return cls(grain, torch.full((runs,), torch.nan).double(), torch.ones(runs).double())
+        first = next(iter(weights.values()))
+        ones = first.new_ones(len(first), dtype=torch.float64)
+        return cls(grain, torch.full_like(ones, torch.nan), ones)
 
     def vectors(self, weights: Params) -> dict[str, Vectors]:
         """The vectors of weights `[run ...]`, as views, under the names that their radii have.

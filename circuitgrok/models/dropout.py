@@ -68,10 +68,10 @@ class Dropout(NamedTuple):
             raise ValueError(f"each run needs a generator; got {len(self.generators)} for {len(like)} runs")
         if rate == 0:
             return torch.ones_like(like)
-        mask = torch.empty(like.shape, dtype=like.dtype, device=like.device)  # filled in order, whatever like's strides
+        mask = torch.empty(like.shape, dtype=like.dtype)  # on the CPU, as the generators; filled in order
         for row, generator in zip(mask, self.generators, strict=True):
             row.uniform_(generator=generator)
-        return mask.ge_(rate).div_(1 - rate)
+        return mask.ge_(rate).div_(1 - rate).to(like.device)
 
     def __call__(self, rate: float, x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
         """The numbers times their mask; at rate 0 the numbers themselves."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from circuitgrok import onednn
+from circuitgrok.device import CPU, facts
 from circuitgrok.version import __version__
 
 DECISIVE = (
@@ -33,14 +34,16 @@ DECISIVE = (
     "cpu",
     "arithmetic",
 )
+OF_GPU = ("device_name", "cuda", "cublas", "cublas_workspace")  # decisive too, where there is one
 _LATER = {"arithmetic": 1}  # what a record says that was written before the fact was recorded
 
 
-def environment(threads: int) -> dict[str, Any]:
+def environment(threads: int, device: torch.device = CPU) -> dict[str, Any]:
     """Everything that is known to decide bits, and the versions beside it.
 
     Args:
         threads: Of torch, in the training that is recorded.
+        device: Where it computes.
 
     Returns:
         torch: Its version and build.
@@ -51,7 +54,11 @@ def environment(threads: int) -> dict[str, Any]:
         onednn: Whether large products of float32 are oneDNN's: a fact of torch's build.
         onednn_isa: `ONEDNN_MAX_CPU_ISA`, or its older name, which lowers its instruction set; "" if it is not set.
         threads: As given.
-        device: Where tensors live.
+        device: The kind of device that computes: cpu or cuda.
+        device_name: The model of the GPU; like the next three only where one computes.
+        cuda: The version of CUDA that torch was built for.
+        cublas: The version of the library behind products on the GPU; "" if it is not known.
+        cublas_workspace: `CUBLAS_WORKSPACE_CONFIG`, on which its bits may depend.
         system: The operating system.
         machine: The architecture.
         cpu: Maker and model of the processor.
@@ -72,7 +79,7 @@ def environment(threads: int) -> dict[str, Any]:
         "onednn": onednn.BUILT,
         "onednn_isa": os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")),
         "threads": threads,
-        "device": "cpu",
+        **facts(device),
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": cpu(),
@@ -96,7 +103,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     then = _LATER | dict(there)
     return [
         f"{key} {then[key]!r} then, {here[key]!r} now"
-        for key in DECISIVE
+        for key in (*DECISIVE, *OF_GPU)
         if key in then and key in here and then[key] != here[key]
     ]
 

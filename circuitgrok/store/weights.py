@@ -30,7 +30,7 @@ def pack(weights: "Mapping[str, Tensor]", note: Mapping[str, Any]) -> bytes:
     from safetensors.torch import save
 
     # One metadata entry only: safetensors writes several in an order of its own.
-    tensors = {name: value.detach().contiguous() for name, value in weights.items()}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     return save(tensors, {"circuitgrok": canonical_json(dict(note))})
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.device import moved
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
 from circuitgrok.measures.parts.last_block import LastBlock, last_block
@@ -163,16 +164,17 @@ class Checkpoints:
 
 
 def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, " freq"]) -> Checkpoints:
-    """Some checkpoints of a run of a config, with the loss that it minimised."""
+    """Some checkpoints of a run of a config, with the loss that it minimised, all on the device of the weights."""
+    device = next(iter(params.values())).device
     return Checkpoints(
         params,
         config.model,
-        config.task.draw(),
+        moved(config.task.draw(), device),
         key_freqs,
         LOSSES[config.objective.loss],
         config.temperature,
         config.task.tolerance if isinstance(config.task, TeacherStudent) else math.nan,
-        named_group(config.task.group) if isinstance(config.task, Composition) else None,
+        moved(named_group(config.task.group), device) if isinstance(config.task, Composition) else None,
     )
 
 
@@ -210,7 +212,7 @@ def key_frequencies_by_rule(params: Params, model: AnyModel, task: Dataset) -> d
 def _alone(params: Params, model: AnyModel, task: Dataset) -> Checkpoints:
     """One network as a stack of one, before it has key frequencies."""
     stack = {name: value[None] for name, value in params.items()}
-    return Checkpoints(stack, model, task, torch.empty(0, dtype=torch.long))
+    return Checkpoints(stack, model, task, task.labels.new_empty(0, dtype=torch.long))
 
 
 KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from circuitgrok.device import CPU, moved
 from circuitgrok.errors import Undefined
 from circuitgrok.interventions.losses import accuracy, cross_entropy, within_tolerance
 from circuitgrok.landscape.hessian_along import spectrum_columns
@@ -286,8 +287,8 @@ def ablation_columns(at: Checkpoints) -> Columns:
 
 
 def hessian_columns(at: Checkpoints) -> Columns:
-    """The spectrum of the training loss's Hessian; a second or more for each checkpoint."""
-    return spectrum_columns(at.params, at.model, at.task)
+    """The spectrum of the training loss's Hessian, on the CPU; a second or more for each checkpoint."""
+    return spectrum_columns(moved(at.params, CPU), at.model, moved(at.task, CPU))
 
 
 def _if_defined(compute: Callable[[], Tensor]) -> Tensor | Undefined:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.device import CPU, moved, resolved
 from circuitgrok.errors import Undefined, UserError
 from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
 from circuitgrok.surroundings import in_plain_surroundings
@@ -24,6 +25,7 @@ from circuitgrok.table.polar import polar_columns
 from circuitgrok.tasks.kinds import Dataset, modular
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import Relabelled, as_addition
+from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,6 +85,7 @@ def measure(
     *,
     rule: str = "wl_energy",
     sampling: "Sampling | None" = None,
+    device: str | torch.device = "cpu",
     tick: Tick | None = None,
 ) -> "pd.DataFrame":
     """Measures along a run: one row per checkpoint, one column per number.
@@ -104,12 +107,14 @@ def measure(
         steps: Checkpoints to measure, or one, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
+        device: Where to measure: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one. There weights are taken in
+            float64, whatever the run's precision. Groups hessian and llc are measured on the CPU always.
         tick: Called with (checkpoints done, all) as the work goes on.
 
     Where the split of an imported run is not known, columns that depend on it are nan, as `attrs["undefined"]` says.
 
     Raises:
-        UserError: An unknown group or rule, or a group that makes no sense for this run.
+        UserError: An unknown group or rule, a group that makes no sense for this run, or a device that is not there.
         RunError: A step without a checkpoint, or a run without any.
     """
     import pandas as pd
@@ -118,21 +123,27 @@ def measure(
     chosen = quick_groups(config) if names is None else (names,) if isinstance(names, str) else tuple(names)
     check_groups(chosen, config)
     check_rule(rule)
+    where = resolved(device)
     blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
     if blind:
         run.require_split(", ".join(blind))
     saved = run.saved_steps()
     at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
-    by_rule = key_frequencies_by_rule(run.at(saved[-1]), model, task) if why_not("circuits", config) is None else {}
-    key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long))
+    by_rule = (
+        key_frequencies_by_rule(_on(run.at(saved[-1]), where), model, moved(task, where))
+        if why_not("circuits", config) is None
+        else {}
+    )
+    key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long, device=where))
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
-        columns |= {name: value.tolist() for name, value in polar_columns(run.stack(at), model, at).items()}
+        columns |= {name: value.tolist() for name, value in polar_columns(_on(run.stack(at), where), model, at).items()}
     undefined: dict[str, str] = {}
     size = max(1, _NUMBERS // (len(task.inputs) * model.activations_per_input))
     wanted = [GROUPS[name] for name in chosen if name in GROUPS]
     for i in range(0, len(at), size) if wanted else ():
-        here = checkpoints_of(config, run.stack(at[i : i + size]), key_freqs)
+        stack = run.stack(at[i : i + size])
+        here = checkpoints_of(config, _on(stack, where), key_freqs)
         for group in wanted:
             for name, value in group(here).items():
                 if isinstance(value, Undefined):
@@ -164,6 +175,11 @@ def measure(
     if undefined:
         table.attrs["undefined"] = undefined
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
+
+
+def _on(params: Params, device: torch.device) -> Params:
+    """Weights as they are measured on a device."""
+    return params if device == CPU else {name: value.to(device, torch.float64) for name, value in params.items()}
 
 
 def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:

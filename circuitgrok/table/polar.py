@@ -21,12 +21,13 @@ _OF_HEADS = ("norm", "angle_start", "angle_end", "arc_length", "angular_speed")
 def polar_columns(stack: Params, model: AnyModel, steps: Sequence[int]) -> Columns:
     """Polar coordinates of the path: globally, by role, by tensor; of transformers by head and quantiles of neurons."""
     columns: Columns = {}
-    for part, path in polar_path(stack, torch.tensor(steps)).items():
+    at = torch.tensor(steps, device=next(iter(stack.values())).device)
+    for part, path in polar_path(stack, at).items():
         suffix = "" if part == "global" else f"[{part}]"
         columns |= {f"{name}{suffix}": value for name, value in path._asdict().items()}
     if not isinstance(model, Transformer):
         return columns
-    for part, paths in part_paths(stack, torch.tensor(steps)).items():
+    for part, paths in part_paths(stack, at).items():
         layer = "" if model.n_layers == 1 else f", {part.split('.')[1]}"
         columns |= _heads(paths, layer) if part.endswith("head") else _neurons(paths, layer)
     return columns
@@ -41,7 +42,8 @@ def _heads(paths: Polar, layer: str) -> Columns:
 def _neurons(paths: Polar, layer: str) -> Columns:
     columns = {}
     for name in ("norm", "angle_end"):
-        quantiles = getattr(paths, name).nanquantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
+        values = getattr(paths, name)
+        quantiles = values.nanquantile(values.new_tensor(QUANTILES), dim=1)
         columns |= {f"{name}[neurons {q:.0%}{layer}]": value for q, value in zip(QUANTILES, quantiles, strict=True)}
     return columns
 

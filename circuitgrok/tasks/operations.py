@@ -58,7 +58,7 @@ class Relabelled:
 
     def classed(self, logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack pair m"]:
         """The classes that can be right, in the order of addition modulo m; a view where they are in order already."""
-        in_order = bool((self.classes == torch.arange(self.m)).all())
+        in_order = bool((self.classes == torch.arange(self.m, device=self.classes.device)).all())
         return logits[..., : self.m] if in_order else logits[..., self.classes]
 
 
@@ -77,15 +77,15 @@ def as_addition(task: Task) -> Relabelled:
         >>> hidden.m, hidden.tokens, hidden.labels.view(4, 4)[1]  # powers of 2; 2 * 2^j = 2^(1 + j)
         (4, tensor([1, 2, 4, 3]), tensor([1, 2, 3, 0]))
     """
-    p = task.p
+    p, device = task.p, task.labels.device
     grouped = task.operation in ("multiply", "divide")
-    names = powers(primitive_root(p), p) if grouped else torch.arange(p)
+    names = (powers(primitive_root(p), p) if grouped else torch.arange(p)).to(device)
     m, first = len(names), int(grouped)
     backwards = task.operation in ("subtract", "divide")
-    seconds = names[-torch.arange(m) % m] if backwards else names
+    seconds = names[-torch.arange(m, device=device) % m] if backwards else names
     pairs = ((names[:, None] - first) * m + seconds - first).flatten()
-    index = torch.zeros(p, dtype=torch.long)
-    index[names] = torch.arange(m)
+    index = torch.zeros(p, dtype=torch.long, device=device)
+    index[names] = torch.arange(m, device=device)
     return Relabelled(m, pairs, names, names, index[task.labels[pairs]], index[task.true_labels[pairs]])
 
 

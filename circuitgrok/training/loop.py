@@ -23,6 +23,7 @@ from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.device import resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.environment import differences, environment
@@ -52,6 +53,7 @@ def train(
     threads: int = 1,
     workers: int = 1,
     executor: Executor | None = None,
+    device: str | torch.device = "cpu",
     allow_inexact: bool = False,
     skip_held: bool = False,
     save_every_s: float = 10.0,
@@ -70,7 +72,9 @@ def train(
             `if __name__ == "__main__":`, as Python's own pools ask for.
         executor: Who runs the stacks instead, such as dask's `client.get_executor()`: anything with `submit`, whose
             processes see the same folder.
-        allow_inexact: Resume even where torch, instruction set or threads differ from the run's own.
+        device: Where to compute: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one. Only on the CPU do a run's
+            bits not depend on the stack it is in.
+        allow_inexact: Resume even where torch, instruction set, threads or device differ from the run's own.
         skip_held: Leave runs to whoever trains them now; otherwise one that is held is refused before any work.
         save_every_s: Seconds between resume points.
 
@@ -78,6 +82,7 @@ def train(
         The runs, in the order of the configs. A run that diverged has `state == "diverged"`.
 
     Raises:
+        UserError: The device is not there, or cannot do float64.
         RunError: A folder holds another run, is being written, or was begun in another environment; or a worker died
             again and again.
         Interrupted: SIGINT, SIGTERM or SIGUSR1 arrived; everything is saved.
@@ -99,7 +104,7 @@ def train(
         if number < 1:
             raise UserError(f"{what} must be at least 1; got {number}")
     named = dict(zip(labels, configs, strict=True))
-    how = How(str(out), threads, allow_inexact, skip_held, save_every_s)
+    how = How(str(out), threads, str(device), allow_inexact, skip_held, save_every_s)
     watching = progress or Silent()
     if workers == 1 and executor is None:
         return train_here(named, how, watching)
@@ -113,6 +118,7 @@ class How(NamedTuple):
 
     out: str
     threads: int
+    device: str
     allow_inexact: bool
     skip_held: bool
     save_every_s: float
@@ -127,10 +133,11 @@ def train_here(
     configs: Mapping[str, TrainConfig], how: How, watching: Progress, stop_file: Path | None = None
 ) -> list[Run]:
     """Train runs by their names in this process, one stack after the other; see `train`."""
-    here = environment(how.threads)
+    where = resolved(how.device)
+    here = environment(how.threads, where)
     for config in configs.values():
         refuse_what_does_not_fit(config)
-    with _threads(how.threads), stop_signals(stop_file) as stop:
+    with _threads(how.threads), same_bits_again(where), stop_signals(stop_file) as stop:
         facts = {name: start_facts(config) for name, config in configs.items()}  # what is refused leaves no folder
         opened, free = [], []
         for name, config in configs.items():
@@ -155,7 +162,7 @@ def train_here(
                 for group, step in _starting_points([run for run in ours if run.path in points], points):
                     for run in group:
                         _say_how_it_begins(run, step, points[run.path], differing[run.path], watching)
-                    _train_stack(group, step, watching, stop, how.save_every_s)
+                    _train_stack(group, step, where, watching, stop, how.save_every_s)
     return opened
 
 
@@ -255,8 +262,10 @@ def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]
             yield [run], max(points[run.path])
 
 
-def _train_stack(group: Sequence[Run], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
-    stack = new_stack([run.config for run in group])
+def _train_stack(
+    group: Sequence[Run], start: int, device: torch.device, progress: Progress, stop: Stop, save_every_s: float
+) -> None:
+    stack = new_stack([run.config for run in group], device)
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
         points = [resume.read_resume(run, start) for run in group]

@@ -24,17 +24,18 @@ class Batch(NamedTuple):
 
     def at(self, places: Tensor) -> "Batch":
         """The pairs at these places, `[run pair]`."""
-        rows = torch.arange(len(places))[:, None]
+        places = places.to(self.labels.device)
+        rows = torch.arange(len(places), device=places.device)[:, None]
         inputs, labels = self.inputs[rows, places], self.labels[rows, places]
         return Batch(placed(inputs) if inputs.is_floating_point() else inputs, labels)
 
 
-def side(configs: Sequence[TrainConfig], train: bool) -> Batch:
-    """All pairs of one side of each run's split; both sides have as many pairs in every run of a stack."""
+def side(configs: Sequence[TrainConfig], train: bool, device: torch.device) -> Batch:
+    """All pairs of one side of each run's split, on a device; both sides have as many pairs in every run of a stack."""
     tasks = [config.task.draw() for config in configs]
     masks = [task.is_train if train else ~task.is_train for task in tasks]
-    inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)])
-    labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)])
+    inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)]).to(device)
+    labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)]).to(device)
     dtype = getattr(torch, configs[0].numerics.precision)
     return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from circuitgrok.config.bounds import refuse_what_does_not_fit
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.device import resolved
 from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.store.lines import last_record
 from circuitgrok.store.run import Run, RunError
@@ -86,6 +87,8 @@ def train_shared(
     configs: Mapping[str, TrainConfig], how: How, watching: Progress, workers: int, executor: Executor | None
 ) -> list[Run]:
     """Train runs by their names, stacks side by side; see `train`."""
+    if executor is None:
+        resolved(how.device)
     for config in configs.values():
         refuse_what_does_not_fit(config)
     paths = {name: how.path(name) for name in configs}

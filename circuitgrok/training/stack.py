@@ -21,6 +21,7 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.config.upgrade import upgraded_state
+from circuitgrok.device import CPU
 from circuitgrok.interventions import losses, optimizers
 from circuitgrok.interventions.base import KINDS, NEVER, Applied, Intervention, State, applied
 from circuitgrok.interventions.batches import Batches
@@ -108,13 +109,14 @@ class Stack:
         return bool(self.of(OnForward, DropoutRate, Batches))
 
 
-def new_stack(configs: Sequence[TrainConfig]) -> Stack:
-    """The stack at step 0, constrained from the start where a config says so."""
-    weights = tree.stack(initial_weights(config) for config in configs)
-    sides = (side(configs, train=True), side(configs, train=False))
+def new_stack(configs: Sequence[TrainConfig], device: torch.device = CPU) -> Stack:
+    """The stack at step 0 on a device, constrained from the start where a config says so."""
+    drawn = tree.stack(initial_weights(config) for config in configs)
+    weights = {name: value.to(device) for name, value in drawn.items()}
+    sides = (side(configs, True, device), side(configs, False, device))
     stack = _built(configs, weights, _starts(configs, weights), sides)
     stack.decay_target = _decay_target(configs, stack.flat)
-    constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool))
+    constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool, device=device))
     for i, config in enumerate(configs):
         if config.init.start is not None and config.init.start_moments:
             saved, stack.clock = moments(config)
@@ -135,7 +137,7 @@ def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, side
     flat.grad = torch.zeros_like(flat)
     gradients = tree.unravel(flat.grad, shapes)
     kinds = [kind for kind in KINDS if any(kind in config.kinds for config in configs)]  # as their families stand there
-    at_work = {kind: applied([config.kinds.get(kind) for config in configs]) for kind in kinds}
+    at_work = {kind: applied([config.kinds.get(kind) for config in configs], flat.device) for kind in kinds}
     remembering = {k: one for k, one in at_work.items() if issubclass(one.kind, (GradientTransform, Constraint))}
     objective = first.objective
     return Stack(
@@ -151,7 +153,7 @@ def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, side
         decay_target=None,
         at_work=at_work,
         states={kind: one.start(views) for kind, one in remembering.items()},
-        beginnings={kind: _beginning(configs, kind) for kind in kinds if issubclass(at_work[kind].kind, Constraint)},
+        beginnings={k: _beginning(configs, k, flat) for k, one in at_work.items() if issubclass(one.kind, Constraint)},
         starts=starts,
         train_pairs=sides[0],
         test_pairs=sides[1],
@@ -160,12 +162,14 @@ def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, side
     )
 
 
-def _beginning(configs: Sequence[TrainConfig], kind: str) -> Beginning:
+def _beginning(configs: Sequence[TrainConfig], kind: str, flat: Tensor) -> Beginning:
     """When the hold of a kind of constraint begins; never in a run without it."""
     held = [one if isinstance(one := config.kinds.get(kind), Constraint) else None for config in configs]
     steps = [NEVER if one is None or one.begins_at is None else one.begins_at for one in held]
     events = [math.nan if one is None or one.begins_when is None else one.begins_when for one in held]
-    return Beginning(torch.tensor(steps), torch.tensor(events, dtype=torch.float64))
+    return Beginning(
+        torch.tensor(steps, device=flat.device), torch.tensor(events, dtype=torch.float64, device=flat.device)
+    )
 
 
 def _starts(configs: Sequence[TrainConfig], weights: Params) -> Params:
@@ -178,33 +182,33 @@ def _starts(configs: Sequence[TrainConfig], weights: Params) -> Params:
     for i, (config, [penalty]) in enumerate(zip(configs, measured, strict=True)):
         named = getattr(penalty, "repel_from", None)
         rows.append(checkpoint(config, named) if named else {name: value[i] for name, value in trained.items()})
-    return {name: torch.stack([row[name].to(value.dtype) for row in rows]) for name, value in trained.items()}
+    return {name: torch.stack([row[name].to(value) for row in rows]) for name, value in trained.items()}
 
 
 def _decay(configs: Sequence[TrainConfig], views: Params, flat: Tensor) -> Tensor:
     """Decay per unit of learning rate: `[run 1]`, or `[run number]` if some roles are left out."""
-    decay = torch.tensor([[c.optimizer.weight_decay] for c in configs], dtype=flat.dtype)
+    decay = flat.new_tensor([[c.optimizer.weight_decay] for c in configs])
     roles = {role(name) for name in views}
     if all(roles <= set(c.optimizer.decay_roles) for c in configs):
         return decay
     rows = []
     for config in configs:
         on = [(role(n) in config.optimizer.decay_roles, v[0].numel()) for n, v in views.items()]
-        row = torch.cat([torch.full((size,), float(decays), dtype=flat.dtype) for decays, size in on])
+        row = torch.cat([flat.new_full((size,), float(decays)) for decays, size in on])
         rows.append(torch.nn.functional.pad(row, (0, flat.shape[1] - len(row))))
     return decay * torch.stack(rows)
 
 
 def _decay_target(configs: Sequence[TrainConfig], flat: Tensor) -> Tensor | None:
-    to_init = torch.tensor([[c.optimizer.decay_to_init] for c in configs])
-    return flat * to_init if bool(to_init.any()) else None
+    to_init = [[c.optimizer.decay_to_init] for c in configs]
+    return flat * torch.tensor(to_init, device=flat.device) if any(map(any, to_init)) else None
 
 
-def begun(state: State, n_runs: int) -> Tensor:
-    """Runs that a constraint holds already: whatever it remembers of them is a number."""
-    found = torch.zeros(n_runs, dtype=torch.bool)
+def begun(state: State, runs: Tensor) -> Tensor:
+    """Which of `runs`, any numbers `[run]`, a constraint holds already: whatever it remembers of them is a number."""
+    found = torch.zeros_like(runs, dtype=torch.bool)
     for value in state.values():
-        found |= ~value.reshape(n_runs, -1)[:, 0].isnan()
+        found |= ~value.reshape(len(runs), -1)[:, 0].isnan()
     return found
 
 

@@ -152,9 +152,9 @@ def _before(stack: Stack) -> Params | None:
 
 def _reached(stack: Stack, ahead: ForwardPass) -> Tensor:
     """Runs whose training accuracy has reached what their holds wait for, `[run]`."""
-    none = torch.zeros(len(stack.configs), dtype=torch.bool)
+    none = torch.zeros(len(stack.configs), dtype=torch.bool, device=stack.flat.device)
     for kind, (_, train_acc) in stack.beginnings.items():
-        waits = ~train_acc.isnan() & ~begun(stack.states[kind], len(stack.configs))
+        waits = ~train_acc.isnan() & ~begun(stack.states[kind], train_acc)
         if bool(waits.any()):
             logits = _clean_logits(stack, stack.train_pairs) if stack.of(Batches) else ahead.logits.detach()
             none = none | (waits & (_right(stack, logits, stack.train_pairs) >= train_acc))

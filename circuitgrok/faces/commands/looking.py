@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.fields import description, sampling_leaves
-from circuitgrok.faces.flags import REQUIRED, parse, positional, sampling_flags, sampling_given, sampling_of
+from circuitgrok.faces.flags import DEVICE, REQUIRED, parse, positional, sampling_flags, sampling_given, sampling_of
 from circuitgrok.faces.outputs import check_folder, table_path, write_table
 from circuitgrok.store.run import load
 from circuitgrok.text import show
@@ -37,6 +37,7 @@ def measure(argv: list[str]) -> int:
             "rule": (Literal[rules], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
             "out": (str, "", "where to write the table, .parquet or .csv; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
+            "device": DEVICE,
             "quiet": (bool, False, "no progress"),
             **sampling_flags(),
         },
@@ -46,12 +47,14 @@ def measure(argv: list[str]) -> int:
     load_torch(options.quiet)
     import torch
 
+    from circuitgrok.device import resolved
     from circuitgrok.faces.summary import SUMMARISED, summary_lines
     from circuitgrok.table.measure import check_groups, measure, quick_groups
     from circuitgrok.table.needs import fitting
 
     torch.set_num_threads(max(1, options.threads))
     sampling = sampling_of(given) if given else None
+    where = resolved(options.device)
     chosen = options.measures or quick_groups(one.config)
     check_groups(chosen, one.config)
     out = table_path(options.out, one.path / "measures.parquet")
@@ -60,7 +63,9 @@ def measure(argv: list[str]) -> int:
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
-        table = measure(one, chosen, options.steps or None, rule=options.rule, sampling=sampling, tick=tick)
+        table = measure(
+            one, chosen, options.steps or None, rule=options.rule, sampling=sampling, device=where, tick=tick
+        )
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))

@@ -10,7 +10,6 @@ from circuitgrok.faces.fields import config_leaves, kinds_of
 from circuitgrok.faces.flags import (
     ALIASES,
     REQUIRED,
-    SWEEP_FLAGS,
     TRAIN_FLAGS,
     config_values,
     field_flags,
@@ -31,7 +30,10 @@ if TYPE_CHECKING:
     from circuitgrok.study.swept import Sweep
 
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
-SWEEP_FLAGS = {"delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking")}
+SWEEP_FLAGS = {
+    "delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking"),
+    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads"),
+}
 
 
 def train(argv: list[str]) -> int:
@@ -108,7 +110,12 @@ def _how(options: Any) -> dict[str, Any]:
     from circuitgrok.training.progress import LiveProgress
 
     progress = Silent() if options.quiet else LiveProgress()
-    return {"progress": progress, "threads": options.threads, "allow_inexact": options.allow_inexact}
+    return {
+        "progress": progress,
+        "threads": options.threads,
+        "device": options.device,
+        "allow_inexact": options.allow_inexact,
+    }
 
 
 def _write_sweep(found: "Sweep") -> None:

@@ -216,7 +216,8 @@ def circle_turns(
     """
     check_freqs(key_freqs, p)
     tables = numbers(W_E, 2 * p, "token").double().unflatten(-2, (2, p))
-    waves = circle(torch.outer(torch.arange(p), key_freqs.long()), p).to(W_E.device)  # [x wave freq]
+    residue, freqs = torch.arange(p, device=W_E.device), key_freqs.long().to(W_E.device)
+    waves = circle(torch.outer(residue, freqs), p)  # [x wave freq]
     of_a, of_b = rearrange(waves, "x wave freq -> freq wave x") @ tables.movedim(-3, 0).unsqueeze(-3)
     meet = of_a @ of_b.mT  # [*stack freq wave wave]
     return torch.atan2(meet[..., 1, 0] - meet[..., 0, 1], meet[..., 0, 0] + meet[..., 1, 1])

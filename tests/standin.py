@@ -1,0 +1,139 @@
+"""A device that every machine has: it computes on the CPU, and refuses what a GPU refuses.
+
+Tensors there say that they are on the device "meta", on which torch's autograd runs without a driver, and hold their
+numbers in a tensor of the CPU. So whole trainings and measures run, with numbers that can be compared, and what would
+fail on a GPU fails here: a tensor of the CPU among others, or a generator of the CPU that draws there.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+DEVICE = torch.device("meta")
+ACROSS = ("aten::copy_", "aten::_to_copy")  # what takes numbers from one device to another
+READS = ("aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::is_nonzero")  # a GPU is waited for
+INDEXED = ("aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_")  # by the CPU's indices too
+RESHAPED = ("aten::squeeze_", "aten::unsqueeze_", "aten::t_", "aten::transpose_", "aten::as_strided_")  # in place
+
+
+class Mixed(RuntimeError):
+    """Tensors of two devices met."""
+
+
+class There(Tensor):
+    """A tensor on the stand-in."""
+
+    numbers: Tensor
+
+    @staticmethod
+    def __new__(cls, numbers: Tensor) -> "There":
+        there = Tensor._make_wrapper_subclass(  # pyright: ignore[reportAttributeAccessIssue]
+            cls,
+            numbers.size(),
+            strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(),
+            dtype=numbers.dtype,
+            device=DEVICE,
+        )
+        there.numbers = numbers
+        return there
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportAssignmentType]
+
+    def tolist(self) -> Any:
+        """What torch refuses for subclasses."""
+        return self.cpu().tolist()
+
+    def numpy(self, **_: Any) -> Any:
+        """What a GPU refuses."""
+        raise Mixed("numpy reads no memory of a device")
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return computed(func, args, kwargs or {}, Counter())
+
+
+class StandIn(TorchDispatchMode):
+    """While it is entered, tensors can be made on the stand-in.
+
+    Attributes:
+        waits: How often numbers were read back, by operation: where a GPU would be waited for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return computed(func, args, kwargs or {}, self.waits)
+
+    def __enter__(self) -> "StandIn":
+        self._made = _Made()
+        self._made.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._made.__exit__(*error)
+
+
+class _Made(TorchFunctionMode):
+    """Numbers of Python become tensors there by way of the CPU: torch gives "meta" none."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu") == DEVICE:
+            return func(*args, **kwargs | {"device": "cpu"}).to(DEVICE)
+        if func is Tensor.new_tensor and isinstance(args[0], There):
+            return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
+        if func is Tensor.__getitem__ and isinstance(args[1], list):
+            args = (args[0], torch.tensor(args[1]))
+        return func(*args, **kwargs)
+
+
+def computed(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) -> Any:
+    """What an operation gives, on the device where it belongs.
+
+    Raises:
+        Mixed: It would not run on a GPU.
+    """
+    name = func._schema.name
+    tensors: list[Tensor] = []
+    mapped(tensors.append, (args, list(kwargs.values())))
+    there, here = [x for x in tensors if isinstance(x, There)], [x for x in tensors if not isinstance(x, There)]
+    asked = kwargs.get("device")
+    is_there = asked.type == DEVICE.type if asked is not None else bool(there)
+    if there and any(x.ndim for x in here) and name not in ACROSS:
+        if name not in INDEXED or not isinstance(args[0], There) or any(not isinstance(x, There) for x in args[2:3]):
+            raise Mixed(f"{name} of {[(tuple(x.shape), type(x).__name__) for x in tensors]}")
+        waits["indices of the CPU"] += 1
+    if kwargs.get("generator") is not None and is_there:
+        raise Mixed(f"{name} draws on the device by a generator of the CPU")
+    if there and name in READS:
+        waits[name] += 1
+    wrapped = {id(x.numbers): x for x in there}
+    given, values = mapped(lambda x: x.numbers if isinstance(x, There) else x, (args, list(kwargs.values())))
+    named = dict(zip(kwargs, values, strict=True))
+    if asked is not None:
+        named["device"] = torch.device("cpu")
+    found = func(*given, **named)
+    if there and name in RESHAPED:
+        with no_dispatch():
+            func(*args, **kwargs)
+    if there and asked is not None and not is_there:
+        waits["to the CPU"] += 1
+
+    return mapped(lambda x: wrapped[id(x)] if id(x) in wrapped else There(x) if is_there else x, found)
+
+
+def mapped(f: Callable[[Tensor], Any], given: Any) -> Any:
+    """What is given, with `f` of each tensor in its place."""
+    if isinstance(given, Tensor):
+        return f(given)
+    return type(given)(mapped(f, one) for one in given) if type(given) in (list, tuple) else given
