@@ -712,7 +712,8 @@ def test_full_disk_ends_with_74_keeps_what_was_saved_and_goes_on_when_there_is_r
 
 
 def test_of_several_processes_one_trains_and_the_others_name_it_until_it_is_killed(workers, tmp_path):
-    argv = ["sweep", "--preset", "nanda", "--quiet", "--out", str(tmp_path), *tiny_flags(steps=10**6, eval_every=1)]
+    flags = tiny_flags(steps=10**6, eval_every=1)
+    argv = ["train", "nanda", "--quiet", "--out", str(tmp_path / "run"), *flags]
     history = tmp_path / "run" / "history.jsonl"
     running = {workers.cli(*argv) for _ in range(4)}
 

@@ -16,6 +16,7 @@ import pytest
 from tiny import bits_of, json_lines, tiny
 
 from circuitgrok.errors import Interrupted, RunError
+from circuitgrok.faces.cli import run as call
 from circuitgrok.store.locking import locked
 from circuitgrok.store.run import Run
 from circuitgrok.training import sharing
@@ -25,6 +26,7 @@ from circuitgrok.training.stopping import Stop
 
 LEAVES = {"p": 7, "d_mlp": 8, "steps": 400, "eval_every": 20, "checkpoint_every": 100, "checkpoints_per_decade": 0}
 CONFIGS = {f"{width}-{seed}": tiny(**LEAVES | {"d_mlp": width}, seed=seed) for width in (8, 9) for seed in range(2)}
+BASE = ["--d-model", "8", "--n-heads", "2", "--d-head", "4", "--frac-train", "0.5"]
 SLOW = {name: config.with_(steps=3000, checkpoint_every=1500) for name, config in CONFIGS.items()}
 
 
@@ -226,3 +228,14 @@ def test_a_worker_stops_at_the_file_with_everything_saved(tmp_path):
     with pytest.raises(Interrupted, match="everything is saved"):
         work(task)
     assert "interrupted" in [Run(tmp_path / name).state for name in SLOW if (tmp_path / name / "config.json").exists()]
+
+
+def test_a_second_sweep_leaves_what_is_held_trains_the_rest_and_ends_well(tmp_path, capsys):
+    flags = [word for name, value in LEAVES.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    argv = ["sweep", "--preset", "nanda", "--out", str(tmp_path), "--seed", "0", "1", "--workers", "1", *BASE, *flags]
+    with locked(tmp_path / "seed1"):
+        assert call(argv) == 0
+    said = capsys.readouterr()
+    assert "left out: " in said.err and "seed1 is being trained by process" in " ".join(said.err.split())
+    assert [(tmp_path / f"seed{seed}" / "complete.json").exists() for seed in (0, 1)] == [True, False]
+    assert call(argv) == 0 and Run(tmp_path / "seed1").state == "finished"

@@ -140,7 +140,8 @@ def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
     """
     with in_style():
         figure, axes = sheet(2, 2, (10, 6.4))
-        history, last = run.history, int(run.history.index[-1])
+        history = run.history
+        last = int(history.index[-1])
         config, loss = run.config, run.config.objective.loss
         same = table if loss == "cross_entropy" else table[[]]  # cross-entropies have no place beside another loss
         draw_losses(axes[0, 0], history, same, LOSS_UNITS[loss])

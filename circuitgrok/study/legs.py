@@ -59,7 +59,8 @@ def course(*legs: Run) -> Course:
 
     begin, parts = 0, []
     for leg in legs:
-        parts.append(leg.history.set_index(leg.history.index + begin))
+        history = leg.history  # once: somebody may be writing it
+        parts.append(history.set_index(history.index + begin))
         begin += leg.config.schedule.steps
     whole = pd.concat(parts)
     return Course(legs, whole[~whole.index.duplicated()])
