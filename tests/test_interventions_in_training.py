@@ -12,12 +12,12 @@ from tiny import bits_of, kinds_of, tiny
 from circuitgrok import tree
 from circuitgrok.config.leaves import leaf_fields
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.interventions.base import applied
-from circuitgrok.interventions.penalties import Penalty, Repulsion
+from circuitgrok.interventions.base import KINDS, applied
+from circuitgrok.interventions.penalties import Coefficient, Penalty, Repulsion
 from circuitgrok.store.resume import drop_resume
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import Interrupted, Silent, train
-from circuitgrok.training.stack import Stack, new_stack, put_state, state_of
+from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
 from circuitgrok.training.step import forward, update, watched_update
 
 SECTIONS = ("objective", "optimizer", "batches", "penalties", "transforms", "constraint", "noise")
@@ -374,3 +374,34 @@ def test_decay_to_the_start_returns_there(run):
     decayed = run(lr=1e-9, warmup=0, weight_decay=1e8, decay_to_init=True)
     for name, value in decayed.at(0).items():
         torch.testing.assert_close(decayed.at(STEPS)[name], value, rtol=0, atol=2e-9 * STEPS)
+
+
+def test_penalties_that_measure_from_a_start_each_have_their_own(config, finished):
+    """One from the weights of step 0, where it is zero, one from a checkpoint: their sum is the slow one's."""
+
+    class Drift(Penalty):
+        """Half the squared distance from step 0."""
+
+        kind = "drift"
+        formula = "|w - w0|^2 / 2"
+        from_start = True
+        drift: Coefficient
+
+        @staticmethod
+        def rule(weights, start):
+            away = tree.combine(torch.sub, weights, start)
+            return tree.dot(away, away, axes=1) / 2
+
+    try:
+        stack = new_stack([config(drift=0.5, repulsion=0.25, repel_from=FINISHED, precision="float64")])
+        assert forward(stack, 0).penalty is not None and stack.starts.keys() == {"drift", "repulsion"}
+        advance(stack, range(3))
+        there = {name: value[None] for name, value in finished.at(24).items() if name in stack.leaves}
+        begun = new_stack([config(precision="float64")]).leaves
+        expected = 0.5 * Drift.rule(stack.leaves, begun) + 0.25 * Repulsion.rule(
+            stack.leaves, there, torch.ones(1).double()
+        )
+        torch.testing.assert_close(forward(stack, 3).penalty, expected, rtol=1e-12, atol=0)
+        assert forward(subset(stack, [0], 3), 3).penalty == forward(stack, 3).penalty
+    finally:
+        del KINDS["drift"]

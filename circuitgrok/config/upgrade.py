@@ -85,8 +85,7 @@ def upgrade(content: Mapping[str, Any]) -> dict[str, Any]:
             if value != off:
                 switch = {} if value is True else {name: value}
                 found.append({"kind": name, **switch, **_there(part, beside)})
-    for section, name in (("objective", "temperature"),):
-        rest.get(section, {}).pop(name, None)
+    rest.get("objective", {}).pop("temperature", None)
     if "noise" in rest:
         rest["noise"] = _there(rest["noise"], ("noise_seed",))
     return rest | {"interventions": found}

@@ -55,12 +55,17 @@ class Penalty(Intervention):
     Attributes:
         formula: In one short line of plain text, such as "sum |w|".
         from_start: Whether the rule also gets `start`, constant weights `[run ...]` to measure from: those of step 0,
-            or of the checkpoint that the object's `repel_from` names.
+            or of the checkpoint that `start_checkpoint` names.
     """
 
     section: ClassVar[str] = "penalties"
     formula: ClassVar[str]
     from_start: ClassVar[bool] = False
+
+    @property
+    def start_checkpoint(self) -> str | None:
+        """The checkpoint RUN_FOLDER@STEP whose weights are the start; None for those of step 0."""
+        return None
 
     @classmethod
     def _switch_field(cls) -> FieldInfo:
@@ -207,6 +212,11 @@ class Repulsion(Penalty):
     repel_bound: Annotated[float, PER_RUN] = Field(
         default=1.0, gt=0, description="distance beyond which repulsion fades"
     )
+
+    @property
+    def start_checkpoint(self) -> str | None:
+        """Where it is repelled from."""
+        return self.repel_from
 
     @staticmethod
     def rule(weights: Params, start: Params, repel_bound: Tensor) -> Float[Tensor, " run"]:

@@ -29,13 +29,14 @@ def grid(base: TrainConfig, values: Mapping[str, Sequence[Any]]) -> dict[str, Tr
     """
     fixed = {name: taken[0] for name, taken in values.items() if len(taken) == 1}
     configs = {}
-    for leaves in combinations(values):
+    every = combinations(values)
+    for leaves in every:
         label = "-".join(_text(name, value) for name, value in leaves.items()) or "run"
         try:
             configs[label] = base.with_(**fixed, **leaves)
         except UserError as error:
             raise UserError(f"{label}: {error}") from None
-    if len(configs) < len(combinations(values)):
+    if len(configs) < len(every):
         raise UserError(f"a value is given twice in {varied(values)}")
     return configs
 

@@ -43,10 +43,23 @@ def side(configs: Sequence[TrainConfig], train: bool, device: torch.device) -> B
 def seen_pairs(stack: "Stack", step: int) -> Batch:
     """What a step sees of the training pairs: all of them, or a batch."""
     pairs = stack.train_pairs
-    seeds = [config.noise.noise_seed for config in stack.configs]
     for one in stack.of(Batches):
+        seeds = [config.noise.noise_seed for config in stack.configs]
         pairs = pairs.at(one(seeds, pairs.labels.shape[1], step))
     return pairs
+
+
+def as_seen(stack: "Stack", logits: Tensor) -> Tensor:
+    """Logits as the loss sees them."""
+    for one in stack.of(OnLogits):
+        logits = one(logits)
+    return logits
+
+
+def clean_logits(stack: "Stack", pairs: Batch) -> Tensor:
+    """Logits of the weights as they are, as the loss sees them."""
+    workspace = stack.test_workspace if pairs is stack.test_pairs else stack.workspace
+    return as_seen(stack, stack.configs[0].model.training_logits(stack.weights, pairs.inputs, workspace))
 
 
 def batch_noise(stack: "Stack", step: int) -> dict[str, Tensor]:
@@ -64,8 +77,5 @@ def batch_noise(stack: "Stack", step: int) -> dict[str, Tensor]:
 
 def _gradient(stack: "Stack", pairs: Batch) -> Params:
     """Of the mean loss of some pairs."""
-    logits = stack.configs[0].model.training_logits(stack.weights, pairs.inputs, stack.test_workspace)
-    for one in stack.of(OnLogits):
-        logits = one(logits)
-    loss = stack.loss.training(logits, pairs.labels).sum()
+    loss = stack.loss.training(clean_logits(stack, pairs), pairs.labels).sum()
     return dict(zip(stack.leaves, torch.autograd.grad(loss, list(stack.leaves.values())), strict=True))

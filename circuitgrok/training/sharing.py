@@ -18,6 +18,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from circuitgrok.canonical import from_json
 from circuitgrok.config.bounds import refuse_what_does_not_fit
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import resolved
@@ -193,6 +194,7 @@ class _Courses:
 
     def __init__(self, tasks: list[Task]) -> None:
         self._tasks = tasks
+        self._steps = [from_json(next(iter(task.configs.values())).encode())["schedule"]["steps"] for task in tasks]
         self._first: dict[int, tuple[float, int]] = {}
 
     def now(self, numbers: Any) -> list[StackNow]:
@@ -209,7 +211,7 @@ class _Courses:
 
     def _line(self, number: int, task: Task, records: list[dict[str, Any]]) -> StackNow:
         step = min(record["step"] for record in records)
-        steps = TrainConfig.model_validate_json(next(iter(task.configs.values()))).schedule.steps
+        steps = self._steps[number]
         since, at = self._first.setdefault(number, (time.monotonic(), step))
         left = (time.monotonic() - since) / (step - at) * (steps - step) if step > at else None
         label = next(iter(task.configs)) if len(task.configs) == 1 else f"{len(task.configs)} runs"

@@ -28,6 +28,7 @@ from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, Moved
 from circuitgrok.interventions.gradients import GradientTransform
 from circuitgrok.interventions.noise import DropoutRate, OnForward
+from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.fused import Workspace
 from circuitgrok.training.origin import checkpoint, initial_weights, moments
 from circuitgrok.training.pairs import Batch, side
@@ -61,7 +62,7 @@ class Stack:
         at_work: The interventions by kind, in the order in which those of a family act: as they are defined.
         states: What each of them remembers, by kind.
         beginnings: Of each constraint, by kind.
-        starts: What penalties measure from; empty where none does.
+        starts: What each penalty measures from that asks for it, by kind.
         train_pairs: All of them; a step may see a batch (`training.pairs`).
         test_pairs: The rest.
         workspace: Buffers of the training batch's forward and backward.
@@ -82,7 +83,7 @@ class Stack:
     at_work: dict[str, Applied]
     states: dict[str, State]
     beginnings: dict[str, Beginning]
-    starts: Params
+    starts: dict[str, Params]
     train_pairs: Batch
     test_pairs: Batch
     workspace: Workspace
@@ -126,7 +127,9 @@ def new_stack(configs: Sequence[TrainConfig], device: torch.device = CPU) -> Sta
     return stack
 
 
-def _built(configs: Sequence[TrainConfig], weights: Params, starts: Params, sides: tuple[Batch, Batch]) -> Stack:
+def _built(
+    configs: Sequence[TrainConfig], weights: Params, starts: dict[str, Params], sides: tuple[Batch, Batch]
+) -> Stack:
     """A stack at these weights, with nothing remembered yet; reads no file."""
     first = configs[0]
     trained = {name: value for name, value in weights.items() if first.model.is_trainable(name)}
@@ -172,17 +175,20 @@ def _beginning(configs: Sequence[TrainConfig], kind: str, flat: Tensor) -> Begin
     )
 
 
-def _starts(configs: Sequence[TrainConfig], weights: Params) -> Params:
-    """What penalties measure from: the weights of step 0, or a named checkpoint's; nothing where none does."""
-    measured = [[one for one in config.interventions if getattr(one, "from_start", False)] for config in configs]
-    if not any(measured):
-        return {}
+def _starts(configs: Sequence[TrainConfig], weights: Params) -> dict[str, Params]:
+    """What each penalty measures from that asks for it: the weights of step 0, or a named checkpoint's."""
     trained = {name: value for name, value in weights.items() if configs[0].model.is_trainable(name)}
-    rows = []
-    for i, (config, [penalty]) in enumerate(zip(configs, measured, strict=True)):
-        named = getattr(penalty, "repel_from", None)
-        rows.append(checkpoint(config, named) if named else {name: value[i] for name, value in trained.items()})
-    return {name: torch.stack([row[name].to(value) for row in rows]) for name, value in trained.items()}
+    found = {}
+    for kind in (one.kind for one in configs[0].interventions if isinstance(one, Penalty) and one.from_start):
+        same_kind = [one for config in configs if isinstance(one := config.kinds[kind], Penalty)]
+        rows = [
+            checkpoint(config, one.start_checkpoint)
+            if one.start_checkpoint
+            else {name: value[i] for name, value in trained.items()}
+            for i, (config, one) in enumerate(zip(configs, same_kind, strict=True))
+        ]
+        found[kind] = {name: torch.stack([row[name].to(like) for row in rows]) for name, like in trained.items()}
+    return found
 
 
 def _decay(configs: Sequence[TrainConfig], views: Params, flat: Tensor) -> Tensor:
@@ -270,7 +276,8 @@ def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
 
     configs = [stack.configs[i] for i in kept]
     sides = (pairs(stack.train_pairs), pairs(stack.test_pairs))
-    smaller = _built(configs, rows(stack.weights), rows(stack.starts), sides)
+    starts = {kind: rows(start) for kind, start in stack.starts.items()}
+    smaller = _built(configs, rows(stack.weights), starts, sides)
     if stack.decay_target is not None and any(config.optimizer.decay_to_init for config in configs):
         smaller.decay_target = stack.decay_target[list(kept)]
     smaller.clock = stack.clock

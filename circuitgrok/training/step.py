@@ -20,13 +20,12 @@ from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.collapse import collapse_columns
 from circuitgrok.interventions.constraints import Constraint
 from circuitgrok.interventions.gradients import GradientTransform
-from circuitgrok.interventions.logits import OnLogits
 from circuitgrok.interventions.losses import accuracy, within_tolerance
 from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, OnLabels, streams
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
-from circuitgrok.training.pairs import Batch, batch_noise, seen_pairs
+from circuitgrok.training.pairs import Batch, as_seen, batch_noise, clean_logits, seen_pairs
 from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
@@ -55,7 +54,7 @@ def forward(stack: Stack, step: int) -> ForwardPass:
         logits = first.model.noisy_logits(weights, inputs, dropout)
     else:
         logits = first.model.training_logits(weights, inputs, stack.workspace)
-    logits = _as_seen(stack, logits)
+    logits = as_seen(stack, logits)
     objective = stack.loss.training(logits, labels)
     penalties = stack.of(Penalty)
     if not penalties:
@@ -66,8 +65,8 @@ def forward(stack: Stack, step: int) -> ForwardPass:
 
 
 def _penalty(stack: Stack, one: Applied) -> Tensor:
-    from_start = issubclass(one.kind, Penalty) and one.kind.from_start
-    return one(stack.leaves, start=stack.starts) if from_start else one(stack.leaves)
+    start = stack.starts.get(one.kind.kind)
+    return one(stack.leaves) if start is None else one(stack.leaves, start=start)
 
 
 def _drawn(stack: Stack, one: Applied, step: int) -> dict[str, list[torch.Generator]]:
@@ -75,13 +74,6 @@ def _drawn(stack: Stack, one: Applied, step: int) -> dict[str, list[torch.Genera
     if one.kind.stream is None:
         return {}
     return {"generators": streams([config.noise.noise_seed for config in stack.configs], one.kind.stream, step)}
-
-
-def _as_seen(stack: Stack, logits: Tensor) -> Tensor:
-    """Logits as the loss sees them."""
-    for one in stack.of(OnLogits):
-        logits = one(logits)
-    return logits
 
 
 def update(stack: Stack, ahead: ForwardPass, step: int) -> None:
@@ -150,22 +142,16 @@ def _before(stack: Stack) -> Params | None:
     return {name: view.clone() for name, view in stack.views.items()} if any(one.looks_back for one in held) else None
 
 
+@torch.no_grad()
 def _reached(stack: Stack, ahead: ForwardPass) -> Tensor:
     """Runs whose training accuracy has reached what their holds wait for, `[run]`."""
     none = torch.zeros(len(stack.configs), dtype=torch.bool, device=stack.flat.device)
     for kind, (_, train_acc) in stack.beginnings.items():
         waits = ~train_acc.isnan() & ~begun(stack.states[kind], train_acc)
         if bool(waits.any()):
-            logits = _clean_logits(stack, stack.train_pairs) if stack.of(Batches) else ahead.logits.detach()
+            logits = clean_logits(stack, stack.train_pairs) if stack.of(Batches) else ahead.logits.detach()
             none = none | (waits & (_right(stack, logits, stack.train_pairs) >= train_acc))
     return none
-
-
-@torch.no_grad()
-def _clean_logits(stack: Stack, pairs: Batch) -> Tensor:
-    """Logits of the weights as they are, as the loss sees them."""
-    logits = stack.configs[0].model.training_logits(stack.weights, pairs.inputs, stack.test_workspace)
-    return _as_seen(stack, logits)
 
 
 def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
@@ -179,8 +165,8 @@ def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
 def evaluate(stack: Stack, step: int, ahead: ForwardPass) -> list[dict[str, float]]:
     """Each run's line of history: the step's own logits, unless they are noisy or of a batch, and those of the rest."""
     seen, unseen = stack.train_pairs, stack.test_pairs
-    test_logits = _clean_logits(stack, unseen)
-    logits = _clean_logits(stack, seen) if stack.is_noisy_forward else ahead.logits
+    test_logits = clean_logits(stack, unseen)
+    logits = clean_logits(stack, seen) if stack.is_noisy_forward else ahead.logits
     columns = {
         "train_loss": torch.where(ahead.objective.isfinite(), stack.loss.exact(logits, seen.labels), torch.nan),
         "test_loss": stack.loss.exact(test_logits, unseen.labels),
