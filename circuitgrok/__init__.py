@@ -10,6 +10,7 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.faces.listed import runs as runs
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
@@ -29,6 +30,7 @@ _HOMES = {
     "columns": "table.columns",
     "load": "store.run",
     "measure": "table.measure",
+    "runs": "faces.listed",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

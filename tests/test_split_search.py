@@ -16,7 +16,8 @@ from torch import Tensor
 
 from circuitgrok.canonical import canonical_json
 from circuitgrok.errors import UserError
-from circuitgrok.faces.summary import run_row, summary_lines
+from circuitgrok.faces import listed
+from circuitgrok.faces.summary import summary_lines
 from circuitgrok.foreign.claims import Evidence, before_update, evidence_of, pair_losses
 from circuitgrok.foreign.published import Published, read_published, report, write_run
 from circuitgrok.foreign.split_search import Candidate, impossible, search
@@ -262,7 +263,7 @@ def test_history_summary_and_costly_groups_of_a_stand_in(tmp_path):
         explore_run(run, at, how)
     assert "excluded " in text and " on train," not in text and "nan" not in text.split()
     assert any("on all pairs here" in line for line in report(stand_in(tmp_path, 0)))
-    assert run_row(run).test_acc == "–"
+    assert listed.read(run).cells.test_acc == "–"
 
 
 @for_each("split", ["assumed", "unknown"])

@@ -8,7 +8,8 @@ from tiny_kinds import LEAVES, tiny_kind
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.faces.fields import said_leaves
-from circuitgrok.faces.summary import _of_unseen, interventions, run_row, summary_lines
+from circuitgrok.faces.listed import read
+from circuitgrok.faces.summary import _of_unseen, interventions, summary_lines
 from circuitgrok.interventions.base import KINDS
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM
@@ -105,7 +106,7 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
     lines = summary_lines(run, told[2])
     assert any("memorised at step 2–4   (train_acc ≥ 0.99" in line for line in lines)
     assert any("grokked at   step 8–10   (test_acc ≥ 0.95" in line for line in lines)
-    row = run_row(run)
+    row = read(run).cells
     assert (row.memorised, row.grokked, row.state, row.steps) == ("2–4", "8–10", "finished", "24/24")
 
 
@@ -131,13 +132,13 @@ def test_summary_and_table_of_runs_tell_when_a_level_was_lost_again(finished, tm
     run = planted(finished, tmp_path, [0.1] + [1.0] * (len(test_acc) - 1), test_acc)
     [line] = [line for line in summary_lines(run, told[2]) if line.startswith("  grokked")]
     assert line == f"  grokked at   step 8–10   (test_acc ≥ 0.95 at 6 evaluations in a row){said}"
-    row = run_row(run)
+    row = read(run).cells
     assert (row.memorised, row.grokked) == ("0–2", f"8–10{mark}")
 
 
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
     [run] = train([tiny(alpha=0.5, scheme="bridge", fixed_norm=True, steps=2)], tmp_path, names=["run"])
-    row, norm = run_row(run), run.manifest["start"]["norm"]
+    row, norm = read(run).cells, run.manifest["start"]["norm"]
     assert row.alpha == f"0.5×bridge r₀={norm:.1f}"
     assert row.name == str(run.path) and row.task == "modular addition p=11 f=0.5"
     last = run.history.iloc[-1]
@@ -147,9 +148,9 @@ def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
 def test_row_of_a_run_that_has_not_begun_or_has_diverged_says_so(finished, tmp_path):
     run = copied(finished, tmp_path)
     diverged = rewritten(run, "history.jsonl", [{"diverged": "train_loss is nan", "step": 3}], outcome="diverged")
-    assert run_row(diverged).state == "diverged"
+    assert read(diverged).cells.state == "diverged"
     new = rewritten(run, "history.jsonl", [], outcome=None)
-    assert run_row(new)[3:] == ("new", "0/24", "–", "–", "–", "–", "–")
+    assert read(new).cells[3:] == ("new", "0/24", "–", "–", "–", "–", "–")
 
 
 OTHERS = [name for name in LEAVES if name != "digits"]
@@ -204,7 +205,7 @@ def test_summary_tells_the_irreps_of_largest_share_without_the_trivial_one(other
     ],
 )
 def test_row_of_a_run_tells_task_and_network_in_few_words(others, name, task):
-    row = run_row(others[name][0])
+    row = read(others[name][0]).cells
     assert (row.task, row.state, row.steps) == (task, "finished", "16/16")
     assert row.interventions == {"quadratic": "mse", "teacher": "mse"}.get(name, "–")
 
@@ -213,7 +214,7 @@ def test_row_and_summary_tell_what_is_done_beside_plain_training(tmp_path):
     leaves = {"fixed_norm": True, "grokfast_ema": 2.0, "l1": 1e-4, "label_noise": 0.1, "loss_precision": "float32"}
     [run] = train([tiny(steps=2, **leaves)], tmp_path, names=["run"])
     said = "float32 loss, l1 0.0001, grokfast 2, norm held, label noise 0.1"
-    assert run_row(run).interventions == said
+    assert read(run).cells.interventions == said
     assert f"  with         {said}" in summary_lines(run, measure(run))
 
 

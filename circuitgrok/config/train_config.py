@@ -153,6 +153,22 @@ class TrainConfig(Section):
         except ValidationError as error:
             raise UserError("; ".join(explain(error, LEAVES))) from None
 
+    def __repr__(self) -> str:
+        """The code that makes it: what differs from the defaults of its kinds of task and model.
+
+        >>> TrainConfig().with_(alpha=0.5, fixed_norm=True, model="quadratic_mlp", norm_radius=3)
+        TrainConfig().with_(model='quadratic_mlp', alpha=0.5, fixed_norm=True, norm_radius=3.0)
+        """
+        plain = type(self)()
+        kinds = {s: kind for s in KINDS if (kind := getattr(self, s).kind) != getattr(plain, s).kind}
+        try:
+            usual = plain.with_(**kinds).leaves()
+        except UserError:  # these kinds need more than their names
+            usual = {}
+        given = {name: value for name, value in self.leaves().items() if usual.get(name, KINDS) != value}
+        said = ", ".join(f"{name}={value!r}" for name, value in (kinds | given).items())
+        return f"TrainConfig().with_({said})" if said else "TrainConfig()"
+
     def intervention(self, kind: type[Kind]) -> Kind | None:
         """The intervention of a kind, if it is at work.
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from circuitgrok.errors import Interrupted, UserError, nearest
-from circuitgrok.faces.commands import looking, studying, training
+from circuitgrok.faces.commands import listing, looking, studying, training
 from circuitgrok.text import show
 from circuitgrok.version import __version__
 
@@ -27,7 +27,7 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   presets                                      list the presets: whose they are, how long they take
   import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
                                                pizza, hooked-transformer
-  runs [FOLDER]                                list the runs below a folder
+  runs [FOLDER] [--where "alpha > 1"]          list the runs below a folder; --sort, --csv, --json
   measure RUN                                  measure every checkpoint, write measures.parquet
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
@@ -133,9 +133,9 @@ def _refuse(message: str) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": training.train,
     "sweep": training.sweep,
-    "presets": training.presets,
+    "presets": listing.presets,
     "import": training.import_published,
-    "runs": training.runs,
+    "runs": listing.runs,
     "measure": looking.measure,
     "explore": looking.explore,
     "doctor": looking.doctor,

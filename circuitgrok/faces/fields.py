@@ -124,6 +124,12 @@ def _leaves(preset: str, kinds: Mapping[str, str], sections: Mapping[str, Any]) 
     return {name: one._replace(default=given.get(name, one.default)) for name, one in found.items()}
 
 
+def every_leaf(kinds: Mapping[str, str]) -> list[Leaf]:
+    """The leaves of any config with these kinds of task and model, at their defaults; of unknown kinds none."""
+    sections = description()["sections"].items()
+    return [leaf(f) for name, part in sections for f in (part.get(kinds[name], ()) if name in KINDS else part)]
+
+
 def said_leaves() -> list[Leaf]:
     """The leaves that a run's summary mentions, in order."""
     sections = description()["sections"]

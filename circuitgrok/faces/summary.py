@@ -1,18 +1,15 @@
-"""A run in words: the summary after training, the table of runs, the doctor's findings."""
+"""A run in words: the summary after training."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from circuitgrok.config.upgrade import upgrade
 from circuitgrok.faces.fields import said_leaves
-from circuitgrok.faces.glance import turning_points
 from circuitgrok.measures.learning.crossings import (
     ACCURACY_RULES,
     HOLD,
     Afterwards,
-    afterwards,
-    crossing,
     events,
     events_afterwards,
 )
@@ -58,7 +55,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
         f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
         *([] if usual else [f"  task         {config.task.formula}; model {config.model.kind}"]),
         *([f"  with         {beside}"] if beside else []),
-        f"  alpha        {_origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
+        f"  alpha        {origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
         + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
@@ -162,74 +159,9 @@ def _phases(table: "pd.DataFrame") -> str:
     return "; ".join(said) + " (steps, by the rules of measures.learning.phases)"
 
 
-def _origin(manifest: dict[str, Any]) -> str:
+def origin(manifest: dict[str, Any]) -> str:
     """Where the first weights came from: a base init times alpha, another run, or a published file."""
     init, imported = manifest["config"]["init"], manifest["environment"].get("imported")
     if imported:
         return f"{imported['file']}@{manifest['start']['step']}"
     return f"{init['alpha']:g}×{init.get('start') or init['scheme']}"
-
-
-class RunRow(NamedTuple):
-    """One line of the table of runs, as text."""
-
-    name: str
-    task: str
-    alpha: str
-    state: str
-    steps: str
-    memorised: str
-    grokked: str
-    train_acc: str
-    test_acc: str
-    interventions: str
-
-
-def run_row(run: Run) -> RunRow:
-    """A run at a glance; reads config and history only, verifies no seal of it (the doctor does), needs no torch."""
-    config, start = run.manifest["config"], run.manifest["start"]
-    lines = turning_points(run.path / "history.jsonl")
-    steps = [line.step for line in lines]
-    when = {"memorised": "–", "grokked": "–"}
-    if lines:
-        for name, (column, level) in ACCURACY_RULES.items():
-            values = [getattr(line, column) for line in lines]
-            when[name] = str(crossing(steps, values, level)).removeprefix("step ") + _mark(steps, values, level)
-    last = lines[-1] if lines else None
-    network = config["model"].get("kind", USUAL[1])
-    return RunRow(
-        name=str(run.path),
-        task=_task(config["task"]) + ("" if network == USUAL[1] else f", {network}"),
-        alpha=f"{_origin(run.manifest)} r₀={start['norm']:.1f}",
-        state=run.state,
-        steps=f"{last.step if last else 0}/{config['schedule']['steps']}",
-        **when,
-        train_acc=f"{last.train_acc:.4f}" if last and run.split_is_known else "–",
-        test_acc=f"{last.test_acc:.4f}" if last and run.split_is_known else "–",
-        interventions=interventions(config) or "–",
-    )
-
-
-def _mark(steps: Sequence[int], values: Sequence[float], level: float) -> str:
-    """The mark of an event that was lost again for as long as it takes to count, or is lost at the end."""
-    later = afterwards(steps, values, level)
-    if later is None or later.lost.by is None:
-        return ""
-    return f", lost {str(later.lost).removeprefix('step ')}" + ("" if later.is_below_at_end else " and back")
-
-
-def _task(task: Mapping[str, Any]) -> str:
-    """A task in a few words, with how much of it is trained on."""
-    match task["kind"]:
-        case "modular_addition":
-            operation = task.get("operation", "add")
-            name = "addition" if operation == "add" else operation
-            return f"modular {name} p={task['p']} f={task['frac_train']:g}"
-        case "composition":
-            return f"composition {task['group']} f={task['frac_train']:g}"
-        case "sparse_parity":
-            return f"parity {task['k']} of {task['n_bits']} bits n={task['n_train']}"
-        case "teacher_student":
-            return f"teacher α={task['teacher_alpha']:g} n={task['n_train']}"
-        case kind:
-            return f"{kind} n={task['n_train']}"

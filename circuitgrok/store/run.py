@@ -55,7 +55,7 @@ SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
 UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run's folder, opened for reading.
 
@@ -71,6 +71,16 @@ class Run:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    def __repr__(self) -> str:
+        from circuitgrok.store.card import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from circuitgrok.store.card import card
+
+        return card(self)
 
     @cached_property
     def _document(self) -> tuple[dict[str, Any], str]:

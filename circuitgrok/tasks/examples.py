@@ -17,7 +17,7 @@ from torch import Tensor
 Labelled = tuple[Tensor, Tensor]  # inputs [pair k] and their labels [pair] or [pair c]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Examples:
     """One task, drawn and fixed.
 
@@ -32,6 +32,11 @@ class Examples:
     labels: Int[Tensor, " pair"] | Float[Tensor, "pair c"]
     is_train: Bool[Tensor, " pair"]
     split_hash: str
+
+    def __repr__(self) -> str:
+        inputs = " × ".join(map(str, self.inputs.shape[1:]))
+        examples = f"{len(self.labels)} of {inputs} inputs, {self.n_train} of them trained on"
+        return f"{type(self).__name__}({examples}, split {self.split_hash})"
 
     @property
     def true_labels(self) -> Int[Tensor, " pair"] | Float[Tensor, "pair c"]:

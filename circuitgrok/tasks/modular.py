@@ -34,7 +34,7 @@ from circuitgrok.tasks.splits import SPLITS, SplitPairs, SplitRule
 Operation = Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """One task, drawn and fixed.
 
@@ -53,6 +53,10 @@ class Task:
     is_train: Bool[Tensor, " pair"]
     split_hash: str
     operation: Operation = "add"
+
+    def __repr__(self) -> str:
+        pairs = f"{len(self.labels)} pairs, {self.n_train} of them trained on"
+        return f"Task({FORMULAS[self.operation]} modulo {self.p}: {pairs}, split {self.split_hash})"
 
     @cached_property
     def true_labels(self) -> Int[Tensor, " pair"]:

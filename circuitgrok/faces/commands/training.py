@@ -1,11 +1,11 @@
-"""Commands that bring runs about or list them: train, sweep, presets, import, runs."""
+"""Commands that bring runs about: train, sweep, import."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 from circuitgrok.errors import UserError
+from circuitgrok.faces.commands.listing import print_runs
 from circuitgrok.faces.fields import config_leaves, kinds_of
 from circuitgrok.faces.flags import (
     ALIASES,
@@ -25,8 +25,6 @@ from circuitgrok.text import plain, show
 from circuitgrok.training.progress import load_torch
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from circuitgrok.study.swept import Sweep
 
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
@@ -99,7 +97,7 @@ def sweep(argv: list[str]) -> int:
     except Interrupted:
         _write_sweep(planned_sweep)
         raise
-    _print_runs(runs)
+    print_runs(runs)
     _write_sweep(planned_sweep)
     return 1 if any(one.state == "diverged" for one in runs) else 0
 
@@ -192,86 +190,3 @@ def import_published(argv: list[str]) -> int:
     show(*report(published))
     show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
     return 0
-
-
-def presets(argv: list[str]) -> int:
-    """List the presets."""
-    from rich.table import Table
-
-    from circuitgrok.config.presets import MACHINE, PRESETS
-
-    parse("circuitgrok presets", "List the presets.", {}, argv)
-    table = Table(box=None, header_style="bold")
-    table.add_column("preset", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("what it is")
-    for name, preset in PRESETS.items():
-        table.add_row(name, _duration(preset.minutes), preset.line)
-    _show(table)
-    show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
-    return 0
-
-
-def _duration(minutes: float | None) -> str:
-    if minutes is None:
-        return "–"
-    if minutes < 1:
-        return f"{60 * minutes:.0f} s"
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def runs(argv: list[str]) -> int:
-    """List the runs below a folder."""
-    from circuitgrok.store.run import runs_below
-
-    options = parse(
-        "circuitgrok runs",
-        "List the runs below a folder.",
-        {"folder": (Annotated[str, positional()], "checkpoints", "folder to look in")},
-        argv,
-    )
-    found = runs_below(options.folder)
-    if not found:
-        show(f"no runs below {options.folder}; `circuitgrok train quickstart` makes one")
-        return 0
-    _print_runs(found)
-    return 0
-
-
-def _print_runs(runs: Sequence[Any]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from circuitgrok.faces.summary import RunRow
-
-    table = Table(box=None, header_style="bold")
-    for column in RunRow._fields:
-        table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
-    for one in runs:
-        table.add_row(*(Text(plain(cell)) for cell in _row(one)))
-    _show(table)
-
-
-def _row(one: Any) -> tuple[str, ...]:
-    """A run's line of the table; one that cannot be read, for whatever reason, says so in its own line."""
-    from circuitgrok.errors import UserError
-    from circuitgrok.faces.summary import RunRow, run_row
-
-    try:
-        return run_row(one)
-    except Exception as error:  # a stranger's folder may hold anything: no single run ends the table
-        said = str(error) if isinstance(error, UserError | OSError) else repr(error)
-        said = said.replace(f"{one.path}{os.sep}", "")
-        note = f"{said[:300]}; `circuitgrok doctor {one.path}` says more"
-        cells = dict.fromkeys(RunRow._fields, "–")
-        return RunRow(**cells | {"name": str(one.path), "state": "unreadable", "interventions": note})
-
-
-def _show(table: "Table") -> None:
-    """Print a table; in a file no line is ever folded."""
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else 10_000)
-    with console.capture() as drawn:  # rich would end the process by itself, where the reader of a pipe has gone
-        console.print(table)
-    print(drawn.get(), end="")
