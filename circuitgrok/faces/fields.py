@@ -33,6 +33,7 @@ class Leaf(NamedTuple):
         optional: Whether it may be None.
         choices: Its values, where they are words of a list.
         said: How a run's summary says it where it is not at its default; `{}` stands for the value.
+        range: Which numbers it takes, such as "≥ 1"; empty where all.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Leaf(NamedTuple):
     optional: bool = False
     choices: tuple[str, ...] = ()
     said: str = ""
+    range: str = ""
 
     @property
     def annotation(self) -> Any:
@@ -155,7 +157,17 @@ def _described(name: str, field: "FieldInfo") -> Leaf:
     named = "choices" if many else "choice" if words else kind.__name__  # pyright: ignore
     said = next((str(mark) for mark in field.metadata if isinstance(mark, Said)), "")
     choices = tuple(map(str, words))
-    return Leaf(name, named, field.description or name, default, field.is_required(), optional, choices, said)
+    return Leaf(
+        name, named, field.description or name, default, field.is_required(), optional, choices, said, _range(field)
+    )
+
+
+def _range(field: "FieldInfo") -> str:
+    """The bounds of a pydantic field, in words; ceilings that only spare the machine are not told."""
+    signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+    bounds = {n: getattr(mark, n) for mark in field.metadata for n in signs if getattr(mark, n, None) is not None}
+    bounds = {name: bound for name, bound in bounds.items() if bound < 10**6}
+    return ", ".join(f"{signs[name]} {bounds[name]:g}" for name in signs if name in bounds)
 
 
 def generated() -> dict[str, Any]:

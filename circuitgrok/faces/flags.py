@@ -1,11 +1,15 @@
 """The command line's flags: one for each field of a config, parsed into plain options, and back into values."""
 
 from collections.abc import Mapping
+from dataclasses import field, make_dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, get_origin
 
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.errors import UserError
 from circuitgrok.faces.fields import Leaf, check_kind, config_leaves, description, kinds_of, kinds_with, sampling_leaves
+from circuitgrok.faces.typed import about, help_word, mended
+from circuitgrok.text import show
 
 if TYPE_CHECKING:
     from circuitgrok.landscape.sampling import Sampling
@@ -82,12 +86,21 @@ def field_flags(leaves: Mapping[str, Leaf], kinds: Mapping[str, str], many: bool
         if many and leaf.type == "choices":
             continue
         kind = Literal["on", "off"] if leaf.type == "bool" else leaf.annotation
-        value = _on_off(leaf.default)
-        flags[name] = (tuple[kind, ...], (), f"{leaf.help} (preset: {value})") if many else (kind, value, leaf.help)
+        value, text = _on_off(leaf.default), leaf.help + (f"; {leaf.range}" if leaf.range else "")
+        flags[name] = (tuple[kind, ...], (), f"{text} (preset: {value})") if many else (kind, value, text)
     for name in ALIASES.keys() & flags.keys():
         kind, value, text = flags[name]
         flags[name] = (Annotated[kind, tyro.conf.arg(aliases=[ALIASES[name]])], value, text)
     return flags
+
+
+def headings(kinds: Mapping[str, str]) -> dict[str, str]:
+    """The section of the config that each field stands in, for `--help`."""
+    sections = description()["sections"]
+    found = {section: section for section in kinds}
+    for section, part in sections.items():
+        found |= {f["name"]: section for f in (part[kinds[section]] if section in kinds else part)}
+    return found
 
 
 def config_values(leaves: Mapping[str, Leaf], options: Any) -> dict[str, Any]:
@@ -116,10 +129,46 @@ def positional() -> Any:
     return tyro.conf.Positional
 
 
-def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], argv: list[str]) -> Any:
-    """Parse flags by tyro, which refuses unknown ones with the nearest name and exit code 2."""
-    import dataclasses
+def parse(
+    prog: str, description: str, flags: dict[str, Flag], argv: list[str], groups: Mapping[str, str] | None = None
+) -> Any:
+    """Parse flags by tyro, which refuses unknown ones with the nearest name and exit code 2.
 
+    Args:
+        prog: The command, as it is typed.
+        description: What it does.
+        flags: By name.
+        argv: What was typed behind the command.
+        groups: The heading under which `--help` shows a flag; the others come first.
+
+    Returns:
+        An object with the value of each flag under its name.
+
+    Raises:
+        UserError: A word that a flag does not take.
+        SystemExit: After `--help`, and `--help WORD`, which shows the flags that are about a word.
+    """
+    import tyro
+
+    word = help_word(argv)
+    if word is not None:
+        show(*about(word, flags))
+        raise SystemExit(0)
+    argv = mended(argv, {name: kind for name, (kind, _, _) in flags.items()}, ALIASES)
+    headed: dict[str, dict[str, Flag]] = {}
+    for name, flag in flags.items():
+        headed.setdefault((groups or {}).get(name, ""), {})[name] = flag
+    fields = _fields(headed.pop("", {}))
+    for heading, own in headed.items():
+        part = make_dataclass(heading.title(), _fields(own))
+        fields.append((heading, Annotated[part, tyro.conf.OmitArgPrefixes], field(default_factory=part)))
+    parsed = vars(tyro.cli(make_dataclass("Options", fields), prog=prog, description=description, args=argv))
+    flat = {name: value for name, value in parsed.items() if name not in headed}
+    return SimpleNamespace(**flat, **{n: v for heading in headed for n, v in vars(parsed[heading]).items()})
+
+
+def _fields(flags: Mapping[str, Flag]) -> list[Any]:
+    """Fields of a dataclass that tyro makes flags of."""
     import tyro
 
     fields: list[Any] = []
@@ -127,9 +176,8 @@ def parse(prog: str, description: str, flags: dict[str, tuple[Any, Any, str]], a
         extra = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
         base = get_args(kind)[0] if extra else kind
         kind = Annotated[(base, tyro.conf.arg(help=text), *extra)]  # pyright: ignore
-        fields.append((name, kind) if default is REQUIRED else (name, kind, dataclasses.field(default=default)))
-    options = dataclasses.make_dataclass("Options", fields)
-    return tyro.cli(options, prog=prog, description=description, args=argv)
+        fields.append((name, kind) if default is REQUIRED else (name, kind, field(default=default)))
+    return fields
 
 
 def sampling_flags() -> dict[str, tuple[Any, Any, str]]:

@@ -13,6 +13,7 @@ from circuitgrok.faces.flags import (
     TRAIN_FLAGS,
     config_values,
     field_flags,
+    headings,
     in_name,
     kinds_of_flags,
     parse,
@@ -44,6 +45,7 @@ def train(argv: list[str]) -> int:
         f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
         {**field_flags(leaves, kinds, many=False), **TRAIN_FLAGS},
         rest,
+        headings(kinds),
     )
     changed = {name: value for name, value in config_values(leaves, options).items() if value != leaves[name].default}
     others = {section: kind for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
@@ -76,6 +78,7 @@ def sweep(argv: list[str]) -> int:
             **SWEEP_FLAGS,
         },
         argv,
+        headings(kinds),
     )
     load_torch(options.quiet)
     from circuitgrok.config.train_config import TrainConfig
