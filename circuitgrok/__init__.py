@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
     from circuitgrok.faces.listed import runs as runs
     from circuitgrok.models.transformer import Transformer as Transformer
+    from circuitgrok.store.reference import reference as reference
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
     from circuitgrok.study.sweep import sweep as sweep
@@ -30,6 +31,7 @@ _HOMES = {
     "columns": "table.columns",
     "load": "store.run",
     "measure": "table.measure",
+    "reference": "store.reference",
     "runs": "faces.listed",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
