@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -302,7 +303,7 @@ def test_sweep_writes_its_table_and_its_phase_diagram_and_says_so(tmp_path, caps
     assert files_in(tmp_path) == set(WRITTEN)
     table = pd.read_parquet(tmp_path / "sweep.parquet")
     configs = {
-        name: TrainConfig.preset("nanda").with_(**TINY | {"steps": 8} | leaves)
+        name: TrainConfig.preset("nanda").with_(**dict[str, Any](TINY | {"steps": 8} | leaves))
         for name, leaves in (
             (f"frac_train{share:g}-alpha{alpha:g}-seed{seed}", {"frac_train": share, "alpha": alpha, "seed": seed})
             for share in (0.4, 0.6)
