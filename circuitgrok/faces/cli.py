@@ -23,6 +23,7 @@ HELP = """usage: circuitgrok COMMAND ...
 Train grokking networks, checkpoint them densely, take every checkpoint apart.
 
   train PRESET [--FIELD VALUE ...]             train one run; the same command again resumes it
+  train --config FILE [--FIELD VALUE ...]      the same from a run's folder, its config.json, or a JSON file
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
   presets                                      list the presets: whose they are, how long they take
   import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
