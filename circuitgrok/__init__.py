@@ -10,7 +10,7 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
-    from circuitgrok.inspection.edited import edited as edited
+    from circuitgrok.inspection.changed import edited as edited
     from circuitgrok.inspection.verbs import ablate as ablate
     from circuitgrok.inspection.verbs import parts as parts
     from circuitgrok.inspection.verbs import patch as patch
@@ -36,7 +36,7 @@ _HOMES = {
     "ablate": "inspection.verbs",
     "columns": "table.columns",
     "compare": "inspection.views",
-    "edited": "inspection.edited",
+    "edited": "inspection.changed",
     "load": "store.run",
     "measure": "table.measure",
     "neurons": "inspection.views",

@@ -6,7 +6,7 @@ What holds checkpoints is a run, or anything with `model`, `task`, `steps` and `
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from circuitgrok.inspection.edited import Edited, edited
+from circuitgrok.inspection.changed import Edited, edited
 from circuitgrok.inspection.edits import Edit, Patch, Scale, edits_of
 from circuitgrok.inspection.networks import Other, Scores, key_freqs_of, model_of, network
 from circuitgrok.inspection.part_names import Fill

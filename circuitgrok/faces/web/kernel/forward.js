@@ -109,9 +109,18 @@ class Block {
     return { pre, post: replacedNeurons(this.x, this.x.activation(pre, this.model.act), this.parts, this.task) };
   }
 
+  /** The rows of a position that sees itself alone, after the block: its attention is to itself. */
+  alone(rows) {
+    const { x } = this;
+    const values = this.heads({ rows: this.normed(rows, "ln1"), index: null }, "V").rows;
+    const mid = x.sum(x.product(values, this.of("attn.W_O"), this.of("attn.b_O")), rows);
+    return x.sum(mid, x.product(this.neurons(mid).post, this.of("mlp.W_out"), this.of("mlp.b_out")));
+  }
+
   /** A position's stream after the block. */
   after(stream, seen) {
     const { x } = this;
+    if (seen.length === 1 && !this.parts.length) return map(stream, (rows) => this.alone(rows));
     const { out } = this.attention(stream, seen);
     const before = stream.index ? x.gather(stream.rows, stream.index) : stream.rows;
     const mid = x.sum(out, before);
