@@ -19,6 +19,7 @@ from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import ModularAddition, modular_addition
 from circuitgrok.tasks.operations import as_addition
 
@@ -50,7 +51,7 @@ def close(ours: Tensor, theirs: Tensor, relative: float = 1e-10):
     torch.testing.assert_close(ours, theirs.double(), rtol=0, atol=relative * theirs.abs().max().item())
 
 
-def after(model, params, *parts, task=TASK) -> Tensor:
+def after(model, params, *parts, task: Dataset = TASK) -> Tensor:
     edits = [Ablate(part=part, fill=fill) for part, fill in parts]
     return replaced(model, params, task, edits).logits
 
@@ -63,6 +64,7 @@ def test_nothing_replaced_is_the_network(name):
     close(found.logits, model.logits(params, TASK.inputs)[:, :P])
     close(found.neurons, block.post)
     close(found.reads, block.pre)
+    assert found.pattern is not None
     close(found.pattern, block.pattern)
 
 

@@ -1,6 +1,7 @@
 """Verbs on a checkpoint: against the table of measures, against the general form, and their refusals."""
 
 import math
+from typing import Any
 
 import pytest
 from loops import for_each
@@ -15,8 +16,8 @@ RUN = cg.load("checkpoints/reference")
 
 def test_parts_have_the_numbers_of_the_table():
     table = cg.measure(RUN, ["ablations"], steps=[1000, 4000])
-    names = {column[5:-8]: column for column in table if column.startswith("loss[") and column.endswith(", train]")}
-    compared = [name.rpartition(", ") for name in names if not name.startswith("random")]
+    losses = [name[5:-8] for name in map(str, table) if name.startswith("loss[") and name.endswith(", train]")]
+    compared: list[Any] = [name.rpartition(", ") for name in losses if not name.startswith("random")]
     assert len(compared) == 30
     for step in table.index:
         for part, _, fill in compared:
@@ -36,7 +37,7 @@ def test_frequencies_at_the_logits_have_the_numbers_of_the_table():
 
 
 def test_a_list_of_parts_is_a_table_and_an_empty_one_has_all():
-    table = cg.ablate(RUN, 4000, ["head 0", "freq 5"], fill=None)
+    table = cg.ablate(RUN, 4000, ["head 0", "freq 5"], fill="zero")
     assert list(table.index) == ["", "head 0", "freq 5"] and table.index.name == "part"
     assert tuple(table.loc["freq 5"]) == cg.ablate(RUN, 4000, "waves 5").after
     assert tuple(table.loc[""]) == cg.edited(RUN, 4000).before
@@ -60,12 +61,12 @@ def test_radius_and_direction_together_are_the_source():
 
 def test_radii_are_scaled_and_said():
     table = cg.radial(RUN, 4000, [0.5, 1.0, 1.1])
-    assert table.norm.tolist() == pytest.approx([factor * table.loc[1.0, "norm"] for factor in (0.5, 1.0, 1.1)])
+    assert table.norm.tolist() == pytest.approx([factor * table.norm.tolist()[1] for factor in (0.5, 1.0, 1.1)])
     scores = table.drop(columns="norm")
     assert tuple(scores.loc[1.0]) == cg.edited(RUN, 4000).after
     assert tuple(scores.loc[1.1]) == cg.edited(RUN, 4000, {"kind": "scale", "factor": 1.1}).after
     silent = cg.radial(RUN, 4000, [0.0], part="unembed")
-    assert silent.loc[0.0, "train_loss"] == pytest.approx(math.log(29), rel=1e-12)
+    assert silent.train_loss.item() == pytest.approx(math.log(29), rel=1e-12)
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def test_planted_neurons_have_their_frequency_phases_and_norms():
     first = table.loc[0]
     assert [first.phase_a, first.phase_b, first.phase_out] == pytest.approx([0.5, 0.25, 0.75], abs=1e-9)
     half = math.sqrt(13 / 2)  # the norm of a wave over 13 residues
-    assert first.norm_in == pytest.approx(2 * half * math.sqrt(2)) and first.norm_out == pytest.approx(4 * half)
+    assert [first.norm_in, first.norm_out] == pytest.approx([2 * half * math.sqrt(2), 4 * half])
 
 
 def test_neurons_of_one_frequency_stand_together_the_purest_first():
@@ -53,7 +53,7 @@ def test_neurons_of_one_frequency_stand_together_the_purest_first():
     assert table.freq.is_monotonic_increasing
     assert all(rows.purity.is_monotonic_decreasing for _, rows in table.groupby("freq"))
     assert (table.cluster == np.where(table.purity >= 0.85, table.freq, 0)).all()
-    block = last_block(RUN.at(4000), RUN.config.model, RUN.task.inputs)
+    block = last_block(RUN.at(4000), RUN.config.transformer, RUN.task.inputs)
     assert (table.freq.sort_index().to_numpy() == block.tuned.freq.numpy()).all()
     into = torch.cat([RUN.at(4000)["blocks.0.mlp.W_in"], RUN.at(4000)["blocks.0.mlp.b_in"][None]]).double()
     assert table.norm_in.sort_index().to_numpy() == pytest.approx(into.norm(dim=0).numpy())
@@ -75,22 +75,22 @@ def test_neurons_without_numbers_are_refused(tmp_path):
 def test_two_checkpoints_side_by_side():
     table = cg.compare((RUN, 500), (RUN, 4000))
     polar = cg.measure(RUN, ["polar"], steps=[500, 4000])
-    assert table.loc["norm"].tolist() == pytest.approx(polar.norm.tolist())
+    assert [*table.loc["norm"]] == pytest.approx(polar.norm.tolist())
     for column, step, other in (("a", 500, 4000), ("b", 4000, 500)):
-        assert tuple(table.loc["train_loss":"test_acc", column]) == cg.edited(RUN, step).after
+        assert tuple(table[column]["train_loss":"test_acc"]) == cg.edited(RUN, step).after
         for part in ("mlp", "head 2", "radius"):
             swapped = cg.patch(RUN, step, source=(RUN, other), part=part)
-            assert table.loc[f"test_loss[{part} swapped]", column] == swapped.test_loss
-    assert table.loc["shared_key_freqs"].tolist() == [3, 3] and table.attrs["key_freqs"]["a"] == [5, 6, 9]
-    squares = sum(table.loc[name] ** 2 for name in table.index if name.startswith("norm["))
-    assert squares.tolist() == pytest.approx((table.loc["norm"] ** 2).tolist())
+            assert table[column][f"test_loss[{part} swapped]"] == swapped.test_loss
+    assert [*table.loc["shared_key_freqs"]] == [3, 3] and table.attrs["key_freqs"]["a"] == [5, 6, 9]
+    parts = table[table.index.str.startswith("norm[")]
+    assert (parts**2).sum().tolist() == pytest.approx((table.T["norm"] ** 2).tolist())
 
 
 def test_a_checkpoint_beside_itself():
     table = cg.compare((RUN, 4000), RUN)
-    assert table.loc["angle", "a"] == 0 and table.a.equals(table.b)
-    swaps = table.loc[[name for name in table.index if name.startswith("test_loss[")], "a"]
-    assert swaps.to_numpy() == pytest.approx(table.loc["test_loss", "a"], rel=1e-3)  # the radius is rounded anew
+    assert table.a["angle"] == 0 and table.a.equals(table.b)
+    swaps = table.a[table.index.str.startswith("test_loss[")]
+    assert swaps.tolist() == pytest.approx([table.a["test_loss"]] * len(swaps), rel=1e-3)  # the radius is rounded anew
 
 
 def test_networks_of_other_shapes_have_no_angle_and_no_swaps(finished):

@@ -7,6 +7,7 @@
 
 const HEADS = ["attn.W_Q", "attn.b_Q", "attn.W_K", "attn.b_K", "attn.W_V", "attn.b_V", "attn.W_O"];
 const NEURONS = { "mlp.W_in": -1, "mlp.b_in": -1, "mlp.W_out": -2 };
+const KINDS = ["scale", "patch", "move"];
 const ROLES = ["embed", "attention", "mlp", "unembed", "normalization"];
 
 /** The part of the network that a tensor belongs to. */
@@ -164,6 +165,7 @@ export function edited(weights, edits, sources = {}) {
   let now = weights;
   for (const edit of edits) {
     if (edit.kind === "ablate") continue;
+    if (!KINDS.includes(edit.kind)) throw new Error(`no edit '${edit.kind}'; there are ${KINDS.join(", ")}, ablate`);
     const where = chosen(now, edit.weights ?? "*").map((piece) => ({
       ...piece,
       places: places(piece, now.get(piece.name).shape),
@@ -197,7 +199,6 @@ function values(edit, own, source, where) {
     const [x, y] = edit.path === "great_circle" ? greatCircle(own, source, where, edit.t) : [1 - edit.t, edit.t];
     return (name, at) => x * mine(name, at) + y * theirs(name, at);
   }
-  if (edit.kind !== "patch") throw new Error(`no edit '${edit.kind}'; there are scale, patch, move, ablate`);
   const what = edit.what ?? "weights";
   if (what === "weights") return theirs;
   const vectors = where.map((piece) => vectorOf(piece.name, own.get(piece.name).shape, edit.grain ?? "global"));
