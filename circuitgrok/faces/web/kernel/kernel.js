@@ -112,7 +112,14 @@ class Network {
   }
 }
 
-/** One column of a matrix, such as a neuron's activations over the pairs: [pair]. */
-export function column(numbers, cols, j) {
-  return Float32Array.from({ length: numbers.length / cols }, (_, i) => numbers[i * cols + j]);
+/**
+ * One number for each pair as a picture over a and b: a neuron's activation, a class's logit, a head's attention.
+ * @param {ArrayLike<number>} numbers [pair, col], such as `out.logits`; a pattern is [pair, position * heads + head]
+ * @param {number} cols
+ * @param {number} j which column
+ * @param {Int32Array} [order] by default the task's own; `task.addition.order` for that of the hidden addition
+ * @returns {Float32Array} row by row, to be drawn or given to `spectrum2d`
+ */
+export function picture(numbers, cols, j, order = null) {
+  return Float32Array.from({ length: numbers.length / cols }, (_, i) => numbers[(order ? order[i] : i) * cols + j]);
 }
