@@ -14,6 +14,7 @@ import torch
 from loops import for_each
 from test_last_block import random_params
 from test_replaced import MLPS, SHAPES, TASK, random_mlp, transformer
+from tiny_kinds import tiny_kind
 from torch import Tensor
 
 import circuitgrok as cg
@@ -22,6 +23,7 @@ from circuitgrok.inspection.networks import Network
 from circuitgrok.inspection.part_names import FILLS, parse
 from circuitgrok.inspection.replaced import parts_of
 from circuitgrok.measures.spectra.fourier import fourier_basis
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import ANSWERS, ModularAddition, Task
 from circuitgrok.tasks.operations import as_addition
 from circuitgrok.tree import Params
@@ -64,7 +66,11 @@ def weights_of(params: Params) -> dict[str, Any]:
     return {name: {"shape": [*value.shape], "data": value.flatten().tolist()} for name, value in params.items()}
 
 
-def task_of(task: Task) -> dict[str, Any]:
+def task_of(task: Dataset) -> dict[str, Any]:
+    if not isinstance(task, Task):
+        given = "features" if task.inputs.is_floating_point() else "inputs"
+        rest = {"labels": task.labels.tolist(), "is_train": task.is_train.tolist()}
+        return {given: task.inputs.flatten().tolist(), **rest}
     return {
         "p": task.p,
         "operation": task.operation,
@@ -76,7 +82,7 @@ def task_of(task: Task) -> dict[str, Any]:
 
 def document_of(one: Network) -> dict[str, Any]:
     model = one.model.model_dump(mode="json")
-    return {"model": model, "task": task_of(one.task), "weights": weights_of(one.params)}  # pyright: ignore
+    return {"model": model, "task": task_of(one.task), "weights": weights_of(one.params)}
 
 
 def opened(name: str, dtype: torch.dtype, seed: int = 0) -> Network:
@@ -192,6 +198,18 @@ def test_ablations_of_frequencies_under_other_operations(operation):
     one = opened("one layer", torch.float32)._replace(task=task)
     tried = [[{"kind": "ablate", "part": part}] for part in ("waves 2", "excluded 2", "restricted 1,3", "no cluster 1")]
     for edits, ours in zip(tried, results([document_of(one)], tried), strict=True):
+        agree(ours, one, edits, {}, 1e-5, 1e-5)
+
+
+@for_each("name", ["composition", "dihedral", "parity", "digits"])
+def test_tasks_without_numbers_have_their_losses_and_no_frequencies(name):
+    config = tiny_kind(name)
+    params = config.model.init(torch.Generator().manual_seed(0))
+    one = Network(config.model, config.task.draw(), {name: value.float() for name, value in params.items()})
+    tried = [[], *([{"kind": "ablate", "part": part}] for part in ("neuron 0,3", *parts_of(one.model, ())))]
+    *found, refused = results([document_of(one)], [*tried, [{"kind": "ablate", "part": "freq 1"}]])
+    assert "frequencies are of tasks on all pairs of numbers" in refused["error"]
+    for edits, ours in zip(tried, found, strict=True):
         agree(ours, one, edits, {}, 1e-5, 1e-5)
 
 

@@ -191,8 +191,18 @@ export function transformer(x, model, tensor, parts, task) {
   return { logits: replacedWaves(x, logits, block.parts, task, ["excluded", "restricted"]), pre, post, pattern };
 }
 
-/** The tables of an MLP's first layer: what a and what b add to each neuron. */
-function firstLayer(x, model, tensor) {
+/** What the neurons of an MLP's first layer read, from features, or from tables of what a and what b add to each. */
+function firstLayer(x, model, tensor, task) {
+  if (!task.features) {
+    const [ofA, ofB] = pairTables(x, model, tensor);
+    return x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  }
+  if (model.kind !== "dense") throw new Error(`a network of kind ${model.kind} reads pairs of numbers, not features`);
+  const features = x.put(task.pairs, model.n_in, task.features);
+  return x.product(features, tensor("blocks.0.mlp.W_in"), tensor("blocks.0.mlp.b_in"));
+}
+
+function pairTables(x, model, tensor) {
   const W_in = tensor("blocks.0.mlp.W_in");
   const half = (from, n) => x.gather(W_in, range(from, n));
   if (model.kind === "quadratic_mlp") return [half(0, model.p), half(model.p, model.p)];
@@ -218,11 +228,10 @@ export function mlp(x, model, tensor, parts, task) {
       throw new Error(`no ${said}: a network of kind ${model.kind} has neurons alone`);
     }
   }
-  const [ofA, ofB] = firstLayer(x, model, tensor);
   const act = model.kind === "quadratic_mlp" ? "square" : model.act;
   const depth = model.kind === "quadratic_mlp" ? 1 : model.depth;
   const within = (layer) => parts.filter((part) => part.layer === layer);
-  let pre = x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  let pre = firstLayer(x, model, tensor, task);
   let post = replacedNeurons(x, x.activation(pre, act), within(0), task);
   for (let layer = 1; layer < depth; layer++) {
     pre = x.product(post, tensor(`blocks.${layer}.mlp.W_in`), tensor(`blocks.${layer}.mlp.b_in`));
