@@ -20,10 +20,10 @@ from torch import Tensor
 import circuitgrok as cg
 from circuitgrok import select
 from circuitgrok.errors import UserError
+from circuitgrok.inspection.available import parts_of
 from circuitgrok.inspection.edits import edits_of
 from circuitgrok.inspection.networks import Network
 from circuitgrok.inspection.part_names import FILLS, parse
-from circuitgrok.inspection.replaced import parts_of
 from circuitgrok.measures.spectra.fourier import fourier_basis
 from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import ANSWERS, ModularAddition, Task
