@@ -64,6 +64,9 @@ class Intervention(Section):
         mark: What it adds to the name of a run's folder.
         absent: Whether runs without it may be in one stack with runs that have it.
         stream: What its random numbers are drawn for; None if it draws none. Its rule then gets `generators`.
+        capturable: Whether its rule does the same operations on tensors at every step, with the same numbers of Python
+            and no look at what a tensor holds; what it draws, it draws by `device.numbers`. Then a GPU may take its
+            steps as one captured graph.
         source: A paper and its section, or who says so.
     """
 
@@ -74,6 +77,7 @@ class Intervention(Section):
     mark: ClassVar[str] = ""
     absent: ClassVar[bool] = False
     stream: ClassVar[str | None] = None
+    capturable: ClassVar[bool] = False
     source: ClassVar[str] = ""
     rule: ClassVar[Callable[..., Any]]
     start: ClassVar[Callable[..., State]]  # what it remembers before the first step; of the families that remember

@@ -267,7 +267,8 @@ class MeanSquares:
 
     def exact(self, logits: Float[Tensor, "*stack pair c"], labels: Labels) -> Float[Tensor, "*stack"]:
         """The mean over pairs and outputs."""
-        targets = labels if labels.is_floating_point() else functional.one_hot(labels, logits.shape[-1])
+        classes = torch.arange(logits.shape[-1], device=labels.device)
+        targets = labels if labels.is_floating_point() else labels.unsqueeze(-1) == classes
         return (logits.double() - targets.double()).square().flatten(-2).mean(-1)
 
 

@@ -12,10 +12,10 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -23,7 +23,7 @@ from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import resolved, same_bits_again
+from circuitgrok.device import is_elsewhere, resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.environment import differences, environment
@@ -32,6 +32,7 @@ from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
+from circuitgrok.training.captured import CapturedSteps, uncapturable
 from circuitgrok.training.origin import initial_weights, source_digest
 from circuitgrok.training.progress import Progress, Silent
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
@@ -266,6 +267,7 @@ def _train_stack(
     group: Sequence[Run], start: int, device: torch.device, progress: Progress, stop: Stop, save_every_s: float
 ) -> None:
     stack = new_stack([run.config for run in group], device)
+    _say_what_is_not_captured(stack, group, start, progress)
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
         points = [resume.read_resume(run, start) for run in group]
@@ -278,39 +280,95 @@ def _train_stack(
         for run, note in zip(group, notes, strict=True):
             writers.append(Writer.open(run, note))
         progress.begin(group, start, stack.configs[0].schedule.steps)
-        _loop(stack, writers, start, progress, stop, save_every_s)
+        _loop(_steps_of(stack), writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
 
 
-def _loop(stack: Stack, writers: list[Writer], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
-    schedule: Schedule = stack.configs[0].schedule
+class Steps(Protocol):
+    """How a stack's steps are taken: one by one, or captured (`training.captured`)."""
+
+    stack: Stack
+
+    def look(self, step: int, due: bool) -> tuple[list[bool], list[dict[str, float]] | None]:
+        """Whether each run's objective is finite, and the lines of history if they are due or one is not."""
+        ...
+
+    def watched(self, step: int) -> list[dict[str, float]]:
+        """Take a step apart; each run's line about it."""
+        ...
+
+    def advance(self, step: int, is_due: Callable[[int], bool]) -> int:
+        """Go on, at most to the next step that is due; the step reached."""
+        ...
+
+
+class OneByOne:
+    """Steps that are taken one by one."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def look(self, step: int, due: bool) -> tuple[list[bool], list[dict[str, float]] | None]:
+        """Whether each run's objective is finite, and the lines of history if they are due or one is not."""
+        self._ahead = forward(self.stack, step)
+        finite = self._ahead.objective.isfinite().tolist()
+        return finite, evaluate(self.stack, step, self._ahead) if due or not all(finite) else None
+
+    def watched(self, step: int) -> list[dict[str, float]]:
+        """Take the step apart that was looked at; each run's line about it."""
+        return watched_update(self.stack, self._ahead, step)
+
+    def advance(self, step: int, is_due: Callable[[int], bool]) -> int:
+        """Take the step that was looked at."""
+        update(self.stack, self._ahead, step)
+        return step + 1
+
+
+def _steps_of(stack: Stack) -> Steps:
+    captured = is_elsewhere(stack.flat.device) and not uncapturable(stack)
+    return CapturedSteps(stack) if captured else OneByOne(stack)
+
+
+def _say_what_is_not_captured(stack: Stack, group: Sequence[Run], start: int, progress: Progress) -> None:
+    """Note in the runs, and tell who watches, why a GPU is asked for each operation."""
+    kinds = uncapturable(stack) if is_elsewhere(stack.flat.device) else []
+    if kinds:
+        for run in group:
+            add_event(run, "uncaptured", start, kinds=kinds)
+        progress.note(f"{group[0].name}: steps are taken one by one, for {', '.join(kinds)} cannot be captured")
+
+
+def _loop(steps: Steps, writers: list[Writer], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
+    schedule: Schedule = steps.stack.configs[0].schedule
     scheduled = schedule.checkpoint_steps()
     saved, step = time.monotonic(), start
+
+    def is_due(step: int) -> bool:
+        return step % schedule.eval_every == 0 or step in scheduled
+
     while True:
-        ahead = forward(stack, step)
-        records = None
-        due, finite = step % schedule.eval_every == 0 or step in scheduled, ahead.objective.isfinite().tolist()
-        if due or not all(finite):
-            records = evaluate(stack, step, ahead)
+        due = is_due(step)
+        finite, records = steps.look(step, due)
+        if records is not None:
             for i, (writer, record) in enumerate(zip(writers, records, strict=True)):
                 if due or not finite[i]:  # a neighbour's divergence leaves no line in this run's history
-                    weights = {name: value[i] for name, value in stack.weights.items()}
+                    weights = {name: value[i] for name, value in steps.stack.weights.items()}
                     writer.record(record, weights, step in scheduled, schedule.checkpoint_on_move)
             good = [i for i, writer in enumerate(writers) if not writer.diverged]
             if not good:
                 return
             if len(good) < len(writers):
-                stack, writers = subset(stack, good, step), [writers[i] for i in good]
+                steps, writers = _steps_of(subset(steps.stack, good, step)), [writers[i] for i in good]
                 continue
             if schedule.keep_moments:
                 for i, writer in enumerate(writers):
                     if writer.saved == step:
-                        resume.write_moments(writer.run, step, state_of(stack, i))
+                        resume.write_moments(writer.run, step, state_of(steps.stack, i))
         progress.at(step, records)
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
-                digest = resume.write_resume(writer.run, step, state_of(stack, i), writer.note())
+                digest = resume.write_resume(writer.run, step, state_of(steps.stack, i), writer.note())
                 if step == schedule.steps:
                     writer.finish("finished", step, {file_name(step): digest})
             saved = time.monotonic()
@@ -322,12 +380,12 @@ def _loop(stack: Stack, writers: list[Writer], start: int, progress: Progress, s
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
         if any(watching):
-            for writer, watched, record in zip(writers, watching, watched_update(stack, ahead, step), strict=True):
+            for writer, watched, record in zip(writers, watching, steps.watched(step), strict=True):
                 if watched:
                     writer.record_update(record)
+            step += 1
         else:
-            update(stack, ahead, step)
-        step += 1
+            step = steps.advance(step, is_due)
 
 
 @contextlib.contextmanager
