@@ -161,6 +161,7 @@ def facts(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda or "",
         "cublas": _cublas(),
         "cublas_workspace": os.environ.get(WORKSPACE, _SAME_BITS),  # as it will be in training
+        "products": "plain",  # the one form there is, whatever the shapes (`models.fused`)
     }
 
 

@@ -20,9 +20,18 @@ ACROSS = ("aten::copy_", "aten::_to_copy")  # what takes numbers from one device
 READS = ("aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::is_nonzero")  # a GPU is waited for
 INDEXED = ("aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_")  # by the CPU's indices too
 LOOKS = (
-    "aten::_linalg_svd", "aten::linalg_svd", "aten::_linalg_eigh", "aten::linalg_qr", "aten::linalg_inv_ex",
-    "aten::masked_select", "aten::bincount", "aten::repeat_interleave", "aten::_unique2", "aten::unique_dim",
-    "aten::aminmax", "aten::_linalg_check_errors",
+    "aten::_linalg_svd",
+    "aten::linalg_svd",
+    "aten::_linalg_eigh",
+    "aten::linalg_qr",
+    "aten::linalg_inv_ex",
+    "aten::masked_select",
+    "aten::bincount",
+    "aten::repeat_interleave",
+    "aten::_unique2",
+    "aten::unique_dim",
+    "aten::aminmax",
+    "aten::_linalg_check_errors",
 )  # what looks at results, or at how many there are, before it goes on
 ANY_ORDER = ("aten::index_add_", "aten::index_add", "aten::embedding_dense_backward", "aten::histc", "aten::put_")
 RESHAPED = ("aten::squeeze_", "aten::unsqueeze_", "aten::t_", "aten::transpose_", "aten::as_strided_")  # in place

@@ -15,9 +15,11 @@ from loops import for_each
 from standin import DEVICE, StandIn, Trace, Waits
 from test_device import elsewhere, varied  # noqa: F401
 from tiny import bits_of, json_lines, tiny
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.interventions.base import KINDS
+from circuitgrok.device import numbers
+from circuitgrok.interventions.base import KINDS, applied
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.penalties import Coefficient, Penalty
 from circuitgrok.training import captured, loop
@@ -73,10 +75,10 @@ def test_steps_of_every_run_are_one_graph_unless_an_intervention_says_that_they_
 
 
 @pytest.fixture
-def penalty():
-    """A penalty of the test's own rule, forgotten afterwards."""
+def penalised():
+    """A stack on the stand-in with a penalty of a rule of the test, which says that it can be captured."""
 
-    def made(rule: Callable[..., Any]) -> Callable[[Stack], None]:
+    def made(rule: Callable[..., Any]) -> Stack:
         class Own(Penalty):
             kind = "own"
             formula = "a test's"
@@ -85,71 +87,54 @@ def penalty():
             own: Coefficient
 
         Own.rule = staticmethod(rule)
-        one = captured_by(Own(own=1.0))
-        return one
-
-    def captured_by(one: Penalty) -> Callable[[Stack], None]:
-        from circuitgrok.interventions.base import applied
-
-        return lambda stack: stack.at_work.update({one.kind: applied([one], stack.flat.device)})
+        stack = new_stack([tiny()], DEVICE)
+        stack.at_work["own"] = applied([Own(own=1.0)], stack.flat.device)
+        return stack
 
     yield made
     KINDS.pop("own")
 
 
-def varying(seen: "count[int]") -> Callable[..., Any]:
-    return lambda weights: dot(weights, weights, axes=1) * float(next(seen))
+def size(weights: Any) -> Any:
+    return dot(weights, weights, axes=1)
 
 
-def renewed(weights: Any) -> Any:
-    return dot(weights, {name: value.clone() for name, value in weights.items()}, axes=1)
-
-
-def test_a_number_of_python_that_differs_between_steps_is_seen(penalty):
+def test_a_number_of_python_that_differs_between_steps_is_seen(penalised):
+    seen = count(1)
     with StandIn() as there, any_algorithms():
-        stack = new_stack([tiny()], DEVICE)
-        penalty(varying(count(1)))(stack)
-        first, other = traces(stack, there, "_move", 2)
+        first, other = traces(penalised(lambda weights: size(weights) * float(next(seen))), there, "_move", 2)
         differing = [(a, b) for a, b in zip(first, other, strict=True) if a != b]
         assert differing and all(a.startswith("aten::mul ") for a, _ in differing)
 
 
-def test_other_operations_and_memory_that_is_kept_between_steps_are_seen(penalty):
+def test_memory_that_a_rule_keeps_from_step_to_step_is_seen(penalised):
     kept: list[Any] = []
 
     def rule(weights: Any) -> Any:
-        kept.append(dot(weights, weights, axes=1).detach())
-        return dot(weights, weights, axes=1) + kept[-2] if len(kept) > 1 else dot(weights, weights, axes=1)
+        kept.append(size(weights).detach())
+        return size(weights) + kept[max(0, len(kept) - 2)]
 
     with StandIn() as there, any_algorithms():
-        stack = new_stack([tiny()], DEVICE)
-        penalty(rule)(stack)
-        first, other = traces(stack, there, "_move", 2)
+        first, other = traces(penalised(rule), there, "_move", 2)
         assert len(first) == len(other) and first != other
-    with StandIn() as there, any_algorithms():
-        stack = new_stack([tiny()], DEVICE)
-        stack.at_work.clear()
-        penalty_of_no_state = traces(stack, there, "_move", 2)
-        assert penalty_of_no_state[0] == penalty_of_no_state[1]
 
 
 @for_each(
     "rule",
     [
-        lambda weights: dot(weights, weights, axes=1) * dot(weights, weights, axes=1).sum().item(),
-        lambda weights: dot(weights, weights, axes=1) * len(dot(weights, weights, axes=1).tolist()),
-        lambda weights: dot(weights, weights, axes=1) * bool((dot(weights, weights, axes=1) > 0).all()),
-        lambda weights: dot(weights, weights, axes=1) + (w := weights["unembed.W_U"])[w > 0].sum(),
-        lambda weights: dot(weights, weights, axes=1) + (weights["unembed.W_U"] > 0).nonzero().sum(),
-        lambda weights: dot(weights, weights, axes=1) + torch.ones(1).to(DEVICE),
-        lambda weights: dot(weights, weights, axes=1) + torch.linalg.svdvals(weights["unembed.W_U"]).sum(),
-        lambda weights: dot(weights, weights, axes=1).index_select(0, torch.zeros(1, dtype=torch.long, device=DEVICE)),
+        lambda weights: size(weights) * size(weights).sum().item(),
+        lambda weights: size(weights) * len(size(weights).tolist()),
+        lambda weights: size(weights) * bool((size(weights) > 0).all()),
+        lambda weights: size(weights) + (w := weights["unembed.W_U"])[w > 0].sum(),
+        lambda weights: size(weights) + (weights["unembed.W_U"] > 0).nonzero().sum(),
+        lambda weights: size(weights) + torch.ones(1).to(DEVICE),
+        lambda weights: size(weights) + torch.linalg.svdvals(weights["unembed.W_U"]).sum(),
+        lambda weights: size(weights).index_select(0, torch.zeros(1, dtype=torch.long, device=DEVICE)),
     ],
 )
-def test_what_asks_for_the_host_or_has_no_order_is_refused_in_a_captured_step(rule, penalty):
+def test_what_asks_for_the_host_or_has_no_order_is_refused_in_a_captured_step(rule, penalised):
     with StandIn() as there, any_algorithms():
-        stack = new_stack([tiny()], DEVICE)
-        penalty(rule)(stack)
+        stack = penalised(rule)
         with pytest.raises(Waits):
             traces(stack, there, "_move", 2)
 
@@ -165,7 +150,7 @@ def test_a_block_of_steps_is_given_what_each_of_them_has_alone():
 
         def asked() -> list[Any]:
             now = fed.moment()
-            return [now.number, now.rate, now.places(batches, 60), now.generators("walk").take(drawn)]
+            return [now.number, now.rate, now.places(batches, 60), numbers(drawn, now.generators("walk"), DEVICE)]
 
         def drawn(generators: Any) -> torch.Tensor:
             return torch.stack([torch.rand(2, generator=one) for one in generators])
@@ -176,10 +161,10 @@ def test_a_block_of_steps_is_given_what_each_of_them_has_alone():
         assert rows >= 4
         for step in range(5, 9):
             now = moment(stack, step)
-            number, rate, places, numbers = (one.cpu() for one in asked())
+            number, rate, places, walked = (one.cpu() for one in asked())
             assert number.item() == step and rate.item() == now.rate
             assert torch.equal(places, now.places(batches, 60))
-            assert torch.equal(numbers, drawn(now.generators("walk")))
+            assert torch.equal(walked, drawn(now.generators("walk")))
             fed.row.add_(1)
 
 
@@ -189,7 +174,7 @@ def test_a_block_of_steps_is_given_what_each_of_them_has_alone():
 class Graph:
     """What a GPU does, on the stand-in: the first time the operations are noted, and ever after they must be these."""
 
-    there: StandIn
+    there: Any
 
     def __init__(self, work: Callable[[], None], prepare: Callable[[], None], device: torch.device) -> None:
         self._work, self._trace = work, None
@@ -204,7 +189,7 @@ class Graph:
 MANY: dict[str, Any] = {
     "walk_noise": 0.01, "gradient_noise": 0.01, "label_noise": 0.2, "dropout_mlp": 0.1, "grokfast_ma": 2.0,
     "grokfast_window": 3, "grokfast_ema": 1.0, "orthograd": "tensor", "l2": 0.01, "repulsion": 0.1, "norm_cap": 1.5,
-    "batch_size": 16, "temperature": 2.0, "keep_moments": True, "eval_every": 7,
+    "batch_size": 16, "temperature": 2.0, "keep_moments": True, "eval_every": 7, "steps": 16,
 }  # fmt: skip
 GROWING: dict[str, Any] = {  # by a factor of 1 + 2 lr anti_decay in each step
     "rule": "sgd", "weight_decay": 0.0, "eval_every": 24, "checkpoint_every": 24, "checkpoints_per_decade": 0,
@@ -231,7 +216,7 @@ def test_captured_runs_are_those_step_by_step_bit_for_bit_also_where_one_diverge
     names = [f"run{i}" for i in range(len(RUNS[name]))]
     with pytest.MonkeyPatch.context() as patch:
         if elsewhere == DEVICE:
-            Graph.there = next(mode for mode in torch.utils._python_dispatch._get_current_dispatch_mode_stack())
+            [Graph.there] = _get_current_dispatch_mode_stack()
             patch.setattr(captured, "graph_of", Graph)
         there = train(RUNS[name], tmp_path / "captured", names=names, device=str(elsewhere), save_every_s=1e9)
     with pytest.MonkeyPatch.context() as patch:
@@ -272,6 +257,42 @@ def test_the_device_is_waited_for_once_in_a_block_however_long_it_is(tmp_path, m
             train([config], tmp_path / str(steps), device="meta")
             waits.append(there.waits.total())
     assert waits[0] == waits[1] == waits[2]
+
+
+def test_on_a_gpu_the_work_is_warmed_up_on_a_stream_aside_captured_once_and_then_replayed(monkeypatch):
+    """In torch's order, told by a driver that only notes what it is asked for."""
+    told: list[str] = []
+
+    class Stream:
+        def __init__(self, name: Any = "aside") -> None:
+            self.name = name if isinstance(name, str) else "aside"
+
+        def wait_stream(self, other: "Stream") -> None:
+            told.append(f"{self.name} waits for {other.name}")
+
+    class Within:
+        def __init__(self, what: Any = None) -> None:
+            self.what = getattr(what, "name", "graph")
+
+        def __enter__(self) -> None:
+            told.append(f"in {self.what}")
+
+        def __exit__(self, *_: Any) -> None:
+            told.append(f"out of {self.what}")
+
+    class Driver:
+        replay = staticmethod(lambda: told.append("replay"))
+
+    for name, fake in {
+        "device": lambda _: nullcontext(), "Stream": Stream, "current_stream": lambda _: Stream("main"),
+        "stream": Within, "synchronize": lambda _: told.append("wait"), "CUDAGraph": Driver, "graph": Within,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, fake)
+    replay = captured.graph_of(lambda: told.append("work"), lambda: told.append("fill"), torch.device("cuda", 0))
+    replay()
+    replay()
+    warm = ["aside waits for main", "in aside", *["fill", "work"] * 3, "out of aside", "main waits for aside", "wait"]
+    assert told == [*warm, "in graph", "work", "out of graph", "replay", "replay"]
 
 
 def test_a_block_that_is_taken_back_leaves_everything_as_it_was():

@@ -120,9 +120,11 @@ def test_of_a_gpu_model_and_libraries_are_recorded_and_any_difference_counts(mon
         "cuda": "12.6",
         "cublas": "1.2.3",
         "cublas_workspace": ":4096:8",
+        "products": "plain",
     }
+    assert (one["arithmetic"], cpu["arithmetic"]) == (4, 3)
     assert facts(torch.device("cpu")) == {"device": "cpu"} and not set(OF_GPU) & set(cpu)
-    assert differences(cpu, one) == ["device 'cpu' then, 'cuda' now"]
+    assert differences(cpu, one) == ["device 'cpu' then, 'cuda' now", "arithmetic 3 then, 4 now"]
     for key in OF_GPU:
         assert differences(one | {key: "another"}, one) == [f"{key} 'another' then, {one[key]!r} now"]
 

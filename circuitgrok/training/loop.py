@@ -40,6 +40,7 @@ from circuitgrok.training.step import evaluate, forward, update, watched_update
 from circuitgrok.training.stopping import Stop, stop_signals
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
+BYTES_PER_NUMBER = 64  # of a GPU's memory for each of them: those of forward and backward, in both graphs of a stack
 FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 K = TypeVar("K")
@@ -156,7 +157,7 @@ def train_here(
         for run in begun:
             if not how.allow_inexact:
                 _same_environment(run, differing[run.path])
-        for alike in stacks({run: run.config for run in begun}):
+        for alike in stacks({run: run.config for run in begun}, most=_most_numbers(where)):
             with contextlib.ExitStack() as held:
                 ours = [run for run in alike if _holds(run, held, how.skip_held)]
                 points = {run.path: resume.resume_points(run) for run in ours if unfinished(run)}
@@ -238,16 +239,24 @@ def _say_how_it_begins(
     add_event(run, "begun" if begun else "resumed", start)
 
 
-def stacks(pending: Mapping[K, TrainConfig], parts: int = 1) -> Iterator[list[K]]:
+def _most_numbers(device: torch.device) -> int:
+    """Of neuron activations in one forward of a stack: on a GPU what its memory holds."""
+    if device.type != "cuda":
+        return STACK_NUMBERS
+    return torch.cuda.get_device_properties(device).total_memory // BYTES_PER_NUMBER
+
+
+def stacks(pending: Mapping[K, TrainConfig], parts: int = 1, most: int | None = None) -> Iterator[list[K]]:
     """What may train as one stack, as many as memory and open files allow, and such that there is work for `parts`."""
+    numbers = STACK_NUMBERS if most is None else most
     by_key: dict[str, list[K]] = {}
     for one, config in pending.items():
         by_key.setdefault(config.stack_key, []).append(one)
     for alike in by_key.values():
         size = size_of(pending[alike[0]])
-        fitting = min(STACK_NUMBERS // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
-        most = max(1, min(fitting, -(-len(alike) // parts)))
-        yield from (alike[i : i + most] for i in range(0, len(alike), most))
+        fitting = min(numbers // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
+        together = max(1, min(fitting, -(-len(alike) // parts)))
+        yield from (alike[i : i + together] for i in range(0, len(alike), together))
 
 
 def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
