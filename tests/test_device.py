@@ -20,6 +20,7 @@ from circuitgrok import apart, device
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import facts, moved, resolved, same_bits_again
 from circuitgrok.errors import RunError, UserError
+from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models import fused
 from circuitgrok.store.environment import OF_GPU, differences, environment
 from circuitgrok.store.run import load
@@ -29,6 +30,7 @@ from circuitgrok.table.needs import fitting
 from circuitgrok.training import loop
 from circuitgrok.training import stack as stacks
 from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
 
@@ -333,6 +335,22 @@ def test_a_step_that_is_not_captured_waits_for_the_device_once_to_see_whether_lo
         counting = Counting(there)
         train([config], tmp_path, device="meta", progress=counting)
     assert np.diff(counting.waits)[1:-1].tolist() == [1] * 22
+
+
+def test_the_loss_that_chains_walk_on_and_its_gradient_are_those_of_the_cpu_elsewhere(elsewhere):
+    """In float64: sums of as many terms as `n_terms` says, each with its rounding."""
+    config = tiny(precision="float64")
+    task, pieces = config.task.draw(), chosen_pieces(config.model)
+    networks = {name: torch.stack([value, 1.1 * value]) for name, value in initial_weights(config).items()}
+    here = ChainLoss(config.model, task, task.is_train, networks, pieces)
+    there = ChainLoss(
+        config.model, moved(task, elsewhere), moved(task.is_train, elsewhere), moved(networks, elsewhere), pieces
+    )
+    one, other = here(here.start), there(there.start)
+    bound = n_terms(new_stack([config])) * torch.finfo(torch.float64).eps
+    assert other.value.device == elsewhere
+    assert bool(((other.value.cpu() - one.value).abs() <= bound * one.value).all())
+    assert bool(((other.gradient.cpu() - one.gradient).abs() <= 4 * bound * one.gradient.abs().max()).all())
 
 
 # --- measures ---------------------------------------------------------------------------------------
