@@ -39,9 +39,9 @@ from circuitgrok.table.checkpoints import Checkpoints
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
 from circuitgrok.training.captured import CapturedSteps
-from circuitgrok.training.loop import OneByOne
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import new_stack
+from circuitgrok.training.steps import OneByOne
 
 STACKS = (1, 16, 64)
 SECONDS = 4.0  # for each of the marks that are rates

@@ -68,11 +68,15 @@ def is_plain(x: Float[Tensor, "run ..."]) -> bool:
 def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     """An uninitialised tensor `[run ...]` on the device of `like`, in its dtype or another, whose runs lie apart.
 
+    Elsewhere than on the CPU it is in one piece.
+
     >>> one, three = (room(torch.ones(1), runs, 5, 7) for runs in (1, 3))
     >>> one.stride(), three.stride()
     ((35, 7, 1), (48, 7, 1))
     """
     dtype = dtype or like.dtype
+    if is_elsewhere(like.device):
+        return torch.empty(shape, dtype=dtype, device=like.device)
     return torch.empty_strided(shape, _strides(shape, dtype.itemsize), dtype=dtype, device=like.device)
 
 
@@ -83,7 +87,7 @@ def rows_apart(like: Tensor, runs: int, n: int, width: int) -> Float[Tensor, "ru
     >>> one.stride(), three.stride()
     ((35, 7, 1), (112, 7, 1))
     """
-    return like.new_empty(runs, spacing(runs, n), width)[:, :n]
+    return like.new_empty(runs, n if is_elsewhere(like.device) else spacing(runs, n), width)[:, :n]
 
 
 def spacing(runs: int, n: int) -> int:

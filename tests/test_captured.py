@@ -23,10 +23,11 @@ from circuitgrok.interventions.base import KINDS, applied
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.penalties import Coefficient, Penalty
 from circuitgrok.training import captured, loop
-from circuitgrok.training.captured import CapturedSteps, Fed, Replayed, any_algorithms, uncapturable
-from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.captured import CapturedSteps, Fed, Replayed, any_algorithms
+from circuitgrok.training.loop import train
 from circuitgrok.training.moment import moment
 from circuitgrok.training.stack import Stack, everything, new_stack
+from circuitgrok.training.steps import OneByOne, uncapturable
 from circuitgrok.tree import dot
 
 RULES: dict[str, dict[str, Any]] = {
@@ -207,7 +208,7 @@ RUNS: dict[str, list[TrainConfig]] = {
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same operations, none of them captured."""
-    monkeypatch.setattr(loop, "_steps_of", loop.OneByOne)
+    monkeypatch.setattr(loop, "steps_of", OneByOne)
     monkeypatch.setattr(loop, "same_bits_again", lambda _: nullcontext())
 
 
@@ -230,22 +231,6 @@ def test_captured_runs_are_those_step_by_step_bit_for_bit_also_where_one_diverge
         assert [run.state for run in there] == ["finished", "diverged", "finished"]
         [*_, last] = json_lines(there[1].path / "history.jsonl")
         assert 2 < last["step"] < 24 and "train_loss is nan" in last["diverged"]
-
-
-def test_whoever_cannot_be_captured_trains_step_by_step_and_says_why(elsewhere, tmp_path):  # noqa: F811
-    class Noted(Silent):
-        notes: list[str] = []
-
-        def note(self, text: str) -> None:
-            self.notes.append(text)
-
-    [run] = train([tiny(nuclear=0.01)], tmp_path, names=["run"], device=str(elsewhere), progress=Noted())
-    assert run.state == "finished"
-    assert [e["kinds"] for e in json_lines(run.path / "events.jsonl") if e["event"] == "uncaptured"] == [["nuclear"]]
-    assert Noted.notes == ["run: steps are taken one by one, for nuclear cannot be captured"]
-    [plain] = train([tiny()], tmp_path, names=["plain"], device=str(elsewhere))
-    [here] = train([tiny(nuclear=0.01)], tmp_path, names=["here"])
-    assert not [e for run in (plain, here) for e in run.events if e["event"] == "uncaptured"]
 
 
 def test_the_device_is_waited_for_once_in_a_block_however_long_it_is(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ from circuitgrok.training.loop import Interrupted, Silent, train
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
+from circuitgrok.training.steps import OneByOne
 
 STEPS = 5
 MODELS: dict[str, dict[str, Any]] = {
@@ -329,7 +330,7 @@ class Counting(Silent):
 def test_a_step_that_is_not_captured_waits_for_the_device_once_to_see_whether_losses_are_finite(tmp_path, monkeypatch):
     """Steps beside evaluations; what else waits is in docs/speed.md."""
     monkeypatch.setattr(loop, "resolved", torch.device)
-    monkeypatch.setattr(loop, "_steps_of", loop.OneByOne)
+    monkeypatch.setattr(loop, "steps_of", OneByOne)
     config = tiny(eval_every=24, checkpoint_every=24, checkpoints_per_decade=0)
     with StandIn() as there:
         counting = Counting(there)

@@ -135,18 +135,21 @@ def _fused_readout(
     product, heads = apart.product, weights[0].shape[-1]
     *first_two, last = values
     sizes = [value.rows.shape[-2] for value in first_two]
-    if is_elsewhere(A.device):  # what mixtures of tables save are a processor's products
-        z = weighted_values(weights, values)
-        pre, skipped = torch.baddbmm(constant_pre, z, A), torch.baddbmm(constant_out, z, W_skip)
-    elif weights[0].shape[-2] * 2 >= heads * sum(sizes):
-        tokens = [value.token.expand(len(A), -1) for value in first_two if value.token is not None]
-        always = attention * last.rows
-        shared = constant_pre + product(always, A), constant_out + product(always, W_skip)
-        beside = [value.rows - last.rows for value in first_two]
-        pre, skipped = mixtures(workspace.plan(tokens, sizes, heads), weights[:2], beside, (A, W_skip), shared)
-    else:  # tables would have more rows than there are pairs to share them
+    here = not is_elsewhere(A.device)
+    if here and weights[0].shape[-2] * 2 < heads * sum(sizes):  # tables would have more rows than there are pairs
         z = weighted_values(weights, values)
         pre, skipped = product(z, A) + constant_pre, product(z, W_skip) + constant_out
+    else:
+        always = attention * last.rows
+        shared = constant_pre + product(always, A), constant_out + product(always, W_skip)
+        beside = [value.map(lambda rows: rows - last.rows) for value in first_two]
+        if here:
+            tokens = [value.token.expand(len(A), -1) for value in first_two if value.token is not None]
+            rows = [value.rows for value in beside]
+            pre, skipped = mixtures(workspace.plan(tokens, sizes, heads), weights[:2], rows, (A, W_skip), shared)
+        else:  # what mixtures save are a processor's products
+            z = weighted_values(weights[:2], beside)
+            pre, skipped = (torch.baddbmm(row, z, matrix) for row, matrix in zip(shared, (A, W_skip), strict=True))
     if act == "relu":
         return _ReluReadout.apply(pre, W, skipped)  # pyright: ignore
     return product(apart.APART.activations[act](pre), W) + skipped

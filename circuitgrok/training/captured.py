@@ -34,11 +34,6 @@ WARM_UPS = 3  # as torch asks for: libraries set themselves up at their first ca
 Work = Callable[[Moment], Tensor]
 
 
-def uncapturable(stack: Stack) -> list[str]:
-    """The kinds of interventions for which a stack's steps cannot be captured, as they declare."""
-    return [kind for kind, one in stack.at_work.items() if not one.kind.capturable]
-
-
 class Fed:
     """What the steps of a block get from the host, in memory that stays where it is.
 
@@ -170,7 +165,7 @@ def any_algorithms() -> Iterator[None]:
 
 
 class CapturedSteps:
-    """The steps of a stack, taken by graphs; see `training.loop.Steps`."""
+    """The steps of a stack, taken by graphs; see `training.steps.Steps`."""
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack

@@ -12,10 +12,10 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -32,11 +32,10 @@ from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.training.captured import CapturedSteps, uncapturable
 from circuitgrok.training.origin import initial_weights, source_digest
 from circuitgrok.training.progress import Progress, Silent
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
-from circuitgrok.training.step import evaluate, forward, update, watched_update
+from circuitgrok.training.steps import Steps, steps_of, uncapturable
 from circuitgrok.training.stopping import Stop, stop_signals
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
@@ -289,54 +288,9 @@ def _train_stack(
         for run, note in zip(group, notes, strict=True):
             writers.append(Writer.open(run, note))
         progress.begin(group, start, stack.configs[0].schedule.steps)
-        _loop(_steps_of(stack), writers, start, progress, stop, save_every_s)
+        _loop(steps_of(stack), writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
-
-
-class Steps(Protocol):
-    """How a stack's steps are taken: one by one, or captured (`training.captured`)."""
-
-    stack: Stack
-
-    def look(self, step: int, due: bool) -> tuple[list[bool], list[dict[str, float]] | None]:
-        """Whether each run's objective is finite, and the lines of history if they are due or one is not."""
-        ...
-
-    def watched(self, step: int) -> list[dict[str, float]]:
-        """Take a step apart; each run's line about it."""
-        ...
-
-    def advance(self, step: int, is_due: Callable[[int], bool]) -> int:
-        """Go on, at most to the next step that is due; the step reached."""
-        ...
-
-
-class OneByOne:
-    """Steps that are taken one by one."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-
-    def look(self, step: int, due: bool) -> tuple[list[bool], list[dict[str, float]] | None]:
-        """Whether each run's objective is finite, and the lines of history if they are due or one is not."""
-        self._ahead = forward(self.stack, step)
-        finite = self._ahead.objective.isfinite().tolist()
-        return finite, evaluate(self.stack, step, self._ahead) if due or not all(finite) else None
-
-    def watched(self, step: int) -> list[dict[str, float]]:
-        """Take the step apart that was looked at; each run's line about it."""
-        return watched_update(self.stack, self._ahead, step)
-
-    def advance(self, step: int, is_due: Callable[[int], bool]) -> int:
-        """Take the step that was looked at."""
-        update(self.stack, self._ahead, step)
-        return step + 1
-
-
-def _steps_of(stack: Stack) -> Steps:
-    captured = is_elsewhere(stack.flat.device) and not uncapturable(stack)
-    return CapturedSteps(stack) if captured else OneByOne(stack)
 
 
 def _say_what_is_not_captured(stack: Stack, group: Sequence[Run], start: int, progress: Progress) -> None:
@@ -368,7 +322,7 @@ def _loop(steps: Steps, writers: list[Writer], start: int, progress: Progress, s
             if not good:
                 return
             if len(good) < len(writers):
-                steps, writers = _steps_of(subset(steps.stack, good, step)), [writers[i] for i in good]
+                steps, writers = steps_of(subset(steps.stack, good, step)), [writers[i] for i in good]
                 continue
             if schedule.keep_moments:
                 for i, writer in enumerate(writers):
