@@ -71,8 +71,8 @@ def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     Elsewhere than on the CPU it is in one piece.
 
     >>> one, three = (room(torch.ones(1), runs, 5, 7) for runs in (1, 3))
-    >>> one.stride(), three.stride()
-    ((35, 7, 1), (48, 7, 1))
+    >>> one.stride(), three.stride(), room(torch.ones(1, device="meta"), 3, 5, 7).stride()
+    ((35, 7, 1), (48, 7, 1), (35, 7, 1))
     """
     dtype = dtype or like.dtype
     if is_elsewhere(like.device):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from circuitgrok import apart, device
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import facts, moved, resolved, same_bits_again
+from circuitgrok.device import Beforehand, facts, moved, numbers, resolved, same_bits_again
 from circuitgrok.errors import RunError, UserError
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models import fused
@@ -106,6 +106,28 @@ def test_training_and_measuring_refuse_a_device_before_they_touch_a_file(tmp_pat
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UserError, match="a CPU has no number"):
         measure(finished, "fourier", device="cpu:0")
+
+
+def test_what_is_drawn_beforehand_is_drawn_of_each_steps_own_generators_and_reads_the_device_once():
+    recipes, read = [], []
+
+    class Std(Tensor):
+        def tolist(self) -> Any:
+            read.append(1)
+            return super().tolist()
+
+    def draw(own: Any, std: Any) -> Tensor:
+        return torch.randn(2, generator=own[0]) * std[0]
+
+    def take(recipe: Any) -> Tensor:
+        recipes.append(recipe)
+        return torch.zeros(2)
+
+    std = torch.full((1,), 3.0).as_subclass(Std)
+    assert numbers(draw, Beforehand(take), device.CPU, std).tolist() == [0, 0] and not read
+    found = [recipes[0]([torch.Generator().manual_seed(seed)]) for seed in (1, 2, 1)]
+    live = numbers(draw, [torch.Generator().manual_seed(2)], device.CPU, torch.full((1,), 3.0))
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], live) and len(read) == 1
 
 
 # --- what is recorded -------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ What an object does is its `rule`, a function of the tensors of a stack of runs,
 fields that it names. A field marked `PER_RUN` may differ between the runs of a stack: the rule gets it as a tensor
 `[run]` (float64; bool as it is). Any other is the same for all, and comes as it is. Rules share no
 arithmetic between runs, so that a run has the same bits in a stack as alone. What a rule makes lies on the device of
-what it is given; what it draws, it draws on the CPU and moves.
+what it is given; what it draws, it draws on the CPU and moves, by `device.numbers`.
 
 When in a step a rule acts, and what else it is given, is for its family to say:
 
