@@ -21,14 +21,14 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
 
 
-def quick(name: str, out: Path) -> list[str]:
-    return [str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out)]
+def quick(name: str, out: Path, *more: str) -> list[str]:
+    return [str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out), *more]
 
 
-def run_quick(name: str, out: Path) -> None:
+def run_quick(name: str, out: Path, *more: str) -> None:
     """Run an analysis as its command would, in this process, which has torch and the rest imported."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", quick(name, out))
+        patch.setattr(sys, "argv", quick(name, out, *more))
         patch.syspath_prepend(str(ROOT / "analyses"))
         runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -221,6 +221,17 @@ def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     assert result["first_losses_differ_by"] < 1e-5
     assert result["checkpoints"]["checkpoints"] > 0 and result["measuring"]["quick_groups_in_forwards"] > 0
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
+
+
+def test_speed_on_a_device_prints_every_mark_with_the_machine_first(tmp_path, capsys):
+    """On the CPU, which shows that it runs."""
+    run_quick("speed", tmp_path / "out", "--device", "cpu")
+    first, *marks = capsys.readouterr().out.splitlines()
+    assert json.loads(first)["cpu"] and len(marks) == 6
+    result = json.loads((tmp_path / "out" / "speed_on_cpu.json").read_text())
+    assert result["until grokked, 40 steps"]["runs"] == 2 and result["a sweep, 20 steps"]["seconds"] > 0
+    assert result["models x steps per second, 2 runs"].keys() == {"step by step"}
+    assert result["measuring"]["minutes_for_400_checkpoints"] > 0 and result["draws per second"]["here"] > 0
 
 
 @pytest.mark.slow
