@@ -7,7 +7,7 @@ from the first product on, bits are the device's own.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
@@ -82,6 +82,37 @@ def moved(value: T, device: torch.device) -> T:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         found = dataclasses.replace(value, **moved(fields, device))
     return found
+
+
+def held(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
+    """The numbers that tensors have now, in the CPU's memory: a function that gives them, to be called from any thread.
+
+    From a GPU they are copied into pinned memory behind what it computes just now, and waited for only when asked for.
+
+    Example:
+        >>> weights = {"w": torch.zeros(2)}
+        >>> before = held(weights)
+        >>> _ = weights["w"].add_(1)
+        >>> before()
+        {'w': tensor([0., 0.])}
+    """
+    there = {value.device for value in tensors.values() if value.is_cuda}
+    copies = {name: _copied(value.detach()) for name, value in tensors.items()}
+    copied = [torch.cuda.current_stream(device).record_event() for device in there]
+
+    def numbers() -> dict[str, Tensor]:
+        for event in copied:
+            event.synchronize()
+        return copies
+
+    return numbers
+
+
+def _copied(value: Tensor) -> Tensor:
+    """A copy in the CPU's memory; from a GPU one that is under way."""
+    if not value.is_cuda:
+        return value.to(CPU, copy=True)
+    return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
 
 
 def facts(device: torch.device) -> dict[str, Any]:
