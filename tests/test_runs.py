@@ -40,9 +40,11 @@ from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile
 from circuitgrok.faces.cli import run as command
+from circuitgrok.faces.doctor import examine
 from circuitgrok.store import resume, writer
 from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import Run, RunError, load, runs_below
+from circuitgrok.store.thinning import thinning
 from circuitgrok.store.weights import file_name, pack
 from circuitgrok.store.writer import write_checkpoint
 from circuitgrok.training.loop import Silent, train
@@ -146,6 +148,61 @@ def test_finished_run_is_left_as_it_is(finished, tmp_path):
     before = files_of(run.path)
     [again] = train([tiny()], tmp_path, names=[run.name])
     assert again.state == "finished" and files_of(run.path) == before
+
+
+# --- many checkpoints -------------------------------------------------------------------------------
+
+
+def with_checkpoints(finished: Run, folder: Path, count: int) -> Run:
+    """A finished run with so many checkpoints, all of the same weights, a line of history for each."""
+    config, weights = tiny(steps=count - 1), finished.at(24)
+    run = writer.create(folder / f"{count}", config, finished.manifest["environment"], finished.manifest["start"])
+    [line] = [line for line in finished.records("history.jsonl") if line["step"] == 24]
+    writer.write_records(run, "index.jsonl", [write_checkpoint(run, step, weights) for step in range(count)])
+    writer.write_records(run, "history.jsonl", [line | {"step": step} for step in range(count)])
+    writer.add_event(run, "finished", count - 1)
+    writer.complete(run, "finished", count - 1, {}, {})
+    return run
+
+
+def test_work_grows_no_faster_than_the_number_of_checkpoints_and_not_at_all_where_one_is_asked_for(finished, tmp_path):
+    """Calls of Python's functions and of its built-in ones: they are counted, nothing is timed."""
+    runs = [with_checkpoints(finished, tmp_path, count) for count in (50, 250)]
+
+    def calls(question: Any, run: Run) -> int:
+        count = 0
+
+        def seen(_: Any, event: str, __: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        question(load(run.path))  # what is imported and made once
+        fresh = load(run.path)
+        _ = fresh.config, fresh.steps
+        sys.setprofile(seen)
+        try:
+            question(fresh)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    once = {
+        "at": lambda run: run.at(30),
+        "stack": lambda run: run.stack([0, 10, 20, 30]),
+        "state": lambda run: run.state,
+    }
+    each = {
+        "steps": lambda run: load(run.path).steps,
+        "history": lambda run: run.history,
+        "doctor": examine,
+        "stack of all": lambda run: run.stack(),
+        "thinning": lambda run: thinning(run, checkpoint_every=10, checkpoints_per_decade=3),
+        "again": lambda run: train([run.config], run.path.parent, names=[run.name]),
+    }
+    time.sleep(0.1)  # a file that has just been written is read again
+    for name, question in (once | each).items():
+        few, many = (calls(question, run) for run in runs)
+        assert many <= few * (1.05 if name in once else 5.25), (name, few, many)
 
 
 # --- kill -9 (R1, R3) -------------------------------------------------------------------------------
