@@ -144,6 +144,37 @@ def numbers(
     return generators.take(drawn_again)
 
 
+def held(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
+    """The numbers that tensors have now, in the CPU's memory: a function that gives them, to be called from any thread.
+
+    From a GPU they are copied into pinned memory behind what it computes just now, and waited for only when asked for.
+
+    Example:
+        >>> weights = {"w": torch.zeros(2)}
+        >>> before = held(weights)
+        >>> _ = weights["w"].add_(1)
+        >>> before()
+        {'w': tensor([0., 0.])}
+    """
+    there = {value.device for value in tensors.values() if value.is_cuda}
+    copies = {name: _copied(value.detach()) for name, value in tensors.items()}
+    copied = [torch.cuda.current_stream(device).record_event() for device in there]
+
+    def here() -> dict[str, Tensor]:
+        for event in copied:
+            event.synchronize()
+        return copies
+
+    return here
+
+
+def _copied(value: Tensor) -> Tensor:
+    """A copy in the CPU's memory; from a GPU one that is under way."""
+    if not value.is_cuda:
+        return value.to(CPU, copy=True)
+    return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+
+
 def facts(device: torch.device) -> dict[str, Any]:
     """What is recorded of a device: its kind, and of a GPU its model and the libraries that compute there.
 

@@ -25,9 +25,10 @@ A new kind is a class, in any file or notebook; `kits.interventions.check_interv
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -122,7 +123,8 @@ class Intervention(Section):
         """
 
     @classmethod
-    def leaves(cls) -> dict[str, FieldInfo]:
+    @cache
+    def leaves(cls) -> Mapping[str, FieldInfo]:
         """Its fields as they stand in a flat list of all a config can hold: name -> field, with the value when off.
 
         >>> from circuitgrok.interventions.gradients import GrokfastEMA
@@ -130,7 +132,7 @@ class Intervention(Section):
         {'grokfast_ema': 0.0, 'grokfast_decay': 0.98}
         """
         fields = {name: _optional(field) for name, field in cls.model_fields.items() if name != cls.kind}
-        return {cls.kind: cls._switch_field(), **fields}
+        return MappingProxyType({cls.kind: cls._switch_field(), **fields})
 
     @classmethod
     def _switch_field(cls) -> FieldInfo:

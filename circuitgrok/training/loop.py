@@ -26,10 +26,10 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import is_elsewhere, resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
+from circuitgrok.store.behind import Behind
 from circuitgrok.store.environment import differences, environment
 from circuitgrok.store.locking import LockedRun, locked
 from circuitgrok.store.run import Run, RunError
-from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.training.origin import initial_weights, source_digest
@@ -283,12 +283,11 @@ def _train_stack(
         notes = [note for _, note in points]
     for run in group:  # the files are cut back below: later points would speak of lines that are gone
         resume.drop_resume(run, [step for step in resume.resume_steps(run) if step > start])
-    writers: list[Writer] = []
     try:
-        for run, note in zip(group, notes, strict=True):
-            writers.append(Writer.open(run, note))
-        progress.begin(group, start, stack.configs[0].schedule.steps)
-        _loop(steps_of(stack), writers, start, progress, stop, save_every_s)
+        with Behind() as behind:
+            writers = [Writer.open(run, note, behind) for run, note in zip(group, notes, strict=True)]
+            progress.begin(group, start, stack.configs[0].schedule.steps)
+            _loop(steps_of(stack), writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
 
@@ -327,18 +326,17 @@ def _loop(steps: Steps, writers: list[Writer], start: int, progress: Progress, s
             if schedule.keep_moments:
                 for i, writer in enumerate(writers):
                     if writer.saved == step:
-                        resume.write_moments(writer.run, step, state_of(steps.stack, i))
+                        writer.keep_moments(step, state_of(steps.stack, i))
         progress.at(step, records)
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
-                digest = resume.write_resume(writer.run, step, state_of(steps.stack, i), writer.note())
-                if step == schedule.steps:
-                    writer.finish("finished", step, {file_name(step): digest})
+                writer.save(step, state_of(steps.stack, i), last=step == schedule.steps)
             saved = time.monotonic()
         if step == schedule.steps:
             return
         if stop:
             for writer in writers:
+                writer.behind.flush()
                 add_event(writer.run, "stopped", step, signal=stop.by)
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
