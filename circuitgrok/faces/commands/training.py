@@ -1,7 +1,8 @@
 """Commands that bring runs about or list them: train, sweep, presets, import, runs."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 SWEEP_FLAGS = {
     "delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking"),
-    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads"),
+    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads; on cuda each on a GPU"),
+    "dask": (str, "", "address of a dask scheduler whose workers train the stacks: tcp://HOST:PORT"),
+    "slurm": (
+        str,
+        "",
+        "train the stacks as jobs of Slurm with these options of sbatch: partition=gpu,gres=gpu:1,time=2:00:00; "
+        "stacks=12 splits runs that are alike, at_once=4 is the most at work together",
+    ),
 }
 
 
@@ -79,6 +87,7 @@ def sweep(argv: list[str]) -> int:
         },
         argv,
     )
+    _refuse_two_ways(options)
     load_torch(options.quiet)
     from circuitgrok.config.train_config import TrainConfig
     from circuitgrok.errors import Interrupted
@@ -95,13 +104,41 @@ def sweep(argv: list[str]) -> int:
     out = options.out or f"checkpoints/{options.preset}-sweep"
     planned_sweep = planned(TrainConfig.preset(preset), others | values, out=out, delay=options.delay)
     try:
-        runs = planned_sweep.train(**_how(options), workers=options.workers, skip_held=True).runs
+        with _hands(options) as hands:
+            runs = planned_sweep.train(**_how(options), **hands, skip_held=True).runs
     except Interrupted:
         _write_sweep(planned_sweep)
         raise
     _print_runs(runs)
     _write_sweep(planned_sweep)
     return 1 if any(one.state == "diverged" for one in runs) else 0
+
+
+def _refuse_two_ways(options: Any) -> None:
+    """A sweep is trained by processes of its own, by dask's or by Slurm's."""
+    given = [f"--{name}" for name in ("dask", "slurm") if getattr(options, name)]
+    given += ["--workers"] if options.workers != 1 else []
+    if len(given) > 1:
+        raise UserError(
+            f"{given[0]} brings workers of its own, and how many there are is its business; got {' and '.join(given)}: "
+            f"leave out one"
+        )
+
+
+@contextlib.contextmanager
+def _hands(options: Any) -> Iterator[dict[str, Any]]:
+    """Who trains the stacks, for `train`."""
+    if options.dask:
+        from circuitgrok.training.clusters import dask_workers
+
+        with dask_workers(options.dask) as (executor, workers):
+            yield {"executor": executor, "workers": workers}
+    elif options.slurm:
+        from circuitgrok.training.slurm import slurm
+
+        yield {"executor": slurm(options.slurm)}
+    else:
+        yield {"workers": options.workers}
 
 
 def _how(options: Any) -> dict[str, Any]:
