@@ -23,7 +23,7 @@ from circuitgrok.training.work import task_of
 sys.path.insert(0, str(Path(__file__).with_name("clusters")))
 from slurm import missing, one_machine  # noqa: E402  # pyright: ignore
 
-LEAVES = {"p": 7, "d_mlp": 8, "steps": 3000, "eval_every": 50, "checkpoint_every": 1000, "checkpoints_per_decade": 2}
+LEAVES = {"p": 7, "d_mlp": 8, "steps": 1500, "eval_every": 50, "checkpoint_every": 500, "checkpoints_per_decade": 2}
 TWELVE = {f"seed{seed}": tiny(**LEAVES, seed=seed) for seed in range(12)}
 FOUR = {f"seed{seed}": tiny(**LEAVES, seed=seed) for seed in range(4)}
 QUICK = {name: config.with_(steps=60, checkpoint_every=20) for name, config in FOUR.items()}
@@ -118,7 +118,7 @@ def how(out, **changed) -> How:
 
 def test_a_job_that_ends_well_says_nothing_and_one_that_is_refused_says_why(tmp_path, answers):
     work_as_job(task_of(QUICK, QUICK, how(tmp_path)), str(tmp_path))
-    assert jobs.said_by("7", tmp_path) == {} and Run(tmp_path / "seed0").state == "finished"
+    assert jobs.said_by("7", tmp_path) == {"notes": []} and Run(tmp_path / "seed0").state == "finished"
     other = {name: config.with_(lr=0.5) for name, config in QUICK.items()}
     work_as_job(task_of(other, other, how(tmp_path)), str(tmp_path))
     assert "holds a different run" in jobs.said_by("7", tmp_path)["refused"]
@@ -144,12 +144,12 @@ def test_a_job_that_a_signal_stops_saves_and_asks_to_go_on_unless_somebody_ends_
     work_as_job(task_of(QUICK, QUICK, how(tmp_path)), str(tmp_path))
     assert {Run(tmp_path / name).state for name in QUICK} == {"interrupted"}
     assert (["scontrol", "requeue", "7"] in asked) == (state == "RUNNING")
-    assert jobs.said_by("7", tmp_path) == {}
+    assert jobs.said_by("7", tmp_path) == {"stuck": 0}
     work_as_job(task_of(QUICK, QUICK, how(tmp_path)), str(tmp_path))  # put back on the queue
     assert {Run(tmp_path / name).state for name in QUICK} == {"finished"}
 
 
-def test_a_job_that_has_no_time_to_train_a_step_is_not_put_back(tmp_path, answers, monkeypatch):
+def test_a_job_that_never_has_time_to_train_a_step_is_put_back_twice(tmp_path, answers, monkeypatch):
     answers[1]["squeue"] = "RUNNING\n"
     monkeypatch.setattr(
         "circuitgrok.training.loop.new_stack",
@@ -158,9 +158,11 @@ def test_a_job_that_has_no_time_to_train_a_step_is_not_put_back(tmp_path, answer
             found(*given),
         )[1],
     )
-    work_as_job(task_of(QUICK, QUICK, how(tmp_path)), str(tmp_path))
-    assert "was stopped before it had trained a step: it needs a longer time=" in jobs.said_by("7", tmp_path)["refused"]
-    assert ["scontrol", "requeue", "7"] not in answers[0]
+    for times in (1, 2, 2):
+        work_as_job(task_of(QUICK, QUICK, how(tmp_path)), str(tmp_path))
+        assert answers[0].count(["scontrol", "requeue", "7"]) == times
+    said = jobs.said_by("7", tmp_path)["refused"]
+    assert said == "job 7 was stopped 3 times before it had trained a step: it needs a longer time="
 
 
 def submitted(monkeypatch, states):
@@ -261,8 +263,8 @@ def events_of(run) -> list[str]:
     return [event["event"] for event in json_lines(run.path / "events.jsonl")]
 
 
-class MeddlingTwice(Meddling):
-    """Does each of several things once, when a job of its own is at work."""
+class AtWork(Meddling):
+    """Does each of several things once, to a job of its own that is at work."""
 
     def __init__(self, cluster, out, *what) -> None:
         super().__init__(lambda: None)
@@ -273,15 +275,29 @@ class MeddlingTwice(Meddling):
         for job in at_work(self.cluster, self.out) if self.left else []:
             if self.left and job not in self.met:
                 self.met.append(job)
-                self.cluster.ask(*self.left.pop(0), job)
+                self.left.pop(0)(job)
+
+    def asking(self, *command):
+        """Something to do: one of Slurm's commands."""
+        return lambda job: self.cluster.ask(*command, job)
+
+
+def kill(out):
+    """Something to do: end the process that trains, at once."""
+
+    def killed(job):
+        note = out / "slurm" / f"submitted-{job.partition('_')[0]}.json"
+        [pid] = {jobs.read_json(out / run / ".holder")["pid"] for run in jobs.read_json(note)[job]}
+        os.kill(pid, signal.SIGKILL)
+
+    return killed
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_twelve_runs_as_an_array_of_which_one_is_killed_and_one_requeued_are_those_of_a_local_sweep(tmp_path, cluster):
-    watching = MeddlingTwice(
-        cluster, tmp_path / "slurm", ["scancel", "--signal=KILL"], ["scontrol", "requeue"], ["scancel", "--signal=USR2"]
-    )
+    watching = AtWork(cluster, tmp_path / "slurm", kill(tmp_path / "slurm"))
+    watching.left += [watching.asking("scontrol", "requeue"), watching.asking("scancel", "--signal=USR2")]
     runs = trained(TWELVE, tmp_path / "slurm", executor=slurm("time=30,stacks=4"), progress=watching, save_every_s=0.3)
     assert not watching.left and watching.seen[-1] == (4, 4)
     assert any("with runs unfinished: submitted again" in note for note in watching.notes)
@@ -319,7 +335,8 @@ def test_jobs_that_have_to_make_room_save_and_go_on_afterwards(tmp_path, cluster
 @pytest.mark.timeout(900)
 def test_cancelled_jobs_are_not_revived_and_the_same_call_goes_on(tmp_path, cluster):
     asked = slurm("time=30,stacks=2")
-    watching = MeddlingTwice(cluster, tmp_path / "slurm", ["scancel"])
+    watching = AtWork(cluster, tmp_path / "slurm")
+    watching.left.append(watching.asking("scancel"))
     with pytest.raises(RunError, match=r"job \d+_\d was cancelled; the same command submits its runs again"):
         trained(FOUR, tmp_path / "slurm", executor=asked, progress=watching, save_every_s=0.3)
     assert not cluster.ask("squeue", "--noheader")

@@ -142,7 +142,7 @@ def train_here(
     here = environment(how.threads, where)
     for config in configs.values():
         refuse_what_does_not_fit(config)
-    with _threads(how.threads), same_bits_again(where), stop_signals(going) as stop:
+    with threads_of_torch(how.threads), same_bits_again(where), stop_signals(going) as stop:
         facts = {name: start_facts(config) for name, config in configs.items()}  # what is refused leaves no folder
         opened, free = [], []
         for name, config in configs.items():
@@ -352,7 +352,8 @@ def _loop(stack: Stack, writers: list[Writer], start: int, progress: Progress, s
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_of_torch(count: int) -> Iterator[None]:
+    """So many for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -18,7 +18,7 @@ from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.store.files import read_json, write_atomically
 from circuitgrok.store.resume import resume_steps
 from circuitgrok.store.run import Run
-from circuitgrok.training.work import Task, work
+from circuitgrok.training.work import TRIES, Task, work
 
 LONG_MIN = 10**6  # minutes that submitit takes a job to last, so that it leaves time limits to us
 EXAMPLE = "partition=gpu,gres=gpu:1,time=2:00:00"
@@ -158,19 +158,27 @@ def work_as_job(task: Task, folder: str) -> None:
     """`work` in a job of Slurm, which is put back on the queue where a signal stopped it before its end."""
     array, index = (os.environ.get(f"SLURM_ARRAY_{name}_ID", "") for name in ("JOB", "TASK"))
     job = f"{array}_{index}" if array else os.environ["SLURM_JOB_ID"]
-    file = Path(folder) / f"said-{job}.json"
-    file.unlink(missing_ok=True)  # of the time before it was put back on the queue
-    before = _reached(task)
+    stuck, before = said_by(job, Path(folder)).get("stuck", 0), _reached(task)
+    _say(job, folder, {"stuck": stuck})  # this time it has said nothing yet
     try:
         worked = work(task)
     except UserError as error:
-        said: dict[str, Any] = {"refused": str(error)}
-    else:
-        said = {"notes": worked.notes}
-        if worked.stopped:
-            said = {"refused": _on_the_queue_again(job, _reached(task) > before)}
-    if any(said.values()):
-        write_atomically(file, canonical_json(said).encode())
+        _say(job, folder, {"refused": str(error)})
+        return
+    if not worked.stopped:
+        _say(job, folder, {"notes": worked.notes})
+        return
+    stuck = 0 if _reached(task) > before else stuck + 1
+    if stuck >= TRIES:
+        why = f"job {job} was stopped {stuck} times before it had trained a step: it needs a longer time="
+        _say(job, folder, {"refused": why})
+        return
+    _say(job, folder, {"stuck": stuck})
+    _back_on_the_queue(job)
+
+
+def _say(job: str, folder: str, what: Mapping[str, Any]) -> None:
+    write_atomically(Path(folder) / f"said-{job}.json", canonical_json(dict(what)).encode())
 
 
 def _reached(task: Task) -> int:
@@ -178,12 +186,8 @@ def _reached(task: Task) -> int:
     return sum(max(resume_steps(Run(path)), default=0) for path in task.paths())
 
 
-def _on_the_queue_again(job: str, moved: bool) -> str:
-    """Ask Slurm to run this job again, unless it is being ended by somebody; why it is not asked, if so."""
+def _back_on_the_queue(job: str) -> None:
+    """Ask Slurm to run this job again, unless it is being ended by somebody."""
     asked = subprocess.run(["squeue", "--noheader", f"--jobs={job}", "--format=%T"], capture_output=True, text=True)
-    if asked.stdout.strip() != "RUNNING":
-        return ""
-    if not moved:
-        return f"job {job} was stopped before it had trained a step: it needs a longer time="
-    subprocess.run(["scontrol", "requeue", job], check=False)
-    return ""
+    if asked.stdout.strip() == "RUNNING":
+        subprocess.run(["scontrol", "requeue", job], check=False)

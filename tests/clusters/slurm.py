@@ -139,6 +139,15 @@ def one_machine(folder: Path) -> Iterator[Cluster]:
             except subprocess.TimeoutExpired:
                 os.killpg(one.pid, signal.SIGKILL)
                 one.wait()
+        _end_strays(conf)
+
+
+def _end_strays(conf: Path) -> None:
+    """End what this Slurm has started and not ended: known by the environment that it began with."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"SLURM_CONF={conf}".encode() in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def _path() -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from circuitgrok.study.swept import Sweep
+    from circuitgrok.training.outlook import Outlook
 
 UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 SWEEP_FLAGS = {
@@ -63,6 +64,11 @@ def train(argv: list[str]) -> int:
     config = TrainConfig.preset(preset).with_(**others, **changed)
     varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
     out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
+    if options.dry_run:
+        from circuitgrok.training.outlook import outlook
+
+        _print_outlook(outlook([config], out.parent, names=[out.name], **_where(options)), options)
+        return 0
     from circuitgrok.training.loop import train as train_runs
 
     [run] = train_runs([config], out.parent, names=[out.name], **_how(options))
@@ -103,6 +109,10 @@ def sweep(argv: list[str]) -> int:
     values = {name: list(taken) for name, taken in given.items() if taken}
     out = options.out or f"checkpoints/{options.preset}-sweep"
     planned_sweep = planned(TrainConfig.preset(preset), others | values, out=out, delay=options.delay)
+    if options.dry_run:
+        with _hands(options) as hands:
+            _print_outlook(planned_sweep.outlook(**_where(options), **hands), options)
+        return 0
     try:
         with _hands(options) as hands:
             runs = planned_sweep.train(**_how(options), **hands, skip_held=True).runs
@@ -149,10 +159,32 @@ def _how(options: Any) -> dict[str, Any]:
     progress = Silent() if options.quiet else LiveProgress()
     return {
         "progress": progress,
-        "threads": options.threads,
-        "device": options.device,
+        **_where(options),
         "allow_inexact": options.allow_inexact,
     }
+
+
+def _where(options: Any) -> dict[str, Any]:
+    """What to compute on."""
+    return {"threads": options.threads, "device": options.device}
+
+
+def _print_outlook(found: "Outlook", options: Any) -> None:
+    """Say what training would do."""
+    from rich.table import Table
+
+    from circuitgrok.faces.ahead import AheadRow, outlook_lines, stack_rows
+
+    if found.stacks:
+        table = Table(box=None, header_style="bold")
+        for column in AheadRow._fields:
+            numbers = column not in ("stack", "what")
+            table.add_column(column.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+        for row in stack_rows(found):
+            table.add_row(*map(plain, row))
+        _show(table)
+    elsewhere = "dask" if getattr(options, "dask", "") else "Slurm" if getattr(options, "slurm", "") else ""
+    show(*outlook_lines(found, getattr(options, "workers", 1), options.threads, elsewhere))
 
 
 def _write_sweep(found: "Sweep") -> None:
