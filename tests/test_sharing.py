@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -20,6 +21,7 @@ from circuitgrok.errors import Interrupted, RunError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.store.locking import locked
 from circuitgrok.store.run import Run
+from circuitgrok.training import sharing
 from circuitgrok.training import work as working
 from circuitgrok.training.loop import How, Silent, stacks, train
 from circuitgrok.training.stopping import Stop
@@ -103,6 +105,27 @@ def test_any_executor_may_run_the_stacks(tmp_path, alone):
 
 
 # Pools of our own
+
+
+def where_i_compute(task) -> Worked:
+    """In place of the work: what this process of the pool would compute on; slow enough for the other to take one."""
+    time.sleep(0.5)
+    return Worked([f"{task} {sharing._own['device']} {os.getpid()}"])
+
+
+def test_each_process_of_a_pool_has_a_device_of_its_own_and_keeps_it():
+    with sharing._pool(["cuda:0", "cuda:1"]) as pool:
+        said = [note.split() for one in pool.map(where_i_compute, range(6)) for note in one.notes]
+    assert {device for _, device, _ in said} == {"cuda:0", "cuda:1"}
+    assert len({(device, pid) for _, device, pid in said}) == 2
+
+
+def test_a_task_in_a_pool_is_trained_on_the_device_of_its_process(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sharing, "_own", {"device": "cuda:1"})
+    monkeypatch.setattr(sharing, "work", lambda task: seen.append(task.how.device) or Worked([]))
+    sharing.work_in_pool(task_of(CONFIGS, CONFIGS, How(str(tmp_path), 1, "auto", False, False, 10.0)))
+    assert seen == ["cuda:1"]
 
 
 @pytest.mark.bits

@@ -32,9 +32,7 @@ QUICK = {name: config.with_(steps=60, checkpoint_every=20) for name, config in F
 
 
 def test_options_of_sbatch_and_two_of_our_own():
-    asked = slurm(
-        "partition=gpu, gres=gpu:a100:1,time=1-02:00:00,nodelist=n[1,3-5],cpus-per-task=2,stacks=12,at_once=4"
-    )
+    asked = slurm("partition=gpu, gres=gpu:a100:1,time=1-02:00:00,nodelist=n[1,3-5],cpus-per-task=2,stacks=9,at_once=4")
     assert asked == Slurm(
         {
             "partition": "gpu",

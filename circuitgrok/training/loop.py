@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from circuitgrok.training.slurm import Slurm
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack on a CPU: about 1 GB in float64; more are no faster there
-BYTES_PER_NUMBER = 48  # of a stack at work, for each neuron activation or number of its state, whichever are more
+BYTES_PER_NUMBER = 48  # of a stack at work, for each neuron activation or number of its state; measured: 18 to 31
 FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 K = TypeVar("K")
