@@ -169,8 +169,8 @@ def test_two_ways_at_once_are_refused(tmp_path, capsys, given, says):
 
 
 def test_what_dask_says_of_a_lost_worker_is_known_and_other_faults_are_not():
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
+    from distributed.client import FutureCancelledError  # pyright: ignore[reportMissingImports]
+    from distributed.scheduler import KilledWorker  # pyright: ignore[reportMissingImports]
 
     assert is_lost_worker(FutureCancelledError("key", "lost"))
     assert is_lost_worker(KilledWorker.__new__(KilledWorker))

@@ -25,7 +25,7 @@ def dask_workers(address: str) -> Iterator[tuple[Executor, int]]:
         UserError: dask is not installed, nobody answers there, or the workers cannot do the work.
     """
     try:
-        from distributed import Client
+        from distributed import Client  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(f"dask is not installed: `{DASK}`, here and where the workers are") from None
     try:
@@ -72,7 +72,7 @@ def is_lost_worker(error: Exception) -> bool:
     """Whether an executor's error says that a worker died, again and again, or was taken away."""
     if "distributed" not in sys.modules:
         return False
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
+    from distributed.client import FutureCancelledError  # pyright: ignore[reportMissingImports]
+    from distributed.scheduler import KilledWorker  # pyright: ignore[reportMissingImports]
 
     return isinstance(error, KilledWorker | FutureCancelledError)

@@ -111,7 +111,7 @@ def _watch(jobs: dict[str, Task], folder: Path, where: Slurm, watching: Progress
                 del jobs[job]
             if again:
                 why = "; ".join(end.lost for end in ends.values() if end.lost)
-                refuse_a_third_loss(again)
+                refuse_a_third_loss(again, f"what the jobs printed is in {folder}")
                 watching.note(f"{why}, with runs unfinished: submitted again")
                 jobs |= submit(again, folder, where, watching.note)
         watching.stacks(begun.now(list(jobs)), of - len(jobs), of)
@@ -147,4 +147,5 @@ def _end(job: str, task: Task, state: str, folder: Path) -> _End:
         return _End(notes)
     if state == "CANCELLED":
         return _End(notes, wrong=f"job {job} was cancelled; the same command submits its runs again")
-    return _End(notes, lost=f"job {job} ended as {state}", tried=task.tried + (state not in NO_FAULT))
+    at_fault = state not in NO_FAULT and not said.get("moved")
+    return _End(notes, lost=f"job {job} ended as {state}", tried=task.tried + at_fault)

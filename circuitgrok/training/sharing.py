@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
 LOOK_EVERY_S = 0.5  # at the files of the runs
+UNDER_MAIN = 'a script that asks for several workers has its work under `if __name__ == "__main__":`'
 TOLD_TO_STOP = 75  # the exit status of "temporary failure", as schedulers read it
 _own: dict[str, str] = {}  # of a process in our pool: the device that it computes on
 
@@ -113,7 +114,7 @@ def _through(
             while executor is not None and any(holder(path) for task in left.values() for path in task.paths()):
                 time.sleep(LOOK_EVERY_S / 5)  # an executor may call cancelled what is still at work
             raise Interrupted(f"stopped by {stop.by}; everything is saved: the same command goes on")
-        refuse_a_third_loss(left.values())
+        refuse_a_third_loss(left.values(), UNDER_MAIN)
 
 
 def _is_through(future: "Future[Worked]", watching: Progress, going: Path) -> bool:

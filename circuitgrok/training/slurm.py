@@ -6,8 +6,10 @@ is a small file; what submitit pickles of it is not read here.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.training.work import TRIES, Task, work
 
 LONG_MIN = 10**6  # minutes that submitit takes a job to last, so that it leaves time limits to us
+DEAF = """sh -c 'trap "" USR1 USR2; exec "$0" "$@"'"""  # a signal while Python loads would end it, unsaid
 EXAMPLE = "partition=gpu,gres=gpu:1,time=2:00:00"
 OURS = {"array", "output", "error", "signal", "open_mode", "nodes", "ntasks", "ntasks_per_node", "wrap"}
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[]*\])")
@@ -88,7 +91,7 @@ def refuse_without_slurm() -> None:
         UserError: submitit is not installed, or this is no machine of a cluster.
     """
     try:
-        import submitit  # noqa: F401
+        import submitit  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("submitit is not installed: `pip install 'circuitgrok[slurm]'`") from None
     if missing := [name for name in ("sbatch", "srun", "squeue", "scontrol") if shutil.which(name) is None]:
@@ -103,12 +106,12 @@ def submit(tasks: Sequence[Task], folder: Path, where: Slurm, tell: Callable[[st
     Raises:
         UserError: sbatch refuses.
     """
-    import submitit
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
+    import submitit  # pyright: ignore[reportMissingImports]
+    from submitit.core.utils import FailedJobError, FailedSubmissionError  # pyright: ignore[reportMissingImports]
 
     if not tasks:
         return {}
-    executor = submitit.SlurmExecutor(folder)
+    executor = submitit.SlurmExecutor(folder, python=f"{DEAF} {shlex.quote(sys.executable)}")
     executor.update_parameters(
         array_parallelism=where.at_once,
         time=LONG_MIN,
@@ -147,7 +150,12 @@ def states_of_jobs() -> dict[str, str] | None:
 
 
 def said_by(job: str, folder: Path) -> dict[str, Any]:
-    """What a job has said at its end, `notes` or `refused`; nothing, if it died or had nothing to say."""
+    """What a job has said at its end; nothing, if it never began.
+
+    Returns:
+        `notes`, when it was through; or `refused`; or, where a signal stopped it, whether it had `moved`, and how often
+        it was `stuck` since it last had.
+    """
     try:
         return dict(read_json(folder / f"said-{job}.json"))
     except (OSError, DamagedFile, TypeError, ValueError):
@@ -168,12 +176,13 @@ def work_as_job(task: Task, folder: str) -> None:
     if not worked.stopped:
         _say(job, folder, {"notes": worked.notes})
         return
-    stuck = 0 if _reached(task) > before else stuck + 1
+    moved = _reached(task) > before
+    stuck = 0 if moved else stuck + 1
     if stuck >= TRIES:
         why = f"job {job} was stopped {stuck} times before it had trained a step: it needs a longer time="
         _say(job, folder, {"refused": why})
         return
-    _say(job, folder, {"stuck": stuck})
+    _say(job, folder, {"stuck": stuck, "moved": moved})
     _back_on_the_queue(job)
 
 

@@ -111,8 +111,12 @@ def is_pending(path: Path) -> bool:
         return True
 
 
-def refuse_a_third_loss(tasks: Iterable[Task]) -> None:
+def refuse_a_third_loss(tasks: Iterable[Task], look: str) -> None:
     """Give up a stack whose worker died again and again.
+
+    Args:
+        tasks: Stacks that a worker was lost with.
+        look: What else there is to say.
 
     Raises:
         RunError: One did; the message names its runs.
@@ -120,8 +124,7 @@ def refuse_a_third_loss(tasks: Iterable[Task]) -> None:
     if lost := [task for task in tasks if task.tried >= TRIES]:
         raise RunError(
             f"a worker died {TRIES} times while it trained {', '.join(list(lost[0].configs)[:4])}: out of "
-            f"memory? take fewer workers, or smaller sizes; the same command goes on. (A script that asks for "
-            f'several workers has its work under `if __name__ == "__main__":`)'
+            f"memory? take fewer workers, or smaller sizes; the same command goes on ({look})"
         )
 
 
@@ -135,6 +138,7 @@ class Courses(Generic[K]):
     def __init__(self, tasks: Mapping[K, Task]) -> None:
         self._tasks = tasks
         self._first: dict[K, tuple[float, int]] = {}
+        self._last: dict[K, tuple[float, int]] = {}
 
     def now(self, numbers: Iterable[K]) -> list[StackNow]:
         """A line for each stack that has begun."""
@@ -150,9 +154,20 @@ class Courses(Generic[K]):
     def _line(self, number: K, task: Task, records: list[dict[str, Any]]) -> StackNow:
         step = min(record["step"] for record in records)
         steps = from_json(next(iter(task.configs.values())).encode())["schedule"]["steps"]
-        since, at = self._first.setdefault(number, (time.monotonic(), step))
-        left = (time.monotonic() - since) / (step - at) * (steps - step) if step > at else None
+        left = self._left(number, step, steps)
         label = next(iter(task.configs)) if len(task.configs) == 1 else f"{len(task.configs)} runs"
         numbers = [{k: v for k, v in record.items() if k not in ("seal", "diverged")} for record in records]
         text = describe(numbers) if all("train_loss" in record for record in numbers) else ""
         return StackNow(label, step, steps, text, left)
+
+    def _left(self, number: K, step: int, steps: int) -> float | None:
+        """Seconds left at the pace from the first step that was seen to the last that was new; unknown before that."""
+        now = (time.monotonic(), step)
+        since, at = self._first.setdefault(number, now)
+        until, reached = self._last.setdefault(number, now)
+        if step < reached:  # cut back to a resume point
+            self._first[number] = self._last[number] = now
+            return None
+        if step > reached:
+            until, reached = self._last[number] = now
+        return (until - since) / (reached - at) * (steps - step) if reached > at else None
