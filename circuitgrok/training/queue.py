@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.store.files import read_json
-from circuitgrok.store.locking import LockedRun, locked
+from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import RunError
 from circuitgrok.training.loop import How, stacks
 from circuitgrok.training.progress import Progress
@@ -74,6 +74,8 @@ def _on_the_queue(pending: Mapping[str, TrainConfig], how: How, folder: Path) ->
 
 def _is_free(path: Path, skip_held: bool, watching: Progress) -> bool:
     """Whether nobody trains a run now."""
+    if not holder(path):
+        return True
     try:
         with locked(path):
             return True
