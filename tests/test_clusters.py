@@ -4,13 +4,14 @@ import builtins
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
 from test_sharing import BASE, CONFIGS, LEAVES, Meddling, same_files, trained
 from tiny import json_lines, tiny_flags
 
-from circuitgrok.errors import Interrupted, UserError
+from circuitgrok.errors import Interrupted, RunError, UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.store.run import Run
 from circuitgrok.training import clusters
@@ -126,6 +127,15 @@ def test_a_scheduler_without_workers_says_how_to_start_one(monkeypatch):
         dask_workers(empty.scheduler_address),
     ):
         raise AssertionError
+
+
+def test_a_scheduler_that_goes_away_is_not_waited_for(tmp_path):
+    cluster = distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None, silence_logs=50)
+    with distributed.Client(cluster.scheduler_address, set_as_default=False, timeout=1) as client:
+        threading.Timer(1.0, cluster.close).start()
+        with pytest.raises(RunError, match="dask's scheduler is gone; its workers stop and save"):
+            trained(CONFIGS, tmp_path, executor=client.get_executor())
+    assert not list(tmp_path.glob(".going*"))
 
 
 def test_workers_with_another_circuitgrok_are_refused(monkeypatch):

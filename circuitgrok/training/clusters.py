@@ -68,6 +68,12 @@ def _refuse_silence(address: str) -> None:
                 raise OSError("it closed the connection")
 
 
+def is_gone(executor: Executor) -> bool:
+    """Whether an executor is dask's, and its scheduler is not reached any more: it has cancelled what it was given."""
+    client = getattr(executor, "_client", None) if type(executor).__module__.startswith("distributed.") else None
+    return client is not None and client.status not in ("running", "newly-created")
+
+
 def is_lost_worker(error: Exception) -> bool:
     """Whether an executor's error says that a worker died, again and again, or was taken away."""
     if "distributed" not in sys.modules:

@@ -19,7 +19,7 @@ from circuitgrok.device import in_turn
 from circuitgrok.errors import Interrupted
 from circuitgrok.store.locking import holder
 from circuitgrok.store.run import Run, RunError
-from circuitgrok.training.clusters import is_lost_worker
+from circuitgrok.training.clusters import is_gone, is_lost_worker
 from circuitgrok.training.loop import How, room, stacks
 from circuitgrok.training.progress import Progress
 from circuitgrok.training.queue import train_in_slurm
@@ -100,6 +100,8 @@ def _through(
                 ) from None
             while handed:
                 done, _ = wait(handed, LOOK_EVERY_S, FIRST_COMPLETED)
+                if executor is not None and is_gone(executor):
+                    raise RunError("dask's scheduler is gone; its workers stop and save, and the same call goes on")
                 if stop and going.exists():
                     going.unlink()
                     handed = {future: number for future, number in handed.items() if not future.cancel()}
