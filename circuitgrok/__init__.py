@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
     from circuitgrok.training.loop import train as train
+    from circuitgrok.training.slurm import slurm as slurm
     from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
@@ -55,6 +56,7 @@ _HOMES = {
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
     "train": "training.loop",
+    "slurm": "training.slurm",
 }
 _DOORS = {"lens": "foreign.lens"}  # modules that are called by a shorter name
 _inside, _names = doors(__name__)

@@ -48,6 +48,8 @@ DOORS = {
     "transformer_lens": ("foreign/lens.py",),
     "sklearn": ("measures/learning/probes.py", "tasks/images.py"),
     "arviz_stats": ("samplers/diagnostics.py",),
+    "distributed": ("training/clusters.py",),
+    "submitit": ("training/slurm.py",),
 }
 HEAVY = {*DOORS, "pandas", "scipy"}
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from circuitgrok.training.outlook import Outlook
+
 SEEDS = ("seed", "data_seed", "noise_seed")
 DONE = ("finished", "diverged")
 FLAGS = tuple(f"{name}_censored" for name in ACCURACY_RULES)
@@ -76,6 +78,19 @@ class Sweep:
 
         train(list(self.configs.values()), self.out, names=list(self.configs), **how)
         return self
+
+    def outlook(self, **how: Any) -> "Outlook":
+        """What `train` would do, before it does it: stacks, time and disk; writes nothing.
+
+        Args:
+            how: For `circuitgrok.training.outlook.outlook`: `threads`, `workers`, `executor`, `device`.
+
+        Raises:
+            UserError: What `train` refuses.
+        """
+        from circuitgrok.training.outlook import outlook
+
+        return outlook(list(self.configs.values()), self.out, names=list(self.configs), **how)
 
     @property
     def swept(self) -> list[str]:
