@@ -3,6 +3,7 @@
     config.json                      config, hash, environment, initial norms, format version
     index.jsonl                      one line per checkpoint, written after its file: step, file, sha256
     step_000012300.safetensors       weights under TransformerLens' classic names
+    split.bits                       the training pairs of a split that no rule draws, eight in a byte
     history.jsonl                    one line per evaluation
     updates.jsonl                    one line per checkpoint but the last: the step that left it
     events.jsonl                     begun, resumed, fell back, another environment, stopped, finished
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitgrok.errors import DamagedFile, RunError, UserError
 from circuitgrok.store.completion import Completion, read_completion
-from circuitgrok.store.files import read_verified
+from circuitgrok.store.files import read_plain, read_verified
 from circuitgrok.store.lines import Lines, last_record
 from circuitgrok.store.locking import holder
 from circuitgrok.store.manifest import UNSEALED, read_manifest
@@ -47,10 +48,11 @@ if TYPE_CHECKING:
 FACTS = re.compile(r"step_\d{9}\.safetensors|complete\.json|(history|index|updates|events|saved_losses)\.jsonl")
 OWN = re.compile(
     r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
-    r"|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
+    r"|split\.bits|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
 )
 _ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
 _SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
+SPLIT = "split.bits"
 SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
 UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
 
@@ -125,7 +127,26 @@ class Run:
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error, LEAVES))}") from None
         if (hash_of(content) if is_old(content) else config.hash) != self.manifest.get("hash"):
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: the config does not match its hash")
+        self._take_note_of_split(getattr(config.task, "split", ""))
         return config
+
+    def _take_note_of_split(self, split: str) -> None:
+        """Read the training pairs that no rule draws.
+
+        Raises:
+            DamagedFile: They are missing, or not those that the config names.
+        """
+        from circuitgrok.tasks.splits import LISTED, unpacked
+
+        if not split.startswith(LISTED):
+            return
+        file = self.path / SPLIT
+        try:
+            unpacked(read_plain(file), split)
+        except FileNotFoundError:
+            raise DamagedFile(f"{file} is missing, though the config's split is {split}") from None
+        except (ValueError, UserError) as error:
+            raise DamagedFile(f"{file} is damaged: it {error}") from None
 
     @property
     def task(self) -> Any:

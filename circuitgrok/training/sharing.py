@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
@@ -26,6 +26,7 @@ from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.store.lines import last_record
 from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.writer import refuse_another
+from circuitgrok.tasks.splits import LISTED, packed, unpacked
 from circuitgrok.training.loop import How, stacks, start_facts, train_here, unfinished
 from circuitgrok.training.progress import Progress, Silent, StackNow, describe
 from circuitgrok.training.stopping import Stop, stop_signals
@@ -42,11 +43,13 @@ class Task(NamedTuple):
         configs: The runs' configs as JSON, by name.
         how: As `train` was asked.
         stop_file: What asks the worker to stop by being there.
+        splits: The training pairs of splits that no rule draws, by name.
     """
 
     configs: dict[str, str]
     how: How
     stop_file: str
+    splits: dict[str, bytes]
 
 
 class _Noted(Silent):
@@ -65,6 +68,8 @@ def work(task: Task) -> list[str]:
     Raises:
         Interrupted: This process was told to stop, or the sweep was; everything is saved.
     """
+    for split, content in task.splits.items():
+        unpacked(content, split)
     configs = {name: TrainConfig.model_validate_json(text) for name, text in task.configs.items()}
     noted = _Noted()
     train_here(configs, task.how, noted, Path(task.stop_file))
@@ -100,7 +105,7 @@ def train_shared(
     pending = {name: config for name, config in configs.items() if _is_pending(Run(paths[name]))}
     stop_file = Path(how.path("")) / f".stop-{uuid.uuid4().hex[:12]}"
     tasks = [
-        Task({name: pending[name].model_dump_json() for name in alike}, how, str(stop_file))
+        Task({name: pending[name].model_dump_json() for name in alike}, how, str(stop_file), _splits(pending, alike))
         for alike in stacks(pending, parts=workers)
     ]
     stop_file.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +116,12 @@ def train_shared(
         stop_file.unlink(missing_ok=True)
         watching.end()
     return [Run(path) for path in paths.values()]
+
+
+def _splits(configs: Mapping[str, TrainConfig], names: Iterable[str]) -> dict[str, bytes]:
+    """The training pairs that no rule draws, of the runs of some names."""
+    found = {str(getattr(configs[name].task, "split", "")) for name in names}
+    return {split: packed(split) for split in sorted(found) if split.startswith(LISTED)}
 
 
 def _is_pending(run: Run) -> bool:
