@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from circuitgrok.store.run import Run
+    from circuitgrok.store.checkpoints import Checkpoints
 
 LOSS_UNITS = {
     "cross_entropy": "cross-entropy (nats)",
@@ -131,18 +131,19 @@ def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
     return figure
 
 
-def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
+def run_figure(run: "Checkpoints", table: "pd.DataFrame") -> "Figure":
     """One run on one sheet: losses, accuracies, polar path, and the final spectrum of W_L or the norms by role.
 
     Args:
-        run: The run.
+        run: The run, or other checkpoints; those without a history are evaluated.
         table: Its measures, group `polar`, and groups `fourier` and `circuits` where they make sense.
     """
+    from circuitgrok.store.checkpoints import config_of, history_of, is_trained_here, name_of, start_norm
+
     with in_style():
         figure, axes = sheet(2, 2, (10, 6.4))
-        history = run.history
-        last = int(history.index[-1])
-        config, loss = run.config, run.config.objective.loss
+        history, config = history_of(run), config_of(run)
+        last, loss = int(history.index[-1]), config.objective.loss
         same = table if loss == "cross_entropy" else table[[]]  # cross-entropies have no place beside another loss
         draw_losses(axes[0, 0], history, same, LOSS_UNITS[loss])
         draw_accuracies(axes[0, 1], history, table)
@@ -155,11 +156,11 @@ def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
             draw_roles(axes[1, 1], table)
             step_axis(axes[1, 1], last)
         network = "" if config.model.kind == "transformer" else f" ({config.model.kind})"
-        name = in_figure(run.name, longest=40)
-        figure.suptitle(
-            f"{name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
-            f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
-            f"weight decay {config.optimizer.weight_decay:g}",
-            fontsize=10,
-        )
+        name = in_figure(name_of(run), longest=40)
+        made = f"first norm {start_norm(run):.1f}"
+        if is_trained_here(run):
+            made = f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {start_norm(run):.1f})"
+            made += f", weight decay {config.optimizer.weight_decay:g}"
+        share = config.task.n_train / config.task.n_pairs
+        figure.suptitle(f"{name}: {config.task.formula}{network}, {share:.0%} train, {made}", fontsize=10)
     return figure

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.models.kinds import AnyModel
     from circuitgrok.tree import Params
 
 # What a folder without config.json may not hold, and the files whose temporaries may be removed.
@@ -149,6 +150,11 @@ class Run:
             raise DamagedFile(f"{file} is damaged: it {error}") from None
 
     @property
+    def model(self) -> "AnyModel":
+        """The shape of every network."""
+        return self.config.model
+
+    @property
     def task(self) -> Any:
         """The run's task, drawn again from its config: a `Task`, or `Examples` of one that is not modular.
 
@@ -196,18 +202,6 @@ class Run:
         """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
         imported = self.manifest["environment"].get("imported") or {}
         return imported.get("split") not in UNKNOWN_SPLITS
-
-    def require_split(self, what: str) -> None:
-        """Refuse what needs the training set, where that is not known.
-
-        Raises:
-            UserError: The split is a stand-in; the message begins with `what`.
-        """
-        if not self.split_is_known:
-            raise UserError(
-                f"{what} needs the training set, and the split of {self.name} is a stand-in: import the file "
-                "again with --data-seed, --frac-train and --split, or measure other groups"
-            )
 
     @property
     def index(self) -> dict[int, str]:

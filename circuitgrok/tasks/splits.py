@@ -138,8 +138,8 @@ def training_mask(split: str, n_pairs: int, frac_train: float, seed: int) -> Boo
     found = _KNOWN[split]
     if len(found) != n_pairs or int(found.sum()) != int(frac_train * n_pairs):
         raise UserError(
-            f"split {split} has {int(found.sum())} of {len(found)} pairs to train on; the task has {n_pairs} pairs, and "
-            f"frac_train {frac_train:g} of them is {int(frac_train * n_pairs)}"
+            f"split {split} has {int(found.sum())} of {len(found)} pairs to train on; the task has {n_pairs} pairs, "
+            f"and frac_train {frac_train:g} of them is {int(frac_train * n_pairs)}"
         )
     return found
 

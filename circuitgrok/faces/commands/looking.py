@@ -48,7 +48,7 @@ def measure(argv: list[str]) -> int:
     import torch
 
     from circuitgrok.device import resolved
-    from circuitgrok.faces.summary import SUMMARISED, summary_lines
+    from circuitgrok.faces.summary import SUMMARISED, spectrum_lines, summary_lines
     from circuitgrok.table.measure import check_groups, measure, quick_groups
     from circuitgrok.table.needs import fitting
 
@@ -69,6 +69,8 @@ def measure(argv: list[str]) -> int:
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))
+    else:
+        show(*spectrum_lines(table))
     for reason, names in _undefined(table).items():
         show(f"  undefined    {names}: {reason}")
     show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
