@@ -49,7 +49,7 @@ def run(tmp_path_factory) -> Run:
     return train([tiny(steps=200, lr=0.03)], tmp_path_factory.mktemp("own"), names=["mine"])[0]
 
 
-def copied(run: Run) -> Own:
+def copied(run: Checkpoints) -> Own:
     return Own(run.model, run.task, {step: run.at(step) for step in run.steps})
 
 

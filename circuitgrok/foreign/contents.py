@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.inert import ConfigRecord
 from circuitgrok.foreign.layouts import Network, listed
-from circuitgrok.foreign.opening import ConfigRecord, check_finite, read_settings
+from circuitgrok.foreign.opening import check_finite, read_settings
 from circuitgrok.tree import Params, is_bias
 
 _SERIES = ("state_dicts", "model_checkpoints", "checkpoints")

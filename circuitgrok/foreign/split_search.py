@@ -19,7 +19,7 @@ from torch import Tensor
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.claims import FLOAT32, TF32, Claims, Evidence, evidence_of
-from circuitgrok.tasks.splits import ORDERS, SPLITS, SplitRule, share_of
+from circuitgrok.tasks.splits import ORDERS, SPLITS, share_of
 from circuitgrok.tree import Params
 
 STAND_IN = "stand-in"
@@ -35,7 +35,7 @@ _MANY = 50  # matches that are looked at; more than one split among them is no m
 class Candidate(NamedTuple):
     """A split by its rule."""
 
-    split: SplitRule
+    split: str
     data_seed: int
     frac_train: float
 
@@ -126,8 +126,8 @@ def _shares(evidence: Sequence[Evidence], first: Candidate, n_pairs: int) -> lis
     return [share for share in dict.fromkeys(shares) if share in of_size.values() and 0 < share * n_pairs - 1]
 
 
-def _orders(n_pairs: int, first: Candidate) -> Iterator[tuple[SplitRule, int, Tensor]]:
-    rules: list[SplitRule] = [rule for rule in dict.fromkeys([first.split, *ORDERS]) if rule in ORDERS]
+def _orders(n_pairs: int, first: Candidate) -> Iterator[tuple[str, int, Tensor]]:
+    rules = [rule for rule in dict.fromkeys([first.split, *ORDERS]) if rule in ORDERS]
     for rule in rules:
         for seed in dict.fromkeys([first.data_seed, *SEEDS]):
             yield rule, seed, ORDERS[rule](n_pairs, seed)

@@ -1,6 +1,7 @@
 """Walks through a loss basin from a checkpoint of a run."""
 
 from collections.abc import Callable
+
 from circuitgrok.errors import UserError
 from circuitgrok.landscape.exploration import JITTER, Exploration, explore
 from circuitgrok.landscape.sampling import Sampling
