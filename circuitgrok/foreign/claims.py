@@ -26,7 +26,8 @@ from torch import Tensor
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.opening import check_finite
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.models.transformer import Transformer
+from circuitgrok.models.kinds import AnyModel
+from circuitgrok.store.checkpoints import slices
 from circuitgrok.tree import Params
 
 Claims = dict[int, dict[str, float]]  # step -> train_loss, test_loss
@@ -36,7 +37,6 @@ _ROUNDED = 4.0  # 2 δ of the loss, and δ twice
 _NEAR = 100  # claims of a curve whose moves bound the next
 _HALVED = 0.5  # relative move of one update where no curve says
 _COMPARED = 4  # networks whose claims are compared, the last ones
-_NUMBERS = 2**24  # activations that are held at once
 
 
 class Evidence(NamedTuple):
@@ -105,7 +105,7 @@ def _numbers(values: Any, name: str) -> list[float]:
     return found
 
 
-def pair_losses(params: Params, model: Transformer, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+def pair_losses(params: Params, model: AnyModel, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:
     """Loss of each pair in float64, and the largest difference that float32 makes to a logit."""
     losses, worst = [], 0.0
     precise = {name: value.double() for name, value in params.items()}
@@ -118,17 +118,11 @@ def pair_losses(params: Params, model: Transformer, inputs: Tensor, labels: Tens
     return torch.cat(losses), worst
 
 
-def slices(model: Transformer, inputs: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and labels, as many rows at a time as activations and logits leave room for."""
-    rows = max(1, _NUMBERS // max(model.activations_per_input, model.n_classes))
-    return list(zip(inputs.split(rows), labels.split(rows), strict=True))
-
-
 def evidence_of(
     claims: Claims,
     networks: Mapping[int, Params],
     before: Params | None,
-    model: Transformer,
+    model: AnyModel,
     inputs: Tensor,
     labels: Tensor,
 ) -> list[Evidence]:

@@ -81,7 +81,8 @@ def declared(content: bytes, records: Mapping[str, int]) -> Declared:
         found = _filled(_described(content, records, objects), {})
         if found.values > MOST_VALUES:
             raise UserError(
-                f"holds {found.values:.1e} numbers and texts, counted as often as they stand there; too many"
+                f"holds {found.values:.1e} values, counted as often as they stand there; at most {MOST_VALUES:.0e} "
+                "are read"
             )
         return Declared(found.bytes, objects)
     except UserError:

@@ -139,9 +139,9 @@ def is_record(name: str) -> bool:
     return bool(home) and ours and last[:1].isupper()
 
 
-def stand_ins(names: set[str]) -> list[tuple[Any, str]]:
+def stand_ins(names: set[str]) -> list[Any]:
     """What stands for each of these names, as torch's reader takes it: by the file's name, and by today's."""
-    found = []
+    found: list[Any] = []
     for name in sorted(names):
         here = STAND_INS[name] if name in STAND_INS else type("Record", (ConfigRecord,), {})
         home, _, last = name.rpartition(".")

@@ -183,11 +183,12 @@ def import_published(argv: list[str]) -> int:
         argv,
     )
     load_torch(quiet=False)
-    from circuitgrok.foreign.published import read_published, report, write_run
+    from circuitgrok.foreign.imported import report, write_run
+    from circuitgrok.foreign.published import read_published
 
     given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
     file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
-    published = read_published(file, options.layout, config or None, step=options.step, **given)
+    published = read_published(file, options.layout, config or None, steps=options.step, **given)
     one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
     show(*report(published))
     show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
