@@ -10,7 +10,9 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.foreign.open import open_checkpoints as open_checkpoints
     from circuitgrok.models.transformer import Transformer as Transformer
+    from circuitgrok.store.checkpoints import Checkpoints as Checkpoints
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
     from circuitgrok.study.sweep import sweep as sweep
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
+    "Checkpoints": "store.checkpoints",
     "TrainConfig": "config.train_config",
     "Transformer": "models.transformer",
     "Run": "store.run",
@@ -29,6 +32,7 @@ _HOMES = {
     "columns": "table.columns",
     "load": "store.run",
     "measure": "table.measure",
+    "open_checkpoints": "foreign.open",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

@@ -344,15 +344,30 @@ def test_every_network_of_the_demo_file_stands_at_its_step(tmp_path):
         assert published.claimed("test_loss", at) == (at, pytest.approx(record["test_loss"], rel=1e-5))
 
 
-def test_split_that_no_rule_draws_is_a_stand_in(tmp_path):
+def test_listed_pairs_are_used_although_no_rule_draws_them_and_a_contradiction_is_a_warning(tmp_path):
     torch.save(demo(train_indices=torch.arange(14)), tmp_path / "demo.pth")
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
-    assert published.split == "stand-in" and published.config.task.n_train == 14
-    assert any("no rule known here draws them" in note for note in published.notes)
+    assert published.split == "in the file" and published.split_is_known
+    assert published.task.is_train.nonzero().flatten().tolist() == list(range(14))
+    assert any(note.startswith("contradicts the file: ") for note in published.notes)  # whose losses are of other pairs
+    run = write_run(published, tmp_path / "run")
+    assert load(run.path).task.is_train.tolist() == published.task.is_train.tolist()
+
+
+def test_listed_pairs_that_are_answered_wrong_are_a_warning(learned, tmp_path):
+    settings = {"p": 5, "lr": 0.01, "weight_decay": 1.0, "fn_name": "add"}
+    where = learned.task.is_train.nonzero().flatten()
+    right = read_published(released(learned, tmp_path, config=settings, train_indices=where.tolist()), "nanda")
+    assert right.split == "in the file" and not any(note.startswith("WARNING") for note in right.notes)
+    others = (~learned.task.is_train).nonzero().flatten()
+    wrong = read_published(released(learned, tmp_path, config=settings, train_indices=others.tolist()), "nanda")
+    [warning] = [note for note in wrong.notes if note.startswith("WARNING: ")]
+    assert "are not those that this network learnt: " in warning and wrong.split == "in the file"
+    assert any(line.startswith("  WARNING      the pairs that the file lists") for line in report(wrong))
 
 
 def test_split_of_the_demo_file_is_found_by_its_losses_if_it_lists_none(tmp_path):
-    torch.save(demo(train_indices=None), tmp_path / "demo.pth")
+    torch.save(demo(train_indices=None, test_indices=None), tmp_path / "demo.pth")
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
     assert published.split == "found: frac 0.3 seed 598 randperm"
     given = {"data_seed": 5, "frac_train": 0.3, "split": "randperm"}
@@ -453,7 +468,7 @@ def test_imported_run_is_a_run_for_every_reader(learned, published, tmp_path):
     assert all(torch.equal(value, learned.at(150)[name]) for name, value in run.at(150).items())
     assert run.manifest["environment"]["imported"]["sha256"] == published.source["sha256"]
     assert run.manifest["start"]["split_hash"] == learned.manifest["start"]["split_hash"]
-    assert run.history.equals(published.history)
+    assert run.history.sort_index(axis=1).equals(published.history.sort_index(axis=1))
     assert saved_losses(run)["train_loss"].tolist() == [1.0] * 149 + [0.01]
     table, own = measure(run, ["fourier", "circuits"]), measure(learned, ["fourier", "circuits"], steps=[150])
     assert table.attrs["key_freqs"] == own.attrs["key_freqs"]
@@ -569,14 +584,14 @@ def test_file_with_code_is_refused_and_does_nothing(tmp_path):
 
 
 def test_layout_step_and_settings_that_make_no_sense_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be one of nanda, pizza, hooked-transformer; got 'clock'"):
+    with pytest.raises(ValueError, match="must be one of nanda, pizza, .*, named; got 'clock'"):
         read_published(nanda_file(tmp_path), "clock")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run.json is not JSON"):
         read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")
     torch.save({"state_dicts": demo()["checkpoints"], "epochs": [9, 19, 29]}, tmp_path / "many.pth")
     assert list(read_published(tmp_path / "many.pth", "hooked-transformer").networks) == [10, 20, 30]
-    with pytest.raises(ValueError, match="says the steps of its 3 networks itself"):
+    with pytest.raises(ValueError, match=r"has no network at step 5; the nearest are \[10, 20, 30\]"):
         read_published(tmp_path / "many.pth", "hooked-transformer", steps=5)
 
 

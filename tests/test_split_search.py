@@ -197,7 +197,7 @@ def test_mean_over_all_pairs_lies_between_the_sides():
 def test_pair_losses_are_those_of_one_batch_and_their_rounding_that_of_float32(monkeypatch):
     params: Params = random_params(NANDA)
     whole, error = pair_losses(params, NANDA, PAIRS, ANSWERS)
-    monkeypatch.setattr("circuitgrok.foreign.claims._NUMBERS", 100)  # a few rows at a time
+    monkeypatch.setattr("circuitgrok.store.checkpoints._NUMBERS", 100)  # a few rows at a time
     sliced, _ = pair_losses(params, NANDA, PAIRS, ANSWERS)
     torch.testing.assert_close(sliced, whole, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(whole, cross_entropy(NANDA.logits(params, PAIRS), ANSWERS), rtol=1e-12, atol=1e-12)

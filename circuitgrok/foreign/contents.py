@@ -176,7 +176,7 @@ def final_step(
     for found in known:
         if isinstance(found, int) and found >= 0:
             return found
-    raise UserError("nothing says how many updates are behind these weights: give --step (0 for initial weights)")
+    raise UserError("nothing says how many updates are behind these weights: give --steps (0 for initial weights)")
 
 
 def _inner(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:

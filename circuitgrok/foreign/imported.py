@@ -1,5 +1,7 @@
 """Networks of other hands as a run on disk, and what was read of them in lines."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,8 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.store import writer
 from circuitgrok.store.environment import environment
 from circuitgrok.store.locking import locked
-from circuitgrok.store.run import Run, RunError, load
+from circuitgrok.store.manifest import CONFIG
+from circuitgrok.store.run import SPLIT, Run, RunError, load
 from circuitgrok.surroundings import in_plain_surroundings
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ def write_run(published: Published, path: str | Path) -> Run:
     Raises:
         RunError: The folder holds another run.
     """
-    path, config = Path(path), published.config
+    path, config, evaluated = Path(path), published.config, published.evaluated
     first, task = min(published.networks), config.task.draw()
     roles = select.vectors(published.networks[first], "role", axes=0)
     start = {
@@ -39,7 +42,7 @@ def write_run(published: Published, path: str | Path) -> Run:
         "n_train": task.n_train,
     }
     imported = {**published.source, "split": published.split, "notes": list(published.notes)}
-    with locked(path):
+    with _none_left(path), locked(path):
         if (path / "config.json").exists():
             run = load(path)
             if run.config.hash != config.hash or run.manifest["environment"].get("imported") != imported:
@@ -49,10 +52,26 @@ def write_run(published: Published, path: str | Path) -> Run:
         writer.reopen(run)
         index = [writer.write_checkpoint(run, step, params) for step, params in published.networks.items()]
         claims = [{"step": step, **claim} for step, claim in sorted(published.claims.items())]
-        for name, records in (("index", index), ("history", published.evaluated), ("saved_losses", claims)):
+        for name, records in (("index", index), ("history", evaluated), ("saved_losses", claims)):
             writer.write_records(run, f"{name}.jsonl", records)
         writer.complete(run, "imported", max(published.networks), {}, {})
     return run
+
+
+@contextlib.contextmanager
+def _none_left(path: Path) -> Iterator[None]:
+    """Takes away the folders that were made for a run that was then refused."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        if made and not (path / CONFIG).exists():
+            for name in (".lock", ".holder", SPLIT):
+                (path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
+        raise
 
 
 def saved_losses(run: Run) -> "pd.DataFrame":

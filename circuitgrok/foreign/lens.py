@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.exported import save_hooked as save_hooked
 from circuitgrok.foreign.hooked import check_shapes, from_hooked_transformer, inferred
 from circuitgrok.foreign.keys import common_dtype, copied
 from circuitgrok.foreign.opening import read_foreign

@@ -12,7 +12,7 @@ bias or a position that nothing maps to is zero. Names and shapes suggest a mapp
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,10 +23,14 @@ from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.models.mlp import QuadraticMLP
-from circuitgrok.models.transformer import Transformer
+from circuitgrok.models.transformer import BiasRole, Transformer
 from circuitgrok.tree import Params, is_bias, role
 
 _TARGET = re.compile(r"(?P<name>[A-Za-z_]\w*(?:\.\w+)*?)(?:\[(?P<half>[ab])\])?(?P<turned>\.T)?")
+
+MLPRole = Literal["mlp", "unembed"]
+BIASES: tuple[MLPRole, ...] = ("mlp", "unembed")  # roles whose biases train in MLPs
+_WITH_ATTENTION: tuple[BiasRole, ...] = ("attention", "mlp", "unembed")
 
 
 class Target(NamedTuple):
@@ -97,7 +101,7 @@ def model_of(weights: Mapping[str, Tensor], mapping: Mapping[str, str], given: M
     layers = {int(name.split(".")[1]) for name in shapes if name.startswith("blocks.")}
     if any(".attn." in name for name in shapes):
         return _transformer(shapes, halved, len(layers), given)
-    biases = tuple(kind for kind in ("mlp", "unembed") if any(is_bias(n) and role(n) == kind for n in shapes))
+    biases: tuple[MLPRole, ...] = tuple(kind for kind in BIASES if any(is_bias(n) and role(n) == kind for n in shapes))
     n_out, wide = shapes["unembed.W_U"][1], shapes.get("blocks.0.mlp.W_in", (0, 0))
     beside = {name: given[name] for name in ("act",) if name in given}
     if "embed.W_E" in shapes:
@@ -133,7 +137,7 @@ def _transformer(
     equals = shapes.get("pos_embed.W_pos", (2 + bool(given.get("equals", True)),))[0] != 2
     n_out, tokens, own = shapes["unembed.W_U"][1], shapes["embed.W_E"][0] - equals, "embed.W_E" in halved
     p = tokens // 2 if own else tokens
-    biases = tuple(k for k in ("attention", "mlp", "unembed") if any(is_bias(n) and role(n) == k for n in shapes))
+    biases: tuple[BiasRole, ...] = tuple(k for k in _WITH_ATTENTION if any(is_bias(n) and role(n) == k for n in shapes))
     return Transformer(
         p=p,
         n_layers=n_layers,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.keys import common_dtype, copied, mismatches, shapes_of
-from circuitgrok.foreign.mapping import arranged, model_of
+from circuitgrok.foreign.mapping import BIASES, MLPRole, arranged, model_of
 from circuitgrok.foreign.network import Network, activation, said_split
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
@@ -68,7 +68,7 @@ def _of_shapes(weights: Mapping[str, Tensor], given: Mapping[str, Any]) -> AnyMo
     wide, out = weights["blocks.0.mlp.W_in"].shape, weights["unembed.W_U"].shape
     depth = sum(name.endswith(".mlp.W_in") for name in weights)
     moved = {role(name) for name, value in weights.items() if is_bias(name) and value.any()}
-    biases = tuple(kind for kind in ("mlp", "unembed") if kind in moved)
+    biases: tuple[MLPRole, ...] = tuple(kind for kind in BIASES if kind in moved)
     act = {"act": given["act"]} if "act" in given else {}
     if "embed.W_E" in weights:
         rows, d_embed = weights["embed.W_E"].shape
@@ -100,7 +100,7 @@ def pizza(
     p = int(settings.get("C", weights["embed.W_E"].shape[1])) if linear else 0
     used = _cut(weights, p) if linear else weights
     model = model_of(used, mapping, {**given, "act": act})
-    if settings.get("C", model.p) != model.p or settings.get("eqn_sign"):
+    if settings.get("C", model.n_classes) != model.n_classes or settings.get("eqn_sign"):
         raise UserError(
             f"a pizza MLP with C {settings.get('C')} and eqn_sign {settings.get('eqn_sign', 0)} does not have these "
             f"weights, or reads '=': {shapes_of(weights)}"

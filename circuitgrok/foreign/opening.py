@@ -35,10 +35,12 @@ class Foreign(NamedTuple):
     Attributes:
         content: Tensors and numbers in plain containers.
         sha256: Of the file.
+        note: What a safetensors file that was written here says of itself; None of others.
     """
 
     content: Any
     sha256: str
+    note: Any = None
 
 
 def read_foreign(path: Path) -> Foreign:
@@ -64,8 +66,9 @@ def read_foreign(path: Path) -> Foreign:
         raise UserError(f"weights are read from {', '.join(SUFFIXES)}; got {path.name!r}")
     with opened(path) as file:
         digest = _digest(path, file)
-        content = _safetensors(path, file) if path.suffix == ".safetensors" else _archive(path, file)
-    return Foreign(content, digest)
+        if path.suffix != ".safetensors":
+            return Foreign(_archive(path, file), digest)
+        return Foreign(_safetensors(path, file), digest, _note(file))
 
 
 @contextlib.contextmanager
@@ -156,6 +159,18 @@ def _safetensors(path: Path, file: BinaryIO) -> Any:
         raise
     except Exception as error:  # the reader raises several kinds for one fault: not its format
         raise UserError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def _note(file: BinaryIO) -> Any:
+    """The note in the head of a safetensors file, if it has one of ours."""
+    import json
+
+    file.seek(0)
+    head = file.read(int.from_bytes(file.read(8), "little"))
+    try:
+        return json.loads(json.loads(head)["__metadata__"]["circuitgrok"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _archive(path: Path, file: BinaryIO) -> Any:

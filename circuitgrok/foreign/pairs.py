@@ -62,7 +62,8 @@ def mask_of(given: Any, task: ModularAddition, name: str = "split") -> Bool[Tens
         places = found.flatten()
         if places.is_floating_point() or places.dtype == torch.bool or not len(places):
             raise UserError(
-                f"{name} must be a mask of {n} pairs, their places, or pairs of numbers; found {_said(found)}"
+                f"{name} must be a mask of {n} pairs, their places, or pairs of numbers; found {found.dtype} "
+                f"{list(found.shape)}"
             )
         if not bool(((places >= 0) & (places < n)).all()):
             raise UserError(f"{name} must be some of the {n} pairs, and not all; found place {places.max().item()}")
@@ -71,10 +72,6 @@ def mask_of(given: Any, task: ModularAddition, name: str = "split") -> Bool[Tens
     if not 0 < int(mask.sum()) < n:
         raise UserError(f"{name} must be some of the {n} pairs, and not all; found {int(mask.sum())}")
     return mask
-
-
-def _said(found: Tensor) -> str:
-    return f"{found.dtype} {list(found.shape)}"
 
 
 def split_fields(mask: Bool[Tensor, " pair"], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,12 +27,13 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.claims import Claims, before_update, claims_of
 from circuitgrok.foreign.contents import final_step, optimizer_of, settings_of
-from circuitgrok.foreign.keys import common_dtype, mismatches, plain_weights
+from circuitgrok.foreign.exported import described
+from circuitgrok.foreign.keys import common_dtype, copied, mismatches, plain_weights
 from circuitgrok.foreign.layouts import LAYOUTS, layout_of
 from circuitgrok.foreign.mlps import is_pizza
 from circuitgrok.foreign.network import Knowledge, Network
 from circuitgrok.foreign.pairs import listed_in, mask_of, split_fields
-from circuitgrok.foreign.sources import Gathered, gathered
+from circuitgrok.foreign.sources import NOTE, Gathered, gathered
 from circuitgrok.foreign.split_search import STAND_IN, settled
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.kinds import AnyModel
@@ -82,7 +83,7 @@ class Published:
         """The shape of every network."""
         return self.config.model
 
-    @cached_property
+    @property
     def task(self) -> Dataset:
         """The pairs with their labels, and the split, whatever it is."""
         return self.config.task.draw()
@@ -167,6 +168,8 @@ def read_published(
     got = gathered(source)
     settings = settings_of(got.file, config or got.settings, got.content)
     notes: list[str] = []
+    if (note := got.content.get(NOTE, settings.get(NOTE))) is not None and layout is None:
+        return _again(got, note, notes)
     if isinstance(split, str):
         given, split = given | {"split": split}, None
     if task is not None:
@@ -199,6 +202,18 @@ def read_published(
     rebuilt, where = settled(got.file.name, rebuilt, told, claims, networks, before, notes)
     about = {"file": got.file.name, "sha256": got.sha256, "layout": known}
     return _noted_guess(Published(about, networks, rebuilt, claims, where, tuple(notes), network.keys))
+
+
+def _again(got: Gathered, note: Any, notes: list[str]) -> Published:
+    """A network that was exported here: what it is, it says itself."""
+    config = described(note)
+    [weights] = _all(got)
+    if wrong := mismatches(weights, config.model.shapes()):
+        raise UserError(f"{got.file} does not hold the tensors that it describes: {wrong}")
+    networks = {int(note["step"]): {name: copied(weights[name]) for name in config.model.shapes()}}
+    _check_weights(networks)
+    about = {"file": got.file.name, "sha256": got.sha256, "layout": "exported"}
+    return Published(about, networks, config, {}, "in the file", tuple(notes))
 
 
 def _all(got: Gathered) -> list[Mapping[str, Tensor]]:
@@ -246,9 +261,7 @@ def _by_step(
         notes.append("the initial weights are not in the file: alpha, scheme and seed of the config say nothing")
     if asked is not None and (missing := [step for step in asked if step not in networks]):
         near = sorted(networks, key=lambda step: abs(step - missing[0]))[:3]
-        raise UserError(
-            f"{got.file.name} has no network at step {missing[0]}; the nearest of {len(networks)} are {near}"
-        )
+        raise UserError(f"{got.file.name} has no network at step {missing[0]}; the nearest are {near}")
     return {step: networks[step] for step in sorted(networks if asked is None else asked)}
 
 
@@ -267,7 +280,7 @@ def _task(network: Network, task: Any, given: Mapping[str, Any]) -> Any:
     p = model.n_in // 2 if isinstance(model, DenseMLP) else model.p
     if isinstance(model, DenseMLP) and (model.n_in != 2 * model.n_out or model.n_out < 3):
         raise UserError(
-            f"a dense network of {model.n_in} inputs and {model.n_out} outputs reads no pairs of numbers: give its task="
+            f"a dense network of {model.n_in} inputs and {model.n_out} outputs reads no pairs of numbers: give its task"
         )
     operation = {**network.said, **given}.get("operation", "add")
     try:
@@ -321,7 +334,7 @@ def _config(
             notes.append(f"{name}: the file says {said[name]}, {value} was given and is believed")
     model = network.model.model_dump(exclude={"kind"})
     precision = str(common_dtype(networks[max(networks)])).removeprefix("torch.")
-    own = {} if isinstance(task, ModularAddition) else task.model_dump(exclude={"kind"})
+    own = {"p": task.p} if isinstance(task, ModularAddition) else task.model_dump(exclude={"kind"})
     leaves = {**own, **said, **model, "precision": precision, "steps": max(1, *networks), **given}
     config = TrainConfig.preset(network.preset).with_(task=task.kind, model=network.model.kind, **leaves)
     missing = [f"{n} {config.leaves()[n]}" for n in TOLD if n not in {**said, **given} and n in config.leaves()]

@@ -21,6 +21,7 @@ from circuitgrok.foreign.contents import Networks, networks_in
 from circuitgrok.foreign.opening import SUFFIXES, read_foreign
 
 MOST_FILES = 10_000
+NOTE = "circuitgrok_export"  # in the head of a file, or in config.json: what an exported network says of itself
 
 
 class Gathered(NamedTuple):
@@ -80,8 +81,14 @@ def _at_path(path: Path) -> Gathered:
 
 
 def _of_file(path: Path) -> Gathered:
-    content, digest = read_foreign(path)
-    return Gathered(path, digest, networks_in(content, str(path)), _beside(content))
+    content, digest, note = read_foreign(path)
+    said = note if isinstance(note, dict) and isinstance(note.get("step"), int) else {}
+    return Gathered(path, digest, networks_in(content, str(path)), {**_beside(content), **_of_run(said)})
+
+
+def _of_run(note: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file that was written here says: its step, and if it was exported what it is."""
+    return {name: note[name] for name in ("step", NOTE) if name in note}
 
 
 def _of_files(files: Sequence[Path], name: str) -> Gathered:

@@ -232,8 +232,9 @@ def settled(
     # Half the loss of guessing: one update moves a loss by far less, a matrix the wrong way round by more.
     if far > math.log(config.task.n_classes) / 2 and (known if told != "listed" else bool(never)):
         raise UserError(
-            f"{file}: {'; '.join(never or wrong)}: a matrix is the wrong way round for this layout, or the split or "
-            "the task is another; --data-seed, --frac-train, --split and --operation say which"
+            f"{file}: {'; '.join(never or wrong)}: a matrix is the wrong way round for this layout (or in "
+            "the mapping of keys), or the split or the task is another; --data-seed, --frac-train, --split and "
+            "--operation say which"
         )
     notes.extend(f"contradicts the file: {one}" for one in never or (wrong if known else []))
     if told == "listed":

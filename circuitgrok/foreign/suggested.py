@@ -1,8 +1,8 @@
 """Which tensor of ours each tensor of somebody's network is, read off their names and shapes: a mapping to be checked.
 
-Names say the part (embedding, position, attention, unembedding, normalization); what they do not name are layers of an
-MLP, in their order. `.weight` of a layer is `[out in]`, as torch has it, that of an embedding `[rows columns]`; of other
-matrices the side that has the embedding's width says which way they lie, and a square one is taken as ours.
+Names say the part (embedding, position, attention, unembedding, normalization); what they do not name are layers of
+an MLP, in their order. `.weight` of a layer is `[out in]`, as torch has it, that of an embedding `[rows columns]`; of
+other matrices the side that has the embedding's width says which way they lie, and a square one is taken as ours.
 """
 
 import re

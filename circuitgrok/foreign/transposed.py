@@ -26,6 +26,7 @@ from circuitgrok.tree import Params
 def nanda(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], content: Any, given: Mapping[str, Any], notes: list[str]
 ) -> Network:
+    """The saved runs of Nanda et al. 2023."""
     n_tokens = _sizes(weights, "nanda")["token"]
     p = n_tokens - 1
     if settings.get("p", p) != p:
@@ -45,6 +46,7 @@ def nanda(
 def pizza(
     weights: Mapping[str, Tensor], settings: Mapping[str, Any], content: Any, given: Mapping[str, Any], notes: list[str]
 ) -> Network:
+    """The transformers of Zhong et al. 2023, whose settings must be there."""
     absent = [name for name in ("C", "attn_coeff") if name not in settings]
     if absent:
         raise UserError(
