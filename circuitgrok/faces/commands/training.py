@@ -104,10 +104,15 @@ def sweep(argv: list[str]) -> int:
 
 def _how(options: Any) -> dict[str, Any]:
     """How to train, from the flags that `train` and `sweep` share."""
-    from circuitgrok.training.loop import Silent
-    from circuitgrok.training.progress import LiveProgress
+    from circuitgrok.training.progress import LiveProgress, Progress, Silent, Together
 
-    progress = Silent() if options.quiet else LiveProgress()
+    progress: Progress = Silent() if options.quiet else LiveProgress()
+    if options.log == "tensorboard":
+        from circuitgrok.training.tensorboard import TensorBoard
+
+        if getattr(options, "workers", 1) > 1:
+            raise UserError("--log tensorboard sees what trains in this process: leave out --workers")
+        progress = Together(progress, TensorBoard())
     return {
         "progress": progress,
         "threads": options.threads,
