@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 import circuitgrok as cg
 from circuitgrok.errors import UserError
+from circuitgrok.faces.summary import summary_lines
+from circuitgrok.figures import run_figure
 from circuitgrok.foreign.imported import report, write_run
 from circuitgrok.foreign.lens import to_bridge
 from circuitgrok.foreign.published import Published, read_published
@@ -179,7 +181,9 @@ def test_hooked_transformer_without_mlps_has_the_logits_of_attention_alone(equal
     found = opened(theirs, steps=3)
     without = {name: value * (".mlp." not in name) for name, value in params.items()}
     torch.testing.assert_close(found.model.logits(found.at(3), PAIRS), model.logits(without, PAIRS), rtol=0, atol=1e-12)
-    assert found.model.equals == equals and any(note.startswith("attention only") for note in found.notes)
+    assert getattr(found.model, "equals", None) == equals and any(
+        note.startswith("attention only") for note in found.notes
+    )
     assert cg.measure(found, ["polar", "circuits"], rule="logit_energy")["loss[all]"].notna().all()
 
 
@@ -472,3 +476,19 @@ def test_refused_imports_leave_nothing(tmp_path):
     with pytest.raises(RunError, match="has no config.json, but history.jsonl of a run"):
         write_run(published, occupied)
     assert files_of(tmp_path) == before
+
+
+def test_opened_networks_are_drawn_and_summed_up_with_and_without_their_split(tmp_path):
+    for split in (None, torch.arange(P * P) % 3 == 0):
+        found = opened(networks(), split=split)
+        table = cg.measure(found)
+        text = "\n".join(summary_lines(found, table))
+        assert text.startswith("memory: 3 checkpoints, the last at step 2500")
+        assert ("split        not known" in text) == (split is None) and ("accuracy     train" in text) != (
+            split is None
+        )
+        assert "memory: a + b mod 7" in run_figure(found, table).get_suptitle()
+        assert cg.lens.bridge(found, 100)(PAIRS).shape == (P * P, 3, P + 1)
+        assert found.history["train_acc"].isna().all() == (split is None)
+    with pytest.raises(UserError, match="hessian needs the training set, and the split of memory is a stand-in"):
+        cg.measure(opened(networks()), "hessian")

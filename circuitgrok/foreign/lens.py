@@ -20,6 +20,7 @@ from circuitgrok.foreign.exported import save_hooked as save_hooked
 from circuitgrok.foreign.hooked import check_shapes, from_hooked_transformer, inferred
 from circuitgrok.foreign.keys import common_dtype, copied
 from circuitgrok.foreign.opening import read_foreign
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.tree import Params
@@ -27,7 +28,7 @@ from circuitgrok.tree import Params
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from circuitgrok.store.run import Run
+    from circuitgrok.store.checkpoints import Checkpoints
 
 
 @in_plain_surroundings
@@ -99,14 +100,14 @@ def to_bridge(
     return bridge
 
 
-def bridge(run: "Run", step: int) -> "TransformerBridge":
-    """The network of a run at a step as a TransformerLens bridge, for hooks, caches and patching.
+def bridge(run: "Checkpoints", step: int) -> "TransformerBridge":
+    """The network of a run, or of other checkpoints, at a step as a TransformerLens bridge: hooks, caches, patching.
 
     Raises:
         RunError: No checkpoint at that step.
         UserError: The run's network is no transformer.
     """
-    return to_bridge(run.at(step), run.config.transformer)
+    return to_bridge(run.at(step), transformer_of(run.model))
 
 
 def _mix_attention(bridge: "TransformerBridge", model: Transformer) -> None:

@@ -18,10 +18,8 @@ from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.keys import common_dtype, copied, mismatches, shapes_of
-from circuitgrok.foreign.mapping import BIASES, MLPRole, arranged, model_of
+from circuitgrok.foreign.mapping import BIASES, arranged, model_of
 from circuitgrok.foreign.network import Network, activation, said_split
-from circuitgrok.models.dense import DenseMLP
-from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.tree import Params, is_bias, role
@@ -65,26 +63,13 @@ def ours(
 
 
 def _of_shapes(weights: Mapping[str, Tensor], given: Mapping[str, Any]) -> AnyModel:
-    wide, out = weights["blocks.0.mlp.W_in"].shape, weights["unembed.W_U"].shape
-    depth = sum(name.endswith(".mlp.W_in") for name in weights)
+    """The model; roles whose biases are not all zero are taken to be those that train."""
+    beside = given if "blocks.0.mlp.b_in" in weights else {}  # without biases it is the quadratic one
+    model = model_of(weights, {name: name for name in weights}, beside)
+    if isinstance(model, QuadraticMLP):
+        return model
     moved = {role(name) for name, value in weights.items() if is_bias(name) and value.any()}
-    biases: tuple[MLPRole, ...] = tuple(kind for kind in BIASES if kind in moved)
-    act = {"act": given["act"]} if "act" in given else {}
-    if "embed.W_E" in weights:
-        rows, d_embed = weights["embed.W_E"].shape
-        return EmbeddingMLP(
-            p=out[1],
-            d_embed=d_embed,
-            d_hidden=wide[1],
-            depth=depth,
-            combine="concat" if wide[0] == 2 * d_embed else "sum",
-            own_tokens=rows == 2 * out[1],
-            train_biases=biases,
-            **act,
-        )
-    if "blocks.0.mlp.b_in" not in weights:
-        return QuadraticMLP(p=out[1], n_neurons=wide[1])
-    return DenseMLP(n_in=wide[0], n_out=out[1], width=wide[1], depth=depth, train_biases=biases, **act)
+    return model.model_copy(update={"train_biases": tuple(kind for kind in BIASES if kind in moved)})
 
 
 def pizza(
@@ -117,7 +102,8 @@ def pizza(
     split = said_split(_SPLIT, said, given)
     if split == "assumed":
         notes.append("the split was drawn without a seed and cannot be rebuilt")
-    notes.append(f"an MLP ({'use_linear' if linear else f'model_type {kind or chr(63)}'}), not a transformer")
+    told = "use_linear" if linear else f"model_type {kind or 'not said'}"
+    notes.append(f"an MLP ({told}), not a transformer")
     return Network(model, convert, said, "nanda", split, untrained_at=None)
 
 
