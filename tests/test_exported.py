@@ -91,6 +91,7 @@ def test_folder_holds_a_card_with_its_figure_that_names_the_network(run, tmp_pat
     assert card.startswith("---\nlibrary_name: circuitgrok\n") and "# mine, step 40" in card
     assert "a + b mod 11" in card and "![" in card and "(figure.png)" in card and "cg.lens.to_bridge" in card
     assert json.loads((tmp_path / "hub" / "config.json").read_text())["model_type"] == "circuitgrok"
+    assert str(run.path) not in card  # where it lay here is nobody's business
     before = files_of(tmp_path / "hub")
     assert files_of(write_folder(run, 40, tmp_path / "hub")[0].parent) == before  # the same again
     own = write_folder(copied(run), 40, tmp_path / "own")
@@ -138,6 +139,11 @@ def test_commands_bring_in_and_take_out(run, tmp_path, monkeypatch, capsys):
     assert torch.equal(cg.load("checkpoints/mine-40").task.is_train, run.task.is_train)
     code, out, err = call(capsys, "import", "mine-40", "--name", "hub")
     assert code == 0 and cg.load("checkpoints/hub").config == run.config, err
+    for step in (0, 40):  # as a shell expands a pattern
+        write_weights(run, step, tmp_path / f"step_{step}.pt")
+    code, out, err = call(capsys, "import", "step_0.pt", "step_40.pt", "--name", "both", "--steps", "0", "40")
+    assert code == 0 and cg.load("checkpoints/both").steps == [0, 40], err
+    assert call(capsys, "import")[0] == 2
     code, out, err = call(capsys, "export", str(run.path), "--out", "a.txt")
     assert code == 2 and "must end with .safetensors; got 'a.txt'" in err
 

@@ -167,6 +167,8 @@ def test_state_dict_of_a_bridge_opens_to_the_same_bits(layers, normalization):
     found = opened(theirs, n_heads=2, act="gelu", steps=5)
     assert found.model == model and same(found, {5: params})
     assert same(opened(theirs, model=model, steps=5), {5: params})
+    whole = opened(to_bridge(params, model), steps=5)  # which says how many heads it has, and its activation
+    assert whole.model == model and same(whole, {5: params})
     with pytest.raises(UserError, match="does not say how many heads there are: give n_heads"):
         opened(theirs, steps=5)
     with pytest.raises(UserError, match="3 heads do not divide them"):
@@ -487,7 +489,10 @@ def test_opened_networks_are_drawn_and_summed_up_with_and_without_their_split(tm
         assert ("split        not known" in text) == (split is None) and ("accuracy     train" in text) != (
             split is None
         )
-        assert "memory: a + b mod 7" in run_figure(found, table).get_suptitle()
+        figure = run_figure(found, table)
+        assert f"a + b mod 7, {'split not known' if split is None else '35% train'}" in figure.get_suptitle()
+        legend = [line.get_label() for ax in figure.axes[:2] for line in ax.get_lines()]
+        assert ("train" in legend, "all pairs" in legend) == (split is not None, split is None)
         assert cg.lens.bridge(found, 100)(PAIRS).shape == (P * P, 3, P + 1)
         assert found.history["train_acc"].isna().all() == (split is None)
     with pytest.raises(UserError, match="hessian needs the training set, and the split of memory is a stand-in"):

@@ -97,7 +97,7 @@ def card(run: Checkpoints, step: int, folder: str, summary: list[str], config: "
         formula=config.task.formula,
         share=config.task.n_train / config.task.n_pairs,
         version=__version__,
-        summary="\n".join(summary),
+        summary="\n".join(summary).replace(f" in {getattr(run, 'path', None)}\n", "\n"),  # nobody else's folder
         folder=folder,
         lens=LENS.format(step=step) if config.model.has_heads else "",
     ).rstrip()

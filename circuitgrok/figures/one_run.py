@@ -34,12 +34,15 @@ LOSS_UNITS = {
 
 
 def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
-    """Train and test loss against the step, and those of the circuit alone and without it where there is one."""
-    ax.plot(history.index, history["train_loss"], color=BLUE, label="train")
-    ax.plot(history.index, history["test_loss"], color=RED, label="test")
+    """Train and test loss against the step, and those of the circuit alone and without it where there is one.
+
+    Where the split is not known they are those of all pairs.
+    """
+    known = _draw_sides(ax, history, table, "loss")
     if "restricted_loss[all]" in table:
+        side, said = ("train", "train") if known else ("all", "all pairs")
         ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
-        ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
+        ax.plot(table.index, table[f"excluded_loss[{side}]"], color=PURPLE, ls="-.", label=f"excluded ({said})")
     ax.set_yscale("log")
     ax.set_ylabel(unit)
     ax.legend(loc="lower left")
@@ -47,14 +50,23 @@ def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit
 
 def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
     """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on where there are pairs."""
-    ax.plot(history.index, history["train_acc"], color=BLUE, label="train")
-    ax.plot(history.index, history["test_acc"], color=RED, label="test")
-    if "accuracy[test_mirror_unseen]" in table:
+    if _draw_sides(ax, history, table, "acc") and "accuracy[test_mirror_unseen]" in table:
         unseen = table["accuracy[test_mirror_unseen]"]
         ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy")
     ax.legend(loc="center left")
+
+
+def _draw_sides(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", score: str) -> bool:
+    """A score on both sides of the split, or on all pairs where the split is not known; whether it is."""
+    known = bool(history[f"train_{score}"].notna().any())
+    if known:
+        ax.plot(history.index, history[f"train_{score}"], color=BLUE, label="train")
+        ax.plot(history.index, history[f"test_{score}"], color=RED, label="test")
+    elif (column := {"loss": "loss[all]", "acc": "accuracy[all]"}[score]) in table:
+        ax.plot(table.index, table[column], color=BLUE, label="all pairs")
+    return known
 
 
 def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
@@ -138,7 +150,14 @@ def run_figure(run: "Checkpoints", table: "pd.DataFrame") -> "Figure":
         run: The run, or other checkpoints; those without a history are evaluated.
         table: Its measures, group `polar`, and groups `fourier` and `circuits` where they make sense.
     """
-    from circuitgrok.store.checkpoints import config_of, history_of, is_trained_here, name_of, start_norm
+    from circuitgrok.store.checkpoints import (
+        config_of,
+        history_of,
+        is_trained_here,
+        name_of,
+        split_is_known,
+        start_norm,
+    )
 
     with in_style():
         figure, axes = sheet(2, 2, (10, 6.4))
@@ -161,6 +180,6 @@ def run_figure(run: "Checkpoints", table: "pd.DataFrame") -> "Figure":
         if is_trained_here(run):
             made = f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {start_norm(run):.1f})"
             made += f", weight decay {config.optimizer.weight_decay:g}"
-        share = config.task.n_train / config.task.n_pairs
-        figure.suptitle(f"{name}: {config.task.formula}{network}, {share:.0%} train, {made}", fontsize=10)
+        share = f"{config.task.n_train / config.task.n_pairs:.0%} train" if split_is_known(run) else "split not known"
+        figure.suptitle(f"{name}: {config.task.formula}{network}, {share}, {made}", fontsize=10)
     return figure

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from circuitgrok.errors import UserError
@@ -65,7 +66,7 @@ def _at_path(path: Path) -> Gathered:
     if path.is_dir():
         if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
             one = _of_file(path / "model.safetensors")
-            return one._replace(settings=path / "config.json")
+            return one._replace(file=path, settings=path / "config.json")
         files = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
         files = files or [file for file in sorted(path.glob("*/*")) if file.suffix in SUFFIXES]
         if not files:
@@ -131,7 +132,9 @@ def step_in(file: Path) -> int | None:
 
 
 def _beside(content: Any) -> Mapping[str, Any]:
-    """What stands beside the networks, in a dict that is none itself."""
+    """What stands beside the networks, in a dict that is none itself; of a TransformerLens model its settings."""
+    if (own := getattr(content, "cfg", None)) is not None and isinstance(content, torch.nn.Module):
+        return {"config": {name: getattr(own, name, None) for name in ("n_heads", "act_fn", "normalization_type")}}
     if not isinstance(content, Mapping):
         return {}
     return {k: v for k, v in content.items() if isinstance(k, str) and not isinstance(v, Tensor)} | {

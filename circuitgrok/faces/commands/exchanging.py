@@ -30,9 +30,9 @@ def import_published(argv: list[str]) -> int:
         "losses printed beside those that the file claims. The last flags say what a file does not.",
         {
             "source": (
-                Annotated[str, positional()],
+                Annotated[tuple[str, ...], positional()],
                 REQUIRED,
-                "a file (.pth, .pt, .ckpt, .bin, .safetensors), a folder, or a pattern in quotes; none is unpickled",
+                "a file (.pth, .pt, .ckpt, .bin, .safetensors), several, a folder, or a pattern; none is unpickled",
             ),
             "layout": (Annotated[Optional[layouts], tyro.conf.arg(name="as")], None, "layout; by default as found"),  # noqa: UP045
             "map": (str, "", "JSON file {theirs: ours} of tensor names; suggested and printed by default"),
@@ -49,6 +49,8 @@ def import_published(argv: list[str]) -> int:
         },
         argv,
     )
+    if not options.source:
+        raise UserError("name what to import: `circuitgrok import FILE_OR_FOLDER`")
     load_torch(quiet=False)
     from circuitgrok.foreign.imported import report, write_run
     from circuitgrok.foreign.opening import read_settings
@@ -56,11 +58,9 @@ def import_published(argv: list[str]) -> int:
     from circuitgrok.foreign.sources import read_mapping
 
     given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
-    source, config, out, keys, pairs = map(
-        os.path.expanduser, (options.source, options.config, options.out, options.map, options.train_pairs)
-    )
+    config, out, keys, pairs = map(os.path.expanduser, (options.config, options.out, options.map, options.train_pairs))
     published = read_published(
-        source,
+        options.source[0] if len(options.source) == 1 else options.source,
         options.layout,
         config or None,
         keys=read_mapping(Path(keys)) if keys else None,
