@@ -66,7 +66,7 @@ def _at_path(path: Path) -> Gathered:
     if path.is_dir():
         if (path / "config.json").is_file() and (path / "model.safetensors").is_file():
             one = _of_file(path / "model.safetensors")
-            return one._replace(file=path, settings=path / "config.json")
+            return one._replace(file=Path(os.path.abspath(path)), settings=path / "config.json")
         files = [file for file in sorted(path.iterdir()) if file.suffix in SUFFIXES]
         files = files or [file for file in sorted(path.glob("*/*")) if file.suffix in SUFFIXES]
         if not files:
@@ -115,7 +115,7 @@ def _of_files(files: Sequence[Path], name: str) -> Gathered:
         found.append(inner[0])
         digests.update(one.sha256.encode())
         content = one.content
-    file = Path(name) if len({file.parent for file in files}) != 1 else files[0].parent
+    file = Path(os.path.abspath(files[0].parent if len({file.parent for file in files}) == 1 else name))
     return Gathered(file, digests.hexdigest(), Networks(found, sorted(steps), None), content)
 
 
