@@ -165,3 +165,19 @@ def test_refused_imports_leave_no_folder(run, tmp_path, monkeypatch, capsys, wor
     code, _, err = call(capsys, "import", *words)
     assert code == 2 and err.count("circuitgrok: ") == 1, err
     assert files_of(tmp_path) == before and not (tmp_path / "checkpoints").exists()
+
+
+def test_exported_files_of_several_steps_open_together_and_a_stand_in_stays_one(run, tmp_path):
+    for step in (0, 8, 40):
+        write_weights(run, step, tmp_path / f"step_{step}.safetensors")
+    found = cg.open_checkpoints(tmp_path)
+    assert isinstance(found, Published) and found.steps == [0, 8, 40] and found.config == run.config
+    assert all(torch.equal(value, run.at(8)[name]) for name, value in found.at(8).items())
+    assert cg.open_checkpoints(tmp_path, steps=[8]).steps == [8]
+    with pytest.raises(UserError, match="has no network at step 3"):
+        cg.open_checkpoints(tmp_path, steps=[3])
+    unknown = cg.open_checkpoints({0: run.at(0)})
+    again = cg.open_checkpoints(write_weights(unknown, 0, tmp_path / "unknown.safetensors"))
+    assert isinstance(again, Published) and not again.split_is_known
+    listed = cg.open_checkpoints({0: run.at(0)}, task=cg.TrainConfig().with_(p=11).task, split=run.task.is_train)
+    assert torch.equal(listed.task.is_train, run.task.is_train)  # the split given, not that of the task's rule

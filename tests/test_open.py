@@ -20,7 +20,8 @@ from circuitgrok.faces.summary import summary_lines
 from circuitgrok.figures import run_figure
 from circuitgrok.foreign.imported import report, write_run
 from circuitgrok.foreign.lens import to_bridge
-from circuitgrok.foreign.published import Published, read_published
+from circuitgrok.foreign.published import Published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP

@@ -20,7 +20,8 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.imported import report, saved_losses, write_run
 from circuitgrok.foreign.lens import bridge
-from circuitgrok.foreign.published import Published, read_published
+from circuitgrok.foreign.published import Published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import Run, RunError, load

@@ -19,7 +19,8 @@ from circuitgrok.errors import UserError
 from circuitgrok.faces.summary import run_row, summary_lines
 from circuitgrok.foreign.claims import Evidence, before_update, evidence_of, pair_losses
 from circuitgrok.foreign.imported import report, write_run
-from circuitgrok.foreign.published import Published, read_published
+from circuitgrok.foreign.published import Published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.foreign.split_search import Candidate, impossible, search
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape.sampling import Sampling

@@ -17,7 +17,7 @@ from circuitgrok.errors import UserError
 from circuitgrok.foreign.sources import NOTE
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.store.checkpoints import Checkpoints, config_of, name_of
+from circuitgrok.store.checkpoints import Checkpoints, config_of, name_of, split_is_known
 from circuitgrok.store.files import write_atomically
 from circuitgrok.store.weights import pack
 from circuitgrok.tasks.splits import LISTED, packed, unpacked
@@ -90,7 +90,8 @@ def description(run: Checkpoints, step: int) -> dict[str, Any]:
     config = config_of(run)
     split = str(getattr(config.task, "split", ""))
     pairs = {"pairs": base64.b64encode(packed(split)).decode()} if split.startswith(LISTED) else {}
-    return {"name": name_of(run), "step": step, "config": config.model_dump(mode="json"), **pairs}
+    known = {"split_is_known": split_is_known(run)}
+    return {"name": name_of(run), "step": step, "config": config.model_dump(mode="json"), **known, **pairs}
 
 
 def described(note: Any) -> TrainConfig:

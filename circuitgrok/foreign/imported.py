@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitgrok import select, tree
+from circuitgrok.foreign.claims import WARNING
 from circuitgrok.foreign.published import Published
-from circuitgrok.foreign.split_search import STAND_IN, WARNING
+from circuitgrok.foreign.split_search import STAND_IN
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.store import writer

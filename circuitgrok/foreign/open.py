@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitgrok.errors import DamagedFile
-from circuitgrok.foreign.published import read_published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.foreign.sources import read_mapping
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.store.checkpoints import Checkpoints

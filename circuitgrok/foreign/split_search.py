@@ -18,15 +18,12 @@ from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
-from circuitgrok.foreign.claims import FLOAT32, TF32, Claims, Evidence, evidence_of
-from circuitgrok.store.checkpoints import evaluation
-from circuitgrok.tasks.kinds import Dataset
+from circuitgrok.foreign.claims import FLOAT32, TF32, Claims, Evidence, disbelieved, evidence_of
 from circuitgrok.tasks.modular import ModularAddition
 from circuitgrok.tasks.splits import ORDERS, SPLITS, share_of
 from circuitgrok.tree import Params
 
 STAND_IN = "stand-in"
-WARNING = "WARNING: "  # before a note that voids what is said by side
 MOST_PAIRS = 2**22  # p up to 2,048
 SEEDS = (*range(300), 598, 999, 1234, 2023, 31415)  # 598: the grokking demo's
 SHARES = (*(k / 20 for k in range(1, 20)), 1 / 3, 2 / 3)
@@ -238,29 +235,7 @@ def settled(
         )
     notes.extend(f"contradicts the file: {one}" for one in never or (wrong if known else []))
     if told == "listed":
-        notes.extend(_disbelieved(evidence, networks, config, task))
+        notes.extend(disbelieved(evidence, networks, config, task))
         return config, "in the file"
     notes.append("the split is a stand-in: train and test columns are nan, those on all pairs are what they are")
     return config, STAND_IN
-
-
-def _disbelieved(
-    evidence: Sequence[Evidence], networks: Mapping[int, Params], config: TrainConfig, task: Dataset
-) -> list[str]:
-    """A warning where listed training pairs are answered wrong more often than the claimed training loss allows.
-
-    A wrong answer has a probability of at most one half, and so costs log 2 at least.
-    """
-    sides = [one for one in evidence if one.column == "train_loss"]
-    if not sides:
-        return []
-    last = max(networks)
-    accuracy = evaluation(last, networks[last], config, task)["train_acc"]
-    wrong, allowed = 1 - accuracy, sides[-1].claimed * (1 + sides[-1].tolerance(TF32)) / math.log(2)
-    if wrong <= allowed:
-        return []
-    return [
-        f"{WARNING}the pairs that the file lists are not those that this network learnt: {accuracy:.4f} of them are "
-        f"answered right, and a training loss of {sides[-1].claimed:.2g} allows {allowed:.2g} wrong answers; what is "
-        "said by side is of the listed pairs"
-    ]

@@ -54,7 +54,7 @@ def import_published(argv: list[str]) -> int:
     load_torch(quiet=False)
     from circuitgrok.foreign.imported import report, write_run
     from circuitgrok.foreign.opening import read_settings
-    from circuitgrok.foreign.published import read_published
+    from circuitgrok.foreign.reading import read_published
     from circuitgrok.foreign.sources import read_mapping
 
     given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
