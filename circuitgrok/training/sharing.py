@@ -49,7 +49,7 @@ class Task(NamedTuple):
     configs: dict[str, str]
     how: How
     stop_file: str
-    splits: dict[str, bytes]
+    splits: dict[str, bytes] = {}
 
 
 class _Noted(Silent):
