@@ -155,7 +155,7 @@ def measure_all(given: Asked) -> None:
     for size in sizes:
         say(f"models x steps per second, {size} runs", training(config, size, device, seconds))
     for name, of in (("until grokked", grokking), ("a sweep", sweep)):
-        every = {"eval_every": 100, "checkpoint_every": of["steps"], "checkpoints_per_decade": 0}
+        every: dict[str, Any] = {"eval_every": 100, "checkpoint_every": of["steps"], "checkpoints_per_decade": 0}
         configs = [config.with_(seed=seed, steps=of["steps"], **every) for seed in range(of["runs"])]
         say(f"{name}, {of['steps']} steps", trained(configs, device))
     say("measuring", measuring(config, device, seconds))

@@ -11,6 +11,7 @@ from circuitgrok.rooms import doors
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
     from circuitgrok.faces.listed import runs as runs
+    from circuitgrok.foreign.open import open_checkpoints as open_checkpoints
     from circuitgrok.inspection.changed import edited as edited
     from circuitgrok.inspection.verbs import ablate as ablate
     from circuitgrok.inspection.verbs import parts as parts
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from circuitgrok.inspection.views import compare as compare
     from circuitgrok.inspection.views import neurons as neurons
     from circuitgrok.models.transformer import Transformer as Transformer
+    from circuitgrok.store.checkpoints import Checkpoints as Checkpoints
     from circuitgrok.store.reference import reference as reference
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
+    "Checkpoints": "store.checkpoints",
     "TrainConfig": "config.train_config",
     "Transformer": "models.transformer",
     "Run": "store.run",
@@ -50,6 +53,7 @@ _HOMES = {
     "parts": "inspection.verbs",
     "patch": "inspection.verbs",
     "radial": "inspection.verbs",
+    "open_checkpoints": "foreign.open",
     "sweep": "study.sweep",
     "thin": "store.thinning",
     "thinning": "store.thinning",

@@ -17,6 +17,7 @@ from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.store.lines import last_record
 from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.writer import refuse_another
+from circuitgrok.tasks.splits import LISTED, packed, unpacked
 from circuitgrok.training.loop import How, start_facts, train_here, unfinished
 from circuitgrok.training.progress import Silent, StackNow, describe
 
@@ -33,12 +34,14 @@ class Task(NamedTuple):
         how: As `train` was asked.
         going: A file that whoever handed out the work removes to stop it; none: only signals do.
         tried: How often it was handed out before.
+        splits: The training pairs of splits that no rule draws, by name.
     """
 
     configs: dict[str, str]
     how: How
     going: str = ""
     tried: int = 0
+    splits: dict[str, bytes] = {}
 
     def paths(self) -> list[Path]:
         """The folders of its runs."""
@@ -69,7 +72,10 @@ class _Noted(Silent):
 
 def task_of(configs: Mapping[str, TrainConfig], names: Iterable[str], how: How, going: str = "") -> Task:
     """Some of these runs as one task."""
-    return Task({name: configs[name].model_dump_json() for name in names}, how, going)
+    mine = {name: configs[name] for name in names}
+    named = {str(getattr(config.task, "split", "")) for config in mine.values()}
+    splits = {split: packed(split) for split in sorted(named) if split.startswith(LISTED)}
+    return Task({name: config.model_dump_json() for name, config in mine.items()}, how, going, splits=splits)
 
 
 def work(task: Task) -> Worked:
@@ -80,6 +86,8 @@ def work(task: Task) -> Worked:
     """
     if task.going and not Path(task.going).exists():
         return Worked([], UNSEEN)
+    for split, content in task.splits.items():
+        unpacked(content, split)
     configs = {name: TrainConfig.model_validate_json(text) for name, text in task.configs.items()}
     noted = _Noted()
     try:

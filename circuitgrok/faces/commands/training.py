@@ -1,24 +1,21 @@
-"""Commands that bring runs about: train, sweep, import."""
+"""Commands that bring runs about: train, sweep."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Any
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.commands.listing import print_runs, print_table
-from circuitgrok.faces.fields import config_leaves, kinds_of
 from circuitgrok.faces.flags import (
     ALIASES,
-    REQUIRED,
     TRAIN_FLAGS,
     config_values,
     field_flags,
     headings,
     in_name,
     parse,
-    positional,
 )
 from circuitgrok.faces.start import start_of_sweep, start_of_train
 from circuitgrok.measures.learning.classes import DELAY
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from circuitgrok.study.swept import Sweep
     from circuitgrok.training.outlook import Outlook
 
-UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 SWEEP_FLAGS = {
     "delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking"),
     "workers": (int, 1, "processes that train stacks side by side, each with its own --threads; on cuda each on a GPU"),
@@ -146,10 +142,15 @@ def _hands(options: Any) -> Iterator[dict[str, Any]]:
 
 def _how(options: Any) -> dict[str, Any]:
     """How to train, from the flags that `train` and `sweep` share."""
-    from circuitgrok.training.loop import Silent
-    from circuitgrok.training.progress import LiveProgress
+    from circuitgrok.training.progress import LiveProgress, Progress, Silent, Together
 
-    progress = Silent() if options.quiet else LiveProgress()
+    progress: Progress = Silent() if options.quiet else LiveProgress()
+    if options.log == "tensorboard":
+        from circuitgrok.training.tensorboard import TensorBoard
+
+        if getattr(options, "workers", 1) > 1:
+            raise UserError("--log tensorboard sees what trains in this process: leave out --workers")
+        progress = Together(progress, TensorBoard())
     return {
         "progress": progress,
         **_where(options),
@@ -216,41 +217,3 @@ def _summarise(run: Any, quiet: bool) -> None:
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
     write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
     show(*lines)
-
-
-def import_published(argv: list[str]) -> int:
-    """Bring in a file of published networks as a run."""
-    import tyro
-
-    layouts = Literal["nanda", "hooked-transformer", "pizza"]
-    leaves = config_leaves("nanda", kinds_of("nanda"))
-    unsaid = {name: leaf for name, leaf in leaves.items() if name in UNSAID}
-    options = parse(
-        "circuitgrok import",
-        "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
-        "and their losses printed beside those that the file claims. The last flags say what a file does not.",
-        {
-            "file": (
-                Annotated[str, positional()],
-                REQUIRED,
-                "weights: .pth, .pt or .safetensors; none is unpickled",
-            ),
-            "layout": (Annotated[layouts, tyro.conf.arg(name="as")], REQUIRED, "whose layout the file has"),
-            "config": (str, "", "JSON file of the published settings; pizza: config_ID.json beside model_ID.pt"),
-            "out": (str, "checkpoints", "folder that gets the run's folder"),
-            "name": (str, "", "name of the run's folder; the file's by default"),
-            "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
-            **{name: (Optional[leaf.annotation], None, leaf.help) for name, leaf in unsaid.items()},  # noqa: UP045
-        },
-        argv,
-    )
-    load_torch(quiet=False)
-    from circuitgrok.foreign.published import read_published, report, write_run
-
-    given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
-    file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
-    published = read_published(file, options.layout, config or None, step=options.step, **given)
-    one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
-    show(*report(published))
-    show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
-    return 0
