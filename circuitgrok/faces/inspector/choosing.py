@@ -1,0 +1,92 @@
+"""Which checkpoints a page shows, and of which it holds the weights: those nearest to what happened in the run."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from circuitgrok.measures.learning.crossings import Event
+from circuitgrok.measures.learning.crossings import events as accuracy_events
+from circuitgrok.measures.learning.phases import boundaries
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from circuitgrok.store.run import Run
+
+MOST = 200  # checkpoints on a page
+KEPT = 6  # checkpoints with their weights on a page
+ROOM = 5_500_000  # bytes of weights on a page, as they lie in memory
+SAID = {
+    "memorised": "memorised",
+    "grokked": "grokked",
+    "excluded_minimum": "circuit begins",
+    "excluded_plateau": "circuit formed",
+    "restricted_fell": "restricted loss fell",
+    "norm_settled": "norm settled",
+}
+
+
+def happened(run: "Run", table: "pd.DataFrame") -> dict[str, Event]:
+    """What happened in a run and when, by what it is called on a page; without what did not happen.
+
+    Args:
+        run: The run, for its history.
+        table: Its table of measures; the groups `circuits` and `polar` where they make sense.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> run = cg.load("checkpoints/reference")
+        >>> for name, event in happened(run, cg.measure(run, ["circuits", "polar"])).items():
+        ...     print(name, event)
+        memorised step 140–150
+        circuit begins step 178–500
+        restricted loss fell step 1000–1500
+        circuit formed step 1500–1778
+        grokked step 2150–2160
+        norm settled step 3000–3500
+    """
+    found = {}
+    if run.split_is_known:
+        found |= accuracy_events(run.history)
+        if "excluded_loss[train]" in table:
+            found |= boundaries(table)
+    named = [(SAID[name], event) for name, event in found.items() if name in SAID and event.by is not None]
+    return dict(sorted(named, key=lambda one: one[1].by or 0))
+
+
+def spread(steps: Sequence[int], most: int, wanted: Iterable[int] = ()) -> list[int]:
+    """At most so many of some steps: first, last, those nearest to what is wanted, and the rest evenly by rank.
+
+    Example:
+        >>> spread(range(0, 100, 10), 4, wanted=[42])
+        [0, 30, 40, 90]
+    """
+    steps = list(steps)
+    if len(steps) <= most:
+        return steps
+    first = [steps[0], steps[-1], *(min(steps, key=lambda s, at=at: abs(s - at)) for at in wanted)]
+    chosen = list(dict.fromkeys(first))[:most]
+    even = [steps[round(i * (len(steps) - 1) / (most - 1))] for i in range(most)]
+    for step in even:
+        if len(chosen) == most:
+            break
+        if step not in chosen:
+            chosen.append(step)
+    return sorted(chosen)
+
+
+def kept(steps: Sequence[int], events: Iterable[Event], bytes_each: int, runs: int, most: int = KEPT) -> list[int]:
+    """The steps whose weights a page holds: the ends and the checkpoints after each event, as many as there is room for.
+
+    Args:
+        steps: Checkpoints on the page.
+        events: What happened.
+        bytes_each: Of the weights of a checkpoint.
+        runs: Runs that share the room.
+        most: Never more than these.
+    """
+    room = max(1, min(most, math.floor(ROOM / (bytes_each * runs))))
+    if room == 1:
+        return [steps[-1]]
+    wanted = [next((step for step in steps if step >= event.by), steps[-1]) for event in events if event.by is not None]
+    return spread(steps, room, wanted)

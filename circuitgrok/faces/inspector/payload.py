@@ -1,0 +1,169 @@
+"""What a page shows of runs: their measured columns, spectra, neurons and events, and the weights of some checkpoints.
+
+Every number comes from `cg.measure`, from the run's history or from a formula of `measures`. A view that makes no sense
+for a run is named with its reason (`missing`), by the rules of `table.needs`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from circuitgrok.errors import UserError
+from circuitgrok.faces.inspector.choosing import KEPT, MOST, happened, kept, spread
+from circuitgrok.faces.inspector.opened import opened
+from circuitgrok.faces.summary import interventions
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.measures.learning.phases import phases
+from circuitgrok.table.measure import measure, quick_groups
+from circuitgrok.table.needs import why_not
+from circuitgrok.tasks.modular import Task
+from circuitgrok.tasks.operations import as_addition
+from circuitgrok.text import plain
+from circuitgrok.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from circuitgrok.store.run import Run
+    from circuitgrok.tree import Params
+
+Arrays = dict[str, np.ndarray]
+Tick = Callable[[int, int], None]
+ROWS = 1500  # of the history on a page
+# Which group of measures a view of the page is of, and so why it may be missing.
+VIEWS = {"spectrum": "fourier", "neurons": "neurons", "attention": "attention", "pictures": "circuits"}
+UNMEASURED = ("updates", "forms", "orbits")  # quick groups that no view needs and that take half of the time
+
+
+def payload(runs: Sequence["Run"], weights: int = KEPT, tick: Tick | None = None) -> tuple[dict[str, Any], Arrays]:
+    """What a page shows: plain values, and arrays by name; those of run i begin with `i/`.
+
+    Args:
+        runs: One or more, of any kind.
+        weights: At most so many checkpoints of each run come with their weights; fewer where they are large.
+        tick: Called with (checkpoints measured, all) of each run.
+
+    Raises:
+        UserError: No run, or a run without checkpoints.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> content, arrays = payload([cg.load("checkpoints/reference")], weights=2)
+        >>> content["runs"][0]["key_freqs"], content["runs"][0]["kept"], arrays["0/steps"][-1].item()
+        ([5, 6, 9], [0, 4000], 4000)
+    """
+    if not runs:
+        raise UserError("an inspector needs a run: cg.inspect(run) or cg.report([run], path)")
+    contents, arrays = [], {}
+    for i, run in enumerate(runs):
+        content, own = of_run(run, len(runs), weights, tick)
+        contents.append(content)
+        arrays |= {f"{i}/{name}": array for name, array in own.items()}
+    return {"version": __version__, "runs": contents}, arrays
+
+
+def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dict[str, Any], Arrays]:
+    """One run on a page that shows `among` of them."""
+    config, task = run.config, run.task
+    groups = [name for name in quick_groups(config) if name not in UNMEASURED]
+    first = events(run.history).values() if run.split_is_known else ()
+    steps = spread(run.saved_steps(), MOST, [event.by for event in first if event.by is not None])
+    table = measure(run, groups, steps, tick=tick)
+    found = happened(run, table)
+    missing = {view: reason for view, group in VIEWS.items() if (reason := why_not(group, config)) is not None}
+    arrays: Arrays = {"steps": np.array(steps, np.int32), "table": table.to_numpy(np.float32).T}
+    arrays |= _history(run)
+    if "spectrum" not in missing:
+        arrays |= opened(run, steps, table.attrs["key_freqs"])
+    if isinstance(task, Task):
+        arrays |= _pairs(task)
+    last = run.at(steps[-1])
+    at = kept(steps, found.values(), sum(value.nbytes for value in last.values()), among, weights) if weights else []
+    for step in at:
+        arrays |= {f"weights/{step}/{name}": array for name, array in weights_of(run.at(step)).items()}
+    return _content(run, table, task) | {
+        "columns": [str(name) for name in table.columns],
+        "events": [{"name": name, "after": event.after, "by": event.by} for name, event in found.items()],
+        "phases": _phases(table) if run.split_is_known else [],
+        "missing": missing,
+        "kept": at,
+        "checkpoints": len(run.steps),
+    }, arrays
+
+
+def weights_of(params: "Params") -> Arrays:
+    """The weights of a checkpoint as arrays, exact."""
+    return {name: value.detach().cpu().numpy() for name, value in params.items()}
+
+
+def _content(run: "Run", table: "pd.DataFrame", task: Any) -> dict[str, Any]:
+    """Who the run is, and what it was trained on."""
+    config, manifest = run.config, run.manifest
+    facts = {
+        "task": config.task.formula,
+        "network": config.model.called,
+        "trained on": f"{config.task.n_train} of {config.task.n_pairs} examples",
+        "alpha": f"{config.init.alpha:g} × {config.init.scheme}, |θ₀| = {manifest['start']['norm']:.2f}",
+        "weight decay": f"{config.optimizer.weight_decay:g}",
+        "with": interventions(manifest["config"]) or "nothing else",
+        "state": f"{run.state}, {len(run.steps)} checkpoints",
+    }
+    about: dict[str, Any] = {
+        "name": plain(run.name),
+        "path": str(run.path),
+        "hash": manifest["hash"],
+        "facts": {name: plain(text) for name, text in facts.items()},
+        "model": config.model.model_dump(mode="json"),
+        "task": config.task.model_dump(mode="json"),
+        "loss": config.objective.loss,
+        "temperature": config.temperature,
+        "split_is_known": run.split_is_known,
+        "key_freqs": table.attrs.get("key_freqs", []),
+        "key_freqs_rule": table.attrs.get("key_freqs_rule", ""),
+        "spectrum": table.attrs.get("spectrum", ""),
+        "undefined": table.attrs.get("undefined", {}),
+    }
+    if isinstance(task, Task):
+        about |= {"m": as_addition(task).m, "p": task.p, "operation": task.operation}
+    return about
+
+
+def _history(run: "Run") -> Arrays:
+    """The evaluations, thinned to as many as can be told apart."""
+    history = run.history
+    rows = np.unique(np.linspace(0, len(history) - 1, min(ROWS, len(history))).round().astype(int))
+    shown = history.iloc[rows]
+    columns = [name for name in ("train_loss", "test_loss", "train_acc", "test_acc", "norm") if name in shown]
+    steps = shown.index.to_numpy().astype(np.int32)
+    return {"history/step": steps} | {
+        f"history/{name}": shown[name].to_numpy(np.float32) for name in columns if shown[name].notna().any()
+    }
+
+
+def _pairs(task: Task) -> Arrays:
+    """Every pair of a task on numbers: tokens, label, split; and where it stands in the addition that it is."""
+    hidden = as_addition(task)
+    return {
+        "task/inputs": task.inputs.numpy().astype(np.uint16),
+        "task/labels": task.labels.numpy().astype(np.uint16),
+        "task/is_train": task.is_train.numpy().astype(np.uint8),
+        "task/pairs": hidden.pairs.to(torch.int32).numpy(),
+        "task/classes": hidden.classes.to(torch.int32).numpy(),
+        "task/tokens": hidden.tokens.to(torch.int32).numpy(),
+    }
+
+
+def _phases(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The phases that began, each from a step to a step; one that did not end has none."""
+    if "excluded_loss[train]" not in table or "norm" not in table:
+        return []
+    found = {name: (phase.start.by, phase.end.by) for name, phase in phases(table).items()}
+    return [
+        {"name": name.replace("_", " ").replace("cleanup", "clean-up"), "from": start, "to": end}
+        for name, (start, end) in found.items()
+        if start is not None
+    ]
+
+
