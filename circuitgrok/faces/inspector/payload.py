@@ -122,7 +122,7 @@ def _content(run: "Run", table: "pd.DataFrame", task: Any) -> dict[str, Any]:
         "split_is_known": run.split_is_known,
         "key_freqs": table.attrs.get("key_freqs", []),
         "key_freqs_rule": table.attrs.get("key_freqs_rule", ""),
-        "spectrum": table.attrs.get("spectrum", ""),
+        "sparsity": table.attrs.get("spectrum", ""),
         "undefined": table.attrs.get("undefined", {}),
     }
     if isinstance(task, Task):

@@ -26,8 +26,10 @@ export function verticalAxis(values, logarithmic) {
   if (high === low) [low, high] = [low - 0.5, high + 0.5];
   const room = (high - low) * 0.04;
   const [a, b] = [low - room, high + room];
-  return { at: (value) => (value - a) / (b - a), ticks: niceTicks(a, b, 5), format: (tick) => short(tick) };
+  return { at: (value) => (value - a) / (b - a), ticks: niceTicks(a, b, 5), format: plain };
 }
+
+const plain = (tick) => (tick && (Math.abs(tick) >= 1e5 || Math.abs(tick) < 1e-3) ? short(tick) : String(tick).replace("-", "−"));
 
 const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 function power(tick) {
@@ -38,7 +40,7 @@ function power(tick) {
 
 /**
  * An empty chart. `draw` takes `{x, y, series, bands, marks, now}`: axes as `{at, ticks, format}`, series as
- * `{label, colour, dash, x, y, value}`, bands as `{from, to, label, tone}`, and `now` as a list of `{x, y?}`.
+ * `{label, colour, dash, x, y, value}`, bands as `{from, to, tone}`, and `now` as a list of `{x, y?}`.
  */
 export function chart({ xLabel, yLabel, pick, label }) {
   const legend = h("div", { class: "legend" });
@@ -60,9 +62,6 @@ export function chart({ xLabel, yLabel, pick, label }) {
     for (const band of bands) {
       const [from, to] = [px(band.from), px(band.to)];
       parts.push(s("rect", { class: `band tone${band.tone}`, x: from, y: TOP, width: Math.max(0, to - from), height: t }));
-      if (band.label && to - from > 6 * band.label.length) {
-        parts.push(s("text", { class: "band-label", x: (from + to) / 2, y: TOP + 10, text: band.label }));
-      }
     }
     for (const tick of y.ticks) {
       const at = py(tick);
@@ -72,7 +71,7 @@ export function chart({ xLabel, yLabel, pick, label }) {
     }
     let right = -Infinity;
     for (const tick of x.ticks) {
-      const at = px(tick), text = (x.format ?? short)(tick);
+      const at = px(tick), text = x.format(tick);
       parts.push(s("line", { class: "grid", x1: at, x2: at, y1: TOP, y2: TOP + t }));
       const half = text.length * 3;
       if (at - half < right + 4) continue;
@@ -124,7 +123,7 @@ function path({ x, y }, px, py) {
 }
 
 function entry({ label, colour, dash, value }) {
-  const line = s("svg", { class: "key", viewBox: "0 0 22 8", "aria-hidden": "true" },
+  const line = s("svg", { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true" },
     s("line", { x1: 0, x2: 22, y1: 4, y2: 4, stroke: colour, "stroke-dasharray": dash, "stroke-width": 2 }));
   return h("span", { class: "entry" }, line, h("span", { text: label }), value === undefined ? null : h("b", { text: value }));
 }

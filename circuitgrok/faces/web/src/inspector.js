@@ -32,11 +32,10 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   const runs = content.runs.map((run, i) => new Run(run, arrays, i));
   for (const run of runs) run.everyStep = Boolean(host?.weights);
   const first = runs[0];
-  const some = first.arrays["task/inputs"]?.data;
   const state = selection({
     at: first.steps.length - 1, axis: "log", a: 0, b: runs.length > 1 ? 1 : -1, playing: false, freq: first.key_freqs[0] ?? 1,
     picture: first.missing.neurons ? "logit" : "neuron", neuron: 0, head: 0, logit: 0, position: 0, read: "margin",
-    pair: some ? [some[0], some[1]] : [0, 0], result: undefined, wrong: "", arrived: "", opened: "", column: undefined, ...UNTOUCHED,
+    pair: firstPair(first), result: undefined, wrong: "", arrived: "", opened: "", column: undefined, ...UNTOUCHED,
   });
   const context = contextOf({ runs, state, kernel, host });
   const bar = strip(context);
@@ -63,7 +62,7 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
       h("h1", { text: names[0] }),
       names[1] ? h("span", { class: "beside", text: `beside ${names[1]} (pale lines)` }) : "",
       h("dl", {}, Object.entries(context.shown()[0].run.facts).map(([name, text]) => h("div", {}, h("dt", { text: name }), h("dd", { text })))),
-      ...(context.shown()[0].run.key_freqs.length ? [h("p", { class: "said", text: `key frequencies ${context.shown()[0].run.key_freqs.join(", ")} (rule ${context.shown()[0].run.key_freqs_rule}); ${context.shown()[0].run.spectrum}` })] : []),
+      ...(context.shown()[0].run.key_freqs.length ? [h("p", { class: "said", text: `key frequencies ${context.shown()[0].run.key_freqs.join(", ")} (rule ${context.shown()[0].run.key_freqs_rule}); ${context.shown()[0].run.sparsity}` })] : []),
     );
   });
   const grid = h("main", { class: "grid-of-panels" });
@@ -80,4 +79,12 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   root.append(h("footer", { class: "said", text: `circuitgrok ${content.version}; arrows, home, end move along the run, space plays` }));
   const stop = keys(context, page ? document : root);
   return { state, context, stop };
+}
+
+/** A pair to begin with: the first of two different numbers that was not trained on. */
+function firstPair(run) {
+  const inputs = run.arrays["task/inputs"]?.data, trained = run.arrays["task/is_train"]?.data;
+  if (!inputs) return [0, 0];
+  const pair = trained.findIndex((yes, i) => !yes && inputs[3 * i] < inputs[3 * i + 1]);
+  return [inputs[3 * Math.max(0, pair)], inputs[3 * Math.max(0, pair) + 1]];
 }

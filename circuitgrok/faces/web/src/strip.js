@@ -3,7 +3,7 @@
 import { choice, h, s, select } from "./dom.js";
 import { stepText } from "./time.js";
 
-const HEIGHT = 54, LEFT = 14, RIGHT = 14, LINE = 30;
+const HEIGHT = 70, LEFT = 14, RIGHT = 14, LINE = 38;
 
 /** The bar at the top: play, where we are, the axis, which runs; and the slider below. */
 export function strip(context) {
@@ -36,19 +36,19 @@ export function strip(context) {
     const px = (one) => LEFT + axis.at(one) * (width - LEFT - RIGHT);
     const parts = run.phases.map((phase, tone) => {
       const [from, to] = [px(phase.from), px(phase.to ?? run.last)];
-      return s("g", {}, s("rect", { class: `band tone${tone}`, x: from, width: Math.max(0, to - from), y: LINE - 11, height: 22 }),
-        to - from > 7 * phase.name.length && s("text", { class: "band-label", x: (from + to) / 2, y: LINE + 8.5, text: phase.name }));
+      return s("g", {}, s("rect", { class: `band tone${tone}`, x: from, width: Math.max(0, to - from), y: LINE - 9, height: 25 }),
+        to - from > 7 * phase.name.length && s("text", { class: "band-label", x: (from + to) / 2, y: LINE + 12, text: phase.name }));
     });
     parts.push(s("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: LINE, y2: LINE }));
-    let right = -Infinity;
+    const right = [-Infinity, -Infinity];
     for (const event of run.events) {
       const x = px(event.by), room = event.name.length * 5.4;
-      parts.push(s("path", { class: "event", d: `M${x} ${LINE - 11}l-4 -6h8z` }, s("title", { text: `${event.name}: step ${Math.max(0, event.after)}–${event.by}` })));
+      parts.push(s("path", { class: "event", d: `M${x} ${LINE - 9}l-4 -6h8z` }, s("title", { text: `${event.name}: step ${Math.max(0, event.after)}–${event.by}` })));
       const from = Math.min(Math.max(x - room / 2, 2), width - room - 2);
-      if (from > right) {
-        parts.push(s("text", { class: "event-label", x: from, y: 10, text: event.name }));
-        right = from + room + 6;
-      }
+      const line = right.findIndex((end) => from > end);
+      if (line < 0) continue;
+      parts.push(s("text", { class: "event-label", x: from, y: 20 - 11 * line, text: event.name }));
+      right[line] = from + room + 6;
     }
     let ended = -Infinity;
     for (const tick of axis.ticks) {
@@ -57,7 +57,7 @@ export function strip(context) {
       ended = x + half + 6;
       parts.push(s("text", { class: "tick x", x: Math.min(Math.max(x, half), width - half), y: HEIGHT - 2, text }));
     }
-    for (const one of run.steps) parts.push(s("line", { class: "checkpoint", x1: px(one), x2: px(one), y1: LINE - 4, y2: LINE + 4 }));
+    for (const one of run.steps) parts.push(s("line", { class: "checkpoint", x1: px(one), x2: px(one), y1: LINE - 6, y2: LINE }));
     if (!run.everyStep) for (const one of run.weights.keys()) parts.push(s("circle", { class: "kept", cx: px(one), cy: LINE, r: 3.2 }, s("title", { text: `weights of step ${one} are on this page` })));
     parts.push(s("line", { class: "thumb", x1: px(step), x2: px(step), y1: LINE - 15, y2: LINE + 15 }), s("circle", { class: "thumb", cx: px(step), cy: LINE, r: 7 }));
     svg.replaceChildren(...parts.flat());

@@ -55,7 +55,7 @@ export function timeOf(context) {
 function bandsOf(context) {
   const { run, axis } = context.shown()[0];
   return run.phases.map((phase, tone) => ({
-    from: axis.at(phase.from), to: axis.at(phase.to ?? run.last), label: phase.name, tone,
+    from: axis.at(phase.from), to: axis.at(phase.to ?? run.last), tone,
   }));
 }
 

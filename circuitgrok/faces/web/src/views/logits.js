@@ -62,8 +62,9 @@ export function sums(context) {
       }
     }
     const place = numbering(run).place(now.pair);
+    const values = total.map((value, i) => value / n[i]);
     picture.draw({
-      values: total.map((value, i) => value / n[i]), rows: m, columns: m, signed: now.read === "margin",
+      values, rows: m, columns: m, signed: values.some((value) => value < 0),
       mark: place && [(place[0] + place[1]) % m, (place[0] - place[1] + m) % m],
       read: (row, column, value) => `sum ${row}, difference ${column}: ${short(value)}`,
     });

@@ -30,7 +30,7 @@ function bars(context, { name, label, svg, value }, run, at, now, last) {
   const energies = Array.from(run.spectrum(name, at));
   const total = energies.reduce((sum, one) => sum + one, 0) || 1;
   const shares = energies.map((one) => (name === "neurons" ? one : one / total));
-  const width = svg.getBoundingClientRect().width || 360, height = last ? 86 : 68, left = 40, bottom = last ? 30 : 12;
+  const width = svg.getBoundingClientRect().width || 360, height = last ? 128 : 108, left = 40, bottom = last ? 30 : 12;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.style.height = `${height}px`;
   const top = Math.max(...shares, 1e-9);
