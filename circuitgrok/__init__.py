@@ -10,6 +10,13 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.inspection.edited import edited as edited
+    from circuitgrok.inspection.verbs import ablate as ablate
+    from circuitgrok.inspection.verbs import parts as parts
+    from circuitgrok.inspection.verbs import patch as patch
+    from circuitgrok.inspection.verbs import radial as radial
+    from circuitgrok.inspection.views import compare as compare
+    from circuitgrok.inspection.views import neurons as neurons
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
@@ -26,9 +33,16 @@ _HOMES = {
     "Transformer": "models.transformer",
     "Run": "store.run",
     "__version__": "version",
+    "ablate": "inspection.verbs",
     "columns": "table.columns",
+    "compare": "inspection.views",
+    "edited": "inspection.edited",
     "load": "store.run",
     "measure": "table.measure",
+    "neurons": "inspection.views",
+    "parts": "inspection.verbs",
+    "patch": "inspection.verbs",
+    "radial": "inspection.verbs",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

@@ -98,8 +98,15 @@ def edits_of(given: Any) -> tuple[Edit, ...]:
             return _EDITS.validate_json(given)
         return _EDITS.validate_python(tuple([given] if single else given))
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise UserError(f"edits are objects whose kind is {', '.join(KINDS)}; {said}") from None
+        raise UserError("; ".join(map(_wrong, error.errors()))) from None
+
+
+def _wrong(error: Any) -> str:
+    """What is wrong with a value, by its place."""
+    said = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "value_error":
+        return said
+    return f"edits are objects whose kind is one of {', '.join(KINDS)}; {'.'.join(map(str, error['loc']))}: {said}"
 
 
 def edits_json(edits: Iterable[Edit]) -> str:

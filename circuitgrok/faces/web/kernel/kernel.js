@@ -14,6 +14,7 @@ import { mlp, transformer } from "./forward.js";
 import { ablations } from "./parts.js";
 import { Plain } from "./plain.js";
 import { Task } from "./task.js";
+import { Wasm } from "./wasm.js";
 import { edited } from "./weights.js";
 
 export { parsePart } from "./parts.js";
@@ -34,7 +35,9 @@ export class Kernel {
    * @returns {Promise<Kernel>}
    */
   static async load(bytes) {
-    return new Kernel(new Plain());
+    if (!bytes) return new Kernel(new Plain());
+    const { instance } = await WebAssembly.instantiate(bytes, {});
+    return new Kernel(new Wasm(instance));
   }
 
   /**

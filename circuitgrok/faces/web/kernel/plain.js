@@ -219,6 +219,27 @@ export class Plain {
     return { freq, purity };
   }
 
+  /** Some neurons as their best polynomials in {1, cos, sin} of a times the same of b, at their own frequency. */
+  polynomial(a, columns, { m, order }) {
+    const { freq } = this.tuning(a, { m, order });
+    const basis = fourierBasis(m);
+    const found = this._made(a.rows, a.cols, (i, j, at) => a.data[at]);
+    for (const j of columns) {
+      if (!freq[j]) continue;
+      const rows = [0, 2 * freq[j] - 1, ...(2 * freq[j] < m ? [2 * freq[j]] : [])];
+      const fit = new Float64Array(m * m);
+      for (const row of rows) {
+        for (const other of rows) {
+          const wave = (i) => basis[row * m + Math.floor(i / m)] * basis[other * m + (i % m)];
+          const inner = order.reduce((total, pair, i) => total + wave(i) * a.data[pair * a.cols + j], 0);
+          for (let i = 0; i < m * m; i++) fit[i] += inner * wave(i);
+        }
+      }
+      fit.forEach((value, i) => (found.data[order[i] * a.cols + j] = value));
+    }
+    return found;
+  }
+
   /** Mean cross-entropy in nats and share of right answers on both sides of the split. */
   scores(logits, { labels, isTrain }) {
     const loss = [0, 0];

@@ -31,8 +31,7 @@ export function waveRows(freqs, m) {
 }
 
 /** The sum waves of frequencies in functions of the sum, flat [m cols]: their projection, summed over frequencies. */
-export function sumWaves(table, m, cols, freqs) {
-  const basis = fourierBasis(m);
+export function sumWaves(table, m, cols, freqs, basis = fourierBasis(m)) {
   const found = new Float64Array(m * cols);
   for (const row of waveRows(freqs, m)) {
     for (let c = 0; c < cols; c++) {
