@@ -10,6 +10,8 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.faces.inspector.report import report as report
+    from circuitgrok.faces.inspector.widget import inspect as inspect
     from circuitgrok.inspection.edited import edited as edited
     from circuitgrok.inspection.verbs import ablate as ablate
     from circuitgrok.inspection.verbs import parts as parts
@@ -37,12 +39,14 @@ _HOMES = {
     "columns": "table.columns",
     "compare": "inspection.views",
     "edited": "inspection.edited",
+    "inspect": "faces.inspector.widget",
     "load": "store.run",
     "measure": "table.measure",
     "neurons": "inspection.views",
     "parts": "inspection.verbs",
     "patch": "inspection.verbs",
     "radial": "inspection.verbs",
+    "report": "faces.inspector.report",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

@@ -16,7 +16,9 @@ from circuitgrok.errors import UserError
 from circuitgrok.faces.inspector.choosing import KEPT
 from circuitgrok.faces.inspector.packing import packed
 from circuitgrok.faces.inspector.payload import payload
+from circuitgrok.faces.inspector.sweep_page import sweep_payload
 from circuitgrok.store.files import write_atomically
+from circuitgrok.study.swept import Sweep
 from circuitgrok.text import plain
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ PAGE = """<!doctype html>
 
 
 def report(
-    runs: Union["Run", Sequence["Run"]],
+    runs: Union["Run", Sequence["Run"], "Sweep"],
     path: str | os.PathLike[str],
     *,
     weights: int = KEPT,
@@ -59,7 +61,7 @@ def report(
     """Write runs as one HTML file to look at, and to lay hands on: `circuitgrok report` on the command line.
 
     Args:
-        runs: One run or several, of any kind.
+        runs: One run or several, of any kind; or a sweep, whose phase diagram and curves are written.
         path: The file, ending on .html; `~` is the home folder.
         weights: Weights of at most so many checkpoints of each run are in the page, chosen by what happened in it, and
             fewer where they are large: a page of one run at p = 113 has six, and 8 MB.
@@ -76,8 +78,11 @@ def report(
         >>> cg.report(cg.load("checkpoints/reference"), "reference.html", weights=1).stat().st_size < 2_000_000
         True
     """
-    given = [runs] if not isinstance(runs, Sequence) else list(runs)
     file = report_path(path)
+    if isinstance(runs, Sweep):
+        content, arrays = sweep_payload(runs)
+        return write_page(file, content["sweep"]["name"], packed(content, arrays))
+    given = list(runs) if isinstance(runs, Sequence) else [runs]
     content, arrays = payload(given, weights, tick)
     title = ", ".join(one["name"] for one in content["runs"])
     return write_page(file, title, packed(content, arrays))

@@ -111,3 +111,10 @@ export function heat({ label, rowLabel, columnLabel, pick, bar = true, small = f
   }
   return { el, draw };
 }
+
+/** The colour of a share of 0..1, and the ink that is read on it. */
+export function colourOf(share) {
+  const place = 3 * Math.max(0, Math.min(255, Math.round(share * 255)));
+  const [red, green, blue] = SIZES.subarray(place, place + 3);
+  return { css: `rgb(${red} ${green} ${blue})`, ink: 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? "#fff" : "#000" };
+}
