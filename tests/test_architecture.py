@@ -47,6 +47,7 @@ DOORS = {
     "transformer_lens": ("foreign/lens.py",),
     "sklearn": ("measures/learning/probes.py", "tasks/images.py"),
     "arviz_stats": ("samplers/diagnostics.py",),
+    "anywidget": ("faces/inspector/widget.py",),
 }
 HEAVY = {*DOORS, "pandas", "scipy"}
 

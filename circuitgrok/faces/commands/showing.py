@@ -27,7 +27,7 @@ def report(argv: list[str]) -> int:
                 "report.html",
                 "the file to write, which ends on .html",
             ),
-            "weights": (int, 6, "checkpoints of each run whose weights are in the page; fewer if they are large"),
+            "weights": (int, 24, "checkpoints of each run whose weights are in the page; fewer if they are large"),
             "threads": (int, 1, "threads of torch"),
             "quiet": (bool, False, "no progress"),
         },

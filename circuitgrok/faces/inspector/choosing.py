@@ -1,7 +1,7 @@
 """Which checkpoints a page shows, and of which it holds the weights: those nearest to what happened in the run."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from circuitgrok.measures.learning.crossings import Event
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from circuitgrok.store.run import Run
 
 MOST = 200  # checkpoints on a page
-KEPT = 6  # checkpoints with their weights on a page
+KEPT = 24  # checkpoints of a run with their weights on a page, if they are small
 ROOM = 5_500_000  # bytes of weights on a page, as they lie in memory
-SAID = {
-    "memorised": "memorised",
+SAID = {  # those first without whose weights a page would say least
     "grokked": "grokked",
+    "memorised": "memorised",
     "excluded_minimum": "circuit begins",
     "excluded_plateau": "circuit formed",
     "restricted_fell": "restricted loss fell",
@@ -75,18 +75,23 @@ def spread(steps: Sequence[int], most: int, wanted: Iterable[int] = ()) -> list[
     return sorted(chosen)
 
 
-def kept(steps: Sequence[int], events: Iterable[Event], bytes_each: int, runs: int, most: int = KEPT) -> list[int]:
-    """The steps whose weights a page holds: the ends and the checkpoints after each event, as many as there is room for.
+def kept(steps: Sequence[int], found: Mapping[str, Event], bytes_each: int, runs: int, most: int = KEPT) -> list[int]:
+    """The steps whose weights a page holds: the ends, the checkpoints after what happened, others where there is room.
 
     Args:
         steps: Checkpoints on the page.
-        events: What happened.
+        found: What `happened`.
         bytes_each: Of the weights of a checkpoint.
         runs: Runs that share the room.
         most: Never more than these.
+
+    Example:
+        >>> kept(range(0, 1000, 10), {"grokked": Event(412, 418, None)}, bytes_each=1_000_000, runs=1, most=3)
+        [0, 420, 990]
     """
     room = max(1, min(most, math.floor(ROOM / (bytes_each * runs))))
     if room == 1:
         return [steps[-1]]
-    wanted = [next((step for step in steps if step >= event.by), steps[-1]) for event in events if event.by is not None]
+    times = [found[name].by for name in SAID.values() if name in found]
+    wanted = [next((step for step in steps if step >= by), steps[-1]) for by in times if by is not None]
     return spread(steps, room, wanted)

@@ -80,7 +80,8 @@ def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dic
     if isinstance(task, Task):
         arrays |= _pairs(task)
     last = run.at(steps[-1])
-    at = kept(steps, found.values(), sum(value.nbytes for value in last.values()), among, weights) if weights else []
+    useful = weights and isinstance(task, Task)
+    at = kept(steps, found, sum(value.nbytes for value in last.values()), among, weights) if useful else []
     for step in at:
         arrays |= {f"weights/{step}/{name}": array for name, array in weights_of(run.at(step)).items()}
     return _content(run, table, task) | {

@@ -64,7 +64,7 @@ def report(
         runs: One run or several, of any kind; or a sweep, whose phase diagram and curves are written.
         path: The file, ending on .html; `~` is the home folder.
         weights: Weights of at most so many checkpoints of each run are in the page, chosen by what happened in it, and
-            fewer where they are large: a page of one run at p = 113 has six, and 8 MB.
+            fewer where they are large: of one run at p = 113 there is room for six.
         tick: Called with (checkpoints measured, all).
 
     Returns:

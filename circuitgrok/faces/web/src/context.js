@@ -1,7 +1,7 @@
 // What all views share: which runs are shown, at which checkpoint, the kernel and what it says of the networks there.
 
 import { editsOf, sourcesOf } from "./edits.js";
-import { timeAxis } from "./time.js";
+import { stepText, timeAxis } from "./time.js";
 
 const OPENED = 3; // networks that are kept open
 
@@ -65,7 +65,7 @@ export function contextOf({ runs, state, kernel, host }) {
       sources[name] = runs[from].weights.get(at);
       if (!sources[name]) throw new Error(`the weights of ${runs[from].name} at step ${at} are on their way`);
     }
-    return networkAt(run, step).run(edits, { sources });
+    return sided(networkAt(run, step).run(edits, { sources }), run);
   }
 
   /** Ask for the weights of checkpoints that are not here, where someone can be asked. */
@@ -101,11 +101,15 @@ export function contextOf({ runs, state, kernel, host }) {
   /** A note of a view, which says whose weights are drawn if they are not the selected checkpoint's. */
   function weightsNote(text) {
     const { step } = shown()[0], from = weightsStep();
-    return from === step ? text : `${text} (weights of step ${from}, the nearest on this page)`;
+    return from === step ? text : `${text} (weights: step ${stepText(from)})`;
   }
 
   return { runs, state, shown, weights, weightsStep, network, edited, request, received, pick, toggle, weightsNote };
 }
+
+/** A result whose losses by side are not known where the split is not. */
+const sided = (result, run) =>
+  run.split_is_known ? result : { ...result, train_loss: NaN, test_loss: NaN, train_acc: NaN, test_acc: NaN };
 
 /** A result of the kernel as views ask for it. */
 function viewOf(result, run) {
@@ -114,7 +118,7 @@ function viewOf(result, run) {
   const positions = result.pattern ? result.pattern.length / pairs / heads : 0;
   let pattern;
   return {
-    scores: result, classes: result.classes, width,
+    scores: sided(result, run), classes: result.classes, width,
     logits: () => result.logits,
     neuron: (n) => Float32Array.from({ length: pairs }, (_, pair) => result.neurons[pair * width + n]),
     pattern: () => (pattern ??= Array.from({ length: heads }, (_, head) =>

@@ -34,7 +34,7 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   const first = runs[0];
   const state = selection({
     at: first.steps.length - 1, axis: "log", a: 0, b: runs.length > 1 ? 1 : -1, playing: false, freq: first.key_freqs[0] ?? 1,
-    picture: first.missing.neurons ? "logit" : "neuron", neuron: 0, head: 0, logit: 0, position: 0, read: "margin",
+    picture: first.missing.neurons ? "logit" : "neuron", neuron: purest(first), head: 0, logit: 0, position: 0, read: "margin",
     pair: firstPair(first), result: undefined, wrong: "", arrived: "", opened: "", column: undefined, ...UNTOUCHED,
   });
   const context = contextOf({ runs, state, kernel, host });
@@ -62,7 +62,7 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
       h("h1", { text: names[0] }),
       names[1] ? h("span", { class: "beside", text: `beside ${names[1]} (pale lines)` }) : "",
       h("dl", {}, Object.entries(context.shown()[0].run.facts).map(([name, text]) => h("div", {}, h("dt", { text: name }), h("dd", { text })))),
-      ...(context.shown()[0].run.key_freqs.length ? [h("p", { class: "said", text: `key frequencies ${context.shown()[0].run.key_freqs.join(", ")} (rule ${context.shown()[0].run.key_freqs_rule}); ${context.shown()[0].run.sparsity}` })] : []),
+      h("p", { class: "said", text: keysOf(context.shown()[0].run) }),
     );
   });
   const grid = h("main", { class: "grid-of-panels" });
@@ -74,7 +74,9 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
     else grid.append(view(context));
   }
   if (left.size) {
-    root.append(h("p", { class: "not-shown" }, h("b", { text: "Not shown: " }), [...left].map(([name, reason]) => `${CALLED[name]} (${reason})`).join("; ")));
+    const reasons = [...new Set(left.values())];
+    const said = reasons.map((reason) => `${[...left.keys()].filter((name) => left.get(name) === reason).map((name) => CALLED[name]).join(", ")} (${reason})`);
+    root.append(h("p", { class: "not-shown" }, h("b", { text: "Not shown: " }), said.join("; ")));
   }
   root.append(h("footer", { class: "said", text: `circuitgrok ${content.version}; arrows, home, end move along the run, space plays` }));
   const stop = keys(context, page ? document : root);
@@ -87,4 +89,17 @@ function firstPair(run) {
   if (!inputs) return [0, 0];
   const pair = trained.findIndex((yes, i) => !yes && inputs[3 * i] < inputs[3 * i + 1]);
   return [inputs[3 * Math.max(0, pair)], inputs[3 * Math.max(0, pair) + 1]];
+}
+
+/** The key frequencies in words; some of them, if they are many. */
+function keysOf({ key_freqs: keys, key_freqs_rule: rule, sparsity }) {
+  if (!keys.length) return "";
+  const named = keys.length > 12 ? `${keys.slice(0, 5).join(", ")}, … (${keys.length})` : keys.join(", ");
+  return `key frequencies ${named} (rule ${rule}), ${sparsity === "sparse" ? "a sparse spectrum" : sparsity}`;
+}
+
+/** The neuron to begin with: the one that is tuned most purely at the end. */
+function purest(run) {
+  const purity = run.neurons(run.steps.length - 1)?.purity ?? [0];
+  return purity.indexOf(Math.max(...purity));
 }

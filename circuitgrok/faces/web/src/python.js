@@ -27,7 +27,7 @@ export function pythonOf(runs, run, step, edits, sources, scores) {
     if (!edits.length) lines.splice(-2, 2, "edits = []");
     const given = Object.entries(sources).map(([name, [index, at]]) => `${quoted(name)}: (${names.get(index)}, ${at})`);
     lines.push(`result = cg.edited(run, ${step}, edits${given.length ? `, sources={${given.join(", ")}}` : ""})`);
-    if (scores) for (const name of ["train_loss", "test_loss", "train_acc", "test_acc"]) lines.push(`result.${name}  # ${Number(scores[name]).toPrecision(8)}`);
+    if (scores && run.split_is_known) for (const name of ["train_loss", "test_loss", "train_acc", "test_acc"]) lines.push(`result.${name}  # ${Number(scores[name]).toPrecision(8)}`);
     lines.push("");
   }
   if (run.model.kind === "transformer") lines.push(`bridge = cg.lens.bridge(run, ${step})  # the network in TransformerLens, with every hook`);

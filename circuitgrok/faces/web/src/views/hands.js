@@ -95,14 +95,15 @@ export function hands(context) {
     const took = performance.now() - began;
     state.set({ result: found, wrong });
     const edits = editsOf(now);
-    said.textContent = wrong || (edits.length ? `${edits.length} edit${edits.length > 1 ? "s" : ""}, computed in this page in ${short(took, 2)} ms` : "nothing is changed");
+    said.textContent = wrong || (edits.length ? `${edits.length} edit${edits.length > 1 ? "s" : ""}, computed in this page in ${Math.max(1, Math.round(took))} ms` : "nothing is changed");
     table.replaceChildren(
       h("thead", {}, h("tr", {}, ["", "as it is", "edited"].map((text) => h("th", { scope: "col", text })))),
       h("tbody", {}, SCORES.map(([name, text]) => h("tr", { "data-score": name },
         h("th", { scope: "row", text }),
         h("td", { text: short(plain[name], 5), "data-value": plain[name] }),
         h("td", { text: found ? short(found[name], 5) : "–", "data-value": found ? found[name] : "" })))));
-    view.say(context.weightsNote(`at step ${stepText(context.weightsStep())}`));
+    const { run } = context.shown()[0];
+    view.say(`at step ${stepText(context.weightsStep())}${run.temperature === 1 ? "" : `; losses of the logits as they are, not divided by ${run.temperature}`}`);
   });
   return view.el;
 }

@@ -47,7 +47,7 @@ function clustersOf({ freq, purity }) {
 }
 
 function drawStrip(context, svg, { freq, purity }, colour, now) {
-  const width = svg.getBoundingClientRect().width || 360, height = 270, left = 38, top = 6, bottom = 30;
+  const width = svg.getBoundingClientRect().width || 360, height = 320, left = 38, top = 6, bottom = 30;
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const order = Array.from(freq.keys()).sort((i, j) => freq[i] - freq[j] || purity[j] - purity[i]);
   const [w, t] = [width - left - 6, height - top - bottom];

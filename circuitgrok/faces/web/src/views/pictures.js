@@ -32,10 +32,11 @@ export function numbering(run) {
 const ORDERED = { add: ["a", "b"], subtract: ["a", "−b"], multiply: ["log a", "log b"], divide: ["log a", "−log b"] };
 export const axisNames = (run) => ORDERED[run.operation] ?? ["a", "b"];
 
-/** Attention of '=' by head, for every pair. */
+/** Attention of the last position by head, for every pair. */
 export function attention(context) {
-  const view = panel("Attention of ‘=’", { note: "by head, for every pair" });
-  const position = choice("to", { 0: "to a", 1: "to b", 2: "to =" }, "0", (value) => context.state.set({ position: Number(value) }));
+  const { equals } = context.shown()[0].run.model;
+  const view = panel(`Attention of ‘${equals ? "=" : "b"}’`, { note: "by head, for every pair" });
+  const position = choice("to", { 0: "to a", 1: "to b", ...(equals ? { 2: "to =" } : {}) }, "0", (value) => context.state.set({ position: Number(value) }));
   view.tools.append(position.el);
   const grid = h("div", { class: "multiples" });
   view.body.append(grid);

@@ -48,7 +48,7 @@ function bars(context, { name, label, svg, value }, run, at, now, last) {
     const hit = s("rect", { class: "hit", x, y: 0, width: each, height: height - bottom, onclick: () => context.toggle("off", k) },
       s("title", { text: `k = ${k}: ${short(share)} of the ${label}${keys.has(k) ? ", key" : ""}${off.has(k) ? ", switched off" : ""}` }));
     parts.push(s("rect", { class: `bar-of ${kind}`, x: x + each * 0.12, y: 4 + room - size, width: each * 0.76, height: size }), hit);
-    if (last && (k === 1 || keys.has(k) || k % every === 0) && !(k !== 1 && !keys.has(k) && [k - 1, k + 1].some((n) => keys.has(n)) && each < 16)) {
+    if (last && labelled(k, keys, each, every)) {
       parts.push(s("text", { class: keys.has(k) ? "tick x key" : "tick x", x: x + each / 2, y: height - bottom + 12, text: k }));
     }
   });
@@ -56,4 +56,12 @@ function bars(context, { name, label, svg, value }, run, at, now, last) {
   const best = shares.map((share, i) => [share, i + 1]).sort((a, b) => b[0] - a[0]).slice(0, 3);
   value.textContent = best.map(([share, k]) => `k ${k}: ${short(share, 2)}`).join(", ");
   svg.replaceChildren(...parts);
+}
+
+/** Whether there is room for the number of a frequency: for those that are key first, if they are few. */
+function labelled(k, keys, each, every) {
+  const near = Math.ceil(18 / each);
+  if (keys.size > 8 || !keys.size) return k === 1 || k % every === 0;
+  if (keys.has(k)) return ![...keys].some((other) => other < k && k - other < near);
+  return (k === 1 || k % every === 0) && ![...keys].some((other) => Math.abs(other - k) < near);
 }
