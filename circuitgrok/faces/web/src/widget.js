@@ -38,10 +38,14 @@ export function widget({ model, el, inspector, unpack, aligned, load }) {
     };
     model.on("change:selected", take);
     take();
-    const said = () => JSON.stringify(model.get("selected"));
+    const rising = (numbers) => [...(numbers ?? [])].sort((a, b) => a - b);
+    const said = () => {
+      const { run = 0, step, neurons, frequencies } = model.get("selected");
+      return JSON.stringify({ run, step, neurons: rising(neurons), frequencies: rising(frequencies) });
+    };
     state.on(["a", "at", "neurons", "off"], (now) => {
       const run = context.runs[now.a];
-      const chosen = { run: now.a, step: run.steps[now.at], neurons: [...now.neurons].sort((a, b) => a - b), frequencies: [...now.off].sort((a, b) => a - b) };
+      const chosen = { run: now.a, step: run.steps[now.at], neurons: rising(now.neurons), frequencies: rising(now.off) };
       if (JSON.stringify(chosen) === said()) return;
       model.set("selected", chosen);
       model.save_changes();
