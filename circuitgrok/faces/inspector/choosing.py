@@ -11,8 +11,6 @@ from circuitgrok.measures.learning.phases import boundaries
 if TYPE_CHECKING:
     import pandas as pd
 
-    from circuitgrok.store.run import Run
-
 MOST = 200  # checkpoints on a page
 KEPT = 24  # checkpoints of a run with their weights on a page, if they are small
 ROOM = 5_500_000  # bytes of weights on a page, as they lie in memory
@@ -26,17 +24,17 @@ SAID = {  # those first without whose weights a page would say least
 }
 
 
-def happened(run: "Run", table: "pd.DataFrame") -> dict[str, Event]:
+def happened(history: "pd.DataFrame | None", table: "pd.DataFrame") -> dict[str, Event]:
     """What happened in a run and when, by what it is called on a page; without what did not happen.
 
     Args:
-        run: The run, for its history.
-        table: Its table of measures; the groups `circuits` and `polar` where they make sense.
+        history: One row per evaluation; None where none was written.
+        table: Of measures; the groups `circuits` and `polar` where they make sense.
 
     Example:
         >>> import circuitgrok as cg
         >>> run = cg.load("checkpoints/reference")
-        >>> for name, event in happened(run, cg.measure(run, ["circuits", "polar"])).items():
+        >>> for name, event in happened(run.history, cg.measure(run, ["circuits", "polar"])).items():
         ...     print(name, event)
         memorised step 140–150
         circuit begins step 178–500
@@ -45,11 +43,10 @@ def happened(run: "Run", table: "pd.DataFrame") -> dict[str, Event]:
         grokked step 2150–2160
         norm settled step 3000–3500
     """
-    found = {}
-    if run.split_is_known:
-        found |= accuracy_events(run.history)
-        if "excluded_loss[train]" in table:
-            found |= boundaries(table)
+    found = {} if history is None else accuracy_events(history)
+    if "excluded_loss[train]" in table and "norm" in table:
+        found |= {"memorised": boundaries(table)["train_accuracy"]} if history is None else {}
+        found |= boundaries(table)
     named = [(SAID[name], event) for name, event in found.items() if name in SAID and event.by is not None]
     return dict(sorted(named, key=lambda one: one[1].by or 0))
 

@@ -20,10 +20,12 @@ from circuitgrok.measures.parts.neurons import neuron_phases
 from circuitgrok.measures.spectra.fourier import logit_spectrum
 from circuitgrok.measures.spectra.tuning import frequencies_of, shares_of
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.table.checkpoints import Checkpoints, checkpoints_of
+from circuitgrok.table.checkpoints import checkpoints_of
 
 if TYPE_CHECKING:
+    from circuitgrok.config.train_config import TrainConfig
     from circuitgrok.store.run import Run
+    from circuitgrok.tree import Params
 
 Arrays = dict[str, np.ndarray]
 _NUMBERS = 2**23  # neuron activations of the checkpoints that are opened together
@@ -51,13 +53,14 @@ def opened(
     size = max(1, _NUMBERS // (len(run.task.inputs) * config.model.activations_per_input))
     parts: list[Arrays] = []
     for i in range(0, len(steps), size):
-        parts.append(_opened(checkpoints_of(config, run.stack(steps[i : i + size]), freqs)))
+        parts.append(_opened(config, run.stack(steps[i : i + size]), freqs))
         if tick:
             tick(min(i + size, len(steps)), len(steps))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _opened(at: Checkpoints) -> Arrays:
+def _opened(config: "TrainConfig", stack: "Params", key_freqs: Tensor) -> Arrays:
+    at = checkpoints_of(config, stack, key_freqs)
     tuned = [frequencies_of(spectrum) for spectrum in at.spectra]
     freq = torch.stack([one.freq for one in tuned])
     shares = [sum(shares_of(spectrum)) for spectrum in at.spectra]

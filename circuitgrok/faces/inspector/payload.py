@@ -11,16 +11,15 @@ import numpy as np
 import torch
 
 from circuitgrok.errors import UserError
+from circuitgrok.faces.inspector.about import About, about, history_of
 from circuitgrok.faces.inspector.choosing import KEPT, MOST, happened, kept, spread
 from circuitgrok.faces.inspector.opened import opened
-from circuitgrok.faces.summary import interventions
 from circuitgrok.measures.learning.crossings import events
 from circuitgrok.measures.learning.phases import phases
 from circuitgrok.table.measure import measure, quick_groups
 from circuitgrok.table.needs import why_not
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import as_addition
-from circuitgrok.text import plain
 from circuitgrok.version import __version__
 
 if TYPE_CHECKING:
@@ -66,15 +65,17 @@ def payload(runs: Sequence["Run"], weights: int = KEPT, tick: Tick | None = None
 
 def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dict[str, Any], Arrays]:
     """One run on a page that shows `among` of them."""
-    config, task = run.config, run.task
+    config, task, said = run.config, run.task, about(run)
     groups = [name for name in quick_groups(config) if name not in UNMEASURED]
-    first = events(run.history).values() if run.split_is_known else ()
-    steps = spread(run.saved_steps(), MOST, [event.by for event in first if event.by is not None])
+    first = events(said.history).values() if said.split_is_known and said.history is not None else ()
+    if not run.steps:
+        raise UserError(f"{said.name} has no checkpoint yet; train it with the command that made it")
+    steps = spread(run.steps, MOST, [event.by for event in first if event.by is not None])
     table = measure(run, groups, steps, tick=tick)
-    found = happened(run, table)
+    found = happened(said.history, table) if said.split_is_known else {}
     missing = {view: reason for view, group in VIEWS.items() if (reason := why_not(group, config)) is not None}
     arrays: Arrays = {"steps": np.array(steps, np.int32), "table": table.to_numpy(np.float32).T}
-    arrays |= _history(run)
+    arrays |= _history(history_of(said, table))
     if "spectrum" not in missing:
         arrays |= opened(run, steps, table.attrs["key_freqs"])
     if isinstance(task, Task):
@@ -84,10 +85,10 @@ def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dic
     at = kept(steps, found, sum(value.nbytes for value in last.values()), among, weights) if useful else []
     for step in at:
         arrays |= {f"weights/{step}/{name}": array for name, array in weights_of(run.at(step)).items()}
-    return _content(run, table, task) | {
+    return _content(run, said, table) | {
         "columns": [str(name) for name in table.columns],
         "events": [{"name": name, "after": event.after, "by": event.by} for name, event in found.items()],
-        "phases": _phases(table) if run.split_is_known else [],
+        "phases": _phases(table) if said.split_is_known else [],
         "missing": missing,
         "kept": at,
         "checkpoints": len(run.steps),
@@ -99,41 +100,30 @@ def weights_of(params: "Params") -> Arrays:
     return {name: value.detach().cpu().numpy() for name, value in params.items()}
 
 
-def _content(run: "Run", table: "pd.DataFrame", task: Any) -> dict[str, Any]:
+def _content(run: "Run", said: About, table: "pd.DataFrame") -> dict[str, Any]:
     """Who the run is, and what it was trained on."""
-    config, manifest = run.config, run.manifest
-    facts = {
-        "task": config.task.formula,
-        "network": config.model.called,
-        "trained on": f"{config.task.n_train} of {config.task.n_pairs} examples",
-        "alpha": f"{config.init.alpha:g} × {config.init.scheme}, |θ₀| = {manifest['start']['norm']:.2f}",
-        "weight decay": f"{config.optimizer.weight_decay:g}",
-        "with": interventions(manifest["config"]) or "nothing else",
-        "state": f"{run.state}, {len(run.steps)} checkpoints",
-    }
-    about: dict[str, Any] = {
-        "name": plain(run.name),
-        "path": str(run.path),
-        "hash": manifest["hash"],
-        "facts": {name: plain(text) for name, text in facts.items()},
+    config, task = run.config, run.task
+    found: dict[str, Any] = {
+        "name": said.name,
+        "path": said.path,
+        "facts": said.facts,
         "model": config.model.model_dump(mode="json"),
         "task": config.task.model_dump(mode="json"),
         "loss": config.objective.loss,
         "temperature": config.temperature,
-        "split_is_known": run.split_is_known,
+        "split_is_known": said.split_is_known,
         "key_freqs": table.attrs.get("key_freqs", []),
         "key_freqs_rule": table.attrs.get("key_freqs_rule", ""),
         "sparsity": table.attrs.get("spectrum", ""),
         "undefined": table.attrs.get("undefined", {}),
     }
     if isinstance(task, Task):
-        about |= {"m": as_addition(task).m, "p": task.p, "operation": task.operation}
-    return about
+        found |= {"m": as_addition(task).m, "p": task.p, "operation": task.operation}
+    return found
 
 
-def _history(run: "Run") -> Arrays:
+def _history(history: "pd.DataFrame") -> Arrays:
     """The evaluations, thinned to as many as can be told apart."""
-    history = run.history
     rows = np.unique(np.linspace(0, len(history) - 1, min(ROWS, len(history))).round().astype(int))
     shown = history.iloc[rows]
     columns = [name for name in ("train_loss", "test_loss", "train_acc", "test_acc", "norm") if name in shown]
