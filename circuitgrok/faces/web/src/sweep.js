@@ -15,7 +15,7 @@ export function sweep(root, { content, arrays }) {
   const { name, said, fields, columns, classes, cells, runs } = content.sweep;
   root.classList.add("cg");
   const names = fields.map((field) => field.name);
-  const now = { x: names[0], y: names[1], colour: columns[0].name, cell: 0 };
+  const now = { x: names[0], y: names[1], colour: columns.some((one) => one.name === "grokked_by") ? "grokked_by" : columns[0].name, cell: 0 };
   const labelOf = (field) => fields.find((one) => one.name === field)?.label ?? "";
 
   const diagram = panel("Phase diagram", { note: "a cell: median over its runs, runs that grokked / runs; hatched: censored; strip: shares of the classes", wide: true });
@@ -30,9 +30,9 @@ export function sweep(root, { content, arrays }) {
   const panels = h("div", { class: "diagrams" });
   const scale = h("p", { class: "said" });
   diagram.body.append(panels, scale, legend);
-  const curves = ["acc", "loss"].map((what) => chart({ xLabel: "optimizer step", yLabel: what === "acc" ? "share of right answers" : "loss", label: `${what} of the cell's runs` }));
+  const curves = ["acc", "loss"].map((what) => chart({ xLabel: "optimizer step", yLabel: what === "acc" ? "accuracy" : "loss", label: `${what} of the cell's runs` }));
   const table = h("table", { class: "scores runs" });
-  chosen.body.append(h("div", { class: "pair-of" }, curves.map((one) => one.el)), table);
+  chosen.body.append(h("div", { class: "pair-of" }, curves.map((one) => one.el)), h("div", { class: "scroll" }, table));
   root.replaceChildren(
     h("header", { class: "about" }, h("h1", { text: name }), h("p", { class: "said", text: said })),
     h("main", { class: "grid-of-panels" }, diagram.el, chosen.el),
@@ -107,7 +107,7 @@ export function sweep(root, { content, arrays }) {
     across.forEach((value, i) => svg.append(s("text", { class: "tick x", x: left + (i + 0.5) * w, y: top + up.length * t + 14, text: String(value) })));
     if (now.y) up.forEach((value, i) => svg.append(s("text", { class: "tick y", x: left - 6, y: top + (i + 0.5) * t + 4, text: String(value) })));
     if (now.x) svg.append(s("text", { class: "label", x: left + (across.length * w) / 2, y: height - 8, text: labelOf(now.x) }));
-    if (now.y) svg.append(s("text", { class: "label", x: 0, y: 0, transform: `translate(12 ${top + (up.length * t) / 2}) rotate(-90)`, text: labelOf(now.y).slice(0, Math.round((up.length * t + 30) / 5.6)) }));
+    if (now.y) svg.append(s("text", { class: "label", x: 0, y: 0, transform: `translate(12 ${top + (up.length * t) / 2}) rotate(-90)`, text: labelOf(now.y).length * 6 < up.length * t + 30 ? labelOf(now.y) : now.y }));
     return svg;
   }
 
@@ -130,7 +130,7 @@ export function sweep(root, { content, arrays }) {
           };
         }).filter(Boolean));
         const y = n ? verticalAxis(series.map((one) => one.y), true) : { at: (value) => (value + 0.02) / 1.04, ticks: [0, 0.25, 0.5, 0.75, 1], format: String };
-        drawn.draw({ x, y, series, yLabel: `${n ? "loss" : "share of right answers"} (dotted: train)` });
+        drawn.draw({ x, y, series, yLabel: `${n ? "loss" : "accuracy"} (dotted: train)` });
       });
     }
     const head = ["run", "state", "class", "memorised by", "grokked by", "train loss", "test loss", "train acc", "test acc", "norm at the end"];
