@@ -14,7 +14,7 @@ from browsing import browser
 
 import circuitgrok as cg
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[1]
 CELLS = (
     "import circuitgrok as cg\ninspector = cg.inspect(cg.load('reference'))\ninspector",
@@ -44,6 +44,7 @@ def server(tmp_path):
     ]  # fmt: skip
     log = tmp_path / "server.log"
     surroundings = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "settings"), "PYTHONPATH": str(ROOT)}
+    surroundings["OMP_NUM_THREADS"] = "1"  # a kernel of two threads waits for ever where the cores are taken
     with log.open("w") as file:
         process = subprocess.Popen([sys.executable, *words], stderr=file, stdout=file, cwd=tmp_path, env=surroundings)
     try:
@@ -65,7 +66,7 @@ def test_it_is_shown_in_jupyterlab_and_selects_both_ways(server):
         page.wait_for_selector("[title*='Idle'], [data-status='idle']", state="attached", timeout=90_000)
         page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".cg [data-score]", timeout=120_000)
+        page.wait_for_selector(".cg [data-score]", timeout=400_000)
         run = cg.load(ROOT / "checkpoints" / "reference")
         part = page.locator(".cg section[aria-label='Hands on the model']")
         part.get_by_role("button", name="5", exact=True).click()
