@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
     from circuitgrok.faces.inspector.report import report as report
     from circuitgrok.faces.inspector.widget import inspect as inspect
-    from circuitgrok.inspection.edited import edited as edited
+    from circuitgrok.inspection.changed import edited as edited
     from circuitgrok.inspection.verbs import ablate as ablate
     from circuitgrok.inspection.verbs import parts as parts
     from circuitgrok.inspection.verbs import patch as patch
@@ -38,7 +38,7 @@ _HOMES = {
     "ablate": "inspection.verbs",
     "columns": "table.columns",
     "compare": "inspection.views",
-    "edited": "inspection.edited",
+    "edited": "inspection.changed",
     "inspect": "faces.inspector.widget",
     "load": "store.run",
     "measure": "table.measure",

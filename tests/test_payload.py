@@ -51,7 +51,8 @@ def test_every_kind_of_run_has_a_page_and_says_what_is_missing(kind, tmp_path):
     one = content["runs"][0]
     assert "attention" in one["missing"]
     assert ("pictures" in one["missing"]) == (kind not in NUMBERS)
-    assert bool(one["kept"]) == ("0/task/pairs" in arrays) == (kind in NUMBERS)
+    assert ("0/task/pairs" in arrays) == (kind in NUMBERS)
+    assert bool(one["kept"]) == ("0/task/labels" in arrays) == ("hands" not in one["missing"]) == (kind != "teacher")
     assert one["columns"] and len(arrays["0/steps"]) == 3
 
 

@@ -284,7 +284,9 @@ class _Transformer(_Network):
         return out, pattern
 
     def _after(self, block: Block, stream: Rows, keys: list[tuple[Rows, Rows]], layer: int) -> Rows:
-        """A position's stream after an earlier block."""
+        """A position's stream after an earlier block; one that sees itself alone may stay a table."""
+        if not any(one.part.layer == layer for one in self.replacements):
+            return block.after_attention(stream, keys)
         out, _ = self._attention(block, stream, keys, layer)
         before = stream.spread()
         mid = before + out

@@ -3,10 +3,10 @@
 What holds checkpoints is a run, or anything with `model`, `task`, `steps` and `at`. Losses are those of `cg.edited`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, overload
 
-from circuitgrok.inspection.edited import Edited, edited
+from circuitgrok.inspection.changed import Edited, edited
 from circuitgrok.inspection.edits import Edit, Patch, Scale, edits_of
 from circuitgrok.inspection.networks import Other, Scores, key_freqs_of, model_of, network
 from circuitgrok.inspection.part_names import Fill
@@ -21,10 +21,27 @@ if TYPE_CHECKING:
 OF_KEYS = {"key waves": "waves", "other waves": "only waves", "no cluster": "no cluster", "clusters": "cluster"}
 
 
+@overload
+def ablate(
+    checkpoints: Any, step: int | None, part: str, *, fill: Fill | None = None, rule: str = "wl_energy"
+) -> Edited: ...
+@overload
+def ablate(
+    checkpoints: Any, step: int | None = None, *, part: str, fill: Fill | None = None, rule: str = "wl_energy"
+) -> Edited: ...
+@overload
 def ablate(
     checkpoints: Any,
     step: int | None = None,
-    part: str | Sequence[str] = (),
+    part: list[str] | tuple[str, ...] = (),
+    *,
+    fill: Fill | None = None,
+    rule: str = "wl_energy",
+) -> "pd.DataFrame": ...
+def ablate(
+    checkpoints: Any,
+    step: int | None = None,
+    part: str | list[str] | tuple[str, ...] = (),
     *,
     fill: Fill | None = None,
     rule: str = "wl_energy",

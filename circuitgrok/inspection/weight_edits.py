@@ -152,7 +152,7 @@ def _changed(edit: Scale | Patch | Move, own: Params, other: Params) -> Params:
         case Move(path="straight"):
             return combine(lambda x, y: (1 - edit.t) * x.double() + edit.t * y.double(), own, other)
         case Move():
-            there = geometry.great_circle(own, other, torch.tensor([edit.t]))
+            there = geometry.great_circle(own, other, torch.tensor([edit.t], dtype=torch.float64))
             length = (1 - edit.t) * norm(own) + edit.t * norm(other)
             return {name: length * value[0] for name, value in there.items()}
 

@@ -18,6 +18,7 @@ from circuitgrok.measures.learning.crossings import events
 from circuitgrok.measures.learning.phases import phases
 from circuitgrok.table.measure import measure, quick_groups
 from circuitgrok.table.needs import why_not
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import as_addition
 from circuitgrok.version import __version__
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 Tick = Callable[[int, int], None]
 ROWS = 1500  # of the history on a page
+FEATURES = 500_000  # numbers that all examples of a task have together, on a page
 # Which group of measures a view of the page is of, and so why it may be missing.
 VIEWS = {"spectrum": "fourier", "neurons": "neurons", "attention": "attention", "pictures": "circuits"}
 UNMEASURED = ("updates", "forms", "orbits")  # quick groups that no view needs and that take half of the time
@@ -78,10 +80,12 @@ def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dic
     arrays |= _history(history_of(said, table))
     if "spectrum" not in missing:
         arrays |= opened(run, steps, table.attrs["key_freqs"])
-    if isinstance(task, Task):
-        arrays |= _pairs(task)
+    if (reason := no_hands(task)) is not None:
+        missing["hands"] = reason
+    else:
+        arrays |= _examples(task)
     last = run.at(steps[-1])
-    useful = weights and isinstance(task, Task)
+    useful = weights and "hands" not in missing
     at = kept(steps, found, sum(value.nbytes for value in last.values()), among, weights) if useful else []
     for step in at:
         arrays |= {f"weights/{step}/{name}": array for name, array in weights_of(run.at(step)).items()}
@@ -133,13 +137,29 @@ def _history(history: "pd.DataFrame") -> Arrays:
     }
 
 
-def _pairs(task: Task) -> Arrays:
-    """Every pair of a task on numbers: tokens, label, split; and where it stands in the addition that it is."""
-    hidden = as_addition(task)
-    return {
-        "task/inputs": task.inputs.numpy().astype(np.uint16),
+def no_hands(task: Dataset) -> str | None:
+    """Why the networks of a task are not computed in a page, as the end of a sentence; None if they are."""
+    if task.labels.is_floating_point():
+        return "needs classes: the answers of this task are real numbers"
+    if task.inputs.is_floating_point() and task.inputs.numel() > FEATURES:
+        return f"needs few examples: {task.inputs.numel()} numbers to read are more than a page holds, {FEATURES}"
+    return None
+
+
+def _examples(task: Dataset) -> Arrays:
+    """Every example of a task: what is read, label, split; of pairs of numbers where it stands in the addition."""
+    features = task.inputs.is_floating_point()
+    found = {
         "task/labels": task.labels.numpy().astype(np.uint16),
         "task/is_train": task.is_train.numpy().astype(np.uint8),
+        "task/features" if features else "task/inputs": task.inputs.numpy().astype(
+            np.float32 if features else np.uint16
+        ),
+    }
+    if not isinstance(task, Task):
+        return found
+    hidden = as_addition(task)
+    return found | {
         "task/pairs": hidden.pairs.to(torch.int32).numpy(),
         "task/classes": hidden.classes.to(torch.int32).numpy(),
         "task/tokens": hidden.tokens.to(torch.int32).numpy(),

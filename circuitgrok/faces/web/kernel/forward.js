@@ -109,9 +109,18 @@ class Block {
     return { pre, post: replacedNeurons(this.x, this.x.activation(pre, this.model.act), this.parts, this.task) };
   }
 
+  /** The rows of a position that sees itself alone, after the block: its attention is to itself. */
+  alone(rows) {
+    const { x } = this;
+    const values = this.heads({ rows: this.normed(rows, "ln1"), index: null }, "V").rows;
+    const mid = x.sum(x.product(values, this.of("attn.W_O"), this.of("attn.b_O")), rows);
+    return x.sum(mid, x.product(this.neurons(mid).post, this.of("mlp.W_out"), this.of("mlp.b_out")));
+  }
+
   /** A position's stream after the block. */
   after(stream, seen) {
     const { x } = this;
+    if (seen.length === 1 && !this.parts.length) return map(stream, (rows) => this.alone(rows));
     const { out } = this.attention(stream, seen);
     const before = stream.index ? x.gather(stream.rows, stream.index) : stream.rows;
     const mid = x.sum(out, before);
@@ -182,8 +191,18 @@ export function transformer(x, model, tensor, parts, task) {
   return { logits: replacedWaves(x, logits, block.parts, task, ["excluded", "restricted"]), pre, post, pattern };
 }
 
-/** The tables of an MLP's first layer: what a and what b add to each neuron. */
-function firstLayer(x, model, tensor) {
+/** What the neurons of an MLP's first layer read, from features, or from tables of what a and what b add to each. */
+function firstLayer(x, model, tensor, task) {
+  if (!task.features) {
+    const [ofA, ofB] = pairTables(x, model, tensor);
+    return x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  }
+  if (model.kind !== "dense") throw new Error(`a network of kind ${model.kind} reads pairs of numbers, not features`);
+  const features = x.put(task.pairs, model.n_in, task.features);
+  return x.product(features, tensor("blocks.0.mlp.W_in"), tensor("blocks.0.mlp.b_in"));
+}
+
+function pairTables(x, model, tensor) {
   const W_in = tensor("blocks.0.mlp.W_in");
   const half = (from, n) => x.gather(W_in, range(from, n));
   if (model.kind === "quadratic_mlp") return [half(0, model.p), half(model.p, model.p)];
@@ -209,11 +228,10 @@ export function mlp(x, model, tensor, parts, task) {
       throw new Error(`no ${said}: a network of kind ${model.kind} has neurons alone`);
     }
   }
-  const [ofA, ofB] = firstLayer(x, model, tensor);
   const act = model.kind === "quadratic_mlp" ? "square" : model.act;
   const depth = model.kind === "quadratic_mlp" ? 1 : model.depth;
   const within = (layer) => parts.filter((part) => part.layer === layer);
-  let pre = x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  let pre = firstLayer(x, model, tensor, task);
   let post = replacedNeurons(x, x.activation(pre, act), within(0), task);
   for (let layer = 1; layer < depth; layer++) {
     pre = x.product(post, tensor(`blocks.${layer}.mlp.W_in`), tensor(`blocks.${layer}.mlp.b_in`));

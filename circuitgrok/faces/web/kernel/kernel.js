@@ -7,6 +7,7 @@
  *   out.train_loss; out.test_acc; out.logits;                // [pair, c], the task's pairs in their order
  *
  * Losses are mean cross-entropies in nats over the p numbers as classes, from float64, as in Python's `cg.edited`.
+ * Arrays are of float32; of float64 in plain JavaScript, if the weights are.
  * No dependencies, no build: import it from a page or from node.
  */
 
@@ -83,7 +84,7 @@ class Network {
       if (layer >= this.layers) throw new Error(`no ${said}: there are ${this.layers} layers, from 0`);
     }
     const found = FORWARD[this.model.kind](this.x, this.model, (name) => this._matrix(weights, name), parts, this.task);
-    const numbers = (matrix) => Float32Array.from(this.x.read(matrix));
+    const numbers = (matrix) => this.x.read(matrix);
     const kept = { neurons: found.post, reads: found.pre, pattern: found.pattern };
     return {
       ...this.x.scores(found.logits, this.task),
@@ -97,11 +98,11 @@ class Network {
   _matrix(weights, name) {
     const { shape, data } = weights.get(name) ?? {};
     if (!data) throw new Error(`the network has no tensor ${name}`);
-    if (shape.length < 3) return this.x.put(shape.length === 1 || /\.b_[QKV]$/.test(name) ? 1 : shape[0],
-      shape.length === 1 || /\.b_[QKV]$/.test(name) ? data.length : shape[1], data);
+    if (shape.length === 1 || /\.b_[QKV]$/.test(name)) return this.x.put(1, data.length, data);
+    if (shape.length === 2) return this.x.put(...shape, data);
     const [heads, rows, cols] = shape;
     if (name.endsWith("W_O")) return this.x.put(heads * rows, cols, data);
-    const beside = new Float32Array(data.length);
+    const beside = new data.constructor(data.length);
     for (let h = 0; h < heads; h++) {
       for (let i = 0; i < rows; i++) {
         for (let j = 0; j < cols; j++) beside[i * heads * cols + h * cols + j] = data[(h * rows + i) * cols + j];
@@ -111,7 +112,14 @@ class Network {
   }
 }
 
-/** One column of a matrix, such as a neuron's activations over the pairs: [pair]. */
-export function column(numbers, cols, j) {
-  return Float32Array.from({ length: numbers.length / cols }, (_, i) => numbers[i * cols + j]);
+/**
+ * One number for each pair as a picture over a and b: a neuron's activation, a class's logit, a head's attention.
+ * @param {ArrayLike<number>} numbers [pair, col], such as `out.logits`; a pattern is [pair, position * heads + head]
+ * @param {number} cols
+ * @param {number} j which column
+ * @param {Int32Array} [order] by default the task's own; `task.addition.order` for that of the hidden addition
+ * @returns {Float32Array} row by row, to be drawn or given to `spectrum2d`
+ */
+export function picture(numbers, cols, j, order = null) {
+  return Float32Array.from({ length: numbers.length / cols }, (_, i) => numbers[(order ? order[i] : i) * cols + j]);
 }

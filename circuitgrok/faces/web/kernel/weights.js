@@ -7,6 +7,7 @@
 
 const HEADS = ["attn.W_Q", "attn.b_Q", "attn.W_K", "attn.b_K", "attn.W_V", "attn.b_V", "attn.W_O"];
 const NEURONS = { "mlp.W_in": -1, "mlp.b_in": -1, "mlp.W_out": -2 };
+const KINDS = ["scale", "patch", "move"];
 const ROLES = ["embed", "attention", "mlp", "unembed", "normalization"];
 
 /** The part of the network that a tensor belongs to. */
@@ -52,6 +53,7 @@ export function names(there, pattern) {
   return found;
 }
 
+const product = (numbers) => numbers.reduce((x, y) => x * y, 1);
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 const layersOf = (weights) =>
   1 + Math.max(...[...weights.keys()].map((name) => Number(/^blocks\.(\d+)\./.exec(name)?.[1] ?? -1)));
@@ -88,63 +90,72 @@ export function chosen(weights, pattern) {
 
 /** The places of chosen numbers in a tensor's data, in order. */
 function places({ axis, indices }, shape) {
-  const total = shape.reduce((x, y) => x * y, 1);
-  if (!indices) return range(total);
-  const inner = shape.slice(axis + 1).reduce((x, y) => x * y, 1);
-  const found = [];
+  const total = product(shape);
+  if (!indices) return Int32Array.from({ length: total }, (_, i) => i);
+  const inner = product(shape.slice(axis + 1));
+  const found = new Int32Array((total / shape[axis]) * indices.length);
+  let next = 0;
   for (let outer = 0; outer < total; outer += inner * shape[axis]) {
-    for (const i of indices) for (let at = 0; at < inner; at++) found.push(outer + i * inner + at);
+    for (const i of indices) for (let at = 0; at < inner; at++) found[next++] = outer + i * inner + at;
   }
   return found;
 }
 
-/** Under a grain, which vector each number of a tensor belongs to: a name, or null for none. */
-function vectorOf(name, shape, grain) {
-  const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((x, y) => x * y, 1));
-  const coordinate = (at, axis) => Math.floor(at / strides[axis]) % shape[axis];
+/**
+ * The vectors that a tensor has a share of under a grain: what they belong to, and the axes that count them; or null.
+ */
+function counted(name, shape, grain) {
   const [, layer, own] = /^(blocks\.\d+)\.(.*)$/.exec(name) ?? [null, "", name];
-  if (grain === "global") return () => "";
-  if (grain === "role") return () => role(name);
-  if (grain === "tensor") return () => name;
+  if (grain === "global") return { group: "", axes: [] };
+  if (grain === "role") return { group: role(name), axes: [] };
+  if (grain === "tensor") return { group: name, axes: [] };
   if (grain === "neuron") {
-    if (shape.length < 2 || isBias(name)) return () => null;
-    const axes = [...range(shape.length - 2), role(name) === "embed" ? shape.length - 2 : shape.length - 1];
-    return (at) => `${name} ${axes.map((axis) => coordinate(at, axis))}`;
+    if (shape.length < 2 || isBias(name)) return null;
+    const last = role(name) === "embed" ? shape.length - 2 : shape.length - 1;
+    return { group: name, axes: [...range(shape.length - 2), last] };
   }
   if (grain !== "head" && grain !== "part") throw new Error(`no grain '${grain}'`);
-  if (HEADS.includes(own)) return (at) => `${layer} head ${coordinate(at, 0)}`;
-  if (grain === "head") return () => null;
-  if (Object.hasOwn(NEURONS, own)) {
-    const axis = shape.length + NEURONS[own];
-    return (at) => `${layer} neuron ${coordinate(at, axis)}`;
-  }
-  return () => name;
+  if (HEADS.includes(own)) return { group: `${layer} head`, axes: [0] };
+  if (grain === "head") return null;
+  if (Object.hasOwn(NEURONS, own)) return { group: `${layer} neuron`, axes: [shape.length + NEURONS[own]] };
+  return { group: name, axes: [] };
 }
 
-/** Square roots of the sums of squares of the chosen numbers of each vector, by its name. */
-function norms(weights, where, vectors) {
+/** Of each number of a tensor, the index of its vector among those that the axes count. */
+function vectorIndices(shape, axes) {
+  const found = new Int32Array(product(shape));
+  for (const axis of axes) {
+    const inner = product(shape.slice(axis + 1));
+    for (let at = 0; at < found.length; at++) found[at] = found[at] * shape[axis] + (Math.floor(at / inner) % shape[axis]);
+  }
+  return found;
+}
+
+/** Norms of the chosen numbers of each vector, by what they belong to. */
+function norms(weights, where, grain) {
   const squares = new Map();
-  where.forEach((piece, i) => {
-    const { data } = weights.get(piece.name);
-    for (const at of piece.places) {
-      const vector = vectors[i](at);
-      if (vector !== null) squares.set(vector, (squares.get(vector) ?? 0) + data[at] ** 2);
-    }
-  });
-  return new Map([...squares].map(([name, value]) => [name, Math.sqrt(value)]));
+  for (const { name, at } of where) {
+    const { shape, data } = weights.get(name);
+    const of = counted(name, shape, grain);
+    if (!of) continue;
+    const n = product(of.axes.map((axis) => shape[axis]));
+    if (!squares.has(of.group)) squares.set(of.group, new Float64Array(n));
+    const [totals, vector] = [squares.get(of.group), vectorIndices(shape, of.axes)];
+    for (const i of at) totals[vector[i]] += data[i] * data[i];
+  }
+  return new Map([...squares].map(([group, totals]) => [group, totals.map(Math.sqrt)]));
 }
 
 /** Factors (of own, of other) on the great circle from own's direction to other's, with the norm between the norms. */
 function greatCircle(own, other, where, t) {
-  const every = where.map(() => () => "");
-  const [r, s] = [own, other].map((weights) => norms(weights, where, every).get(""));
+  const [r, s] = [own, other].map((weights) => norms(weights, where, "global").get("")[0]);
   let apart = 0;
   let together = 0;
-  for (const piece of where) {
-    const [x, y] = [own, other].map((weights) => weights.get(piece.name).data);
-    for (const at of piece.places) {
-      apart += (x[at] / r - y[at] / s) ** 2;
-      together += (x[at] / r + y[at] / s) ** 2;
+  for (const { name, at } of where) {
+    const [x, y] = [own, other].map((weights) => weights.get(name).data);
+    for (const i of at) {
+      apart += (x[i] / r - y[i] / s) ** 2;
+      together += (x[i] / r + y[i] / s) ** 2;
     }
   }
   const turn = 2 * Math.atan2(Math.sqrt(apart), Math.sqrt(together));
@@ -152,6 +163,28 @@ function greatCircle(own, other, where, t) {
   const [here, there] = [1 - t, t].map((share) => (turn > 0 ? Math.sin(share * turn) / Math.sin(turn) : share));
   const length = (1 - t) * r + t * s;
   return [(here / r) * length, (there / s) * length];
+}
+
+/** How much of the network's own numbers and how much of the source's an edit makes: two factors. */
+function shares(edit, own, source, where) {
+  if (edit.kind === "scale") return [edit.factor, 0];
+  if (edit.kind === "patch") return [0, 1];
+  return edit.path === "great_circle" ? greatCircle(own, source, where, edit.t) : [1 - edit.t, edit.t];
+}
+
+/** The chosen numbers with the radius of one network and the direction of the other, put into copies by `put`. */
+function transplanted({ what, grain = "global" }, own, source, where, put) {
+  const [radius, direction] = what === "radius" ? [source, own] : [own, source];
+  const [long, short] = [radius, direction].map((weights) => norms(weights, where, grain));
+  for (const { name, at } of where) {
+    const { shape, data } = direction.get(name);
+    const of = counted(name, shape, grain);
+    if (!of) continue;
+    const vector = vectorIndices(shape, of.axes);
+    const factors = long.get(of.group).map((r, i) => (short.get(of.group)[i] > 0 ? r / short.get(of.group)[i] : 0));
+    const to = put(name);
+    for (const i of at) to[i] = data[i] * factors[vector[i]];
+  }
 }
 
 /**
@@ -164,49 +197,38 @@ export function edited(weights, edits, sources = {}) {
   let now = weights;
   for (const edit of edits) {
     if (edit.kind === "ablate") continue;
-    const where = chosen(now, edit.weights ?? "*").map((piece) => ({
-      ...piece,
-      places: places(piece, now.get(piece.name).shape),
+    if (!KINDS.includes(edit.kind)) throw new Error(`no edit '${edit.kind}'; there are ${KINDS.join(", ")}, ablate`);
+    const own = now;
+    const where = chosen(own, edit.weights ?? "*").map((piece) => ({
+      name: piece.name,
+      at: places(piece, own.get(piece.name).shape),
     }));
-    const name = edit.source ?? "source";
-    const source = edit.kind === "scale" ? null : sources[name];
-    if (source === undefined) throw new Error(`no checkpoint is given under the name '${name}'`);
-    for (const piece of source ? where : []) {
-      const [mine, other] = [now, source].map((one) => String(one.get(piece.name)?.shape));
-      if (mine !== other) throw new Error(`${piece.name} is of shape ${mine}; in '${name}' of ${other}`);
+    const source = edit.kind === "scale" ? null : given(edit.source ?? "source", sources, own, where);
+    now = new Map(own);
+    const put = (name) => {
+      const { shape, data } = own.get(name);
+      now.set(name, { shape, data: data.slice() });
+      return now.get(name).data;
+    };
+    if (edit.kind === "patch" && (edit.what ?? "weights") !== "weights") transplanted(edit, own, source, where, put);
+    else {
+      const [x, y] = shares(edit, own, source, where);
+      for (const { name, at } of where) {
+        const [mine, theirs, to] = [own.get(name).data, (source ?? own).get(name).data, put(name)];
+        for (const i of at) to[i] = x * mine[i] + y * theirs[i];
+      }
     }
-    const value = values(edit, now, source, where);
-    const next = new Map(now);
-    where.forEach((piece, i) => {
-      const { shape, data } = now.get(piece.name);
-      const changed = data.slice();
-      for (const at of piece.places) changed[at] = value(piece.name, at, i);
-      next.set(piece.name, { shape, data: changed });
-    });
-    now = next;
   }
   return now;
 }
 
-/** The new value of a chosen number, by tensor, place and index of the piece. */
-function values(edit, own, source, where) {
-  const mine = (name, at) => own.get(name).data[at];
-  const theirs = (name, at) => source.get(name).data[at];
-  if (edit.kind === "scale") return (name, at) => edit.factor * mine(name, at);
-  if (edit.kind === "move") {
-    const [x, y] = edit.path === "great_circle" ? greatCircle(own, source, where, edit.t) : [1 - edit.t, edit.t];
-    return (name, at) => x * mine(name, at) + y * theirs(name, at);
+/** The other checkpoint of a name, whose chosen tensors must have the shapes of one's own. */
+function given(name, sources, own, where) {
+  const source = sources[name];
+  if (!source) throw new Error(`no checkpoint is given under the name '${name}'`);
+  for (const piece of where) {
+    const [mine, other] = [own, source].map((weights) => String(weights.get(piece.name)?.shape));
+    if (mine !== other) throw new Error(`${piece.name} is of shape ${mine}; in '${name}' of ${other}`);
   }
-  if (edit.kind !== "patch") throw new Error(`no edit '${edit.kind}'; there are scale, patch, move, ablate`);
-  const what = edit.what ?? "weights";
-  if (what === "weights") return theirs;
-  const vectors = where.map((piece) => vectorOf(piece.name, own.get(piece.name).shape, edit.grain ?? "global"));
-  const [radius, direction] = what === "radius" ? [source, own] : [own, source];
-  const [long, short] = [radius, direction].map((weights) => norms(weights, where, vectors));
-  return (name, at, i) => {
-    const vector = vectors[i](at);
-    if (vector === null) return mine(name, at);
-    const r = short.get(vector);
-    return r > 0 ? (direction.get(name).data[at] / r) * long.get(vector) : 0;
-  };
+  return source;
 }

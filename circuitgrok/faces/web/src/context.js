@@ -37,8 +37,9 @@ export function contextOf({ runs, state, kernel, host }) {
     const key = `${run.index}@${step}`;
     if (!networks.has(key)) {
       if (networks.size >= OPENED) networks.delete(networks.keys().next().value);
-      const array = (name) => run.arrays[`task/${name}`].data;
-      const task = { p: run.p, operation: run.operation, inputs: array("inputs"), labels: array("labels"), is_train: array("is_train") };
+      const array = (name) => run.arrays[`task/${name}`]?.data;
+      const task = { p: run.p, operation: run.operation, labels: array("labels"), is_train: array("is_train") };
+      for (const name of ["inputs", "features"]) if (array(name)) task[name] = array(name);
       networks.set(key, kernel.network({ model: run.model, task, weights: run.weights.get(step) }));
     }
     return networks.get(key);
@@ -47,7 +48,7 @@ export function contextOf({ runs, state, kernel, host }) {
   /** The selected network as it is: `{pattern(), neuron(n), logits(), scores, classes, width}`; undefined without weights. */
   function network() {
     const { run } = shown()[0], step = weightsStep();
-    if (step === undefined || !run.arrays["task/pairs"]) return undefined;
+    if (step === undefined || !run.arrays["task/labels"]) return undefined;
     const key = `${run.index}@${step}`;
     if (!opened.has(key)) {
       if (opened.size >= OPENED) opened.delete(opened.keys().next().value);

@@ -16,11 +16,11 @@ import { spectrum } from "./views/spectrum.js";
 // Views in their order, with what a run must have for them: a key of `missing`, or none.
 const VIEWS = [
   [losses], [accuracies], [polar], [column],
-  [hands, "weights"], [python],
+  [hands, "hands"], [python],
   [spectrum, "spectrum"], [attention, "attention"], [picture, "pictures"],
   [neurons, "neurons"], [sums, "pictures"], [pair, "pictures"],
 ];
-const CALLED = { spectrum: "spectrum", neurons: "neurons", attention: "attention", pictures: "pictures, logits and pairs", weights: "hands on the model" };
+const CALLED = { spectrum: "spectrum", neurons: "neurons", attention: "attention", pictures: "pictures, logits and pairs", hands: "hands on the model" };
 
 /**
  * @param {HTMLElement} root
@@ -40,9 +40,7 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   const context = contextOf({ runs, state, kernel, host });
   const bar = strip(context);
   const missing = { ...first.missing };
-  if (!first.arrays["task/pairs"] || (!first.weights.size && !host)) missing.weights = missing.pictures ?? "no weights are on this page";
-  if (missing.weights && !missing.pictures) missing.pictures = missing.weights;
-  if (missing.weights && !missing.attention) missing.attention = missing.weights;
+  if (!first.weights.size && !host) for (const view of ["hands", "pictures", "attention"]) missing[view] ??= "no weights are on this page";
   first.missing = missing;
 
   // A view of networks is drawn when their weights are there and have been run.

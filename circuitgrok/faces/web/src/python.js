@@ -21,8 +21,7 @@ export function pythonOf(runs, run, step, edits, sources, scores) {
   const used = [run.index, ...Object.values(sources).map(([index]) => index)];
   const names = new Map([...new Set(used)].map((index, i) => [index, i ? `run_${i + 1}` : "run"]));
   const lines = ["import circuitgrok as cg", "", ...[...names].map(([index, name]) => runs[index].path === null ? `${name} = ...  # ${runs[index].name}, as you opened it` : `${name} = cg.load(${quoted(runs[index].path)})`)];
-  const of = run.arrays["task/pairs"] !== undefined;
-  if (of) {
+  if (run.arrays["task/labels"]) {
     lines.push("edits = [", ...edits.map((edit) => `    ${dict(edit)},`), "]");
     if (!edits.length) lines.splice(-2, 2, "edits = []");
     const given = Object.entries(sources).map(([name, [index, at]]) => `${quoted(name)}: (${names.get(index)}, ${at})`);

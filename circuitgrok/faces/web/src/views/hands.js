@@ -15,7 +15,7 @@ export function hands(context) {
   const view = panel("Hands on the model", { wide: true });
   const { state } = context;
   const { run } = context.shown()[0];
-  const has = (group) => !run.missing[group];
+  const has = (view) => !run.missing[view];
   const reset = h("button", { type: "button", text: "undo all", onclick: () => state.set(UNTOUCHED) });
   view.tools.append(reset);
   const rows = h("div", { class: "hands controls" });
