@@ -29,7 +29,7 @@ def test_of_a_run_it_says_what_was_trained(tmp_path):
 
 def test_checkpoints_without_a_folder_have_a_page_whose_history_is_what_was_measured(tmp_path):
     [run] = train([tiny()], tmp_path)
-    held, of_run = payload([Held(run)]), payload([run])
+    held, of_run = payload([Held(run)]), payload([run])  # pyright: ignore[reportArgumentType]
     one = held[0]["runs"][0]
     assert one["path"] is None and one["name"] == "held <b>" and one["events"] == of_run[0]["runs"][0]["events"]
     assert held[1]["0/history/step"].tolist() == run.steps

@@ -40,7 +40,8 @@ def server(tmp_path):
     notebook(tmp_path / "look.ipynb")
     words = [
         "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", f"--notebook-dir={tmp_path}",
-        "--LabApp.collaborative=False", "--IdentityProvider.token=", "--ServerApp.password=", "--ServerApp.disable_check_xsrf=True",
+        "--LabApp.collaborative=False", "--IdentityProvider.token=", "--ServerApp.password=",
+        "--ServerApp.disable_check_xsrf=True",
     ]  # fmt: skip
     log = tmp_path / "server.log"
     surroundings = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "settings"), "PYTHONPATH": str(ROOT)}
@@ -79,7 +80,5 @@ def test_it_is_shown_in_jupyterlab_and_selects_both_ways(server):
         page.keyboard.press("Shift+Enter")
         said = page.locator(".jp-OutputArea-output", has_text="selected").last
         said.wait_for(timeout=60_000)
-        assert said.inner_text().strip() == (
-            "selected {'run': 0, 'step': 3500, 'neurons': [], 'frequencies': [5]}"
-        )
+        assert said.inner_text().strip() == ("selected {'run': 0, 'step': 3500, 'neurons': [], 'frequencies': [5]}")
         page.screenshot(path=os.environ.get("NOTEBOOK_SHOT") or os.devnull, type="png")

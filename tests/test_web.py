@@ -244,7 +244,10 @@ def test_print_has_all_panels_and_no_controls(chromium, reference):
         page.emulate_media(media="print", color_scheme="dark")
         assert page.locator("section.panel:visible").count() == 12
         assert page.locator(".controls:visible, .tools:visible").count() == 0
-        assert page.locator(".panel").first.evaluate("(one) => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
+        assert (
+            page.locator(".panel").first.evaluate("(one) => getComputedStyle(one).backgroundColor")
+            == "rgb(255, 255, 255)"
+        )
 
 
 @in_browser

@@ -56,7 +56,7 @@ def report(argv: list[str]) -> int:
 
 def _folder_of_many(paths: tuple[str, ...]) -> Path | None:
     """The folder, if one was named that is no run but holds some."""
-    if len(paths) > 1:
+    if len(paths) != 1:
         return None
     folder = Path(paths[0]).expanduser()
     if not folder.is_dir() or (folder / "config.json").exists():

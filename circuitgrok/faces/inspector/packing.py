@@ -1,8 +1,8 @@
 """How plain values and arrays travel to a page: one run of bytes, read by `web/src/packing.js`.
 
-    4 bytes          length of the text that follows, little-endian
-    text             JSON: {"content": plain values, "arrays": {name: [type, shape, offset]}}, padded by spaces
-    arrays           little-endian, each at an offset divisible by 8, counted from the end of the text
+4 bytes          length of the text that follows, little-endian
+text             JSON: {"content": plain values, "arrays": {name: [type, shape, offset]}}, padded by spaces
+arrays           little-endian, each at an offset divisible by 8, counted from the end of the text
 """
 
 import json

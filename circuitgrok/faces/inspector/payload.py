@@ -176,5 +176,3 @@ def _phases(table: "pd.DataFrame") -> list[dict[str, Any]]:
         for name, (start, end) in found.items()
         if start is not None
     ]
-
-

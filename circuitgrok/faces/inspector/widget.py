@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def inspect(*runs: "Run") -> Any:
     """An inspector of one run, or of several beside each other, in Jupyter or VS Code.
 
-    Its `selected` is what is selected in the page, both ways: `run` (0 is the first), `step`, `neurons` and `frequencies`
-    that are switched off.
+    Its `selected` is what is selected in the page, both ways: `run` (0 is the first), `step`, and the `neurons` and
+    `frequencies` that are switched off.
 
     Args:
         runs: One or more, of any kind.
