@@ -95,10 +95,12 @@ export function keys(context, target) {
     if (event.key === " " && !event.target.closest?.("button")) {
       state.set({ playing: !state.now.playing });
       event.preventDefault();
+      event.stopPropagation();
     } else if (event.key in moves) {
       const last = context.runs[state.now.a].steps.length - 1;
       state.set({ at: Math.min(last, Math.max(0, state.now.at + moves[event.key])), playing: false });
       event.preventDefault();
+      event.stopPropagation();
     }
   });
   let timer;

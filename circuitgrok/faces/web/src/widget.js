@@ -12,6 +12,7 @@ function theme(el) {
 
 /** Fill an element of a notebook; returns what cleans up. */
 export function widget({ model, el, inspector, unpack, aligned, load }) {
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys of the slider to it
   theme(el);
   const watched = new MutationObserver(() => theme(el));
   watched.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });

@@ -82,7 +82,7 @@ export function hands(context) {
   const said = h("p", { class: "said", role: "status" });
   view.body.append(h("div", { class: "hands-grid" }, rows, h("div", {}, table, said)));
 
-  state.on([...TOUCHED, "opened"], (now) => {
+  state.on([...TOUCHED, "opened", "arrived"], (now) => {
     const plain = context.network()?.scores;
     if (!plain) return;
     let found, wrong = "";
