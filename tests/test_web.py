@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from browsing import address_of, browser, page_at, settle
 from loops import for_each
 from tiny import tiny
@@ -18,6 +19,10 @@ import circuitgrok as cg
 from circuitgrok.faces.inspector.packing import packed
 from circuitgrok.faces.inspector.payload import payload, weights_of
 from circuitgrok.faces.inspector.report import KERNEL, PROGRAM, report
+from circuitgrok.measures.parts.last_block import last_block
+from circuitgrok.measures.parts.neurons import in_cluster, neuron_phases, phase_alignment
+from circuitgrok.measures.spectra.fourier import fourier_basis
+from circuitgrok.models.kinds import transformer_of
 from circuitgrok.study.sweep import sweep
 from circuitgrok.training.loop import train
 
@@ -135,7 +140,8 @@ def test_what_the_page_computes_is_what_its_lines_give_in_python(hand, chromium,
 
 @in_browser
 def test_transplants_from_another_run_are_those_of_python(chromium, tmp_path):
-    runs = train([tiny(steps=200, checkpoint_every=100), tiny(steps=200, checkpoint_every=100, seed=1)], tmp_path)
+    how = {"steps": 200, "checkpoint_every": 100, "n_layers": 2}
+    runs = train([tiny(**how), tiny(**how, seed=1)], tmp_path)
     page_file = report(runs, tmp_path / "two.html")
     with page_at(chromium, address_of(page_file)) as page:
         plain = scores(page)
@@ -143,7 +149,7 @@ def test_transplants_from_another_run_are_those_of_python(chromium, tmp_path):
         page.get_by_label("transplant").check()
         for what in ("weights", "radius", "direction"):
             page.get_by_label("take", exact=True).select_option(what)
-            for part in ("all weights", "head 1"):
+            for part in ("all weights", "layer 1", "layer 0 head 1", "layer 1 head 0"):
                 page.get_by_label("of", exact=True).select_option(label=part)
                 found = scores(page)
                 assert found != plain, (what, part)
@@ -151,6 +157,77 @@ def test_transplants_from_another_run_are_those_of_python(chromium, tmp_path):
         page.get_by_label("beside").select_option("-1")
         page.get_by_label("run", exact=True).select_option(label=runs[1].name)
         assert scores(page) == pytest.approx(python_says(page, ROOT), rel=1e-5, abs=1e-9)
+
+
+@in_browser
+def test_what_views_say_is_what_python_measures(chromium, reference):
+    run = cg.load(REFERENCE)
+    params, task = run.at(1500), run.task
+    block = last_block(params, transformer_of(run.config.model), task.inputs)
+    table = cg.measure(run, ["fourier", "circuits", "neurons", "attention"], steps=1500)
+
+    def value(text: str) -> float:
+        return float(text.replace("−", "-"))
+
+    def said(page, panel: str, what: str) -> str:
+        return page.locator(f"section[aria-label='{panel}'] {what}").first.inner_text()
+
+    with page_at(chromium, address_of(reference)) as page:
+        at = run.steps.index(1500)
+        page.evaluate(
+            f"() => circuitgrok.state.set({{at: {at}, freq: 6, picture: 'neuron', neuron: 11, pair: [4, 9]}})"
+        )
+        settle(page)
+        legend = page.locator("section[aria-label='Losses'] .entry").all_inner_texts()
+        restricted = next(text for text in legend if text.startswith("restricted"))
+        assert value(restricted.split()[-1]) == pytest.approx(table["restricted_loss[all]"].iloc[0], rel=6e-3)
+
+        power = table[[name for name in table if str(name).startswith("power_W_E[")]].iloc[0]
+        best = power.argmax()
+        assert said(page, "Spectrum", ".entry b").startswith(f"k {best + 1}: {power.iloc[best] / power.sum():.2f}")
+
+        title = said(page, "Attention of ‘=’", ".small-title")
+        assert value(title.split()[-1]) == pytest.approx(table["attention[head 0, a]"].iloc[0], abs=6e-3)
+
+        picture = page.locator("section[aria-label='A neuron, head or logit'] .reading")
+        neuron = block.post[:, 11].double()
+        first = picture.first.inner_text()
+        assert first.startswith("a = 4, b = 9: ")
+        assert value(first.split()[-1]) == pytest.approx(float(neuron[4 * 29 + 9]), rel=6e-3, abs=1e-6)
+        basis = fourier_basis(29)
+        energy = (basis @ (neuron - neuron.mean()).view(29, 29) @ basis.T).square()
+        of_freq = torch.zeros(15, 29, dtype=torch.float64).index_add(0, (torch.arange(29) + 1) // 2, energy)
+        norms = torch.zeros(15, 15, dtype=torch.float64).index_add(1, (torch.arange(29) + 1) // 2, of_freq).sqrt()
+        k, other = divmod(int(norms.argmax()), 15)
+        waves = picture.last.inner_text()
+        assert waves.startswith(f"k of a {k}, of b {other}: ")
+        assert value(waves.split()[-1]) == pytest.approx(float(norms.max()), rel=6e-3)
+
+        mine = in_cluster(block.tuned) & (block.tuned.freq == 6)
+        phases = neuron_phases(block.pre, run.config.model.neuron_to_logit(params), block.tuned.freq)
+        alignment = float(phase_alignment(phases, mine))
+        caption = page.locator("section[aria-label='Neurons'] figcaption").last.inner_text()
+        assert f"{int(mine.sum())} of them pure" in caption
+        assert value(caption.split()[-1]) == pytest.approx(alignment, rel=6e-3)
+
+        logits = block.read(block.skip + block.mlp)
+        right = logits[torch.arange(841), task.labels]
+        others = logits.scatter(1, task.labels[:, None], -torch.inf).amax(1)
+        reading = said(page, "Logits by sum and difference", ".reading")
+        assert reading.startswith("sum 13, difference 24: ")
+        assert value(reading.split()[-1]) == pytest.approx(float((right - others)[4 * 29 + 9]), rel=6e-3, abs=1e-3)
+
+
+@in_browser
+def test_where_the_weights_lie_at_another_step_it_says_so(chromium, tmp_path):
+    page_file = report(cg.load(REFERENCE), tmp_path / "one.html", weights=1)
+    with page_at(chromium, address_of(page_file)) as page:
+        page.locator("[role=slider]").focus()
+        page.keyboard.press("Home")
+        settle(page)
+        notes = page.locator("section.panel .note").all_inner_texts()
+        assert sum("weights: step 4\u2009000" in note for note in notes) == 4
+        assert "cg.edited(run, 4000, edits)" in code(page)
 
 
 @in_browser

@@ -21,7 +21,11 @@ def report(argv: list[str]) -> int:
         "checkpoints, and switches that change the network. A folder of runs is written as a phase diagram with their "
         "curves.",
         {
-            "runs": (Annotated[tuple[str, ...], positional()], REQUIRED, "folders of runs, or one folder of many runs"),
+            "runs": (
+                Annotated[tuple[str, ...], positional(), tyro.conf.arg(metavar="RUN")],
+                REQUIRED,
+                "folders of runs, or one folder of many runs",
+            ),
             "out": (
                 Annotated[str, tyro.conf.arg(aliases=["-o"])],
                 "report.html",

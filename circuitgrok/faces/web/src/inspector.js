@@ -47,7 +47,7 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   state.on(["at", "a", "arrived"], () => {
     const { run, step } = context.shown()[0];
     if (host?.weights) context.request(run, step);
-    state.set({ opened: `${run.index}@${context.weightsStep()}` });
+    state.set({ opened: `${run.index}@${step} by ${context.weightsStep()}` });
   });
   state.on(["from", "wayTo", "taken", "way"], (now) => {
     for (const end of [now.taken && now.from, now.way && now.wayTo]) if (end) context.request(runs[end[0]], end[1]);
