@@ -22,7 +22,7 @@ def report(argv: list[str]) -> int:
         "curves.",
         {
             "runs": (
-                Annotated[tuple[str, ...], positional(), tyro.conf.arg(metavar="RUN")],
+                Annotated[tuple[str, ...], positional(), tyro.conf.arg(metavar="RUN [RUN ...]")],
                 REQUIRED,
                 "folders of runs, or one folder of many runs",
             ),
