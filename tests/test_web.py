@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -69,7 +70,10 @@ def python_says(page, folder: Path) -> dict[str, float]:
     names: dict = {}
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         exec(code(page).split("\nbridge")[0].split("\nrow")[0], names)
-    return {name: getattr(names["result"], name) for name in ("train_loss", "test_loss", "train_acc", "test_acc")}
+    result, labels = names["result"], names["run"].task.labels
+    sides = {name: getattr(result, name) for name in ("train_loss", "test_loss", "train_acc", "test_acc")}
+    right = (result.logits.argmax(-1) == labels).double().mean()
+    return sides | {"all_loss": float(names["all_loss"]), "all_acc": float(right)}
 
 
 @in_browser
@@ -132,8 +136,10 @@ def test_what_the_page_computes_is_what_its_lines_give_in_python(hand, chromium,
         assert found == pytest.approx(said, rel=1e-5, abs=1e-9)
         assert (found == plain) == (hand == "as it is")
         for name, value in said.items():  # the number that stands behind the line is the one that the line gives
-            [line] = [line for line in code(page).splitlines() if line.startswith(f"result.{name}")]
-            assert float(line.split("#")[1]) == pytest.approx(value, rel=1e-5, abs=1e-9)
+            lines = [line for line in code(page).splitlines() if line.startswith((f"result.{name}", f"{name} ="))]
+            assert [float(line.split("#")[1]) for line in lines] == (
+                [pytest.approx(value, rel=1e-5, abs=1e-9)] if name != "all_acc" else []
+            )
         press(page, "undo all")
         assert scores(page) == plain
 
@@ -216,6 +222,23 @@ def test_what_views_say_is_what_python_measures(chromium, reference):
         reading = said(page, "Logits by sum and difference", ".reading")
         assert reading.startswith("sum 13, difference 24: ")
         assert value(reading.split()[-1]) == pytest.approx(float((right - others)[4 * 29 + 9]), rel=6e-3, abs=1e-3)
+
+
+@in_browser
+def test_where_the_split_is_not_known_all_pairs_are_scored(chromium, tmp_path, monkeypatch):
+    [run] = train([tiny()], tmp_path)
+    monkeypatch.setattr(cg.Run, "split_is_known", False)
+    with page_at(chromium, address_of(report(run, tmp_path / "page.html"))) as page:
+        press(page, "2")
+        found = scores(page)
+        assert {name for name, value in found.items() if math.isnan(value)} == {
+            "train_loss", "test_loss", "train_acc", "test_acc",
+        }  # fmt: skip
+        said = python_says(page, ROOT)
+        assert found["all_loss"] == pytest.approx(said["all_loss"], rel=1e-5)
+        assert found["all_acc"] == pytest.approx(said["all_acc"])
+        notes = page.locator("section.panel .note").all_inner_texts()
+        assert sum("stand-in" in note for note in notes) == 1  # no accuracies; of losses there is the restricted one
 
 
 @in_browser

@@ -58,12 +58,13 @@ def about(checkpoints: Any) -> About:
         facts["state"] = f"not trained here, {len(checkpoints.steps)} checkpoints"
         return About(name, None, getattr(checkpoints, "history", None), known, facts)
     start = checkpoints.manifest["start"]["norm"]
-    facts |= {
-        "alpha": f"{config.init.alpha:g} × {config.init.scheme}, |θ₀| = {start:.2f}",
-        "weight decay": f"{config.optimizer.weight_decay:g}",
-        "with": interventions(checkpoints.manifest["config"]) or "nothing else",
-        "state": f"{checkpoints.state}, {len(checkpoints.steps)} checkpoints",
-    }
+    if "imported" not in checkpoints.manifest["environment"]:
+        facts |= {
+            "alpha": f"{config.init.alpha:g} × {config.init.scheme}, |θ₀| = {start:.2f}",
+            "weight decay": f"{config.optimizer.weight_decay:g}",
+            "with": interventions(checkpoints.manifest["config"]) or "nothing else",
+        }
+    facts["state"] = f"{checkpoints.state}, {len(checkpoints.steps)} checkpoints"
     folder = str(Path(checkpoints.path))
     facts = {name: plain(text) for name, text in facts.items()}
     return About(plain(checkpoints.name), folder, checkpoints.history, known, facts)

@@ -82,6 +82,7 @@ export function chart({ xLabel, yLabel, pick, label }) {
     parts.push(s("line", { class: "axis", x1: LEFT, x2: LEFT + w, y1: TOP + t, y2: TOP + t }));
     parts.push(s("text", { class: "label", x: LEFT + w / 2, y: height - 5, text: given.xLabel ?? xLabel }));
     parts.push(s("text", { class: "label", x: 0, y: 0, transform: `translate(11 ${TOP + t / 2}) rotate(-90)`, text: given.yLabel ?? yLabel }));
+    for (const one of series) if (one.x.length === 1 && Number.isFinite(one.y[0])) parts.push(s("circle", { class: "single", cx: px(one.x[0]), cy: py(one.y[0]), r: 3, fill: one.colour }));
     for (const one of series) parts.push(s("path", { class: one.pale ? "line pale" : "line", d: path(one, px, py), stroke: one.colour, "stroke-dasharray": one.dash }));
     for (const point of now) {
       const at = px(point.x);

@@ -1,6 +1,7 @@
 // What all views share: which runs are shown, at which checkpoint, the kernel and what it says of the networks there.
 
 import { editsOf, sourcesOf } from "./edits.js";
+import { judged } from "./scores.js";
 import { stepText, timeAxis } from "./time.js";
 
 const OPENED = 3; // networks that are kept open
@@ -66,7 +67,7 @@ export function contextOf({ runs, state, kernel, host }) {
       sources[name] = runs[from].weights.get(at);
       if (!sources[name]) throw new Error(`the weights of ${runs[from].name} at step ${at} are on their way`);
     }
-    return sided(networkAt(run, step).run(edits, { sources }), run);
+    return scored(networkAt(run, step).run(edits, { sources }), run);
   }
 
   /** Ask for the weights of checkpoints that are not here, where someone can be asked. */
@@ -108,9 +109,18 @@ export function contextOf({ runs, state, kernel, host }) {
   return { runs, state, shown, weights, weightsStep, network, edited, request, received, pick, toggle, weightsNote };
 }
 
-/** A result whose losses by side are not known where the split is not. */
-const sided = (result, run) =>
-  run.split_is_known ? result : { ...result, train_loss: NaN, test_loss: NaN, train_acc: NaN, test_acc: NaN };
+/** A result with loss and accuracy of all examples; those by side are not known where the split is not. */
+function scored(result, run) {
+  const labels = run.arrays["task/labels"].data, n = labels.length;
+  let [loss, right] = [0, 0];
+  for (let i = 0; i < n; i++) {
+    const one = judged(result.logits, i, result.classes, labels[i]);
+    loss += one.loss / n;
+    right += (one.margin > 0) / n;
+  }
+  const unknown = run.split_is_known ? {} : { train_loss: NaN, test_loss: NaN, train_acc: NaN, test_acc: NaN };
+  return { ...result, ...unknown, all_loss: loss, all_acc: right };
+}
 
 /** A result of the kernel as views ask for it. */
 function viewOf(result, run) {
@@ -119,7 +129,7 @@ function viewOf(result, run) {
   const positions = result.pattern ? result.pattern.length / pairs / heads : 0;
   let pattern;
   return {
-    scores: sided(result, run), classes: result.classes, width,
+    scores: scored(result, run), classes: result.classes, width,
     logits: () => result.logits,
     neuron: (n) => Float32Array.from({ length: pairs }, (_, pair) => result.neurons[pair * width + n]),
     pattern: () => (pattern ??= Array.from({ length: heads }, (_, head) =>

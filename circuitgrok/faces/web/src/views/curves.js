@@ -65,6 +65,7 @@ function along(context, { title, label, yLabel, logarithmic, list, note = "", do
   view.body.append(drawn.el);
   context.state.on(["at", "axis", "a", "b"], () => {
     const series = seriesOf(context, list);
+    view.say(series.length ? note : "not known: the split is a stand-in for the one trained on");
     const y = domain ? { at: (v) => (v - domain[0]) / (domain[1] - domain[0]), ticks: [0, 0.25, 0.5, 0.75, 1], format: String } : verticalAxis(series.map((one) => one.y), logarithmic);
     const shown = context.shown();
     drawn.draw({

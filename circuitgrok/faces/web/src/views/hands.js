@@ -5,7 +5,10 @@ import { UNTOUCHED, editsOf, sourcesOf } from "../edits.js";
 import { pythonOf } from "../python.js";
 import { short, stepText } from "../time.js";
 
-const SCORES = [["train_loss", "train loss (nats)"], ["test_loss", "test loss (nats)"], ["train_acc", "train accuracy"], ["test_acc", "test accuracy"]];
+const SCORES = [
+  ["train_loss", "train loss (nats)"], ["test_loss", "test loss (nats)"], ["all_loss", "loss of all (nats)"],
+  ["train_acc", "train accuracy"], ["test_acc", "test accuracy"], ["all_acc", "accuracy of all"],
+];
 const PARTS = { mlp: "MLP", attention: "attention", pattern: "pattern → uniform", skip: "skip" };
 const WHERE = { waves: "in neurons", excluded: "in logits", cluster: "their neurons" };
 const TOUCHED = Object.keys(UNTOUCHED);
