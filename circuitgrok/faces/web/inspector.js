@@ -20,161 +20,673 @@ function st(s,t,e){return t==="mean"?s.mean(e):s.put(1,e.cols,new Float64Array(e
   --band2: light-dark(#e69f001c, #e69f001c);
   color: var(--ink);
   background: var(--paper);
-  font: 13px/1.4 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
+  font:
+    13px/1.4 system-ui,
+    "Segoe UI",
+    "Helvetica Neue",
+    Arial,
+    sans-serif;
   font-variant-numeric: tabular-nums;
   padding: 12px 16px 24px;
   box-sizing: border-box;
   min-width: 720px;
 }
-.cg[data-theme="light"] { color-scheme: light; }
-.cg[data-theme="dark"] { color-scheme: dark; }
-.cg *, .cg *::before { box-sizing: border-box; }
-.cg h1 { font-size: 19px; font-weight: 600; margin: 0; overflow-wrap: anywhere; }
-.cg h2 { font-size: 13px; font-weight: 600; margin: 0; white-space: nowrap; }
-.cg p { margin: 0; }
-.cg .about { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 18px; margin-bottom: 8px; }
-.cg .about dl { display: flex; flex-wrap: wrap; gap: 2px 18px; margin: 0; }
-.cg .about dl div { display: flex; gap: 5px; }
-.cg dt, .cg .said, .cg .note, .cg .beside, .cg figcaption, .cg .not-shown, .cg .reading { color: var(--dim); }
-.cg .about dt, .cg .about dd { display: inline; float: none; width: auto; margin: 0; padding: 0; font-weight: inherit; }
-.cg .beside { font-style: italic; }
-.cg .not-shown { margin-top: 12px; }
-.cg footer { margin-top: 12px; }
-
-.cg .time { position: sticky; top: 0; z-index: 3; background: var(--panel); border: 1px solid var(--edge); border-radius: 4px; padding: 6px 10px 4px; margin-bottom: 12px; }
-.cg .time-row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 16px; }
-.cg .where { min-width: 270px; }
-.cg .where b { font-size: 15px; }
-.cg .play { min-width: 76px; }
-.cg .slider { cursor: ew-resize; touch-action: none; border-radius: 3px; }
-.cg .strip-line { display: block; width: 100%; height: 70px; }
-.cg .checkpoint { stroke: var(--dim); stroke-width: 1; opacity: 0.7; }
-.cg .kept { fill: var(--panel); stroke: var(--ink); stroke-width: 1.3; }
-.cg .event { fill: var(--dim); }
-.cg .event-label { font-size: 10px; }
-.cg line.thumb { stroke: var(--now); stroke-width: 1.5; }
-.cg circle.thumb { fill: var(--now); stroke: var(--panel); stroke-width: 2; }
-
-.cg .grid-of-panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(360px, 1fr)); gap: 12px; }
-.cg .panel { background: var(--panel); border: 1px solid var(--edge); border-radius: 4px; padding: 8px 10px 10px; min-width: 0; display: flex; flex-direction: column; }
-.cg .panel.wide { grid-column: span 2; }
-.cg .panel > header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 10px; margin-bottom: 4px; min-height: 24px; }
-.cg .panel .note { flex: 1 1 120px; font-size: 11.5px; }
-.cg .tools { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; }
-.cg .body { flex: 1; display: flex; flex-direction: column; justify-content: flex-start; min-width: 0; }
-
-.cg .plot { display: flex; flex-direction: column; flex: 1; }
-.cg .chart { width: 100%; height: 226px; flex: 1 0 226px; display: block; touch-action: none; }
-.cg .chart.short { height: 280px; flex-basis: 280px; }
-.cg .picked { cursor: crosshair; }
-.cg .legend { display: flex; flex-wrap: wrap; gap: 1px 14px; min-height: 18px; font-size: 11.5px; }
-.cg .entry { display: inline-flex; align-items: center; gap: 5px; }
-.cg .entry b { font-weight: 600; }
-.cg .swatch { width: 22px; height: 8px; }
-.cg svg text { font-family: inherit; }
-.cg svg text:not([fill]) { fill: var(--ink); }
-.cg .tick { font-size: 10.5px; }
-.cg svg .tick:not([fill]), .cg svg .label, .cg svg .band-label, .cg svg .event-label { fill: var(--dim); }
-.cg .tick.x { text-anchor: middle; }
-.cg .tick.y { text-anchor: end; }
-.cg svg .tick.key { fill: var(--red); font-weight: 700; }
-.cg .label { font-size: 11px; text-anchor: middle; }
-.cg .grid { stroke: var(--faint); stroke-width: 1; }
-.cg .axis { stroke: var(--dim); stroke-width: 1; }
-.cg .line { fill: none; stroke-width: 1.7; stroke-linejoin: round; }
-.cg .line.pale { stroke-width: 1.2; opacity: 0.5; }
-.cg line.now { stroke-width: 1; opacity: 0.75; }
-.cg circle.now { stroke: var(--panel); stroke-width: 1.5; }
-.cg .band.tone0 { fill: var(--band0); }
-.cg .band.tone1 { fill: var(--band1); }
-.cg .band.tone2 { fill: var(--band2); }
-.cg .band-label { font-size: 10px; text-anchor: middle; }
-
-.cg .bars { width: 100%; display: block; margin-bottom: 2px; }
-.cg .bar-of { fill: var(--dim); }
-.cg .bar-of.key { fill: var(--red); }
-.cg .bar-of.off { fill: var(--panel); stroke: var(--red); stroke-dasharray: 2 2; }
-.cg .outline { fill: none; stroke: var(--ink); stroke-width: 0.8; }
-.cg .hit { fill: transparent; cursor: pointer; }
-.cg .hit:hover { fill: var(--faint); opacity: 0.6; }
-
-.cg .heat { margin: 0; display: grid; grid-template-columns: 16px minmax(0, 1fr); gap: 2px 3px; align-content: start; }
-.cg .heat .small-title { grid-column: 2; font-size: 11.5px; }
-.cg .row-label { writing-mode: vertical-rl; transform: rotate(180deg); text-align: center; font-size: 11px; color: var(--dim); }
-.cg .column-label { grid-column: 2; text-align: center; font-size: 11px; color: var(--dim); }
-.cg .frame { position: relative; width: 100%; }
-.cg .heat canvas { width: 100%; height: 100%; display: block; image-rendering: pixelated; }
-.cg .mark { position: absolute; width: 9px; height: 9px; margin: -4.5px 0 0 -4.5px; border: 1.5px solid #fff; outline: 1.5px solid #000; border-radius: 50%; pointer-events: none; }
-.cg .bar { grid-column: 2; display: flex; align-items: center; gap: 6px; font-size: 11px; min-height: 17px; }
-.cg .scale { display: inline-block; width: 84px; height: 8px; border: 1px solid var(--edge); flex: none; }
-.cg .reading { margin-left: auto; text-align: right; }
-.cg .multiples { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 10px; }
-.cg .pair-of { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
-.cg .neurons { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(0, 1fr); gap: 12px; }
-.cg figure { margin: 0; min-width: 0; }
-.cg figcaption { font-size: 11.5px; }
-.cg .strip { width: 100%; height: 320px; display: block; }
-.cg .ring { width: 100%; display: block; }
-.cg .ring .tick, .cg .ring .label { font-size: 7px; }
-.cg .ring-label { text-anchor: middle; }
-.cg .around { fill: none; stroke: var(--edge); stroke-width: 0.8; }
-.cg .diagonal { stroke: var(--dim); stroke-dasharray: 3 3; }
-.cg .dot { cursor: pointer; }
-.cg .dot.off { fill: var(--panel); stroke: var(--red); stroke-width: 1; }
-.cg .dot.pale { opacity: 0.35; }
-
-.cg .hands-grid { display: grid; grid-template-columns: minmax(0, 1fr) 296px; gap: 16px; }
-.cg .hand { display: grid; grid-template-columns: 112px minmax(0, 1fr); align-items: center; padding: 4px 0; border-top: 1px solid var(--faint); }
-.cg .hand:first-child { border-top: 0; }
-.cg .hand-label { color: var(--dim); }
-.cg .hand-body, .cg .chips { display: flex; flex-wrap: wrap; align-items: center; gap: 4px; }
-.cg .hand-body { gap: 5px 12px; }
-.cg button, .cg select, .cg input[type="number"] {
-  font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--edge); border-radius: 3px; padding: 1px 7px; min-height: 23px;
+.cg[data-theme="light"] {
+  color-scheme: light;
 }
-.cg button { cursor: pointer; }
-.cg button:hover { border-color: var(--dim); }
-.cg button[aria-pressed="true"] { background: var(--ink); color: var(--panel); border-color: var(--ink); }
-.cg .choice { display: inline-flex; }
-.cg .choice button { border-radius: 0; margin-left: -1px; }
-.cg .choice button:first-child { border-radius: 3px 0 0 3px; margin-left: 0; }
-.cg .choice button:last-child { border-radius: 0 3px 3px 0; }
-.cg .chip { min-width: 26px; padding: 0 5px; }
-.cg .chip.key { border-color: var(--red); font-weight: 700; }
-.cg .chip[aria-pressed="true"] { background: var(--red); border-color: var(--red); color: light-dark(#fff, #14171a); text-decoration: line-through; }
-.cg input[type="number"] { width: 62px; }
-.cg input[type="range"] { accent-color: var(--blue); width: 180px; }
-.cg select { max-width: 230px; }
-.cg .field { display: inline-flex; align-items: center; gap: 5px; }
-.cg .field > span { color: var(--dim); }
-.cg output { min-width: 44px; display: inline-block; }
-.cg :focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
-.cg .scores { border-collapse: collapse; width: 100%; }
-.cg .scores th { text-align: left; font-weight: 400; color: var(--dim); white-space: nowrap; }
-.cg .scores th, .cg .scores td { padding: 3px 6px; border-bottom: 1px solid var(--faint); }
-.cg .scores td, .cg .scores thead th { text-align: right; }
-.cg .scores td:last-child { font-weight: 600; }
-.cg pre { margin: 0; padding: 8px 10px; background: var(--paper); border: 1px solid var(--faint); border-radius: 3px; overflow: auto; font: 12px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; flex: 1; }
+.cg[data-theme="dark"] {
+  color-scheme: dark;
+}
+.cg *,
+.cg *::before {
+  box-sizing: border-box;
+}
+.cg h1 {
+  font-size: 19px;
+  font-weight: 600;
+  margin: 0;
+  overflow-wrap: anywhere;
+}
+.cg h2 {
+  font-size: 13px;
+  font-weight: 600;
+  margin: 0;
+  white-space: nowrap;
+}
+.cg p {
+  margin: 0;
+}
+.cg .about {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: baseline;
+  gap: 2px 18px;
+  margin-bottom: 8px;
+}
+.cg .about dl {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 2px 18px;
+  margin: 0;
+}
+.cg .about dl div {
+  display: flex;
+  gap: 5px;
+}
+.cg dt,
+.cg .said,
+.cg .note,
+.cg .beside,
+.cg figcaption,
+.cg .not-shown,
+.cg .reading {
+  color: var(--dim);
+}
+.cg .about dt,
+.cg .about dd {
+  display: inline;
+  float: none;
+  width: auto;
+  margin: 0;
+  padding: 0;
+  font-weight: inherit;
+}
+.cg .beside {
+  font-style: italic;
+}
+.cg .not-shown {
+  margin-top: 12px;
+}
+.cg footer {
+  margin-top: 12px;
+}
 
-.cg .box { display: inline-block; width: 11px; height: 11px; border-radius: 2px; }
-.cg .diagrams { display: flex; flex-wrap: wrap; gap: 10px 24px; }
-.cg .diagram { max-width: 100%; height: auto; }
-.cg .cell { cursor: pointer; }
-.cg .cell.chosen .cell-box { stroke: var(--ink); stroke-width: 3; }
-.cg .cell-text { text-anchor: middle; font-size: 12px; }
-.cg .cell-text.boxed { paint-order: stroke; stroke: var(--panel); stroke-width: 3px; }
-.cg .scroll { overflow-x: auto; }
-.cg .scores.runs { margin-top: 8px; white-space: nowrap; }
-.cg .scores.runs td:last-child { font-weight: 400; }
+.cg .time {
+  position: sticky;
+  top: 0;
+  z-index: 3;
+  background: var(--panel);
+  border: 1px solid var(--edge);
+  border-radius: 4px;
+  padding: 6px 10px 4px;
+  margin-bottom: 12px;
+}
+.cg .time-row {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 6px 16px;
+}
+.cg .where {
+  min-width: 270px;
+}
+.cg .where b {
+  font-size: 15px;
+}
+.cg .play {
+  min-width: 76px;
+}
+.cg .slider {
+  cursor: ew-resize;
+  touch-action: none;
+  border-radius: 3px;
+}
+.cg .strip-line {
+  display: block;
+  width: 100%;
+  height: 70px;
+}
+.cg .checkpoint {
+  stroke: var(--dim);
+  stroke-width: 1;
+  opacity: 0.7;
+}
+.cg .kept {
+  fill: var(--panel);
+  stroke: var(--ink);
+  stroke-width: 1.3;
+}
+.cg .event {
+  fill: var(--dim);
+}
+.cg .event-label {
+  font-size: 10px;
+}
+.cg line.thumb {
+  stroke: var(--now);
+  stroke-width: 1.5;
+}
+.cg circle.thumb {
+  fill: var(--now);
+  stroke: var(--panel);
+  stroke-width: 2;
+}
+
+.cg .grid-of-panels {
+  display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(360px, 1fr));
+  gap: 12px;
+}
+.cg .panel {
+  background: var(--panel);
+  border: 1px solid var(--edge);
+  border-radius: 4px;
+  padding: 8px 10px 10px;
+  min-width: 0;
+  display: flex;
+  flex-direction: column;
+}
+.cg .panel.wide {
+  grid-column: span 2;
+}
+.cg .panel > header {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: baseline;
+  gap: 2px 10px;
+  margin-bottom: 4px;
+  min-height: 24px;
+}
+.cg .panel .note {
+  flex: 1 1 120px;
+  font-size: 11.5px;
+}
+.cg .tools {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 6px;
+}
+.cg .body {
+  flex: 1;
+  display: flex;
+  flex-direction: column;
+  justify-content: flex-start;
+  min-width: 0;
+}
+
+.cg .plot {
+  display: flex;
+  flex-direction: column;
+  flex: 1;
+}
+.cg .chart {
+  width: 100%;
+  height: 226px;
+  flex: 1 0 226px;
+  display: block;
+  touch-action: none;
+}
+.cg .chart.short {
+  height: 280px;
+  flex-basis: 280px;
+}
+.cg .picked {
+  cursor: crosshair;
+}
+.cg .legend {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 1px 14px;
+  min-height: 18px;
+  font-size: 11.5px;
+}
+.cg .entry {
+  display: inline-flex;
+  align-items: center;
+  gap: 5px;
+}
+.cg .entry b {
+  font-weight: 600;
+}
+.cg .swatch {
+  width: 22px;
+  height: 8px;
+}
+.cg svg text {
+  font-family: inherit;
+}
+.cg svg text:not([fill]) {
+  fill: var(--ink);
+}
+.cg .tick {
+  font-size: 10.5px;
+}
+.cg svg .tick:not([fill]),
+.cg svg .label,
+.cg svg .band-label,
+.cg svg .event-label {
+  fill: var(--dim);
+}
+.cg .tick.x {
+  text-anchor: middle;
+}
+.cg .tick.y {
+  text-anchor: end;
+}
+.cg svg .tick.key {
+  fill: var(--red);
+  font-weight: 700;
+}
+.cg .label {
+  font-size: 11px;
+  text-anchor: middle;
+}
+.cg .grid {
+  stroke: var(--faint);
+  stroke-width: 1;
+}
+.cg .axis {
+  stroke: var(--dim);
+  stroke-width: 1;
+}
+.cg .line {
+  fill: none;
+  stroke-width: 1.7;
+  stroke-linejoin: round;
+}
+.cg .line.pale {
+  stroke-width: 1.2;
+  opacity: 0.5;
+}
+.cg line.now {
+  stroke-width: 1;
+  opacity: 0.75;
+}
+.cg circle.now {
+  stroke: var(--panel);
+  stroke-width: 1.5;
+}
+.cg .band.tone0 {
+  fill: var(--band0);
+}
+.cg .band.tone1 {
+  fill: var(--band1);
+}
+.cg .band.tone2 {
+  fill: var(--band2);
+}
+.cg .band-label {
+  font-size: 10px;
+  text-anchor: middle;
+}
+
+.cg .bars {
+  width: 100%;
+  display: block;
+  margin-bottom: 2px;
+}
+.cg .bar-of {
+  fill: var(--dim);
+}
+.cg .bar-of.key {
+  fill: var(--red);
+}
+.cg .bar-of.off {
+  fill: var(--panel);
+  stroke: var(--red);
+  stroke-dasharray: 2 2;
+}
+.cg .outline {
+  fill: none;
+  stroke: var(--ink);
+  stroke-width: 0.8;
+}
+.cg .hit {
+  fill: transparent;
+  cursor: pointer;
+}
+.cg .hit:hover {
+  fill: var(--faint);
+  opacity: 0.6;
+}
+
+.cg .heat {
+  margin: 0;
+  display: grid;
+  grid-template-columns: 16px minmax(0, 1fr);
+  gap: 2px 3px;
+  align-content: start;
+}
+.cg .heat .small-title {
+  grid-column: 2;
+  font-size: 11.5px;
+}
+.cg .row-label {
+  writing-mode: vertical-rl;
+  transform: rotate(180deg);
+  text-align: center;
+  font-size: 11px;
+  color: var(--dim);
+}
+.cg .column-label {
+  grid-column: 2;
+  text-align: center;
+  font-size: 11px;
+  color: var(--dim);
+}
+.cg .frame {
+  position: relative;
+  width: 100%;
+}
+.cg .heat canvas {
+  width: 100%;
+  height: 100%;
+  display: block;
+  image-rendering: pixelated;
+}
+.cg .mark {
+  position: absolute;
+  width: 9px;
+  height: 9px;
+  margin: -4.5px 0 0 -4.5px;
+  border: 1.5px solid #fff;
+  outline: 1.5px solid #000;
+  border-radius: 50%;
+  pointer-events: none;
+}
+.cg .bar {
+  grid-column: 2;
+  display: flex;
+  align-items: center;
+  gap: 6px;
+  font-size: 11px;
+  min-height: 17px;
+}
+.cg .scale {
+  display: inline-block;
+  width: 84px;
+  height: 8px;
+  border: 1px solid var(--edge);
+  flex: none;
+}
+.cg .reading {
+  margin-left: auto;
+  text-align: right;
+}
+.cg .multiples {
+  display: grid;
+  grid-template-columns: 1fr 1fr;
+  gap: 6px 10px;
+}
+.cg .pair-of {
+  display: grid;
+  grid-template-columns: 1fr 1fr;
+  gap: 16px;
+}
+.cg .neurons {
+  display: grid;
+  grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr) minmax(0, 1fr);
+  gap: 12px;
+}
+.cg figure {
+  margin: 0;
+  min-width: 0;
+}
+.cg figcaption {
+  font-size: 11.5px;
+}
+.cg .strip {
+  width: 100%;
+  height: 320px;
+  display: block;
+}
+.cg .ring {
+  width: 100%;
+  display: block;
+}
+.cg .ring .tick,
+.cg .ring .label {
+  font-size: 7px;
+}
+.cg .ring-label {
+  text-anchor: middle;
+}
+.cg .around {
+  fill: none;
+  stroke: var(--edge);
+  stroke-width: 0.8;
+}
+.cg .diagonal {
+  stroke: var(--dim);
+  stroke-dasharray: 3 3;
+}
+.cg .dot {
+  cursor: pointer;
+}
+.cg .dot.off {
+  fill: var(--panel);
+  stroke: var(--red);
+  stroke-width: 1;
+}
+.cg .dot.pale {
+  opacity: 0.35;
+}
+
+.cg .hands-grid {
+  display: grid;
+  grid-template-columns: minmax(0, 1fr) 296px;
+  gap: 16px;
+}
+.cg .hand {
+  display: grid;
+  grid-template-columns: 112px minmax(0, 1fr);
+  align-items: center;
+  padding: 4px 0;
+  border-top: 1px solid var(--faint);
+}
+.cg .hand:first-child {
+  border-top: 0;
+}
+.cg .hand-label {
+  color: var(--dim);
+}
+.cg .hand-body,
+.cg .chips {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 4px;
+}
+.cg .hand-body {
+  gap: 5px 12px;
+}
+.cg button,
+.cg select,
+.cg input[type="number"] {
+  font: inherit;
+  color: inherit;
+  background: var(--paper);
+  border: 1px solid var(--edge);
+  border-radius: 3px;
+  padding: 1px 7px;
+  min-height: 23px;
+}
+.cg button {
+  cursor: pointer;
+}
+.cg button:hover {
+  border-color: var(--dim);
+}
+.cg button[aria-pressed="true"] {
+  background: var(--ink);
+  color: var(--panel);
+  border-color: var(--ink);
+}
+.cg .choice {
+  display: inline-flex;
+}
+.cg .choice button {
+  border-radius: 0;
+  margin-left: -1px;
+}
+.cg .choice button:first-child {
+  border-radius: 3px 0 0 3px;
+  margin-left: 0;
+}
+.cg .choice button:last-child {
+  border-radius: 0 3px 3px 0;
+}
+.cg .chip {
+  min-width: 26px;
+  padding: 0 5px;
+}
+.cg .chip.key {
+  border-color: var(--red);
+  font-weight: 700;
+}
+.cg .chip[aria-pressed="true"] {
+  background: var(--red);
+  border-color: var(--red);
+  color: light-dark(#fff, #14171a);
+  text-decoration: line-through;
+}
+.cg input[type="number"] {
+  width: 62px;
+}
+.cg input[type="range"] {
+  accent-color: var(--blue);
+  width: 180px;
+}
+.cg select {
+  max-width: 230px;
+}
+.cg .field {
+  display: inline-flex;
+  align-items: center;
+  gap: 5px;
+}
+.cg .field > span {
+  color: var(--dim);
+}
+.cg output {
+  min-width: 44px;
+  display: inline-block;
+}
+.cg :focus-visible {
+  outline: 2px solid var(--focus);
+  outline-offset: 1px;
+}
+.cg .scores {
+  border-collapse: collapse;
+  width: 100%;
+}
+.cg .scores th {
+  text-align: left;
+  font-weight: 400;
+  color: var(--dim);
+  white-space: nowrap;
+}
+.cg .scores th,
+.cg .scores td {
+  padding: 3px 6px;
+  border-bottom: 1px solid var(--faint);
+}
+.cg .scores td,
+.cg .scores thead th {
+  text-align: right;
+}
+.cg .scores td:last-child {
+  font-weight: 600;
+}
+.cg pre {
+  margin: 0;
+  padding: 8px 10px;
+  background: var(--paper);
+  border: 1px solid var(--faint);
+  border-radius: 3px;
+  overflow: auto;
+  font:
+    12px/1.5 ui-monospace,
+    "DejaVu Sans Mono",
+    Menlo,
+    Consolas,
+    monospace;
+  flex: 1;
+}
+
+.cg .box {
+  display: inline-block;
+  width: 11px;
+  height: 11px;
+  border-radius: 2px;
+}
+.cg .diagrams {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 10px 24px;
+}
+.cg .diagram {
+  max-width: 100%;
+  height: auto;
+}
+.cg .cell {
+  cursor: pointer;
+}
+.cg .cell.chosen .cell-box {
+  stroke: var(--ink);
+  stroke-width: 3;
+}
+.cg .cell-text {
+  text-anchor: middle;
+  font-size: 12px;
+}
+.cg .cell-text.boxed {
+  paint-order: stroke;
+  stroke: var(--panel);
+  stroke-width: 3px;
+}
+.cg .scroll {
+  overflow-x: auto;
+}
+.cg .scores.runs {
+  margin-top: 8px;
+  white-space: nowrap;
+}
+.cg .scores.runs td:last-child {
+  font-weight: 400;
+}
 
 @media print {
-  .cg { color-scheme: light; padding: 0; min-width: 0; background: #fff; font-size: 10px; }
-  .cg .controls, .cg .tools, .cg footer { display: none; }
-  .cg .time { position: static; border: 0; }
-  .cg .grid-of-panels { grid-template-columns: 1fr 1fr; gap: 8px; }
-  .cg .panel { break-inside: avoid; border-color: #bbb; }
-  .cg .hands-grid { grid-template-columns: 1fr; }
-  .cg .chart, .cg .strip, .cg .bars, .cg .strip-line { height: auto !important; flex: none; }
-  .cg canvas, .cg .band, .cg .bar-of, .cg .scale { print-color-adjust: exact; }
+  .cg {
+    color-scheme: light;
+    padding: 0;
+    min-width: 0;
+    background: #fff;
+    font-size: 10px;
+  }
+  .cg .controls,
+  .cg .tools,
+  .cg footer {
+    display: none;
+  }
+  .cg .time {
+    position: static;
+    border: 0;
+  }
+  .cg .grid-of-panels {
+    grid-template-columns: 1fr 1fr;
+    gap: 8px;
+  }
+  .cg .panel {
+    break-inside: avoid;
+    border-color: #bbb;
+  }
+  .cg .hands-grid {
+    grid-template-columns: 1fr;
+  }
+  .cg .chart,
+  .cg .strip,
+  .cg .bars,
+  .cg .strip-line {
+    height: auto !important;
+    flex: none;
+  }
+  .cg canvas,
+  .cg .band,
+  .cg .bar-of,
+  .cg .scale {
+    print-color-adjust: exact;
+  }
 }
 `;var Je={comprehension:"var(--blue)",grokking:"var(--orange)",memorisation:"var(--purple)",confusion:"var(--dim)"},Xe=["var(--blue)","var(--red)","var(--green)","var(--purple)","var(--orange)","var(--sky)"],Ze=s=>[...new Set(s)].sort((t,e)=>typeof t=="number"&&typeof e=="number"?t-e:String(t).localeCompare(String(e))),Sn=s=>/_by$|_loss$|norm$|^r0$/.test(s);function es(s,{content:t,arrays:e}){let{name:n,said:r,fields:o,columns:a,classes:i,cells:c,runs:l}=t.sweep;s.classList.add("cg");let d=o.map(k=>k.name),f={x:d[0],y:d[1],colour:a.some(k=>k.name==="grokked_by")?"grokked_by":a[0].name,cell:0},h=k=>o.find(O=>O.name===k)?.label??"",g=R("Phase diagram",{note:"a cell: median over its runs, runs that grokked / runs; hatched: censored; strip: shares of the classes",wide:!0}),p=R("Runs of the cell",{wide:!0}),u=[o.length&&U("across",d.map(k=>[k,k]),f.x,k=>w({x:k,y:f.y===k?f.x:f.y})),o.length>1&&U("up",d.map(k=>[k,k]),f.y,k=>w({y:k,x:f.x===k?f.y:f.x})),U("colour",a.map(k=>[k.name,k.name]),f.colour,k=>w({colour:k}))];g.tools.append(...u.filter(Boolean).map(k=>k.el));let m=$("div",{class:"legend"},i.map(k=>$("span",{class:"entry"},$("i",{class:"box",style:`background:${Je[k]}`}),$("span",{text:k})))),b=$("div",{class:"diagrams"}),y=$("p",{class:"said"});g.body.append(b,y,m);let x=["acc","loss"].map(k=>lt({xLabel:"optimizer step",yLabel:k==="acc"?"accuracy":"loss",label:`${k} of the cell's runs`})),v=$("table",{class:"scores runs"});p.body.append($("div",{class:"pair-of"},x.map(k=>k.el)),$("div",{class:"scroll"},v)),s.replaceChildren($("header",{class:"about"},$("h1",{text:n}),$("p",{class:"said",text:r})),$("main",{class:"grid-of-panels"},g.el,p.el),$("footer",{class:"said",text:`circuitgrok ${t.version}; a cell opens by click or enter`}));function w(k){Object.assign(f,k),u[0]&&(u[0].input.value=f.x),u[1]&&(u[1].input.value=f.y),_(),M()}function _(){let k=d.filter(C=>C!==f.x&&C!==f.y),O=c.map(C=>C.values[f.colour]).filter(([C,B])=>C!==null&&!B).map(([C])=>C),S=O.filter(C=>C>0),j=Sn(f.colour)&&S.length>0,[L,q]=j?[Math.min(...S),Math.max(...S)]:f.colour.match(/acc|gap/)?[0,1]:[Math.min(...O),Math.max(...O)],N=C=>q>L?j?Math.log(Math.max(C,L)/L)/Math.log(q/L):(C-L)/(q-L):.5,F=a.find(C=>C.name===f.colour).label;y.textContent=O.length?`colour: ${F}, from ${I(L)} (dark) to ${I(q)} (bright)${j?", logarithmic":""}`:`colour: ${F}, not known of any cell`;let z=new Map;c.forEach((C,B)=>{let W=k.map(T=>`${T} = ${C.setting[T]}`).join(", ");z.set(W,[...z.get(W)??[],B])});let J=f.x?Ze(c.map(C=>C.setting[f.x])):["all runs"],X=f.y?Ze(c.map(C=>C.setting[f.y])).reverse():[""];b.replaceChildren(...[...z].map(([C,B])=>E(C,B,J,X,N)))}function E(k,O,S,j,L){let[q,N,F,z,J]=[Math.max(64,Math.min(150,620/S.length)),58,f.y?74:12,k?22:6,40],[X,C]=[F+S.length*q+8,z+j.length*N+J],B=A("svg",{class:"diagram",viewBox:`0 0 ${X} ${C}`,style:`width:${X}px`,role:"group","aria-label":`phase diagram ${k}`},A("defs",{},A("pattern",{id:"hatch",width:7,height:7,patternUnits:"userSpaceOnUse",patternTransform:"rotate(45)"},A("rect",{width:7,height:7,fill:"var(--faint)"}),A("line",{x1:0,y1:0,x2:0,y2:7,stroke:"var(--dim)","stroke-width":1.2}))));k&&B.append(A("text",{x:F,y:14,text:k}));for(let W of O){let T=c[W],[et,nt]=T.values[f.colour],ut=F+(f.x?S.indexOf(T.setting[f.x]):0)*q,It=z+(f.y?j.indexOf(T.setting[f.y]):0)*N,pt=et===null?void 0:ze(L(et)),Qt=[et===null?"no record":`${nt?"> ":""}${I(et)}`,`${T.n_grokked}/${T.n}${T.n_missing?`, ${T.n_missing} not done`:""}`],os=Object.entries(T.setting).map(([D,Z])=>`${D} ${Z}`).join(", "),kt=A("g",{class:W===f.cell?"cell chosen":"cell",tabindex:0,role:"button","aria-label":`${os}: ${Qt.join("; ")}`,"aria-pressed":String(W===f.cell),"data-cell":W},A("rect",{class:"cell-box",x:ut+1.5,y:It+1.5,width:q-3,height:N-3,fill:nt||!pt?"url(#hatch)":pt.css}),...Qt.map((D,Z)=>A("text",{class:nt||!pt?"cell-text boxed":"cell-text",x:ut+q/2,y:It+21+14*Z,fill:nt||!pt?"var(--ink)":pt.ink,text:D}))),Lt=i.reduce((D,Z)=>D+T[Z],0),Yt=ut+1.5;for(let D of i){let Z=Lt?(q-3)*T[D]/Lt:0;Z&&kt.append(A("rect",{x:Yt,y:It+N-9,width:Z,height:7.5,style:`fill:${Je[D]}`},A("title",{text:`${D}: ${T[D]} of ${Lt}`}))),Yt+=Z}let Jt=()=>{w({cell:W}),b.querySelector(`[data-cell="${W}"]`)?.focus()};kt.addEventListener("click",Jt),kt.addEventListener("keydown",D=>{D.key!=="Enter"&&D.key!==" "||(D.preventDefault(),Jt())}),B.append(kt)}return S.forEach((W,T)=>B.append(A("text",{class:"tick x",x:F+(T+.5)*q,y:z+j.length*N+14,text:String(W)}))),f.y&&j.forEach((W,T)=>B.append(A("text",{class:"tick y",x:F-6,y:z+(T+.5)*N+4,text:String(W)}))),f.x&&B.append(A("text",{class:"label",x:F+S.length*q/2,y:C-8,text:h(f.x)})),f.y&&B.append(A("text",{class:"label",x:0,y:0,transform:`translate(12 ${z+j.length*N/2}) rotate(-90)`,text:h(f.y).length*6<j.length*N+30?h(f.y):f.y})),B}function M(){let k=c[f.cell],O=k.runs.filter(N=>e[`${N}/step`]),S=Object.entries(k.setting).map(([N,F])=>`${N} = ${F}`).join(", ");p.say(S||"all runs");let j=O.map(N=>({last:e[`${N}/step`].data.at(-1),events:[]}));if(O.length){let N=St("log",j[0],j),F={at:z=>z,ticks:N.ticks.map(N.at),format:z=>P(N.step(z))};x.forEach((z,J)=>{let X=J?"loss":"acc",C=O.flatMap((W,T)=>["train","test"].map(et=>{let nt=e[`${W}/${et}_${X}`];return nt&&{label:et==="test"?Nn(l[W]):void 0,colour:Xe[T%Xe.length],dash:et==="train"?"2 3":void 0,x:Array.from(e[`${W}/step`].data,ut=>N.at(ut)),y:nt.data}}).filter(Boolean)),B=J?tt(C.map(W=>W.y),!0):{at:W=>(W+.02)/1.04,ticks:[0,.25,.5,.75,1],format:String};z.draw({x:F,y:B,series:C,yLabel:`${J?"loss":"accuracy"} (dotted: train)`})})}let L=["run","state","class","memorised by","grokked by","train loss","test loss","train acc","test acc","norm at the end"],q=N=>[N.name,N.state,N.class??"–",ts(N,"memorised"),ts(N,"grokked"),...["train_loss","test_loss","train_acc","test_acc","final_norm"].map(F=>I(N[F],4))];v.replaceChildren($("thead",{},$("tr",{},L.map(N=>$("th",{scope:"col",text:N})))),$("tbody",{},k.runs.map(N=>$("tr",{},q(l[N]).map((F,z)=>z?$("td",{text:F}):$("th",{scope:"row",text:F}))))))}w({})}var ts=(s,t)=>s[`${t}_by`]!==null?P(s[`${t}_by`]):s.steps!==null?`> ${P(s.steps)}`:"–",Nn=s=>s.seed!==void 0&&s.seed!==null?`seed ${s.seed}`:s.name;var Gt=s=>s instanceof ArrayBuffer?new DataView(s):s;function ss(s){let t=document.body.dataset.jpThemeLight;t!==void 0?s.dataset.theme=t==="true"?"light":"dark":document.body.classList.contains("vscode-dark")?s.dataset.theme="dark":document.body.classList.contains("vscode-light")&&(s.dataset.theme="light")}function ns({model:s,el:t,inspector:e,unpack:n,aligned:r,load:o}){t.dataset.lmSuppressShortcuts="true",ss(t);let a=new MutationObserver(()=>ss(t));a.observe(document.body,{attributes:!0,attributeFilter:["data-jp-theme-light","class"]});let i,c=!1,l=(f,h)=>{if(f.kind!=="weights"||!i)return;let{arrays:g}=n(r(Gt(h[0])));i.context.received(f.run,f.step,g)};s.on("msg:custom",l);async function d(){let f=s.get("kernel"),h=await o(f?.byteLength?r(Gt(f)):void 0);if(c)return;let g={weights:(x,v)=>s.send({kind:"weights",run:x,step:v})};i=e(t,n(r(Gt(s.get("payload")))),{kernel:h,host:g});let{state:p,context:u}=i,m=()=>{let x=s.get("selected"),v=u.runs[x.run??0]??u.runs[0];p.set({a:v.index,at:v.nearest(x.step),neurons:[...x.neurons??[]],off:[...x.frequencies??[]]})};s.on("change:selected",m),m();let b=x=>[...x??[]].sort((v,w)=>v-w),y=()=>{let{run:x=0,step:v,neurons:w,frequencies:_}=s.get("selected");return JSON.stringify({run:x,step:v,neurons:b(w),frequencies:b(_)})};p.on(["a","at","neurons","off"],x=>{let v=u.runs[x.a],w={run:x.a,step:v.steps[x.at],neurons:b(x.neurons),frequencies:b(x.off)};JSON.stringify(w)!==y()&&(s.set("selected",w),s.save_changes())}),t.dataset.ready="true"}return d().catch(f=>{t.textContent=`The inspector could not be shown: ${f.message}`,console.error(f)}),()=>{c=!0,a.disconnect(),s.off("msg:custom",l),i?.stop()}}function rs(s){let t=document.createElement("style");t.textContent=Ye,s.append(t)}async function qn(){rs(document.head);let s=document.getElementById("root");try{let t=Vt(await Kt(document.getElementById("circuitgrok-payload").textContent));if(t.content.sweep)es(s,t);else{let e=document.getElementById("circuitgrok-kernel"),n=await gt.load(e?await Kt(e.textContent):void 0);globalThis.circuitgrok=Ht(s,t,{kernel:n,page:!0})}s.dataset.ready="true"}catch(t){throw s.textContent=`This page could not be shown: ${t.message}`,t}}var $o={render({model:s,el:t}){let e=document.createElement("div");return rs(t),t.append(e),ns({model:s,el:e,inspector:Ht,unpack:Vt,aligned:Qe,load:n=>gt.load(n)})}};document.getElementById("circuitgrok-payload")&&qn();export{$o as default};

@@ -3,11 +3,15 @@
 import { h, s } from "./dom.js";
 import { niceTicks, short } from "./time.js";
 
-const LEFT = 52, RIGHT = 10, TOP = 8, BOTTOM = 34;
+const LEFT = 52,
+  RIGHT = 10,
+  TOP = 8,
+  BOTTOM = 34;
 
 /** Ticks and the way to 0..1 of a vertical axis over some values. */
 export function verticalAxis(values, logarithmic) {
-  let low = Infinity, high = -Infinity;
+  let low = Infinity,
+    high = -Infinity;
   for (const list of values) {
     for (const value of list) {
       if (!Number.isFinite(value) || (logarithmic && value <= 0)) continue;
@@ -17,11 +21,18 @@ export function verticalAxis(values, logarithmic) {
   }
   if (!(high >= low)) [low, high] = logarithmic ? [0.1, 1] : [0, 1];
   if (logarithmic) {
-    const [a, b] = [Math.floor(Math.log10(low) + 1e-9), Math.max(Math.ceil(Math.log10(high) - 1e-9), Math.floor(Math.log10(low)) + 1)];
+    const [a, b] = [
+      Math.floor(Math.log10(low) + 1e-9),
+      Math.max(Math.ceil(Math.log10(high) - 1e-9), Math.floor(Math.log10(low)) + 1),
+    ];
     const every = Math.max(1, Math.ceil((b - a) / 6));
     const ticks = [];
     for (let power = b; power >= a; power -= every) ticks.push(10 ** power);
-    return { at: (value) => (Math.log10(Math.max(value, 10 ** a)) - a) / (b - a), ticks, format: (tick) => power(tick) };
+    return {
+      at: (value) => (Math.log10(Math.max(value, 10 ** a)) - a) / (b - a),
+      ticks,
+      format: (tick) => power(tick),
+    };
   }
   if (high === low) [low, high] = [low - 0.5, high + 0.5];
   const room = (high - low) * 0.04;
@@ -29,7 +40,8 @@ export function verticalAxis(values, logarithmic) {
   return { at: (value) => (value - a) / (b - a), ticks: niceTicks(a, b, 5), format: plain };
 }
 
-const plain = (tick) => (tick && (Math.abs(tick) >= 1e5 || Math.abs(tick) < 1e-3) ? short(tick) : String(tick).replace("-", "−"));
+const plain = (tick) =>
+  tick && (Math.abs(tick) >= 1e5 || Math.abs(tick) < 1e-3) ? short(tick) : String(tick).replace("-", "−");
 
 const RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 function power(tick) {
@@ -46,7 +58,9 @@ export function chart({ xLabel, yLabel, pick, label }) {
   const legend = h("div", { class: "legend" });
   const svg = s("svg", { class: "chart", role: "img", "aria-label": label });
   const el = h("div", { class: "plot" }, legend, svg);
-  let last, width = 0, height = 0;
+  let last,
+    width = 0,
+    height = 0;
 
   function draw(given) {
     last = given;
@@ -61,7 +75,9 @@ export function chart({ xLabel, yLabel, pick, label }) {
     const parts = [];
     for (const band of bands) {
       const [from, to] = [px(band.from), px(band.to)];
-      parts.push(s("rect", { class: `band tone${band.tone}`, x: from, y: TOP, width: Math.max(0, to - from), height: t }));
+      parts.push(
+        s("rect", { class: `band tone${band.tone}`, x: from, y: TOP, width: Math.max(0, to - from), height: t }),
+      );
     }
     for (const tick of y.ticks) {
       const at = py(tick);
@@ -71,7 +87,8 @@ export function chart({ xLabel, yLabel, pick, label }) {
     }
     let right = -Infinity;
     for (const tick of x.ticks) {
-      const at = px(tick), text = x.format(tick);
+      const at = px(tick),
+        text = x.format(tick);
       parts.push(s("line", { class: "grid", x1: at, x2: at, y1: TOP, y2: TOP + t }));
       const half = text.length * 3;
       if (at - half < right + 4) continue;
@@ -81,12 +98,31 @@ export function chart({ xLabel, yLabel, pick, label }) {
     parts.push(s("line", { class: "axis", x1: LEFT, x2: LEFT, y1: TOP, y2: TOP + t }));
     parts.push(s("line", { class: "axis", x1: LEFT, x2: LEFT + w, y1: TOP + t, y2: TOP + t }));
     parts.push(s("text", { class: "label", x: LEFT + w / 2, y: height - 5, text: given.xLabel ?? xLabel }));
-    parts.push(s("text", { class: "label", x: 0, y: 0, transform: `translate(11 ${TOP + t / 2}) rotate(-90)`, text: given.yLabel ?? yLabel }));
-    for (const one of series) if (one.x.length === 1 && Number.isFinite(one.y[0])) parts.push(s("circle", { class: "single", cx: px(one.x[0]), cy: py(one.y[0]), r: 3, fill: one.colour }));
-    for (const one of series) parts.push(s("path", { class: one.pale ? "line pale" : "line", d: path(one, px, py), stroke: one.colour, "stroke-dasharray": one.dash }));
+    parts.push(
+      s("text", {
+        class: "label",
+        x: 0,
+        y: 0,
+        transform: `translate(11 ${TOP + t / 2}) rotate(-90)`,
+        text: given.yLabel ?? yLabel,
+      }),
+    );
+    for (const one of series)
+      if (one.x.length === 1 && Number.isFinite(one.y[0]))
+        parts.push(s("circle", { class: "single", cx: px(one.x[0]), cy: py(one.y[0]), r: 3, fill: one.colour }));
+    for (const one of series)
+      parts.push(
+        s("path", {
+          class: one.pale ? "line pale" : "line",
+          d: path(one, px, py),
+          stroke: one.colour,
+          "stroke-dasharray": one.dash,
+        }),
+      );
     for (const point of now) {
       const at = px(point.x);
-      if (point.y === undefined) parts.push(s("line", { class: "now", x1: at, x2: at, y1: TOP, y2: TOP + t, stroke: point.colour }));
+      if (point.y === undefined)
+        parts.push(s("line", { class: "now", x1: at, x2: at, y1: TOP, y2: TOP + t, stroke: point.colour }));
       else parts.push(s("circle", { class: "now", cx: at, cy: py(point.y), r: 5, fill: point.colour }));
     }
     svg.replaceChildren(...parts);
@@ -97,7 +133,10 @@ export function chart({ xLabel, yLabel, pick, label }) {
     svg.classList.add("picked");
     const at = (event) => {
       const box = svg.getBoundingClientRect();
-      pick(Math.min(1, Math.max(0, ((event.clientX - box.left) * (width / box.width) - LEFT) / (width - LEFT - RIGHT))), last);
+      pick(
+        Math.min(1, Math.max(0, ((event.clientX - box.left) * (width / box.width) - LEFT) / (width - LEFT - RIGHT))),
+        last,
+      );
     };
     svg.addEventListener("pointerdown", (event) => {
       svg.setPointerCapture(event.pointerId);
@@ -110,7 +149,8 @@ export function chart({ xLabel, yLabel, pick, label }) {
 }
 
 function path({ x, y }, px, py) {
-  let d = "", pen = false;
+  let d = "",
+    pen = false;
   for (let i = 0; i < x.length; i++) {
     const value = y[i];
     if (!Number.isFinite(value)) {
@@ -124,7 +164,16 @@ function path({ x, y }, px, py) {
 }
 
 function entry({ label, colour, dash, value }) {
-  const line = s("svg", { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true" },
-    s("line", { x1: 0, x2: 22, y1: 4, y2: 4, stroke: colour, "stroke-dasharray": dash, "stroke-width": 2 }));
-  return h("span", { class: "entry" }, line, h("span", { text: label }), value === undefined ? null : h("b", { text: value }));
+  const line = s(
+    "svg",
+    { class: "swatch", viewBox: "0 0 22 8", "aria-hidden": "true" },
+    s("line", { x1: 0, x2: 22, y1: 4, y2: 4, stroke: colour, "stroke-dasharray": dash, "stroke-width": 2 }),
+  );
+  return h(
+    "span",
+    { class: "entry" },
+    line,
+    h("span", { text: label }),
+    value === undefined ? null : h("b", { text: value }),
+  );
 }

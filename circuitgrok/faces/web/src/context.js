@@ -48,7 +48,8 @@ export function contextOf({ runs, state, kernel, host }) {
 
   /** The selected network as it is: `{pattern(), neuron(n), logits(), scores, classes, width}`; undefined without weights. */
   function network() {
-    const { run } = shown()[0], step = weightsStep();
+    const { run } = shown()[0],
+      step = weightsStep();
     if (step === undefined || !run.arrays["task/labels"]) return undefined;
     const key = `${run.index}@${step}`;
     if (!opened.has(key)) {
@@ -60,7 +61,9 @@ export function contextOf({ runs, state, kernel, host }) {
 
   /** What the edits make of the selected network; undefined without edits or weights. */
   function edited() {
-    const { run } = shown()[0], step = weightsStep(), edits = editsOf(state.now);
+    const { run } = shown()[0],
+      step = weightsStep(),
+      edits = editsOf(state.now);
     if (!edits.length || step === undefined) return undefined;
     const sources = {};
     for (const [name, [from, at]] of Object.entries(sourcesOf(state.now))) {
@@ -102,7 +105,8 @@ export function contextOf({ runs, state, kernel, host }) {
 
   /** A note of a view, which says whose weights are drawn if they are not the selected checkpoint's. */
   function weightsNote(text) {
-    const { step } = shown()[0], from = weightsStep();
+    const { step } = shown()[0],
+      from = weightsStep();
     return from === step ? text : `${text} (weights: step ${stepText(from)})`;
   }
 
@@ -111,7 +115,8 @@ export function contextOf({ runs, state, kernel, host }) {
 
 /** A result with loss and accuracy of all examples; those by side are not known where the split is not. */
 function scored(result, run) {
-  const labels = run.arrays["task/labels"].data, n = labels.length;
+  const labels = run.arrays["task/labels"].data,
+    n = labels.length;
   let [loss, right] = [0, 0];
   for (let i = 0; i < n; i++) {
     const one = judged(result.logits, i, result.classes, labels[i]);
@@ -125,15 +130,24 @@ function scored(result, run) {
 /** A result of the kernel as views ask for it. */
 function viewOf(result, run) {
   const pairs = run.arrays["task/labels"].data.length;
-  const width = result.neurons.length / pairs, heads = run.model.n_heads ?? 0;
+  const width = result.neurons.length / pairs,
+    heads = run.model.n_heads ?? 0;
   const positions = result.pattern ? result.pattern.length / pairs / heads : 0;
   let pattern;
   return {
-    scores: scored(result, run), classes: result.classes, width,
+    scores: scored(result, run),
+    classes: result.classes,
+    width,
     logits: () => result.logits,
     neuron: (n) => Float32Array.from({ length: pairs }, (_, pair) => result.neurons[pair * width + n]),
-    pattern: () => (pattern ??= Array.from({ length: heads }, (_, head) =>
-      Array.from({ length: positions }, (_, position) =>
-        Float32Array.from({ length: pairs }, (_, pair) => result.pattern[(pair * positions + position) * heads + head])))),
+    pattern: () =>
+      (pattern ??= Array.from({ length: heads }, (_, head) =>
+        Array.from({ length: positions }, (_, position) =>
+          Float32Array.from(
+            { length: pairs },
+            (_, pair) => result.pattern[(pair * positions + position) * heads + head],
+          ),
+        ),
+      )),
   };
 }

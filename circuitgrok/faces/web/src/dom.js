@@ -33,7 +33,13 @@ export function panel(title, { wide = false, note = "", id = "" } = {}) {
 /** A choice between a few words, as a row of buttons; one of them is pressed. */
 export function choice(label, words, chosen, change) {
   const buttons = Object.entries(words).map(([value, text]) =>
-    h("button", { type: "button", "data-value": value, "aria-pressed": String(value === chosen), text, onclick: () => set(value, true) }),
+    h("button", {
+      type: "button",
+      "data-value": value,
+      "aria-pressed": String(value === chosen),
+      text,
+      onclick: () => set(value, true),
+    }),
   );
   const el = h("span", { class: "choice", role: "group", "aria-label": label }, buttons);
   function set(value, told) {
@@ -48,7 +54,10 @@ export function number(label, { value, min, max, step = 1, change }) {
   const input = h("input", { type: "number", value, min, max, step, "aria-label": label });
   input.addEventListener("change", () => {
     const given = Number(input.value);
-    input.value = Math.min(Number(input.max), Math.max(Number(input.min), Number.isFinite(given) ? given : Number(input.min)));
+    input.value = Math.min(
+      Number(input.max),
+      Math.max(Number(input.min), Number.isFinite(given) ? given : Number(input.min)),
+    );
     change(Number(input.value));
   });
   return { el: h("label", { class: "field" }, h("span", { text: label }), input), input };

@@ -2,8 +2,19 @@
 
 /** No change: the state of the hands on the model. */
 export const UNTOUCHED = {
-  off: [], where: "waves", heads: [], parts: [], neurons: [], fill: "zero",
-  radius: 0, way: 0, wayTo: null, taken: false, from: null, what: "weights", weights: "*",
+  off: [],
+  where: "waves",
+  heads: [],
+  parts: [],
+  neurons: [],
+  fill: "zero",
+  radius: 0,
+  way: 0,
+  wayTo: null,
+  taken: false,
+  from: null,
+  what: "weights",
+  weights: "*",
 };
 
 const rising = (numbers) => [...numbers].sort((a, b) => a - b).join(",");
@@ -14,10 +25,17 @@ export function editsOf(now) {
   if (now.taken && now.from) edits.push({ kind: "patch", source: "there", weights: now.weights, what: now.what });
   if (now.way && now.wayTo) edits.push({ kind: "move", source: "end", t: now.way / 100, path: "great_circle" });
   if (now.radius) edits.push({ kind: "scale", factor: (100 + now.radius) / 100 });
-  for (const part of now.parts) edits.push(part === "pattern" ? { kind: "ablate", part } : { kind: "ablate", part, fill: now.fill });
-  for (const head of [...now.heads].sort((a, b) => a - b)) edits.push({ kind: "ablate", part: `head ${head}`, fill: now.fill });
+  for (const part of now.parts)
+    edits.push(part === "pattern" ? { kind: "ablate", part } : { kind: "ablate", part, fill: now.fill });
+  for (const head of [...now.heads].sort((a, b) => a - b))
+    edits.push({ kind: "ablate", part: `head ${head}`, fill: now.fill });
   if (now.neurons.length) edits.push({ kind: "ablate", part: `neuron ${rising(now.neurons)}`, fill: now.fill });
-  if (now.off.length) edits.push({ kind: "ablate", part: `${now.where} ${rising(now.off)}`, ...(now.where === "cluster" ? { fill: now.fill } : {}) });
+  if (now.off.length)
+    edits.push({
+      kind: "ablate",
+      part: `${now.where} ${rising(now.off)}`,
+      ...(now.where === "cluster" ? { fill: now.fill } : {}),
+    });
   return edits;
 }
 
@@ -28,4 +46,3 @@ export function sourcesOf(now) {
   if (now.way && now.wayTo) found.end = now.wayTo;
   return found;
 }
-

@@ -18,7 +18,8 @@ export function basis(p) {
 
 /** The norm of a table `[p p]` in the waves of frequency k of its row with those of l of its column, `[freq freq]`. */
 export function frequencyNorms(values, p) {
-  const rows = basis(p), n = Math.floor(p / 2) + 1;
+  const rows = basis(p),
+    n = Math.floor(p / 2) + 1;
   const half = new Float64Array(p * p); // [wave of the row][column]
   for (let w = 0; w < p; w++) {
     for (let a = 0; a < p; a++) {

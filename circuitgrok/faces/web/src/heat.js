@@ -3,25 +3,37 @@
 import { h } from "./dom.js";
 import { short } from "./time.js";
 
-const CIVIDIS = "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838";
+const CIVIDIS =
+  "00224e 002e6a 1a386f 32436d 434e6c 535a6d 61656f 6f7073 7d7c78 8c8878 9b9476 aba072 bcae6c cdbb63 dec958 f0d846 fee838";
 const ABOUT_ZERO = "0b3c6f 1f5f9b 4a86bd 86b0d6 bfd6e8 eef0f0 f5d9bd eeb27d dd843f c45a16 8a3a06";
 const stops = (text) => text.split(" ").map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
 
 function table(text) {
-  const given = stops(text), n = given.length - 1, colours = new Uint8Array(256 * 3);
+  const given = stops(text),
+    n = given.length - 1,
+    colours = new Uint8Array(256 * 3);
   for (let i = 0; i < 256; i++) {
-    const place = (i / 255) * n, low = Math.min(n - 1, Math.floor(place)), share = place - low;
-    for (let c = 0; c < 3; c++) colours[3 * i + c] = Math.round(given[low][c] * (1 - share) + given[low + 1][c] * share);
+    const place = (i / 255) * n,
+      low = Math.min(n - 1, Math.floor(place)),
+      share = place - low;
+    for (let c = 0; c < 3; c++)
+      colours[3 * i + c] = Math.round(given[low][c] * (1 - share) + given[low + 1][c] * share);
   }
   return colours;
 }
 
-const SIZES = table(CIVIDIS), SIGNED = table(ABOUT_ZERO);
-const gradient = (text) => `linear-gradient(to right, ${text.split(" ").map((hex) => `#${hex}`).join(",")})`;
+const SIZES = table(CIVIDIS),
+  SIGNED = table(ABOUT_ZERO);
+const gradient = (text) =>
+  `linear-gradient(to right, ${text
+    .split(" ")
+    .map((hex) => `#${hex}`)
+    .join(",")})`;
 
 /** The least and largest of some finite numbers; signed ones as far below zero as above. */
 export function limits(values, signed) {
-  let low = Infinity, high = -Infinity;
+  let low = Infinity,
+    high = -Infinity;
   for (const value of values) {
     if (!Number.isFinite(value)) continue;
     if (value < low) low = value;
@@ -47,11 +59,15 @@ export function heat({ label, rowLabel, columnLabel, pick, bar = true, small = f
   const [low, high] = [h("span"), h("span")];
   const scale = h("i", { class: "scale" });
   const title = small ? h("div", { class: "small-title" }) : null;
-  const el = h("figure", { class: small ? "heat small" : "heat" },
+  const el = h(
+    "figure",
+    { class: small ? "heat small" : "heat" },
     title,
-    h("div", { class: "row-label", text: rowLabel }), frame,
+    h("div", { class: "row-label", text: rowLabel }),
+    frame,
     h("div", { class: "column-label", text: columnLabel }),
-    bar ? h("div", { class: "bar" }, low, scale, high, reading) : null);
+    bar ? h("div", { class: "bar" }, low, scale, high, reading) : null,
+  );
   let last;
 
   function draw(given) {
@@ -85,7 +101,8 @@ export function heat({ label, rowLabel, columnLabel, pick, bar = true, small = f
   }
 
   function read(place) {
-    const text = place && last.read ? last.read(place[0], place[1], last.values[place[0] * last.columns + place[1]]) : "";
+    const text =
+      place && last.read ? last.read(place[0], place[1], last.values[place[0] * last.columns + place[1]]) : "";
     reading.textContent = text;
   }
 
@@ -99,7 +116,8 @@ export function heat({ label, rowLabel, columnLabel, pick, bar = true, small = f
     if (!last) return;
     const place = placeOf(event);
     read(place ?? last.mark);
-    if (title && place && last.read) canvas.title = last.read(...place, last.values[place[0] * last.columns + place[1]]);
+    if (title && place && last.read)
+      canvas.title = last.read(...place, last.values[place[0] * last.columns + place[1]]);
   });
   canvas.addEventListener("pointerleave", () => last && read(last.mark));
   if (pick) {
@@ -116,5 +134,8 @@ export function heat({ label, rowLabel, columnLabel, pick, bar = true, small = f
 export function colourOf(share) {
   const place = 3 * Math.max(0, Math.min(255, Math.round(share * 255)));
   const [red, green, blue] = SIZES.subarray(place, place + 3);
-  return { css: `rgb(${red} ${green} ${blue})`, ink: 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? "#fff" : "#000" };
+  return {
+    css: `rgb(${red} ${green} ${blue})`,
+    ink: 0.299 * red + 0.587 * green + 0.114 * blue < 128 ? "#fff" : "#000",
+  };
 }

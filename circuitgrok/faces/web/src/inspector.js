@@ -15,12 +15,26 @@ import { spectrum } from "./views/spectrum.js";
 
 // Views in their order, with what a run must have for them: a key of `missing`, or none.
 const VIEWS = [
-  [losses], [accuracies], [polar], [column],
-  [hands, "hands"], [python],
-  [spectrum, "spectrum"], [attention, "attention"], [picture, "pictures"],
-  [neurons, "neurons"], [sums, "pictures"], [pair, "pictures"],
+  [losses],
+  [accuracies],
+  [polar],
+  [column],
+  [hands, "hands"],
+  [python],
+  [spectrum, "spectrum"],
+  [attention, "attention"],
+  [picture, "pictures"],
+  [neurons, "neurons"],
+  [sums, "pictures"],
+  [pair, "pictures"],
 ];
-const CALLED = { spectrum: "spectrum", neurons: "neurons", attention: "attention", pictures: "pictures, logits and pairs", hands: "hands on the model" };
+const CALLED = {
+  spectrum: "spectrum",
+  neurons: "neurons",
+  attention: "attention",
+  pictures: "pictures, logits and pairs",
+  hands: "hands on the model",
+};
 
 /**
  * @param {HTMLElement} root
@@ -33,14 +47,31 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   for (const run of runs) run.everyStep = Boolean(host?.weights);
   const first = runs[0];
   const state = selection({
-    at: first.steps.length - 1, axis: "log", a: 0, b: runs.length > 1 ? 1 : -1, playing: false, freq: first.key_freqs[0] ?? 1,
-    picture: first.missing.neurons ? "logit" : "neuron", neuron: purest(first), head: 0, logit: 0, position: 0, read: "margin",
-    pair: firstPair(first), result: undefined, wrong: "", arrived: "", opened: "", column: undefined, ...UNTOUCHED,
+    at: first.steps.length - 1,
+    axis: "log",
+    a: 0,
+    b: runs.length > 1 ? 1 : -1,
+    playing: false,
+    freq: first.key_freqs[0] ?? 1,
+    picture: first.missing.neurons ? "logit" : "neuron",
+    neuron: purest(first),
+    head: 0,
+    logit: 0,
+    position: 0,
+    read: "margin",
+    pair: firstPair(first),
+    result: undefined,
+    wrong: "",
+    arrived: "",
+    opened: "",
+    column: undefined,
+    ...UNTOUCHED,
   });
   const context = contextOf({ runs, state, kernel, host });
   const bar = strip(context);
   const missing = { ...first.missing };
-  if (!first.weights.size && !host) for (const view of ["hands", "pictures", "attention"]) missing[view] ??= "no weights are on this page";
+  if (!first.weights.size && !host)
+    for (const view of ["hands", "pictures", "attention"]) missing[view] ??= "no weights are on this page";
   first.missing = missing;
 
   // A view of networks is drawn when their weights are there and have been run.
@@ -59,7 +90,13 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
     heading.replaceChildren(
       h("h1", { text: names[0] }),
       names[1] ? h("span", { class: "beside", text: `beside ${names[1]} (pale lines)` }) : "",
-      h("dl", {}, Object.entries(context.shown()[0].run.facts).map(([name, text]) => h("div", {}, h("dt", { text: name }), h("dd", { text })))),
+      h(
+        "dl",
+        {},
+        Object.entries(context.shown()[0].run.facts).map(([name, text]) =>
+          h("div", {}, h("dt", { text: name }), h("dd", { text })),
+        ),
+      ),
       h("p", { class: "said", text: keysOf(context.shown()[0].run) }),
     );
   });
@@ -73,17 +110,29 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   }
   if (left.size) {
     const reasons = [...new Set(left.values())];
-    const said = reasons.map((reason) => `${[...left.keys()].filter((name) => left.get(name) === reason).map((name) => CALLED[name]).join(", ")} (${reason})`);
+    const said = reasons.map(
+      (reason) =>
+        `${[...left.keys()]
+          .filter((name) => left.get(name) === reason)
+          .map((name) => CALLED[name])
+          .join(", ")} (${reason})`,
+    );
     root.append(h("p", { class: "not-shown" }, h("b", { text: "Not shown: " }), said.join("; ")));
   }
-  root.append(h("footer", { class: "said", text: `circuitgrok ${content.version}; arrows, home, end move along the run, space plays` }));
+  root.append(
+    h("footer", {
+      class: "said",
+      text: `circuitgrok ${content.version}; arrows, home, end move along the run, space plays`,
+    }),
+  );
   const stop = keys(context, page ? document : root);
   return { state, context, stop };
 }
 
 /** A pair to begin with: the first of two different numbers that was not trained on. */
 function firstPair(run) {
-  const inputs = run.arrays["task/inputs"]?.data, trained = run.arrays["task/is_train"]?.data;
+  const inputs = run.arrays["task/inputs"]?.data,
+    trained = run.arrays["task/is_train"]?.data;
   if (!inputs) return [0, 0];
   const pair = trained.findIndex((yes, i) => !yes && inputs[3 * i] < inputs[3 * i + 1]);
   return [inputs[3 * Math.max(0, pair)], inputs[3 * Math.max(0, pair) + 1]];

@@ -1,7 +1,12 @@
 // Reads what `inspector/packing.py` packs.
 
 const KINDS = {
-  f8: Float64Array, f4: Float32Array, i4: Int32Array, u2: Uint16Array, i2: Int16Array, u1: Uint8Array,
+  f8: Float64Array,
+  f4: Float32Array,
+  i4: Int32Array,
+  u2: Uint16Array,
+  i2: Int16Array,
+  u1: Uint8Array,
 };
 
 /** Plain values, and arrays by name as `{data, shape}`. */

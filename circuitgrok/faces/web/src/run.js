@@ -61,22 +61,27 @@ export class Run {
     if (!raw("freq")) return undefined;
     const phase = (name) => Float32Array.from(raw(name), (one) => (one / 32767) * Math.PI);
     return {
-      freq: raw("freq"), purity: Float32Array.from(raw("purity"), (one) => one / 65535),
-      u: phase("u"), v: phase("v"), out: phase("out"),
+      freq: raw("freq"),
+      purity: Float32Array.from(raw("purity"), (one) => one / 65535),
+      u: phase("u"),
+      v: phase("v"),
+      out: phase("out"),
     };
   }
 
   /** The index of the checkpoint nearest to a step. */
   nearest(step) {
     let best = 0;
-    for (let i = 0; i < this.steps.length; i++) if (Math.abs(this.steps[i] - step) < Math.abs(this.steps[best] - step)) best = i;
+    for (let i = 0; i < this.steps.length; i++)
+      if (Math.abs(this.steps[i] - step) < Math.abs(this.steps[best] - step)) best = i;
     return best;
   }
 
   /** The step nearest to one among those whose weights are here; undefined if there are none. */
   nearestWithWeights(step) {
     let best;
-    for (const one of this.weights.keys()) if (best === undefined || Math.abs(one - step) < Math.abs(best - step)) best = one;
+    for (const one of this.weights.keys())
+      if (best === undefined || Math.abs(one - step) < Math.abs(best - step)) best = one;
     return best;
   }
 

@@ -12,5 +12,10 @@ export function judged(logits, pair, C, label) {
   let total = 0;
   for (let c = 0; c < C; c++) total += Math.exp(logits[pair * C + c] - top);
   const right = logits[pair * C + label];
-  return { margin: right - other, loss: Math.log(total) + top - right, right: right - mean, probability: Math.exp(right - top) / total };
+  return {
+    margin: right - other,
+    loss: Math.log(total) + top - right,
+    right: right - mean,
+    probability: Math.exp(right - top) / total,
+  };
 }

@@ -45,7 +45,8 @@ export function niceTicks(low, high, about) {
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].find((one) => one * power >= rough) * power;
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++) ticks.push(Number((i * step).toPrecision(12)));
+  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; i++)
+    ticks.push(Number((i * step).toPrecision(12)));
   return ticks;
 }
 
@@ -54,7 +55,11 @@ export function short(value, digits = 3) {
   if (value === undefined || value === null || Number.isNaN(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(Math.max(0, digits - 1)).replace("e+", "e").replace("-", "−");
+  if (size >= 1e5 || size < 1e-3)
+    return value
+      .toExponential(Math.max(0, digits - 1))
+      .replace("e+", "e")
+      .replace("-", "−");
   if (Number.isInteger(value)) return String(value).replace("-", "−");
   return value.toPrecision(digits).replace("-", "−");
 }

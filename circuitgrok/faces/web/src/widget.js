@@ -16,7 +16,8 @@ export function widget({ model, el, inspector, unpack, aligned, load }) {
   theme(el);
   const watched = new MutationObserver(() => theme(el));
   watched.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class"] });
-  let shown, closed = false;
+  let shown,
+    closed = false;
 
   const onMessage = (message, buffers) => {
     if (message.kind !== "weights" || !shown) return;
@@ -34,8 +35,14 @@ export function widget({ model, el, inspector, unpack, aligned, load }) {
     const { state, context } = shown;
     // What is selected, both ways: a change that came from Python is not sent back.
     const take = () => {
-      const given = model.get("selected"), run = context.runs[given.run ?? 0] ?? context.runs[0];
-      state.set({ a: run.index, at: run.nearest(given.step), neurons: [...(given.neurons ?? [])], off: [...(given.frequencies ?? [])] });
+      const given = model.get("selected"),
+        run = context.runs[given.run ?? 0] ?? context.runs[0];
+      state.set({
+        a: run.index,
+        at: run.nearest(given.step),
+        neurons: [...(given.neurons ?? [])],
+        off: [...(given.frequencies ?? [])],
+      });
     };
     model.on("change:selected", take);
     take();
@@ -46,7 +53,12 @@ export function widget({ model, el, inspector, unpack, aligned, load }) {
     };
     state.on(["a", "at", "neurons", "off"], (now) => {
       const run = context.runs[now.a];
-      const chosen = { run: now.a, step: run.steps[now.at], neurons: rising(now.neurons), frequencies: rising(now.off) };
+      const chosen = {
+        run: now.a,
+        step: run.steps[now.at],
+        neurons: rising(now.neurons),
+        frequencies: rising(now.off),
+      };
       if (JSON.stringify(chosen) === said()) return;
       model.set("selected", chosen);
       model.save_changes();
