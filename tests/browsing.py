@@ -45,7 +45,7 @@ def page_at(browser: Any, address: str, *, allowed: str = "", **context: Any) ->
     yield page
     settle(page)
     surroundings.close()
-    assert wrong == []
+    assert wrong == [], wrong
 
 
 def settle(page: Any) -> None:

@@ -1,6 +1,6 @@
 // Lines on two axes, as SVG: sharp in print, in the colours of the page, without a library.
 
-import { h, s } from "./dom.js";
+import { h, resized, s } from "./dom.js";
 import { niceTicks, short } from "./time.js";
 
 const LEFT = 52,
@@ -144,7 +144,7 @@ export function chart({ xLabel, yLabel, pick, label }) {
     });
     svg.addEventListener("pointermove", (event) => event.buttons && at(event));
   }
-  new ResizeObserver(() => last && draw(last)).observe(svg);
+  resized(svg, () => last && draw(last));
   return { el, draw };
 }
 

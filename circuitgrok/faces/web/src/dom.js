@@ -73,3 +73,8 @@ export function select(label, options, value, change) {
   fill(options, value);
   return { el: h("label", { class: "field" }, h("span", { text: label }), input), input, fill };
 }
+
+/** Call `draw` when an element has another size, as long as it is on the page. */
+export function resized(element, draw) {
+  new ResizeObserver(() => element.isConnected && draw()).observe(element);
+}

@@ -1,6 +1,6 @@
-// What is changed in the network, as the edits that Python takes (`circuitgrok.inspection.edits`), and as lines of it.
+// What is changed in the network, as the edits that Python takes (`circuitgrok.inspection.edits`).
 
-/** No change: the state of the hands on the model. */
+/** No change: what `undo all` goes back to. */
 export const UNTOUCHED = {
   off: [],
   where: "waves",
@@ -10,16 +10,20 @@ export const UNTOUCHED = {
   fill: "zero",
   radius: 0,
   way: 0,
-  wayTo: null,
   taken: false,
-  from: null,
   what: "weights",
   weights: "*",
 };
 
+/** The checkpoints that something can be taken from, each as [run, step]: the end of the way, and of transplants. */
+export const ENDS = { wayTo: null, from: null };
+
+/** All that edits depend on. */
+export const TOUCHED = [...Object.keys(UNTOUCHED), ...Object.keys(ENDS)];
+
 const rising = (numbers) => [...numbers].sort((a, b) => a - b).join(",");
 
-/** The edits, in the order in which they act; `here` is the checkpoint as [run, step]. */
+/** The edits, in the order in which they act. */
 export function editsOf(now) {
   const edits = [];
   if (now.taken && now.from) edits.push({ kind: "patch", source: "there", weights: now.weights, what: now.what });

@@ -2,12 +2,13 @@
 
 import { contextOf } from "./context.js";
 import { h } from "./dom.js";
-import { UNTOUCHED } from "./edits.js";
+import { ENDS, UNTOUCHED } from "./edits.js";
 import { Run } from "./run.js";
 import { selection } from "./state.js";
 import { keys, strip } from "./strip.js";
+import { python } from "./views/code.js";
 import { accuracies, column, losses, polar } from "./views/curves.js";
-import { hands, python } from "./views/hands.js";
+import { hands } from "./views/hands.js";
 import { pair, sums } from "./views/logits.js";
 import { neurons } from "./views/neurons.js";
 import { attention, picture } from "./views/pictures.js";
@@ -45,39 +46,28 @@ const CALLED = {
 export function inspector(root, { content, arrays }, { kernel, host, page }) {
   const runs = content.runs.map((run, i) => new Run(run, arrays, i));
   for (const run of runs) run.everyStep = Boolean(host?.weights);
-  const first = runs[0];
+  for (const run of runs) if (!run.weights.size && !host) withoutWeights(run);
   const state = selection({
-    at: first.steps.length - 1,
+    at: runs[0].steps.length - 1,
     axis: "log",
     a: 0,
     b: runs.length > 1 ? 1 : -1,
     playing: false,
-    freq: first.key_freqs[0] ?? 1,
-    picture: first.missing.neurons ? "logit" : "neuron",
-    neuron: purest(first),
-    head: 0,
-    logit: 0,
     position: 0,
     read: "margin",
-    pair: firstPair(first),
     result: undefined,
-    wrong: "",
     arrived: "",
     opened: "",
     column: undefined,
-    ...UNTOUCHED,
+    ...ENDS,
+    ...beginning(runs[0]),
   });
   const context = contextOf({ runs, state, kernel, host });
-  const bar = strip(context);
-  const missing = { ...first.missing };
-  if (!first.weights.size && !host)
-    for (const view of ["hands", "pictures", "attention"]) missing[view] ??= "no weights are on this page";
-  first.missing = missing;
 
-  // A view of networks is drawn when their weights are there and have been run.
+  // A view of networks is drawn when their weights are there.
   state.on(["at", "a", "arrived"], () => {
     const { run, step } = context.shown()[0];
-    if (host?.weights) context.request(run, step);
+    context.request(run, step);
     state.set({ opened: `${run.index}@${step} by ${context.weightsStep()}` });
   });
   state.on(["from", "wayTo", "taken", "way"], (now) => {
@@ -85,48 +75,68 @@ export function inspector(root, { content, arrays }, { kernel, host, page }) {
   });
 
   const heading = h("header", { class: "about" });
-  state.on(["a", "b"], () => {
-    const names = context.shown().map(({ run }) => run.name);
-    heading.replaceChildren(
-      h("h1", { text: names[0] }),
-      names[1] ? h("span", { class: "beside", text: `beside ${names[1]} (pale lines)` }) : "",
-      h(
-        "dl",
-        {},
-        Object.entries(context.shown()[0].run.facts).map(([name, text]) =>
-          h("div", {}, h("dt", { text: name }), h("dd", { text })),
-        ),
-      ),
-      h("p", { class: "said", text: keysOf(context.shown()[0].run) }),
-    );
-  });
+  state.on(["a", "b"], () => heading.replaceChildren(...headingOf(context.shown())));
   const grid = h("main", { class: "grid-of-panels" });
+  const missing = h("p", { class: "not-shown" });
+  const said = `circuitgrok ${content.version}; arrows, home, end move along the run, space plays`;
   root.classList.add("cg");
-  root.replaceChildren(heading, bar.el, grid);
-  const left = new Map();
-  for (const [view, needs] of VIEWS) {
-    if (needs && missing[needs]) left.set(needs, missing[needs]);
-    else grid.append(view(context));
-  }
-  if (left.size) {
-    const reasons = [...new Set(left.values())];
-    const said = reasons.map(
-      (reason) =>
-        `${[...left.keys()]
-          .filter((name) => left.get(name) === reason)
-          .map((name) => CALLED[name])
-          .join(", ")} (${reason})`,
-    );
-    root.append(h("p", { class: "not-shown" }, h("b", { text: "Not shown: " }), said.join("; ")));
-  }
-  root.append(
-    h("footer", {
-      class: "said",
-      text: `circuitgrok ${content.version}; arrows, home, end move along the run, space plays`,
-    }),
-  );
+  root.replaceChildren(heading, strip(context).el, grid, missing, h("footer", { class: "said", text: said }));
+
+  // Views are those of the first run that is shown: another one may have other heads, frequencies, or none.
+  let scope, shape;
+  state.on(["a"], () => {
+    const { run } = context.shown()[0];
+    const other = JSON.stringify([run.model, run.m, run.missing]);
+    if (shape !== undefined && shape !== other) state.set(beginning(run));
+    shape = other;
+    scope?.close();
+    scope = state.scope();
+    const views = VIEWS.filter(([, needs]) => !(needs && run.missing[needs]));
+    grid.replaceChildren(...views.map(([view]) => view({ ...context, state: scope })));
+    missing.replaceChildren(...missingOf(run));
+    missing.hidden = !missing.childNodes.length;
+  });
   const stop = keys(context, page ? document : root);
   return { state, context, stop };
+}
+
+/** What is selected of a run when its views are made; nothing is changed in its network. */
+function beginning(run) {
+  return {
+    freq: run.key_freqs[0] ?? 1,
+    picture: run.missing.neurons ? "logit" : "neuron",
+    neuron: purest(run),
+    head: 0,
+    logit: 0,
+    pair: firstPair(run),
+    ...UNTOUCHED,
+  };
+}
+
+/** Without weights there are no networks to look at. */
+function withoutWeights(run) {
+  for (const view of ["hands", "pictures", "attention"]) run.missing[view] ??= "no weights are on this page";
+}
+
+/** Name, facts and key frequencies of the first run, and the name of the one beside it. */
+function headingOf(shown) {
+  const [{ run }, other] = shown;
+  const fact = ([name, text]) => h("div", {}, h("dt", { text: name }), h("dd", { text }));
+  return [
+    h("h1", { text: run.name }),
+    other ? h("span", { class: "beside", text: `beside ${other.run.name} (pale lines)` }) : "",
+    h("dl", {}, Object.entries(run.facts).map(fact)),
+    h("p", { class: "said", text: keysOf(run) }),
+  ];
+}
+
+/** Which views are not shown, by the reason. */
+function missingOf({ missing }) {
+  const names = Object.keys(missing).filter((name) => name in CALLED);
+  if (!names.length) return [];
+  const reasons = [...new Set(names.map((name) => missing[name]))];
+  const of = (reason) => names.filter((name) => missing[name] === reason).map((name) => CALLED[name]);
+  return [h("b", { text: "Not shown: " }), reasons.map((reason) => `${of(reason).join(", ")} (${reason})`).join("; ")];
 }
 
 /** A pair to begin with: the first of two different numbers that was not trained on. */

@@ -3,15 +3,15 @@
 export function selection(initial) {
   let now = { ...initial };
   let changed = new Set();
-  const listeners = [];
+  const listeners = new Set();
 
   function tell() {
     const what = changed;
     changed = new Set();
-    for (const listener of listeners) listener(now, what);
+    for (const listener of [...listeners]) if (listeners.has(listener)) listener(now, what);
   }
 
-  return {
+  const state = {
     get now() {
       return now;
     },
@@ -24,12 +24,27 @@ export function selection(initial) {
         changed.add(name);
       }
     },
-    /** Call `draw(now)` at once and whenever one of some values changes. */
+    /** Call `draw(now)` at once and whenever one of some values changes; returns what ends that. */
     on(names, draw) {
-      listeners.push((state, what) => {
+      const listener = (state, what) => {
         if (names.some((name) => what.has(name))) draw(state, what);
-      });
+      };
+      listeners.add(listener);
       draw(now, new Set(names));
+      return () => listeners.delete(listener);
+    },
+    /** The same selection for views that are taken down together: `close` ends all that began by this one's `on`. */
+    scope() {
+      const ends = [];
+      return {
+        get now() {
+          return now;
+        },
+        set: state.set,
+        on: (names, draw) => ends.push(state.on(names, draw)),
+        close: () => ends.forEach((end) => end()),
+      };
     },
   };
+  return state;
 }

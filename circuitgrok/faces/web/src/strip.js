@@ -1,6 +1,6 @@
 // The slider over checkpoints: phases, events, and which checkpoints have their weights on the page.
 
-import { choice, h, s, select } from "./dom.js";
+import { choice, h, resized, s, select } from "./dom.js";
 import { stepText } from "./time.js";
 
 const HEIGHT = 70,
@@ -120,7 +120,7 @@ export function strip(context) {
   }
   const axisChoice = axis;
   state.on(["at", "axis", "a", "b", "playing", "arrived"], draw);
-  new ResizeObserver(() => draw(state.now)).observe(svg);
+  resized(svg, () => draw(state.now));
 
   const place = (event) => {
     const box = svg.getBoundingClientRect();

@@ -1,7 +1,7 @@
 // The logits: on the grid of sum and difference, and of one pair over all classes; as they are and as edited.
 
 import { verticalAxis } from "../chart.js";
-import { choice, h, number, panel, s } from "../dom.js";
+import { choice, h, number, panel, resized, s } from "../dom.js";
 import { heat } from "../heat.js";
 import { judged } from "../scores.js";
 import { numbering } from "./pictures.js";
@@ -119,7 +119,7 @@ export function pair(context) {
     view.say(context.weightsNote(found.edited ? "edited; outlines: as it was" : "logits by class"));
   };
   context.state.on(["opened", "result", "pair"], draw);
-  new ResizeObserver(() => draw(context.state.now)).observe(svg);
+  resized(svg, () => draw(context.state.now));
   return view.el;
 }
 

@@ -1,6 +1,6 @@
 // Neurons by the frequency that each is tuned to, and the circles that numbers and neurons lie on.
 
-import { h, panel, s, select } from "../dom.js";
+import { h, panel, resized, s, select } from "../dom.js";
 import { circle } from "../fourier.js";
 import { short } from "../time.js";
 
@@ -58,7 +58,7 @@ export function neurons(context) {
     );
   };
   context.state.on(["at", "a", "opened", "freq", "neuron", "neurons"], draw);
-  new ResizeObserver(() => draw(context.state.now)).observe(view.body);
+  resized(view.body, () => draw(context.state.now));
   return view.el;
 }
 

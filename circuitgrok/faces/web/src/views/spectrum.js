@@ -1,6 +1,6 @@
 // Energy by frequency: of the embedding, the neurons and the logits, at the checkpoint that is selected.
 
-import { panel, s, h } from "../dom.js";
+import { h, panel, resized, s } from "../dom.js";
 import { short } from "../time.js";
 
 const OF = [
@@ -25,7 +25,7 @@ export function spectrum(context) {
     rows.forEach((row, i) => bars(context, row, run, at, now, i === rows.length - 1));
   };
   context.state.on(["at", "a", "off", "freq"], draw);
-  new ResizeObserver(() => draw(context.state.now)).observe(view.body);
+  resized(view.body, () => draw(context.state.now));
   return view.el;
 }
 
