@@ -14,6 +14,7 @@ import torch
 from loops import for_each
 from test_last_block import random_params
 from test_replaced import MLPS, SHAPES, TASK, random_mlp, transformer
+from test_verbs import IN_TURN
 from tiny_kinds import tiny_kind
 from torch import Tensor
 
@@ -223,7 +224,11 @@ def test_tasks_without_numbers_have_their_losses_and_no_frequencies(name):
 def test_a_trained_network_has_its_losses_and_clusters():
     run = cg.load("checkpoints/reference")
     tried = [[], *([{"kind": "ablate", "part": part}] for part in cg.parts(run))]
-    tried.append([{"kind": "ablate", "part": "cluster 5,6,9", "fill": "polynomial"}])
+    tried += [
+        [{"kind": "ablate", "part": "cluster 5,6,9", "fill": "polynomial"}],
+        *IN_TURN,
+        *(e[::-1] for e in IN_TURN),
+    ]
     for step in (500, 4000):
         one = Network(run.config.model, run.task, run.at(step))
         for edits, ours in zip(tried, results([document_of(one)], tried), strict=True):
