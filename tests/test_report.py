@@ -9,8 +9,10 @@ import shutil
 import pytest
 from tiny import tiny
 
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as command
+from circuitgrok.faces.inspector.choosing import MOST
 from circuitgrok.faces.inspector.packing import unpacked
 from circuitgrok.faces.inspector.report import POLICY, PROGRAM, report
 from circuitgrok.store.run import load
@@ -71,3 +73,17 @@ def test_a_folder_of_runs_is_written_as_their_sweep(tmp_path):
 def test_a_path_that_is_no_page_is_refused(tmp_path):
     with pytest.raises(UserError, match="ends on .html"):
         report([], tmp_path / "x.pdf")
+
+
+@pytest.mark.slow
+def test_a_page_at_p_113_holds_six_checkpoints_and_less_than_ten_megabytes(tmp_path):
+    config = TrainConfig.preset("nanda").with_(steps=7, checkpoint_every=1, eval_every=1, checkpoints_per_decade=0)
+    [run] = train([config], tmp_path)
+    page = report(run, tmp_path / "page.html")
+    content, arrays = held(page.read_text("utf-8"))
+    assert len(run.steps) == 8 and len(content["runs"][0]["kept"]) == 6
+    by_checkpoint = [array.nbytes for array in arrays.values() if array.shape[:1] == (8,)]
+    by_checkpoint.append(arrays["0/table"].nbytes)
+    assert (
+        page.stat().st_size + sum(by_checkpoint) * 4 / 3 / 8 * (MOST - 8) < 10_000_000
+    )  # with as many as there may be
