@@ -9,7 +9,7 @@ The formulas are those of `measures`; shares of 0..1 and phases are held in 16 b
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,16 +32,13 @@ _NUMBERS = 2**23  # neuron activations of the checkpoints that are opened togeth
 
 
 @in_plain_surroundings
-def opened(
-    run: "Run", steps: Sequence[int], key_freqs: Sequence[int], tick: Callable[[int, int], None] | None = None
-) -> Arrays:
+def opened(run: "Run", steps: Sequence[int], key_freqs: Sequence[int]) -> Arrays:
     """Spectra and neurons of a run on numbers modulo p, by checkpoint.
 
     Args:
         run: A run whose task has numbers modulo p.
         steps: Checkpoints.
         key_freqs: The run's key frequencies.
-        tick: Called with (checkpoints done, all).
 
     Example:
         >>> import circuitgrok as cg
@@ -54,8 +51,6 @@ def opened(
     parts: list[Arrays] = []
     for i in range(0, len(steps), size):
         parts.append(_opened(config, run.stack(steps[i : i + size]), freqs))
-        if tick:
-            tick(min(i + size, len(steps)), len(steps))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -1,7 +1,7 @@
 // Functions on pairs of numbers modulo p, in the waves of both.
 
 /** cos and sin of 2 pi k x / p, divided to norm 1, one row for each of constant, cos 1, sin 1, ..., `[p][p]`. */
-export function basis(p) {
+function basis(p) {
   const rows = [new Float64Array(p).fill(1 / Math.sqrt(p))];
   for (let k = 1; k <= p / 2; k++) {
     const [cosine, sine] = [new Float64Array(p), new Float64Array(p)];

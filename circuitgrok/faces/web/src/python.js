@@ -1,7 +1,7 @@
 // A state of the page as lines of Python that give its numbers.
 
 /** A string as Python writes it: JSON's escapes, and code points beyond the first plane whole. */
-export function quoted(text) {
+function quoted(text) {
   const plain = [...JSON.stringify(text)].map((one) => {
     const code = one.codePointAt(0);
     return code < 127

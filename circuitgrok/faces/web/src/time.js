@@ -6,7 +6,7 @@ const log = (step) => (step <= LINEAR_BELOW ? step / LINEAR_BELOW : 1 + Math.log
 const unlog = (value) => (value <= 1 ? value * LINEAR_BELOW : LINEAR_BELOW * 10 ** (value - 1));
 
 /** Steps of a run that are laid at equal distances: its ends, and those events that all runs have. */
-export function knots(run, runs) {
+function knots(run, runs) {
   const shared = run.events.filter((event) => runs.every((other) => other.event(event.name)));
   const steps = [0, ...shared.map((event) => event.by), run.last];
   return [...new Set(steps)].filter((step) => step <= run.last).sort((a, b) => a - b);

@@ -30,7 +30,7 @@ export function numbering(run) {
 }
 
 const ORDERED = { add: ["a", "b"], subtract: ["a", "−b"], multiply: ["log a", "log b"], divide: ["log a", "−log b"] };
-export const axisNames = (run) => ORDERED[run.operation] ?? ["a", "b"];
+const axisNames = (run) => ORDERED[run.operation] ?? ["a", "b"];
 
 /** Attention of the last position by head, for every pair. */
 export function attention(context) {
