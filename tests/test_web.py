@@ -364,6 +364,9 @@ def test_the_keyboard_is_enough_and_its_focus_is_seen(chromium, reference):
                 page.keyboard.press("Enter")
                 assert scores(page) != plain
         assert {"▶ play", "by events", "undo all", "head 2", "mean"} <= seen
+        page.get_by_role("button", name="copy as Python").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="copied").wait_for(timeout=10_000)
 
 
 @in_browser

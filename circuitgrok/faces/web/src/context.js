@@ -121,10 +121,10 @@ function scored(result, run) {
   for (let i = 0; i < n; i++) {
     const one = judged(result.logits, i, result.classes, labels[i]);
     loss += one.loss / n;
-    right += (one.margin > 0) / n;
+    right += one.margin > 0;
   }
   const unknown = run.split_is_known ? {} : { train_loss: NaN, test_loss: NaN, train_acc: NaN, test_acc: NaN };
-  return { ...result, ...unknown, all_loss: loss, all_acc: right };
+  return { ...result, ...unknown, all_loss: loss, all_acc: right / n };
 }
 
 /** A result of the kernel as views ask for it. */
