@@ -61,9 +61,12 @@ def test_the_command_writes_runs_beside_each_other_and_refuses_what_it_cannot_wr
     assert command(["report", str(runs[0].path), "--weights", "-1", "--quiet"]) == 2
 
 
-def test_a_folder_of_runs_is_written_as_their_sweep(tmp_path):
-    train([tiny(), tiny(alpha=2.0)], tmp_path / "runs")
+def test_a_folder_of_runs_is_written_as_their_sweep_and_one_run_as_itself(tmp_path):
     out = tmp_path / "sweep.html"
+    [run] = train([tiny()], tmp_path / "one")
+    assert command(["report", str(tmp_path / "one"), "--out", str(out), "--quiet"]) == 0
+    assert [one["name"] for one in held(out.read_text("utf-8"))[0]["runs"]] == [run.name]
+    train([tiny(), tiny(alpha=2.0)], tmp_path / "runs")
     assert command(["report", str(tmp_path / "runs"), "--out", str(out), "--quiet"]) == 0
     content, arrays = held(out.read_text("utf-8"))
     assert [field["name"] for field in content["sweep"]["fields"]] == ["alpha"]

@@ -41,8 +41,7 @@ def report(argv: list[str]) -> int:
         raise UserError("name the runs: `circuitgrok report checkpoints/reference -o reference.html`")
     if options.weights < 0:
         raise UserError(f"--weights must be 0 or more; got {options.weights}")
-    folder = _folder_of_many(options.runs)
-    runs = [] if folder else [load(path) for path in options.runs]
+    folder, runs = _named(options.runs)
     load_torch(options.quiet)
     import torch
 
@@ -58,14 +57,14 @@ def report(argv: list[str]) -> int:
     return 0
 
 
-def _folder_of_many(paths: tuple[str, ...]) -> Path | None:
-    """The folder, if one was named that is no run but holds some."""
-    if len(paths) != 1:
-        return None
+def _named(paths: tuple[str, ...]) -> tuple[Path | None, list[Run]]:
+    """The runs that were named; or the folder, if one was named that is no run but holds several."""
     folder = Path(paths[0]).expanduser()
-    if not folder.is_dir() or (folder / "config.json").exists():
-        return None
-    return folder if runs_below(folder) else None
+    if len(paths) == 1 and folder.is_dir() and not (folder / "config.json").exists():
+        found = runs_below(folder)
+        if found:
+            return (folder, []) if len(found) > 1 else (None, found)
+    return None, [load(path) for path in paths]
 
 
 def _said(runs: list[Run], folder: Path | None) -> str:
