@@ -35,7 +35,7 @@ from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.study import verdicts
 from circuitgrok.study.verdicts import Asked
-from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
 from circuitgrok.training.captured import CapturedSteps
@@ -110,7 +110,7 @@ def measuring(config: cg.TrainConfig, device: torch.device, seconds: float) -> d
     quick = [name for name in quick_groups() if name in GROUPS]
 
     def work() -> int:
-        at = Checkpoints(stack, model, task, freqs)
+        at = Opened(stack, model, task, freqs)
         for name in quick:
             GROUPS[name](at)
         return 1

@@ -10,6 +10,8 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.faces.inspector.report import report as report
+    from circuitgrok.faces.inspector.widget import inspect as inspect
     from circuitgrok.faces.listed import runs as runs
     from circuitgrok.foreign.open import open_checkpoints as open_checkpoints
     from circuitgrok.inspection.changed import edited as edited
@@ -45,6 +47,7 @@ _HOMES = {
     "columns": "table.columns",
     "compare": "inspection.views",
     "edited": "inspection.changed",
+    "inspect": "faces.inspector.widget",
     "load": "store.run",
     "measure": "table.measure",
     "reference": "store.reference",
@@ -54,6 +57,7 @@ _HOMES = {
     "patch": "inspection.verbs",
     "radial": "inspection.verbs",
     "open_checkpoints": "foreign.open",
+    "report": "faces.inspector.report",
     "sweep": "study.sweep",
     "thin": "store.thinning",
     "thinning": "store.thinning",

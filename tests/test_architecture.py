@@ -51,6 +51,7 @@ DOORS = {
     "distributed": ("training/clusters.py",),
     "submitit": ("training/slurm.py",),
     "torch.utils.tensorboard": ("training/tensorboard.py",),
+    "anywidget": ("faces/inspector/widget.py",),
 }
 HEAVY = {*DOORS, "pandas", "scipy"}
 

@@ -223,7 +223,7 @@ class Sweep:
             panels[", ".join(f"{n} = {_shown(v)}" for n, v in zip(others, setting, strict=True))] = rows
         if len(panels) > MOST_PANELS:
             raise UserError(f"{len(panels)} panels for {' and '.join(others)} are more than {MOST_PANELS}: sweep fewer")
-        labels = {name: self._label(name) for name in fields}
+        labels = {name: self.label(name) for name in fields}
         if len(fields) == 1:
             medians = {
                 title: {event: cells(rows, fields, f"{event}_by") for event in ACCURACY_RULES}
@@ -247,7 +247,7 @@ class Sweep:
             raise UserError(f"the two axes must be two fields; got {fields[0]!r} twice")
         return fields
 
-    def _label(self, name: str) -> str:
+    def label(self, name: str) -> str:
         """A field and what it is, in the words of `--help`."""
         config = next(iter(self.configs.values()))
         kinds = {section: type(getattr(config, section)) for section in KINDS}
