@@ -18,10 +18,10 @@ import torch
 
 import circuitgrok as cg
 from circuitgrok.config.presets import MACHINE, PRESETS
+from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.store.writer import create, write_checkpoint
 from circuitgrok.study import verdicts
-from circuitgrok.training.loop import environment
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update
 

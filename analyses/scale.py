@@ -36,7 +36,7 @@ from circuitgrok.store.files import write_atomically
 from circuitgrok.store.weights import pack
 from circuitgrok.store.writer import Writer, create
 from circuitgrok.study import verdicts
-from circuitgrok.training.loop import start_facts
+from circuitgrok.training.beginning import start_facts
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.progress import Silent
 from circuitgrok.training.stack import new_stack

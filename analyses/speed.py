@@ -40,7 +40,7 @@ from circuitgrok.study import verdicts
 from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
-from circuitgrok.training.loop import start_facts
+from circuitgrok.training.beginning import start_facts
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import Stack, new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update

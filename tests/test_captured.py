@@ -22,7 +22,7 @@ from circuitgrok.device import numbers
 from circuitgrok.interventions.base import KINDS, applied
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.penalties import Coefficient, Penalty
-from circuitgrok.training import captured, loop
+from circuitgrok.training import beginning, captured, course, loop
 from circuitgrok.training.captured import CapturedSteps, Fed, Replayed, any_algorithms
 from circuitgrok.training.loop import train
 from circuitgrok.training.moment import moment
@@ -208,7 +208,7 @@ RUNS: dict[str, list[TrainConfig]] = {
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same operations, none of them captured."""
-    monkeypatch.setattr(loop, "steps_of", OneByOne)
+    monkeypatch.setattr(course, "steps_of", OneByOne)
     monkeypatch.setattr(loop, "same_bits_again", lambda _: nullcontext())
 
 
@@ -234,7 +234,8 @@ def test_captured_runs_are_those_step_by_step_bit_for_bit_also_where_one_diverge
 
 
 def test_the_device_is_waited_for_once_in_a_block_however_long_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "resolved", torch.device)
+    for module in (loop, beginning):
+        monkeypatch.setattr(module, "resolved", torch.device)
     waits = []
     for steps in (16, 32, 96):
         with StandIn() as there:

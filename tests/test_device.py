@@ -23,7 +23,7 @@ from circuitgrok import apart, device
 from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import Beforehand, facts, in_turn, moved, numbers, resolved, same_bits_again
-from circuitgrok.errors import RunError, UserError
+from circuitgrok.errors import Interrupted, RunError, UserError
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models import fused
 from circuitgrok.store.environment import OF_GPU, differences, environment
@@ -31,10 +31,12 @@ from circuitgrok.store.run import load
 from circuitgrok.table import measure as measuring
 from circuitgrok.table.measure import measure, names_of_groups
 from circuitgrok.table.needs import fitting
-from circuitgrok.training import loop
+from circuitgrok.training import beginning, course, loop
 from circuitgrok.training import stack as stack_room
-from circuitgrok.training.loop import BYTES_PER_NUMBER, STACK_NUMBERS, Interrupted, Silent, room, stacks, train
+from circuitgrok.training.beginning import BYTES_PER_NUMBER, STACK_NUMBERS, room, stacks
+from circuitgrok.training.loop import train
 from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
 from circuitgrok.training.steps import OneByOne
@@ -130,9 +132,9 @@ def test_a_stack_is_as_large_as_the_memory_of_its_device_allows(monkeypatch):
     assert room("cuda:1") == room("cuda", sharers=2) == 4 * each + each // 2  # a GPU is not shared
     assert [len(names) for names in stacks(configs, room=room("cuda"))] == [4, 4, 2]
     assert [len(names) for names in stacks(configs, parts=5, room=room("cuda"))] == [2] * 5
-    monkeypatch.setattr(loop, "memory", lambda: 6 * each)
+    monkeypatch.setattr(beginning, "memory", lambda: 6 * each)
     assert [len(names) for names in stacks(configs, room=room("cpu", sharers=2))] == [3, 3, 3, 1]
-    monkeypatch.setattr(loop, "memory", lambda: None)
+    monkeypatch.setattr(beginning, "memory", lambda: None)
     assert room("cpu", sharers=2) == STACK_NUMBERS * BYTES_PER_NUMBER
     assert [len(names) for names in stacks(configs)] == [10]  # where only the worker knows
 
@@ -420,8 +422,9 @@ class Counting(Silent):
 
 def test_a_step_that_is_not_captured_waits_for_the_device_once_to_see_whether_losses_are_finite(tmp_path, monkeypatch):
     """Steps beside evaluations; what else waits is in docs/speed.md."""
-    monkeypatch.setattr(loop, "resolved", torch.device)
-    monkeypatch.setattr(loop, "steps_of", OneByOne)
+    for module in (loop, beginning):
+        monkeypatch.setattr(module, "resolved", torch.device)
+    monkeypatch.setattr(course, "steps_of", OneByOne)
     config = tiny(eval_every=24, checkpoint_every=24, checkpoints_per_decade=0)
     with StandIn() as there:
         counting = Counting(there)

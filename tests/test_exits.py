@@ -9,10 +9,11 @@ from tiny import copied, tiny
 import circuitgrok
 from circuitgrok.faces.cli import run as call
 from circuitgrok.store import run as runs
+from circuitgrok.store.environment import environment
 from circuitgrok.store.run import load
 from circuitgrok.store.writer import create
 from circuitgrok.table.measure import measure
-from circuitgrok.training.loop import environment, start_facts
+from circuitgrok.training.beginning import start_facts
 
 AT = ("--step-size", "1e-4", "--localization", "100", "--n-draws", "8")
 # What only shows once the run is there: words after RUN, and what is said.

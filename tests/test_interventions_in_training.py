@@ -12,11 +12,13 @@ from tiny import bits_of, kinds_of, tiny
 from circuitgrok import tree
 from circuitgrok.config.leaves import leaf_fields
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.errors import Interrupted
 from circuitgrok.interventions.base import KINDS, applied
 from circuitgrok.interventions.penalties import Coefficient, Penalty, Repulsion
 from circuitgrok.store.resume import drop_resume
 from circuitgrok.store.run import Run
-from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training.loop import train
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
 from circuitgrok.training.step import forward, update, watched_update
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from tiny import tiny
 
+import circuitgrok.training.beginning
 import circuitgrok.training.loop
 from circuitgrok.errors import RunError
 from circuitgrok.store import locking
 from circuitgrok.store.locking import locked
 from circuitgrok.store.run import runs_below
-from circuitgrok.training.loop import FILES_KEPT_FREE, FILES_PER_RUN, train
+from circuitgrok.training.beginning import FILES_KEPT_FREE, FILES_PER_RUN
+from circuitgrok.training.loop import train
 
 LIMITED = """
 import resource, sys
@@ -51,7 +53,7 @@ def test_a_thousand_runs_train_where_1024_files_may_be_open(tmp_path):
 
 
 def test_only_the_runs_at_work_are_locked_and_no_stack_is_larger_than_files_allow(tmp_path, monkeypatch):
-    held, most, sizes, lock, work = set(), [0], [], locking.locked, circuitgrok.training.loop._train_stack
+    held, most, sizes, lock, work = set(), [0], [], locking.locked, circuitgrok.training.loop.train_stack
 
     class Counted:
         def __init__(self, path):
@@ -72,14 +74,14 @@ def test_only_the_runs_at_work_are_locked_and_no_stack_is_larger_than_files_allo
         work(group, *rest)
 
     monkeypatch.setattr(circuitgrok.training.loop, "locked", Counted)
-    monkeypatch.setattr(circuitgrok.training.loop, "_train_stack", counted)
-    monkeypatch.setattr(circuitgrok.training.loop, "open_files", lambda: FILES_KEPT_FREE + 3 * FILES_PER_RUN)
+    monkeypatch.setattr(circuitgrok.training.loop, "train_stack", counted)
+    monkeypatch.setattr(circuitgrok.training.beginning, "open_files", lambda: FILES_KEPT_FREE + 3 * FILES_PER_RUN)
     train([tiny(seed=seed, steps=2) for seed in range(7)], tmp_path, names=[str(i) for i in range(7)])
     assert sizes == [3, 3, 1] and most == [3] and not held
 
 
 def test_a_run_of_a_later_stack_that_another_process_trains_is_refused_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(circuitgrok.training.loop, "open_files", lambda: 0)  # stacks of one
-    monkeypatch.setattr(circuitgrok.training.loop, "_train_stack", lambda *_: pytest.fail("worked before it refused"))
+    monkeypatch.setattr(circuitgrok.training.beginning, "open_files", lambda: 0)  # stacks of one
+    monkeypatch.setattr(circuitgrok.training.loop, "train_stack", lambda *_: pytest.fail("worked before it refused"))
     with locked(tmp_path / "2"), pytest.raises(RunError, match="is being trained by"):
         train([tiny(seed=seed, steps=2) for seed in range(3)], tmp_path, names=["0", "1", "2"])

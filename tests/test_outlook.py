@@ -14,8 +14,9 @@ from circuitgrok.store.locking import locked
 from circuitgrok.store.size import OTHER_FILES, run_bytes
 from circuitgrok.study.sweep import planned
 from circuitgrok.training import outlook as module
-from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.loop import train
 from circuitgrok.training.outlook import Outlook, StackAhead, outlook
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.slurm import slurm
 
 FOUR = {f"{width}-{seed}": tiny(d_mlp=width, seed=seed) for width in (8, 9) for seed in range(2)}

@@ -21,7 +21,7 @@ import circuitgrok as cg
 from circuitgrok.store.behind import Behind
 from circuitgrok.store.environment import environment
 from circuitgrok.store.writer import Writer, create
-from circuitgrok.training.loop import start_facts
+from circuitgrok.training.beginning import start_facts
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update
 

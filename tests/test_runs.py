@@ -47,8 +47,9 @@ from circuitgrok.store.run import Run, RunError, load, runs_below
 from circuitgrok.store.thinning import thinning
 from circuitgrok.store.weights import file_name, pack
 from circuitgrok.store.writer import write_checkpoint
-from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.loop import train
 from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.progress import Silent
 
 # --- opening and reading ----------------------------------------------------------------------------
 

@@ -23,7 +23,9 @@ from circuitgrok.store.locking import locked
 from circuitgrok.store.run import Run
 from circuitgrok.training import sharing
 from circuitgrok.training import work as working
-from circuitgrok.training.loop import How, Silent, stacks, train
+from circuitgrok.training.beginning import stacks
+from circuitgrok.training.loop import How, train
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.stopping import Stop
 from circuitgrok.training.work import Worked, task_of, work
 

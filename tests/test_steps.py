@@ -6,7 +6,8 @@ from test_device import elsewhere  # noqa: F401
 from tiny import json_lines, tiny
 
 from circuitgrok.training.captured import CapturedSteps
-from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.loop import train
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.steps import OneByOne, steps_of, uncapturable
 

@@ -15,7 +15,7 @@ from circuitgrok.measures.learning.crossings import events
 from circuitgrok.study.cells import cells
 from circuitgrok.study.sweep import planned
 from circuitgrok.study.swept import Sweep
-from circuitgrok.training.loop import Silent
+from circuitgrok.training.progress import Silent
 
 STEPS = 24
 VALUES = {"alpha": [0.5, 2.0], "frac_train": [0.4, 0.6]}

@@ -10,6 +10,7 @@ import torch
 from tiny import files_of, json_lines, tiny
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
+import circuitgrok.training.beginning
 import circuitgrok.training.loop
 import circuitgrok.training.steps
 from circuitgrok import tree
@@ -17,8 +18,9 @@ from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.store.run import Run
-from circuitgrok.training.loop import Silent, train
+from circuitgrok.training.loop import train
 from circuitgrok.training.origin import initial_weights
+from circuitgrok.training.progress import Silent
 from circuitgrok.training.stack import new_stack, put_state, state_of
 from circuitgrok.training.step import ForwardPass, forward, update
 from circuitgrok.tree import Params
@@ -103,7 +105,7 @@ def test_large_stacks_are_split_and_keep_their_bits(tmp_path, monkeypatch):
     configs = {f"{seed}": tiny(seed=seed) for seed in range(3)}
     train(list(configs.values()), tmp_path / "whole", names=list(configs), save_every_s=math.inf)
     size = size_of(configs["0"])
-    monkeypatch.setattr(circuitgrok.training.loop, "STACK_NUMBERS", 2 * max(size.neurons, size.state))
+    monkeypatch.setattr(circuitgrok.training.beginning, "STACK_NUMBERS", 2 * max(size.neurons, size.state))
     watched = Watched()
     train(list(configs.values()), tmp_path / "split", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [["0", "1"], ["2"]]

@@ -11,7 +11,7 @@ from loops import for_each
 from tiny import bits_of, copied, files_of, flip, rewritten, tiny, usable_resume_steps
 
 import circuitgrok.training.loop
-from circuitgrok.errors import DamagedFile
+from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.faces.cli import run as command
 from circuitgrok.faces.doctor import examine
 from circuitgrok.faces.repair import repair
@@ -26,7 +26,8 @@ from circuitgrok.store.records import EVALUATED
 from circuitgrok.store.run import Run, RunError, load
 from circuitgrok.store.weights import file_name
 from circuitgrok.table.llc import llc_along, settings_hash
-from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training.loop import train
+from circuitgrok.training.progress import Silent
 
 HOW = Sampling(step_size=2e-4, localization=1000.0, n_draws=24)
 

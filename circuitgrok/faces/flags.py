@@ -27,6 +27,11 @@ TRAIN_FLAGS = {
     "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
     "device": DEVICE,
+    "until": (
+        str,
+        "",
+        "stop when it has grokked or memorised, or later: grokked+500; without it the run goes on",
+    ),
     "allow_inexact": (bool, False, "resume although torch, instruction set, threads or device have changed"),
     "dry_run": (bool, False, "say what would be trained, how long that takes and how much disk; writes nothing"),
     "log": (Literal["off", "tensorboard"], "off", "where to log the history, too: RUN/tensorboard (an extra)"),

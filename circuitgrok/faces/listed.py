@@ -36,7 +36,7 @@ def runs(folder: str | os.PathLike[str] = "checkpoints", where: str = "", sort: 
     Columns:
         `name`: the folder. `task`, `model`, `base` (init scheme, or the run that it starts from), `alpha`, `r0` (weight
         norm at the start), `interventions` in words.
-        `state`: new, running, interrupted, finished, diverged, imported; unreadable, with the reason in `note`.
+        `state`: new, running, interrupted, finished, diverged, stopped@..., imported; or unreadable, and why in `note`.
         `step`: last one evaluated, of `steps`. `train_acc`, `test_acc` there.
         `memorised_after`, `memorised_by`: the evaluations between which it happened
         (`circuitgrok.measures.learning.crossings`); of a run that did not yet, `by` is nan. `memorised_lost_by`: where

@@ -299,6 +299,8 @@ class Run:
     def state(self) -> str:
         """One of new, running, interrupted, finished, diverged; imported, if it was not trained here.
 
+        A run that stopped since it was asked to is "stopped@grokked+500", or whatever it was to stop at.
+
         The last three need a complete.json that fits the ends of the records, whatever their last line says.
 
         Raises:
@@ -319,7 +321,10 @@ class Run:
                 return "finished"
         if holder(self.path):
             return "running"
-        return "new" if last is None else "interrupted"
+        if last is None:
+            return "new"
+        what = last_record(self.path / "events.jsonl") or {}
+        return f"stopped@{what['until']}" if what.get("event") == "stopped" and "until" in what else "interrupted"
 
     def at(self, step: int) -> "Params":
         """The weights at a step, verified.

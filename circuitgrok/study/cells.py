@@ -9,6 +9,8 @@ from circuitgrok.study.survival import Median, censored_median
 if TYPE_CHECKING:
     import pandas as pd
 
+OVER = "finished|diverged|stopped@"  # states of runs that have come to an end
+
 
 def cells(table: "pd.DataFrame", fields: Sequence[str], column: str) -> "pd.DataFrame":
     """One row per setting: its runs, the median of a column over them, and how many are of each class.
@@ -41,7 +43,7 @@ def cells(table: "pd.DataFrame", fields: Sequence[str], column: str) -> "pd.Data
             dict(zip(fields, setting, strict=True))
             | {
                 "n": len(recorded),
-                "n_missing": int((~rows["state"].isin(["finished", "diverged"])).sum()),
+                "n_missing": int((~rows["state"].fillna("").str.match(OVER)).sum()),
                 "value": middle.value,
                 "is_censored": middle.is_censored,
                 "n_grokked": int(recorded["grokked_by"].notna().sum()),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from circuitgrok.training.outlook import Outlook
 
 SEEDS = ("seed", "data_seed", "noise_seed")
-DONE = ("finished", "diverged")
+DONE = ("finished", "diverged")  # for good
 FLAGS = tuple(f"{name}_censored" for name in ACCURACY_RULES)
 TIMES = tuple(f"{name}_{end}" for name in ACCURACY_RULES for end in ("after", "by", "censored"))
 AT_END = ("train_loss", "test_loss", "train_acc", "test_acc", "gap", "r0", "final_norm")
@@ -104,9 +104,9 @@ class Sweep:
 
     @property
     def missing(self) -> list[str]:
-        """The names of the runs that have neither finished nor diverged."""
+        """The names of the runs that have neither finished nor diverged, nor come as far as they were asked to."""
         rows = self._rows()
-        return [name for name, one in rows.items() if one["state"] not in DONE]
+        return [name for name, one in rows.items() if not is_done(one["state"])]
 
     @property
     def table(self) -> "pd.DataFrame":
@@ -114,7 +114,7 @@ class Sweep:
 
         Columns:
             The swept fields, then `seed`, `data_seed`, `noise_seed` and the run's `name`.
-            `state`: finished, diverged, interrupted, running, new; missing without a folder. `steps`: the last one
+            `state`: finished, diverged, stopped@..., interrupted, running, new; missing without a folder. `steps`: the last
             that was evaluated.
             `memorised_after`, `memorised_by`, `memorised_censored`, and the same of `grokked`: the steps between which
             it happened (-1: at the first evaluation), by `circuitgrok.measures.learning.crossings`. Of a censored one
@@ -152,7 +152,7 @@ class Sweep:
         if run.config.hash != self.configs[name].hash:
             raise RunError(f"{run.path} holds a run of another config than the sweep's; choose another folder")
         state = run.state
-        if state not in DONE and not any("diverged" not in line for line in run.records("history.jsonl")):
+        if not is_done(state) and not any("diverged" not in line for line in run.records("history.jsonl")):
             return {"state": state}
         whole = course(run)
         found, times, end = row(whole), events(whole.history), whole.history.iloc[-1]
@@ -170,7 +170,7 @@ class Sweep:
                 "train_loss": of_end["train"],
                 "test_loss": of_end["test"],
                 "gap": found["train_acc"] - found["test_acc"],
-                "class": class_of(times, self.delay) if state in DONE else None,
+                "class": class_of(times, self.delay) if is_done(state) else None,
             }
         )
 
@@ -276,6 +276,11 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>{self.table.to_html(max_rows=60, float_format='{:.4g}'.format)}"
+
+
+def is_done(state: str) -> bool:
+    """Whether a run has come to its end, or as far as it was asked to (`until`)."""
+    return state in DONE or state.startswith("stopped@")
 
 
 def _cell(value: Any) -> Any:

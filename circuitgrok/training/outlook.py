@@ -28,7 +28,8 @@ from circuitgrok.store.sealed import seal_line
 from circuitgrok.store.size import run_bytes
 from circuitgrok.store.weights import pack
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.training.loop import How, room, stacks, threads_of_torch
+from circuitgrok.training.beginning import room, stacks
+from circuitgrok.training.loop import How, threads_of_torch
 from circuitgrok.training.slurm import Slurm
 from circuitgrok.training.stack import Stack, new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update

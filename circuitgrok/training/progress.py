@@ -189,6 +189,12 @@ class LiveProgress:
         self._bar = self._live = None
 
 
+def usual_progress() -> Progress:
+    """Who is told if nobody is named: a bar in a notebook, elsewhere nobody."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return LiveProgress() if hasattr(shell, "kernel") else Silent()
+
+
 def _table_of(now: Sequence[StackNow], done: int, of: int) -> Any:
     """The stacks at work, a line each, and how many are through."""
     from rich.progress_bar import ProgressBar

@@ -14,7 +14,8 @@ from circuitgrok.errors import DamagedFile, Interrupted
 from circuitgrok.store.files import read_json
 from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import Run, RunError
-from circuitgrok.training.loop import How, stacks
+from circuitgrok.training.beginning import stacks
+from circuitgrok.training.loop import How
 from circuitgrok.training.progress import Progress
 from circuitgrok.training.slurm import Slurm, refuse_without_slurm, said_by, states_of_jobs, submit
 from circuitgrok.training.stopping import Stop, stop_signals
@@ -145,7 +146,7 @@ def _end(job: str, task: Task, state: str, folder: Path) -> _End:
     notes = [str(note) for note in said.get("notes", [])]
     if said.get("refused"):
         return _End(notes, wrong=str(said["refused"]))
-    left = any(is_pending(Run(path)) for path in task.paths())
+    left = any(is_pending(Run(path), task.how.until) for path in task.paths())
     if notes or not left:  # a run that was left to somebody else is in the notes
         return _End(notes)
     if state == "CANCELLED":

@@ -19,8 +19,9 @@ from circuitgrok.device import in_turn
 from circuitgrok.errors import Interrupted
 from circuitgrok.store.locking import holder
 from circuitgrok.store.run import Run, RunError
+from circuitgrok.training.beginning import room, stacks
 from circuitgrok.training.clusters import is_gone, is_lost_worker
-from circuitgrok.training.loop import How, room, stacks
+from circuitgrok.training.loop import How
 from circuitgrok.training.progress import Progress
 from circuitgrok.training.queue import train_in_slurm
 from circuitgrok.training.slurm import Slurm

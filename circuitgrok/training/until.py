@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from circuitgrok.errors import UserError, nearest
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
+from circuitgrok.store.run import Run
 
 _WORD = re.compile(r"(\w+)(?:\+(\d+))?")
 
@@ -48,19 +49,24 @@ def until_of(text: str) -> Until:
 
 
 class Watch:
-    """Follows the evaluations of one run, and knows when it may stop."""
+    """Follows the evaluations of one run, and knows when it may stop.
+
+    Attributes:
+        until: What it waits for.
+        happened: Step of the event, once its hold is whole.
+    """
 
     def __init__(self, until: Until) -> None:
+        self.until = until
+        self.happened: int | None = None
         self._column, self._level = ACCURACY_RULES[until.event]
-        self._more = until.more
         self._since: int | None = None  # first evaluation of those at the level up to now
-        self._kept = 0
-        self.happened: int | None = None  # step of the event
-        self.is_over = False
+        self._kept, self._last = 0, -1
 
     def see(self, record: Mapping[str, Any]) -> bool:
-        """Take in the next evaluation; whether the run has come as far as was asked."""
-        if self.happened is None:
+        """Take in the next evaluation, or one that was seen before; whether the run has come as far as was asked."""
+        if self.happened is None and record["step"] > self._last:
+            self._last = record["step"]
             if record[self._column] >= self._level:
                 self._since = record["step"] if self._since is None else self._since
                 self._kept += 1
@@ -68,5 +74,24 @@ class Watch:
                 self._since, self._kept = None, 0
             if self._kept > HOLD:
                 self.happened = self._since
-        self.is_over = self.happened is not None and record["step"] >= self.happened + self._more
-        return self.is_over
+        return self.happened is not None and record["step"] >= self.happened + self.until.more
+
+    def __str__(self) -> str:
+        return f"{self.until.event} at step {self.happened}"
+
+
+def watch_of(run: Run, until: str, before: int) -> Watch:
+    """A watch that has seen what a run evaluated before a step."""
+    watch = Watch(until_of(until))
+    for record in run.records("history.jsonl"):
+        if "diverged" not in record and record["step"] < before:
+            watch.see(record)
+    return watch
+
+
+def is_over(run: Run, until: Until) -> bool:
+    """Whether a run has come as far as was asked, and stopped there or later."""
+    watch, over = Watch(until), False
+    for record in run.records("history.jsonl"):
+        over = "diverged" not in record and watch.see(record)
+    return over

@@ -18,7 +18,8 @@ from circuitgrok.store.lines import last_record
 from circuitgrok.store.run import Run, RunError
 from circuitgrok.store.writer import refuse_another
 from circuitgrok.tasks.splits import LISTED, packed, unpacked
-from circuitgrok.training.loop import How, start_facts, train_here, unfinished
+from circuitgrok.training.beginning import start_facts, unfinished
+from circuitgrok.training.loop import How, train_here
 from circuitgrok.training.progress import Silent, StackNow, describe
 
 UNSEEN = "there is no folder of the runs here, or nothing more to do"
@@ -109,13 +110,13 @@ def refuse_before_work(configs: Mapping[str, TrainConfig], how: How) -> dict[str
         facts = start_facts(config)
         if (there[name].path / "config.json").exists():
             refuse_another(there[name], config, facts)
-    return {name: config for name, config in configs.items() if is_pending(there[name])}
+    return {name: config for name, config in configs.items() if is_pending(there[name], how.until)}
 
 
-def is_pending(run: Run) -> bool:
+def is_pending(run: Run, until: str) -> bool:
     """Whether there is something left to train of a run; what cannot be told is the worker's to say."""
     try:
-        return not (run.path / "config.json").exists() or unfinished(run)
+        return not (run.path / "config.json").exists() or unfinished(run, until)
     except DamagedFile:
         return True
 

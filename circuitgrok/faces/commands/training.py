@@ -155,6 +155,7 @@ def _how(options: Any) -> dict[str, Any]:
         "progress": progress,
         **_where(options),
         "allow_inexact": options.allow_inexact,
+        "until": options.until,
     }
 
 
@@ -215,5 +216,6 @@ def _summarise(run: Any, quiet: bool) -> None:
         table = measure(run, fitting(SUMMARISED, run.config), tick=tick)
     paths = save(run_figure(run, table), run.path / "figure")
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
-    write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
+    if run.state in ("finished", "diverged"):  # of others it would be no longer true when they have gone on
+        write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
     show(*lines)
