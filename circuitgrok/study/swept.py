@@ -114,8 +114,8 @@ class Sweep:
 
         Columns:
             The swept fields, then `seed`, `data_seed`, `noise_seed` and the run's `name`.
-            `state`: finished, diverged, stopped@..., interrupted, running, new; missing without a folder. `steps`: the last
-            that was evaluated.
+            `state`: finished, diverged, stopped@..., interrupted, running, new; missing without a folder. `steps`: last
+            one evaluated.
             `memorised_after`, `memorised_by`, `memorised_censored`, and the same of `grokked`: the steps between which
             it happened (-1: at the first evaluation), by `circuitgrok.measures.learning.crossings`. Of a censored one
             `after` is the last step of the record, and `by` is nan.
