@@ -86,6 +86,7 @@ def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[in
     top = max(power.values()) or 1.0
     colours = [RED if k in key_freqs else GREY for k in power]
     ax.bar(list(power), [value / top for value in power.values()], color=colours)
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("frequency k")
     ax.set_ylabel(f"energy in {name} (share of largest)")
     ax.text(
