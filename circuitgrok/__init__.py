@@ -11,6 +11,13 @@ from circuitgrok.rooms import doors
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
     from circuitgrok.faces.listed import runs as runs
+    from circuitgrok.inspection.changed import edited as edited
+    from circuitgrok.inspection.verbs import ablate as ablate
+    from circuitgrok.inspection.verbs import parts as parts
+    from circuitgrok.inspection.verbs import patch as patch
+    from circuitgrok.inspection.verbs import radial as radial
+    from circuitgrok.inspection.views import compare as compare
+    from circuitgrok.inspection.views import neurons as neurons
     from circuitgrok.models.transformer import Transformer as Transformer
     from circuitgrok.store.reference import reference as reference
     from circuitgrok.store.run import Run as Run
@@ -28,11 +35,18 @@ _HOMES = {
     "Transformer": "models.transformer",
     "Run": "store.run",
     "__version__": "version",
+    "ablate": "inspection.verbs",
     "columns": "table.columns",
+    "compare": "inspection.views",
+    "edited": "inspection.changed",
     "load": "store.run",
     "measure": "table.measure",
     "reference": "store.reference",
     "runs": "faces.listed",
+    "neurons": "inspection.views",
+    "parts": "inspection.verbs",
+    "patch": "inspection.verbs",
+    "radial": "inspection.verbs",
     "sweep": "study.sweep",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",

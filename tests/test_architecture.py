@@ -36,6 +36,7 @@ FLOORS: list[dict[str, list[str]]] = [
     {"polar": ["polar/"], "store": ["store/"]},
     {"landscape": ["landscape/"], "training": ["training/"], "foreign": ["foreign/"]},
     {"table": ["table/"]},
+    {"inspection": ["inspection/"]},
     {"figures": ["figures/"]},
     {"study": ["study/"], "kits": ["kits/"]},
     {"faces": ["__init__.py", "__main__.py", "faces/"]},
