@@ -50,6 +50,7 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", lambda app: reference.write(Path(app.srcdir)))
     app.connect("source-read", brought.links_of_the_site)
     app.connect("autodoc-process-docstring", reference.as_rst)
+    app.connect("autodoc-before-process-signature", reference.without_extras)
     app.connect("autodoc-process-signature", reference.without_types)
     app.connect("autodoc-skip-member", reference.no_alias)
     app.connect("missing-reference", elsewhere.found)

@@ -121,9 +121,9 @@ def measure(
         >>> import circuitgrok as cg
         >>> table = measure(cg.reference(), ["polar", "circuits"])
         >>> table.loc[[0, 4000], ["norm", "angle_start", "restricted_loss[all]"]].round(2).to_numpy().tolist()
-        [[29.54, 0.0, 3.5], [20.75, 1.38, 0.0]]
+        [[29.54, 0.0, 3.48], [20.75, 1.38, 0.0]]
         >>> table.attrs["key_freqs"]
-        (5, 6, 9)
+        [5, 6, 9]
     """
     import pandas as pd
 

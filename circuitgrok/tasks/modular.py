@@ -48,8 +48,8 @@ class Task:
 
     Example:
         >>> task = modular_addition(p=29, frac_train=0.5)
-        >>> task.n_pairs, task.n_train, task.inputs[30].tolist(), task.labels[30].item()
-        (841, 420, [1, 1, 29], 2)
+        >>> task.n_train, task.inputs.shape, task.inputs[30].tolist(), task.labels[30].item()
+        (420, torch.Size([841, 3]), [1, 1, 29], 2)
     """
 
     p: int

@@ -32,6 +32,7 @@ PAGES = {
     "fractions.Fraction": f"{PYTHON}/fractions.html#fractions.Fraction",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
     "os.PathLike": f"{PYTHON}/os.html#os.PathLike",
+    "types.NoneType": f"{PYTHON}/constants.html#None",
     "re.Pattern": f"{PYTHON}/re.html#re.Pattern",
     "concurrent.futures.Executor": f"{PYTHON}/concurrent.futures.html#concurrent.futures.Executor",
     "contextlib.AbstractContextManager": f"{PYTHON}/contextlib.html#contextlib.AbstractContextManager",
@@ -48,6 +49,7 @@ WRITTEN = {  # as annotations have them
     "pydantic_core._pydantic_core.ValidationError": "pydantic.ValidationError",
     "pd.DataFrame": "pandas.DataFrame",
     "ndarray": "numpy.ndarray",
+    "NoneType": "types.NoneType",
 }
 
 
@@ -55,7 +57,7 @@ def found(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """A link for a name that is documented under another, or by another package."""
     if node.get("refdomain") != "py":
         return None
-    name: str = WRITTEN.get(node["reftarget"], node["reftarget"])
+    name = WRITTEN.get(str(node["reftarget"]), str(node["reftarget"]))
     if node["reftype"] == "obj":
         return contnode  # words in backticks that are no names
     if name in HOMES:

@@ -6,7 +6,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from brought import NEW, ROOT, put
 from pydantic import BaseModel
@@ -169,6 +169,12 @@ def fields(obj: Any) -> list[str]:
         if field.description
     ]
     return ["", "Attributes:", *described] if described and "Attributes:" not in (obj.__doc__ or "") else []
+
+
+def without_extras(app: Any, obj: Any, bound_method: bool) -> None:
+    """Types without what pydantic reads beside them."""
+    if inspect.isfunction(obj) and any("Annotated" in repr(kind) for kind in obj.__annotations__.values()):
+        obj.__annotations__ = get_type_hints(obj)
 
 
 def without_types(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str) -> Any:
