@@ -42,7 +42,7 @@ def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit
         ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
     ax.set_yscale("log")
     ax.set_ylabel(unit)
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", frameon=False)
 
 
 def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
@@ -54,7 +54,7 @@ def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") 
         ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy")
-    ax.legend(loc="center left")
+    ax.legend(loc="center left", frameon=False)
 
 
 def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
@@ -67,8 +67,9 @@ def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> No
     other.set_ylabel("angle to the start (rad)", color=ORANGE)
     other.set_ylim(0, None)
     other.grid(False)
+    other.spines["top"].set_visible(False)
     lines = [*ax.get_lines(), *other.get_lines()]
-    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left", frameon=False)
 
 
 def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
@@ -78,7 +79,7 @@ def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
         ax.plot(table.index, table[column], color=colour, ls=style, label=role)
     ax.set_ylim(0, None)
     ax.set_ylabel("weight norm of each role")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", frameon=False)
 
 
 def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:

@@ -1,5 +1,6 @@
 """Pages from elsewhere in the repository, brought into the site: changelog, verdicts, notebooks, a gallery."""
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -59,12 +60,21 @@ def links_of_the_site(app: "Sphinx", docname: str, source: list[str]) -> None:
         source[0] = linked(source[0], f"docs/{docname}.md", f"{docname}.md")
 
 
+def notebook(text: str, stands: str, shown: str) -> str:
+    """A notebook whose texts have the links of the site."""
+    content = json.loads(text)
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = linked("".join(cell["source"]), stands, shown)
+    return json.dumps(content)
+
+
 def write(docs: Path) -> None:
     """Write them all into `docs/_pages`, those that changed."""
     for file, page in pages().items():
         if page.startswith(NEW) and file.endswith((".md", ".ipynb")):
             text = (ROOT / file).read_text(encoding="utf-8")
-            put(docs / page, linked(text, file, page) if file.endswith(".md") else text)
+            put(docs / page, linked(text, file, page) if file.endswith(".md") else notebook(text, file, page))
     put(docs / NEW / "gallery.md", gallery())
     names = [f"notebooks/{file.stem}" for file in notebooks()]
     put(docs / NEW / "notebooks.md", "\n".join([NOTEBOOKS_SAID, "```{toctree}", ":maxdepth: 1", "", *names, "```", ""]))
