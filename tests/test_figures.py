@@ -76,6 +76,11 @@ def test_spectrum_drawn_is_a_bar_per_frequency_as_a_share_of_the_largest(ax):
     assert [text.get_text() for text in ax.texts] == ["key: 2, 5"]
 
 
+def test_many_key_frequencies_are_counted_and_not_named(ax):
+    figures.draw_spectrum(ax, dict.fromkeys(range(1, 16), 1.0), list(range(1, 10)), "W_E")
+    assert [text.get_text() for text in ax.texts] == ["key: 9 of 15"]
+
+
 def test_spectrum_of_a_dead_network_is_drawn_as_zeros(ax):
     figures.draw_spectrum(ax, {1: 0.0, 2: 0.0}, [], "W_E")
     assert heights(ax) == [0.0, 0.0]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from circuitgrok.store.run import Run
 
+MOST_NAMED = 8  # key frequencies that a panel has room to name
 LOSS_UNITS = {
     "cross_entropy": "cross-entropy (nats)",
     "stablemax": "stablemax loss (nats)",
@@ -87,13 +88,14 @@ def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[in
     top = max(power.values()) or 1.0
     colours = [RED if k in key_freqs else GREY for k in power]
     ax.bar(list(power), [value / top for value in power.values()], color=colours)
+    few = len(key_freqs) <= MOST_NAMED
     ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("frequency k")
     ax.set_ylabel(f"energy in {name} (share of largest)")
     ax.text(
         0.98,
         0.96,
-        "key: " + ", ".join(map(str, key_freqs)),
+        "key: " + (", ".join(map(str, key_freqs)) if few else f"{len(key_freqs)} of {len(power)}"),
         ha="right",
         va="top",
         transform=ax.transAxes,
