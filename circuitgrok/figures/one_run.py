@@ -89,12 +89,13 @@ def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[in
     colours = [RED if k in key_freqs else GREY for k in power]
     ax.bar(list(power), [value / top for value in power.values()], color=colours)
     few = len(key_freqs) <= MOST_NAMED
+    ax.set_ylim(0, 1.15)  # room for what stands above the bars
     ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("frequency k")
     ax.set_ylabel(f"energy in {name} (share of largest)")
     ax.text(
         0.98,
-        0.96,
+        0.99,
         "key: " + (", ".join(map(str, key_freqs)) if few else f"{len(key_freqs)} of {len(power)}"),
         ha="right",
         va="top",

@@ -186,5 +186,5 @@ def without_types(app: Any, what: str, name: str, obj: Any, options: Any, signat
 
 
 def no_alias(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Fields of a tuple stand under Attributes already."""
-    return True if type(obj).__name__ in ("_tuplegetter", "member_descriptor") else None
+    """Fields of a tuple stand under Attributes already, and pydantic's own settings say nothing."""
+    return True if type(obj).__name__ in ("_tuplegetter", "member_descriptor") or name == "model_config" else None
