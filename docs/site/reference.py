@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -118,7 +119,9 @@ def see_types() -> None:
         module = sys.modules[".".join(file.relative_to(ROOT).with_suffix("").parts)]
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                exec(compile(ast.Module(node.body, []), str(file), "exec"), vars(module))
+                for seen in node.body:
+                    with suppress(ImportError):  # a library of an extra that is not installed here
+                        exec(compile(ast.Module([seen], []), str(file), "exec"), vars(module))
 
 
 def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
