@@ -16,7 +16,7 @@ PICTURES = {  # the least number that each shows
     "inspect_a_circuit": 2,
     "radial_against_angular": 4,
     "phase_diagram_of_a_sweep": 4,
-    "grokking_demo_on_transformerlens_4": 14,
+    "grokking_demo_on_transformerlens_4": 13,
     "your_own_checkpoints": 2,
 }
 PIP = '# On Colab, first: %pip install -q "circuitgrok[tested]"'
