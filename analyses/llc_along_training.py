@@ -30,7 +30,7 @@ from circuitgrok.table.calibration import calibrate
 
 STUDY = Study(
     "Along training, which moves first: learning coefficient, effective dimension, circuit, or norm?",
-    cg.TrainConfig.preset("quickstart").with_(**evenly(100) | {"checkpoints_per_decade": 10}),
+    cg.TrainConfig.preset("quickstart").with_(**evenly(100)).with_(checkpoints_per_decade=10),
     arms={"groks": {}, "no decay": {"weight_decay": 0.0}, "few pairs": {"frac_train": 0.2}},
 )
 TINY = {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02, "warmup": 0, "steps": 300}

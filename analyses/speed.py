@@ -10,6 +10,8 @@ and full batch (if devinterp 1.x is there: extra `judges`).
 Only ratios taken within one run mean anything.
 
     python analyses/speed.py [--quick] [--threads 2]
+
+With `--device cuda` it measures what a GPU is for instead (`speed_on_device.py`), in some minutes.
 """
 
 import itertools
@@ -275,8 +277,18 @@ def sampling(config: cg.TrainConfig, small: cg.TrainConfig, rounds: int) -> dict
 
 
 def main() -> None:
-    given = verdicts.asked("How fast are the training loop and the sampler?", __file__, "a small model and few rounds")
+    given = verdicts.asked(
+        "How fast are the training loop and the sampler?",
+        __file__,
+        "a small model and few rounds",
+        device="measure stacks of runs, checkpoints and chains on this device instead: cuda, or cpu for a try",
+    )
     torch.set_num_threads(given.threads)
+    if given.device:
+        import speed_on_device  # pyright: ignore[reportMissingImports]: beside this file
+
+        speed_on_device.measure_all(given)
+        return
     config = cg.TrainConfig.preset("nanda")
     if given.quick:
         config = config.with_(p=11, d_model=16, d_head=4, d_mlp=32, frac_train=0.5, steps=500)

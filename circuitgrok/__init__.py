@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from circuitgrok.store.reference import reference as reference
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
+    from circuitgrok.store.thinning import thin as thin
+    from circuitgrok.store.thinning import thinning as thinning
     from circuitgrok.study.sweep import sweep as sweep
     from circuitgrok.table.columns import columns as columns
     from circuitgrok.table.measure import measure as measure
@@ -48,6 +50,8 @@ _HOMES = {
     "patch": "inspection.verbs",
     "radial": "inspection.verbs",
     "sweep": "study.sweep",
+    "thin": "store.thinning",
+    "thinning": "store.thinning",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
     "train": "training.loop",

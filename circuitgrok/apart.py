@@ -23,10 +23,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok import onednn
+from circuitgrok.device import is_elsewhere
 
 LINE = 64  # bytes: the boundary on which torch's own tensors begin, and the widest register
 LINE_ROWS = 16  # so many rows fill whole lines, whatever their width, of numbers of 4 bytes or more
@@ -42,12 +43,14 @@ class Arithmetic(NamedTuple):
         affine: x W + b, of x, W and b.
         exp: Of every element.
         activations: By name.
+        ones: What sums over pairs by their tokens, of tokens and a table: see `ones`; None for torch's own sums.
     """
 
     product: Callable[[Tensor, Tensor], Tensor]
     affine: Callable[[Tensor, Tensor, Tensor], Tensor]
     exp: Activation
     activations: dict[str, Activation]
+    ones: Callable[[Tensor, Tensor], Tensor | None]
 
 
 def is_plain(x: Float[Tensor, "run ..."]) -> bool:
@@ -65,11 +68,15 @@ def is_plain(x: Float[Tensor, "run ..."]) -> bool:
 def room(like: Tensor, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
     """An uninitialised tensor `[run ...]` on the device of `like`, in its dtype or another, whose runs lie apart.
 
+    Elsewhere than on the CPU it is in one piece.
+
     >>> one, three = (room(torch.ones(1), runs, 5, 7) for runs in (1, 3))
-    >>> one.stride(), three.stride()
-    ((35, 7, 1), (48, 7, 1))
+    >>> one.stride(), three.stride(), room(torch.ones(1, device="meta"), 3, 5, 7).stride()
+    ((35, 7, 1), (48, 7, 1), (35, 7, 1))
     """
     dtype = dtype or like.dtype
+    if is_elsewhere(like.device):
+        return torch.empty(shape, dtype=dtype, device=like.device)
     return torch.empty_strided(shape, _strides(shape, dtype.itemsize), dtype=dtype, device=like.device)
 
 
@@ -80,7 +87,7 @@ def rows_apart(like: Tensor, runs: int, n: int, width: int) -> Float[Tensor, "ru
     >>> one.stride(), three.stride()
     ((35, 7, 1), (112, 7, 1))
     """
-    return like.new_empty(runs, spacing(runs, n), width)[:, :n]
+    return like.new_empty(runs, n if is_elsewhere(like.device) else spacing(runs, n), width)[:, :n]
 
 
 def spacing(runs: int, n: int) -> int:
@@ -158,6 +165,48 @@ def each(f: Callable[..., Tensor], *tensors: Float[Tensor, "run ..."]) -> Float[
     if tensors[0].ndim == 0 or is_plain(tensors[0]):
         return f(*tensors)
     return torch.cat([f(*(x.clone() for x in run)) for run in zip(*(x.split(1) for x in tensors), strict=True)])
+
+
+def ones(tokens: Int[Tensor, "*run pair"], table: Float[Tensor, "run row width"]) -> Tensor | None:
+    """1 where a pair's token is the row of a table, else 0, `[run row pair]`; None on the CPU.
+
+    Its product with slopes of pairs is the slope of the table. Elsewhere torch sums rows with equal tokens in the order
+    in which threads come by, or waits for the device to look at the tokens.
+
+    >>> ones(torch.tensor([[1, 0]], device="meta"), torch.zeros(1, 3, 2, device="meta")).shape
+    torch.Size([1, 3, 2])
+    """
+    if not is_elsewhere(table.device):
+        return None
+    tokens = tokens.expand(len(table), -1)
+    rows = torch.arange(table.shape[1], device=table.device)
+    return (tokens.unsqueeze(1) == rows[:, None]).to(table.dtype)
+
+
+def picked(
+    table: Float[Tensor, "run row width"], places: Int[Tensor, " place"], ones: Float[Tensor, "run row pair"]
+) -> Float[Tensor, "run pair width"]:
+    """Rows of tables that lie one after the other, with a slope that is a product with `ones`.
+
+    >>> table = torch.tensor([[[1.0], [2.0], [3.0]]], requires_grad=True)
+    >>> found = picked(table, torch.tensor([2, 2, 0]), torch.tensor([[[0.0, 0, 1], [0, 0, 0], [1, 1, 0]]]))
+    >>> found.flatten().tolist(), torch.autograd.grad(found.sum(), table)[0].flatten().tolist()
+    ([3.0, 3.0, 1.0], [1.0, 0.0, 2.0])
+    """
+    return _Picked.apply(table, places, ones)  # pyright: ignore
+
+
+class _Picked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, table, places, ones):
+        ctx.save_for_backward(ones)
+        return table.reshape(-1, table.shape[-1]).index_select(0, places).view(len(table), -1, table.shape[-1])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        [ones] = ctx.saved_tensors
+        return torch.bmm(ones, grad), None, None
 
 
 def plain_affine(
@@ -270,5 +319,5 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Activation] = {"relu": torch.relu, "gelu": torch.nn.functional.gelu, "tanh": torch.tanh}
-PLAIN = Arithmetic(torch.matmul, plain_affine, torch.exp, ACTIVATIONS)
-APART = Arithmetic(product, affine, exp, ACTIVATIONS | {"gelu": _gelu, "tanh": _tanh})
+PLAIN = Arithmetic(torch.matmul, plain_affine, torch.exp, ACTIVATIONS, lambda tokens, table: None)
+APART = Arithmetic(product, affine, exp, ACTIVATIONS | {"gelu": _gelu, "tanh": _tanh}, ones)

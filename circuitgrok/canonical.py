@@ -9,13 +9,16 @@ DEEPEST = 32  # lists and objects inside one another
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?$)|[\[\]{}]', re.DOTALL)
 
 
-def sha256(content: bytes) -> str:
-    """Hexadecimal SHA-256.
+def sha256(*content: bytes | memoryview) -> str:
+    """Hexadecimal SHA-256 of bytes, or of several pieces one behind the other.
 
-    >>> sha256(b"")[:8]
-    'e3b0c442'
+    >>> sha256(b"")[:8], sha256(b"a", b"b") == sha256(b"ab")
+    ('e3b0c442', True)
     """
-    return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256()
+    for piece in content:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def canonical_json(value: Any) -> str:

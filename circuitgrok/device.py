@@ -7,7 +7,7 @@ from the first product on, bits are the device's own.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
@@ -84,6 +84,97 @@ def moved(value: T, device: torch.device) -> T:
     return found
 
 
+def is_elsewhere(device: torch.device) -> bool:
+    """Whether a device is not the CPU, so that to read a number back from it is to wait for it.
+
+    >>> is_elsewhere(CPU), is_elsewhere(torch.device("meta"))
+    (False, True)
+    """
+    return device.type != "cpu"
+
+
+def perhaps_any(where: Tensor) -> bool:
+    """Whether any of a mask is true, on the CPU; elsewhere always yes, for to ask would be to wait.
+
+    Only for what changes nothing where the mask is false.
+
+    >>> perhaps_any(torch.tensor([False])), perhaps_any(torch.zeros(1, dtype=torch.bool, device="meta"))
+    (False, True)
+    """
+    return is_elsewhere(where.device) or bool(where.any())
+
+
+class Beforehand(list[torch.Generator]):
+    """Generators of a step that may be taken again and again: what is drawn from them lies on the device before it.
+
+    Attributes:
+        take: Gives the tensor, from what draws it on the CPU of a step's own generators.
+    """
+
+    def __init__(self, take: Callable[[Callable[[Sequence[torch.Generator]], Tensor]], Tensor]) -> None:
+        super().__init__()
+        self.take = take
+
+
+def numbers(
+    draw: Callable[..., Tensor], generators: Sequence[torch.Generator], device: torch.device, *of_run: Tensor
+) -> Tensor:
+    """What `draw(generators, *of_run)` makes on the CPU, on a device.
+
+    Args:
+        draw: Of one generator for each run, and of numbers of Python.
+        generators: From which to draw, or what says that they are not there yet.
+        device: Where the tensor is to be.
+        of_run: Tensors `[run]` that never change.
+
+    Example:
+        >>> def draw(generators, std): return torch.randn(1, generator=generators[0]) * std[0]
+        >>> numbers(draw, [torch.Generator()], CPU, torch.zeros(1)).abs()
+        tensor([0.])
+    """
+    if not isinstance(generators, Beforehand):
+        return draw(generators, *(one.tolist() for one in of_run)).to(device)
+    known: list[list[Any]] = []  # read once, when first drawn
+
+    def drawn_again(own: Sequence[torch.Generator]) -> Tensor:
+        if not known:
+            known.extend(one.tolist() for one in of_run)
+        return draw(own, *known)
+
+    return generators.take(drawn_again)
+
+
+def held(tensors: Mapping[str, Tensor]) -> Callable[[], dict[str, Tensor]]:
+    """The numbers that tensors have now, in the CPU's memory: a function that gives them, to be called from any thread.
+
+    From a GPU they are copied into pinned memory behind what it computes just now, and waited for only when asked for.
+
+    Example:
+        >>> weights = {"w": torch.zeros(2)}
+        >>> before = held(weights)
+        >>> _ = weights["w"].add_(1)
+        >>> before()
+        {'w': tensor([0., 0.])}
+    """
+    there = {value.device for value in tensors.values() if value.is_cuda}
+    copies = {name: _copied(value.detach()) for name, value in tensors.items()}
+    copied = [torch.cuda.current_stream(device).record_event() for device in there]
+
+    def here() -> dict[str, Tensor]:
+        for event in copied:
+            event.synchronize()
+        return copies
+
+    return here
+
+
+def _copied(value: Tensor) -> Tensor:
+    """A copy in the CPU's memory; from a GPU one that is under way."""
+    if not value.is_cuda:
+        return value.to(CPU, copy=True)
+    return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value, non_blocking=True)
+
+
 def facts(device: torch.device) -> dict[str, Any]:
     """What is recorded of a device: its kind, and of a GPU its model and the libraries that compute there.
 
@@ -101,6 +192,7 @@ def facts(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda or "",
         "cublas": _cublas(),
         "cublas_workspace": os.environ.get(WORKSPACE, _SAME_BITS),  # as it will be in training
+        "products": "plain",  # the one form there is, whatever the shapes (`models.fused`)
     }
 
 

@@ -19,7 +19,26 @@ DEVICE = torch.device("meta")
 ACROSS = ("aten::copy_", "aten::_to_copy")  # what takes numbers from one device to another
 READS = ("aten::_local_scalar_dense", "aten::equal", "aten::nonzero", "aten::is_nonzero")  # a GPU is waited for
 INDEXED = ("aten::index", "aten::index_put_", "aten::index_put", "aten::_index_put_impl_")  # by the CPU's indices too
+LOOKS = (
+    "aten::_linalg_svd",
+    "aten::linalg_svd",
+    "aten::_linalg_eigh",
+    "aten::linalg_qr",
+    "aten::linalg_inv_ex",
+    "aten::masked_select",
+    "aten::bincount",
+    "aten::repeat_interleave",
+    "aten::_unique2",
+    "aten::unique_dim",
+    "aten::aminmax",
+    "aten::_linalg_check_errors",
+)  # what looks at results, or at how many there are, before it goes on
+ANY_ORDER = ("aten::index_add_", "aten::index_add", "aten::embedding_dense_backward", "aten::histc", "aten::put_")
 RESHAPED = ("aten::squeeze_", "aten::unsqueeze_", "aten::t_", "aten::transpose_", "aten::as_strided_")  # in place
+
+
+class Waits(RuntimeError):
+    """What a captured graph cannot hold: the host is needed."""
 
 
 class Mixed(RuntimeError):
@@ -69,9 +88,28 @@ class StandIn(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.waits: Counter[str] = Counter()
+        self._trace: Trace | None = None
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        return computed(func, args, kwargs or {}, self.waits)
+        if self._trace is None:
+            return computed(func, args, kwargs or {}, self.waits)
+        self._trace.before(func, args, kwargs or {})
+        found = computed(func, args, kwargs or {}, self.waits)
+        self._trace.after(args, kwargs or {}, found)
+        return found
+
+    def captured(self, work: Callable[[], None]) -> "Trace":
+        """What a graph would hold of the work: it is done, and what asks for the host is refused.
+
+        Raises:
+            Waits: It cannot be captured.
+        """
+        self._trace = trace = Trace()
+        try:
+            work()
+        finally:
+            self._trace = None
+        return trace
 
     def __enter__(self) -> "StandIn":
         self._made = _Made()
@@ -81,6 +119,63 @@ class StandIn(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self._made.__exit__(*error)
+
+
+class Trace:
+    """Operations in their order, each with its numbers of Python and with the memory of its tensors.
+
+    Memory is known by its address if it was there before, and otherwise by the operation that it came from: that is the
+    graph's own. Two steps can be one graph if and only if they leave the same trace.
+
+    Attributes:
+        operations: As told above, one line for each.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+        self._made: dict[int, str] = {}
+
+    def before(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """Note an operation, or refuse it."""
+        name = func._schema.name
+        if name.startswith("profiler::"):
+            return
+        tensors = tensors_of(args, kwargs)
+        there = [x for x in tensors if isinstance(x, There)]
+        asked = kwargs.get("device")
+        if name in READS or name in LOOKS or name in ANY_ORDER:
+            raise Waits(f"{name} needs the host, or has no order")
+        if kwargs.get("generator") is not None or any(x.ndim for x in tensors if not isinstance(x, There)):
+            raise Waits(f"{name} of numbers of the host")
+        if asked is not None and (asked.type == DEVICE.type) != bool(there) and there:
+            raise Waits(f"{name} takes numbers from one device to another")
+        if name in INDEXED and any(x.dtype in (torch.bool, torch.uint8) for x in tensors[1:] if x is not None):
+            raise Waits(f"{name} by a mask")
+        self.operations.append(f"{name} {mapped(self._memory, (args, list(kwargs.items())))}")
+
+    def after(self, args: Any, kwargs: dict[str, Any], found: Any) -> None:
+        """Know the memory that an operation has made."""
+        given = {_address(x) for x in tensors_of(args, kwargs)}
+        for i, x in enumerate(tensors_of(found, {})):
+            if _address(x) not in given:
+                self._made[_address(x)] = f"made by {len(self.operations)}.{i}"
+
+    def _memory(self, x: Tensor) -> Any:
+        if not isinstance(x, There):
+            return x.item()
+        where = self._made.get(_address(x), _address(x))
+        return where, tuple(x.shape), x.stride(), x.storage_offset(), str(x.dtype)
+
+
+def _address(x: Tensor) -> int:
+    return (x.numbers if isinstance(x, There) else x).untyped_storage().data_ptr()
+
+
+def tensors_of(args: Any, kwargs: dict[str, Any]) -> list[Tensor]:
+    """All tensors among arguments."""
+    found: list[Tensor] = []
+    mapped(found.append, (args, list(kwargs.values())))
+    return found
 
 
 class _Made(TorchFunctionMode):
@@ -104,8 +199,7 @@ def computed(func: Any, args: Any, kwargs: dict[str, Any], waits: Counter[str]) 
         Mixed: It would not run on a GPU.
     """
     name = func._schema.name
-    tensors: list[Tensor] = []
-    mapped(tensors.append, (args, list(kwargs.values())))
+    tensors = tensors_of(args, kwargs)
     there, here = [x for x in tensors if isinstance(x, There)], [x for x in tensors if not isinstance(x, There)]
     asked = kwargs.get("device")
     is_there = asked.type == DEVICE.type if asked is not None else bool(there)

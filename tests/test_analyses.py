@@ -7,6 +7,7 @@ import math
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,14 @@ from circuitgrok.study.claims import decide
 ROOT = Path(__file__).parents[1]
 
 
-def quick(name: str, out: Path) -> list[str]:
-    return [str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out)]
+def quick(name: str, out: Path, *more: str) -> list[str]:
+    return [str(ROOT / "analyses" / f"{name}.py"), "--quick", "--threads", "1", "--out", str(out), *more]
 
 
-def run_quick(name: str, out: Path) -> None:
+def run_quick(name: str, out: Path, *more: str) -> None:
     """Run an analysis as its command would, in this process, which has torch and the rest imported."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", quick(name, out))
+        patch.setattr(sys, "argv", quick(name, out, *more))
         patch.syspath_prepend(str(ROOT / "analyses"))
         runpy.run_path(sys.argv[0], run_name="__main__")
 
@@ -220,6 +221,40 @@ def test_the_loops_that_speed_compares_compute_the_same_losses(tmp_path):
     assert result["first_losses_differ_by"] < 1e-5
     assert result["checkpoints"]["checkpoints"] > 0 and result["measuring"]["quick_groups_in_forwards"] > 0
     assert set(result["median_ms_per_step"]) >= {"our loop", "bridge loop", "six matrix products alone"}
+
+
+def test_speed_on_a_device_prints_every_mark_with_the_machine_first(tmp_path, capsys):
+    """On the CPU, which shows that it runs."""
+    run_quick("speed", tmp_path / "out", "--device", "cpu")
+    first, *marks = capsys.readouterr().out.splitlines()
+    assert json.loads(first)["cpu"] and len(marks) == 6
+    result = json.loads((tmp_path / "out" / "speed_on_cpu.json").read_text())
+    assert result["until grokked, 40 steps"]["runs"] == 2 and result["a sweep, 20 steps"]["seconds"] > 0
+    assert result["models x steps per second, 2 runs"].keys() == {"step by step"}
+    assert result["measuring"]["minutes_for_400_checkpoints"] > 0 and result["draws per second"]["here"] > 0
+
+
+def test_scale_opens_as_many_files_of_a_long_run_as_of_a_short_one_but_for_the_checkpoints_that_are_asked_for(tmp_path):
+    run_quick("scale", tmp_path / "out")
+    result = json.loads((tmp_path / "out" / "scale.json").read_text())
+    short, long = ({k: Counter(v) for k, v in part.items()} for part in result["checkpoints"].values())
+    for name in ("load", "steps", "at", "stack of 100", "a line of the table of runs", "the same command again"):
+        assert short[name]["others"] == long[name]["others"], name
+    for name in ("load", "steps", "a line of the table of runs", "the same command again", "plan of a thinning"):
+        assert short[name]["checkpoints"] == long[name]["checkpoints"] == 0, name
+    assert [run["at"]["checkpoints"] for run in (short, long)] == [1, 1]
+    assert [run["stack of 100"]["checkpoints"] for run in (short, long)] == [5, 41]
+    assert [run["polar columns of 100"]["checkpoints"] for run in (short, long)] == [
+        6,
+        42,
+    ]  # and the last, for its keys
+    for row in result["bytes"]:
+        assert 0 < row["header"] < 4000 and row["bytes"] == 4 * row["numbers"] + row["header"]
+    assert set(result["saving"]) >= {"saving", "saving_without_a_thread"} and set(result["runs"]) == {"2", "4"}
+    # rounding to 8 and 11 bits: at most half of the last, of each number, and so of a difference as a whole
+    errors = result["in_fewer_bits"]
+    for name, bits in (("bfloat16", 8), ("float16", 11)):
+        assert 0 < errors[f"{name}, error in units of the step"] <= 2.0**-bits
 
 
 @pytest.mark.slow

@@ -24,7 +24,8 @@ FLOORS: list[dict[str, list[str]]] = [
         "rooms": ["rooms.py"],
         "onednn": ["onednn.py"],
     },
-    {"tree": ["tree.py"], "apart": ["apart.py"], "device": ["device.py"]},
+    {"tree": ["tree.py"], "device": ["device.py"]},
+    {"apart": ["apart.py"]},
     {"geometry": ["geometry.py"], "select": ["select.py"]},
     {
         "tasks": ["tasks/"],

@@ -7,7 +7,7 @@ import sys
 import time
 import tracemalloc
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from loops import for_each
@@ -159,6 +159,7 @@ def test_every_preset_stays_far_below_the_ceilings(preset):
 
 
 def test_weights_and_pairs_are_counted_as_they_are_drawn():
+    kinds: dict[str, Any]
     for kinds in ({}, {"model": "quadratic_mlp"}, {"task": "digits", "model": "dense"}):
         config = TrainConfig().with_(**kinds)
         size, task = size_of(config), config.task.draw()

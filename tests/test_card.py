@@ -1,6 +1,7 @@
 """Whatever a folder holds, a run's line and card are short, true, and never an error."""
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -67,6 +68,6 @@ def test_the_repr_of_a_config_with_interventions_makes_it_again():
 
 @pytest.mark.parametrize("kind", ["digits", "teacher_student"])
 def test_the_repr_of_a_config_whose_kinds_need_more_than_their_names(kind):
-    loss = {"loss": "mse"} if kind == "teacher_student" else {}
+    loss: dict[str, Any] = {"loss": "mse"} if kind == "teacher_student" else {}
     config = cg.TrainConfig().with_(task=kind, model="dense", **loss)
     assert eval(repr(config), {"TrainConfig": cg.TrainConfig}) == config

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def test_module_is_the_command_line():
 BAD: dict[str, tuple[list[str], str]] = {
     "no command": ([], "usage"),
     "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, presets"),
-    "no preset": (["train"], "the preset comes first: `circuitgrok train quickstart`; there are quickstart, nanda"),
+    "no preset": (["train"], "`circuitgrok train quickstart`, or --config FILE; there are quickstart, nanda"),
     "no preset, but flags": (["train", "--alpha", "2"], "the preset comes first"),
     "unknown preset": (["train", "nand"], "unknown preset 'nand'; did you mean 'nanda'?; there are quickstart"),
     "unknown preset of a sweep": (["sweep", "--preset", "nand"], "unknown preset 'nand'"),
@@ -302,7 +303,7 @@ def test_sweep_writes_its_table_and_its_phase_diagram_and_says_so(tmp_path, caps
     assert files_in(tmp_path) == set(WRITTEN)
     table = pd.read_parquet(tmp_path / "sweep.parquet")
     configs = {
-        name: TrainConfig.preset("nanda").with_(**TINY | {"steps": 8} | leaves)
+        name: TrainConfig.preset("nanda").with_(**dict[str, Any](TINY | {"steps": 8} | leaves))
         for name, leaves in (
             (f"frac_train{share:g}-alpha{alpha:g}-seed{seed}", {"frac_train": share, "alpha": alpha, "seed": seed})
             for share in (0.4, 0.6)

@@ -163,8 +163,9 @@ def test_hashes_are_those_that_every_commit_before_had():
     for task in KINDS["task"]:
         for model in KINDS["model"]:
             if f"kinds {task} {model}" in then:
-                loss = {"loss": "mse"} if task == "teacher_student" else {}
-                now[f"kinds {task} {model}"] = TrainConfig().with_(task=task, model=model, **loss).hash
+                chosen: dict[str, Any] = {"task": task, "model": model}
+                chosen |= {"loss": "mse"} if task == "teacher_student" else {}
+                now[f"kinds {task} {model}"] = TrainConfig().with_(**chosen).hash
     beside_nothing = {"changed grokfast_decay", "changed grokfast_window"}  # which changed nothing: no config any more
     assert now.keys() >= then.keys()
     assert not {name for name in then if now[name] != then[name]} - beside_nothing
@@ -291,7 +292,7 @@ def test_every_numeric_leaf_has_a_lower_bound():
 )
 def test_unknown_field_is_refused_with_the_nearest_name(typed, meant):
     with pytest.raises(ValueError, match=f"unknown field '{typed}'") as refused:
-        TrainConfig().with_(**{typed: 1})
+        TrainConfig().with_(**dict[str, Any]({typed: 1}))
     assert (f"did you mean '{meant}'?" in str(refused.value)) == (meant is not None)
 
 

@@ -4,7 +4,6 @@ Tests of `elsewhere` run on the stand-in of `standin.py` everywhere; `pytest -m 
 """
 
 import signal
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,18 +18,22 @@ from torch import Tensor
 
 from circuitgrok import apart, device
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import facts, moved, resolved, same_bits_again
+from circuitgrok.device import Beforehand, facts, moved, numbers, resolved, same_bits_again
 from circuitgrok.errors import RunError, UserError
-from circuitgrok.models import fused, transformer
+from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.models import fused
 from circuitgrok.store.environment import OF_GPU, differences, environment
 from circuitgrok.store.run import load
 from circuitgrok.table import measure as measuring
 from circuitgrok.table.measure import measure, names_of_groups
 from circuitgrok.table.needs import fitting
 from circuitgrok.training import loop
+from circuitgrok.training import stack as stacks
 from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
+from circuitgrok.training.steps import OneByOne
 
 STEPS = 5
 MODELS: dict[str, dict[str, Any]] = {
@@ -105,6 +108,28 @@ def test_training_and_measuring_refuse_a_device_before_they_touch_a_file(tmp_pat
         measure(finished, "fourier", device="cpu:0")
 
 
+def test_what_is_drawn_beforehand_is_drawn_of_each_steps_own_generators_and_reads_the_device_once():
+    recipes, read = [], []
+
+    class Std(Tensor):
+        def tolist(self) -> Any:
+            read.append(1)
+            return super().tolist()
+
+    def draw(own: Any, std: Any) -> Tensor:
+        return torch.randn(2, generator=own[0]) * std[0]
+
+    def take(recipe: Any) -> Tensor:
+        recipes.append(recipe)
+        return torch.zeros(2)
+
+    std = torch.full((1,), 3.0).as_subclass(Std)
+    assert numbers(draw, Beforehand(take), device.CPU, std).tolist() == [0, 0] and not read
+    found = [recipes[0]([torch.Generator().manual_seed(seed)]) for seed in (1, 2, 1)]
+    live = numbers(draw, [torch.Generator().manual_seed(2)], device.CPU, torch.full((1,), 3.0))
+    assert torch.equal(found[0], found[2]) and torch.equal(found[1], live) and len(read) == 1
+
+
 # --- what is recorded -------------------------------------------------------------------------------
 
 
@@ -120,9 +145,11 @@ def test_of_a_gpu_model_and_libraries_are_recorded_and_any_difference_counts(mon
         "cuda": "12.6",
         "cublas": "1.2.3",
         "cublas_workspace": ":4096:8",
+        "products": "plain",
     }
+    assert (one["arithmetic"], cpu["arithmetic"]) == (4, 3)
     assert facts(torch.device("cpu")) == {"device": "cpu"} and not set(OF_GPU) & set(cpu)
-    assert differences(cpu, one) == ["device 'cpu' then, 'cuda' now"]
+    assert differences(cpu, one) == ["device 'cpu' then, 'cuda' now", "arithmetic 3 then, 4 now"]
     for key in OF_GPU:
         assert differences(one | {key: "another"}, one) == [f"{key} 'another' then, {one[key]!r} now"]
 
@@ -175,13 +202,13 @@ def varied(finished) -> dict[str, TrainConfig]:
 
 
 def test_a_run_elsewhere_draws_the_same_numbers_and_leaves_none_of_its_tensors_behind(varied, monkeypatch):
-    """The stand-in does the plain operations of the CPU, so that all bits are those of a run there by these."""
-    monkeypatch.setattr(
-        transformer, "fused", lambda *_: fused.Kernels(partial(fused.readout, apart.PLAIN), apart.APART)
-    )
+    """The stand-in computes by the CPU, so that all bits are those of a run there by the operations of elsewhere."""
     wrong = []
     for name, config in varied.items():
-        here = state_of(advance(new_stack([config]), range(STEPS), watched=2), 0)
+        with monkeypatch.context() as as_elsewhere:
+            for module in (apart, fused, stacks):
+                as_elsewhere.setattr(module, "is_elsewhere", lambda _: True)
+            here = state_of(advance(new_stack([config]), range(STEPS), watched=2), 0)
         with StandIn():
             there = state_of(advance(new_stack([config], DEVICE), range(STEPS), watched=2), 0)
             is_there = all(isinstance(value, There) for value in there.values())
@@ -281,7 +308,7 @@ class StoppingAt(Silent):
 
     def at(self, step: int, records: Any) -> None:
         """Ask by a signal."""
-        if step == self._step:
+        if step >= self._step:
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -293,7 +320,7 @@ def test_a_run_elsewhere_goes_on_to_its_own_bits_and_its_files_are_read_anywhere
     broken = train(configs, tmp_path / "broken", names=["a", "b"], device=str(elsewhere))
     for one, other in zip(whole, broken, strict=True):
         without = [
-            {n: b for n, b in bits_of(run.path).items() if "resume/step_000000013" not in n} for run in (one, other)
+            {n: b for n, b in bits_of(run.path).items() if "resume/step" not in n or "024" in n} for run in (one, other)
         ]
         assert without[0] == without[1]
         assert one.manifest["environment"]["device"] == elsewhere.type
@@ -322,14 +349,31 @@ class Counting(Silent):
         self.waits.append(self._there.waits.total())
 
 
-def test_a_plain_step_waits_for_the_device_once_to_see_whether_losses_are_finite(tmp_path, monkeypatch):
+def test_a_step_that_is_not_captured_waits_for_the_device_once_to_see_whether_losses_are_finite(tmp_path, monkeypatch):
     """Steps beside evaluations; what else waits is in docs/speed.md."""
     monkeypatch.setattr(loop, "resolved", torch.device)
+    monkeypatch.setattr(loop, "steps_of", OneByOne)
     config = tiny(eval_every=24, checkpoint_every=24, checkpoints_per_decade=0)
     with StandIn() as there:
         counting = Counting(there)
         train([config], tmp_path, device="meta", progress=counting)
     assert np.diff(counting.waits)[1:-1].tolist() == [1] * 22
+
+
+def test_the_loss_that_chains_walk_on_and_its_gradient_are_those_of_the_cpu_elsewhere(elsewhere):
+    """In float64: sums of as many terms as `n_terms` says, each with its rounding."""
+    config = tiny(precision="float64")
+    task, pieces = config.task.draw(), chosen_pieces(config.model)
+    networks = {name: torch.stack([value, 1.1 * value]) for name, value in initial_weights(config).items()}
+    here = ChainLoss(config.model, task, task.is_train, networks, pieces)
+    there = ChainLoss(
+        config.model, moved(task, elsewhere), moved(task.is_train, elsewhere), moved(networks, elsewhere), pieces
+    )
+    one, other = here(here.start), there(there.start)
+    bound = n_terms(new_stack([config])) * torch.finfo(torch.float64).eps
+    assert other.value.device == elsewhere
+    assert bool(((other.value.cpu() - one.value).abs() <= bound * one.value).all())
+    assert bool(((other.gradient.cpu() - one.gradient).abs() <= 4 * bound * one.gradient.abs().max()).all())
 
 
 # --- measures ---------------------------------------------------------------------------------------

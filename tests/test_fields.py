@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from itertools import product
+from typing import Any
 
 from loops import for_each
 
@@ -30,6 +31,8 @@ def test_described_leaves_are_those_of_the_config_for_every_kind_that_it_can_hav
     config = TrainConfig.preset(preset)
     assert kinds_of(preset) == {section: getattr(config, section).kind for section in KINDS}
     fitting = 0
+    task: Any
+    model: Any
     for task, model in product(*KINDS.values()):
         try:
             leaves = config.with_(task=task, model=model).leaves()

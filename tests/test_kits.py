@@ -1,6 +1,7 @@
 """Conformance kits: everything of the package passes in a line or two, and every rule finds a planted fault."""
 
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -194,6 +195,26 @@ def test_a_penalty_is_judged_by_its_own_size():
 
 def counted(like):
     return {"seen": torch.zeros(len(like["embed.W_E"]))}
+
+
+COUNTED = count(1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (lambda weights: squares(weights) * float(next(COUNTED)), "does not do the same"),
+        (lambda weights: squares(weights) + (next(COUNTED) % 2 and squares(weights)), "does not do the same"),
+        (lambda weights: squares(weights) * squares(weights).sum().item(), "looks at numbers"),
+        (lambda weights: squares(weights) if bool((squares(weights) > 1).any()) else -squares(weights), "looks at"),
+        (lambda weights: squares(weights) + (weights["embed.W_E"] > 0).nonzero().sum(), "looks at numbers"),
+    ],
+)
+def test_an_intervention_that_says_that_it_can_be_captured_and_cannot_is_found(rule, said):
+    one = planted(Penalty, rule)
+    type(one).capturable = True
+    with pytest.raises(AssertionError, match=f"planted says that it can be captured, and {said}"):
+        check_intervention(one)
 
 
 def halved(gradients, weights, state):

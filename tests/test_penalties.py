@@ -287,9 +287,12 @@ def test_a_notebook_adds_a_penalty_in_a_few_lines():
         test_a_run_in_a_stack_has_the_bits_it_has_alone("fourth_powers", torch.float32)
         weights = {"w": torch.tensor([[1.0, 2.0]])}
         assert value_of("fourth_powers", weights, nowhere(weights)).tolist() == [17.0]
-        config = TrainConfig().with_(fourth_powers=0.5)
+        config = TrainConfig().with_(**dict[str, Any]({"fourth_powers": 0.5}))
         assert TrainConfig.model_validate_json(config.model_dump_json()) == config != TrainConfig()
-        assert config.leaves()["fourth_powers"] == 0.5 and config.with_(fourth_powers=0) == TrainConfig()
+        assert (
+            config.leaves()["fourth_powers"] == 0.5
+            and config.with_(**dict[str, Any]({"fourth_powers": 0})) == TrainConfig()
+        )
     finally:
         del KINDS["fourth_powers"]
     assert KINDS == known

@@ -32,7 +32,7 @@ def smaller(name: str) -> dict[str, Any]:
 
 def trained(name: str, folder: Path, **leaves: Any) -> Run:
     """Twenty steps of a preset, MNIST on files that are there."""
-    own = {"folder": str(write(folder / "mnist", arrays()))} if name == "omnigrok-mnist" else {}
+    own: dict[str, Any] = {"folder": str(write(folder / "mnist", arrays()))} if name == "omnigrok-mnist" else {}
     config = TrainConfig.preset(name).with_(steps=20, checkpoint_every=20, checkpoints_per_decade=0, **own | leaves)
     return train([config], folder, names=[name])[0]
 

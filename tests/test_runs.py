@@ -40,10 +40,13 @@ from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import DamagedFile
 from circuitgrok.faces.cli import run as command
-from circuitgrok.store import resume
+from circuitgrok.faces.doctor import examine
+from circuitgrok.store import resume, writer
 from circuitgrok.store.locking import LockedRun, holder, locked
 from circuitgrok.store.run import Run, RunError, load, runs_below
+from circuitgrok.store.thinning import thinning
 from circuitgrok.store.weights import file_name, pack
+from circuitgrok.store.writer import write_checkpoint
 from circuitgrok.training.loop import Silent, train
 from circuitgrok.training.origin import initial_weights
 
@@ -147,6 +150,61 @@ def test_finished_run_is_left_as_it_is(finished, tmp_path):
     assert again.state == "finished" and files_of(run.path) == before
 
 
+# --- many checkpoints -------------------------------------------------------------------------------
+
+
+def with_checkpoints(finished: Run, folder: Path, count: int) -> Run:
+    """A finished run with so many checkpoints, all of the same weights, a line of history for each."""
+    config, weights = tiny(steps=count - 1), finished.at(24)
+    run = writer.create(folder / f"{count}", config, finished.manifest["environment"], finished.manifest["start"])
+    [line] = [line for line in finished.records("history.jsonl") if line["step"] == 24]
+    writer.write_records(run, "index.jsonl", [write_checkpoint(run, step, weights) for step in range(count)])
+    writer.write_records(run, "history.jsonl", [line | {"step": step} for step in range(count)])
+    writer.add_event(run, "finished", count - 1)
+    writer.complete(run, "finished", count - 1, {}, {})
+    return run
+
+
+def test_work_grows_no_faster_than_the_number_of_checkpoints_and_not_at_all_where_one_is_asked_for(finished, tmp_path):
+    """Calls of Python's functions and of its built-in ones: they are counted, nothing is timed."""
+    runs = [with_checkpoints(finished, tmp_path, count) for count in (50, 250)]
+
+    def calls(question: Any, run: Run) -> int:
+        count = 0
+
+        def seen(_: Any, event: str, __: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        question(load(run.path))  # what is imported and made once
+        fresh = load(run.path)
+        _ = fresh.config, fresh.steps
+        sys.setprofile(seen)
+        try:
+            question(fresh)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    once = {
+        "at": lambda run: run.at(30),
+        "stack": lambda run: run.stack([0, 10, 20, 30]),
+        "state": lambda run: run.state,
+    }
+    each = {
+        "steps": lambda run: load(run.path).steps,
+        "history": lambda run: run.history,
+        "doctor": examine,
+        "stack of all": lambda run: run.stack(),
+        "thinning": lambda run: thinning(run, checkpoint_every=10, checkpoints_per_decade=3),
+        "again": lambda run: train([run.config], run.path.parent, names=[run.name]),
+    }
+    time.sleep(0.1)  # a file that has just been written is read again
+    for name, question in (once | each).items():
+        few, many = (calls(question, run) for run in runs)
+        assert many <= few * (1.05 if name in once else 5.25), (name, few, many)
+
+
 # --- kill -9 (R1, R3) -------------------------------------------------------------------------------
 
 
@@ -214,6 +272,62 @@ def test_run_killed_at_thirty_random_moments_ends_with_the_bits_of_the_unbroken_
     assert unbroken.keys() == killed.keys()
     assert [name for name in unbroken if unbroken[name] != killed[name]] == []
     assert {"run/resume/step_000000160.safetensors", "run/step_000000160.safetensors"} <= set(killed)
+
+
+def test_run_that_saves_every_step_is_whole_and_can_go_on_whenever_it_is_killed(workers, tmp_path):
+    """What waits to be written is lost with the process, and nothing that was written speaks of it."""
+    config = tiny(steps=120, eval_every=1, checkpoint_every=1, keep_moments=True)
+    leaves, dice = config.leaves(), random.Random(3)
+    [unbroken] = train([config], tmp_path, names=["unbroken"])
+    assert unbroken.steps == list(range(121))
+    folder = tmp_path / "killed" / "run"
+    for _ in range(12):
+        pid = workers.train([leaves], folder.parent, names=["run"], save_every_s=0.02)
+        first, more = newest(folder), dice.randrange(1, 4)
+        workers.until(pid, lambda first=first, more=more: newest(folder) >= first + more)
+        time.sleep(dice.uniform(0, 0.005))
+        os.kill(pid, signal.SIGKILL)
+        assert workers.wait(pid).code == -signal.SIGKILL
+        whole(folder)
+        run = Run(folder)
+        with_digest = {int(file.name[5:14]) for file in (folder / "resume").glob("*.sha256")}
+        assert with_digest <= {*usable_resume_steps(run)} & {*run.steps}
+        assert {*run.steps} >= {line["step"] for line in json_lines(folder / "history.jsonl")}
+        assert all(resume.read_moments(run, step) for step in json_steps(folder / "updates.jsonl"))
+    assert workers.wait(workers.train([leaves], folder.parent, names=["run"])).code == 0
+    assert_same_bits(Run(folder), unbroken)
+
+
+def json_steps(path: Path) -> list[int]:
+    """The steps of the lines of a record."""
+    return [line["step"] for line in json_lines(path)]
+
+
+@pytest.mark.parametrize("last_good", [0, 5])
+def test_what_fails_while_files_are_written_ends_training_with_its_own_words_and_the_rest_is_whole(
+    finished, tmp_path, monkeypatch, last_good
+):
+    written = []
+
+    def failing(run, step, weights):
+        if step > last_good:
+            raise RuntimeError("planted in the writer")
+        written.append(step)
+        return write_checkpoint(run, step, weights)
+
+    monkeypatch.setattr(writer, "write_checkpoint", failing)
+    config = tiny(eval_every=1, checkpoint_every=1)
+    with pytest.raises(RuntimeError, match="planted in the writer"):
+        train([config], tmp_path, names=["run"], save_every_s=0.0)
+    monkeypatch.undo()
+    run = load(tmp_path / "run")
+    assert run.state == "interrupted" and run.steps == written == list(range(last_good + 1))
+    assert list(run.history.index) == run.steps
+    assert usable_resume_steps(run) == run.steps[-2:]
+    assert whole(run.path) and not [name for name in files_of(run.path) if name.endswith(".tmp")]
+    [again] = train([config], tmp_path, names=["run"])
+    assert again.state == "finished" and again.steps == list(range(25))
+    assert torch.equal(again.at(24)["embed.W_E"], finished.at(24)["embed.W_E"])
 
 
 def test_stack_killed_at_random_moments_gives_each_run_the_bits_it_has_alone(workers, tmp_path):

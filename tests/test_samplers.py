@@ -19,6 +19,8 @@ from circuitgrok.samplers.geometry import FLAT, Orthogonal, Sphere
 from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.mala import mala
 from circuitgrok.samplers.preconditioned import preconditioned_sgld
+from circuitgrok.samplers.sample import sample
+from circuitgrok.samplers.sample import start as start_of_chains
 from circuitgrok.samplers.sghmc import sghmc
 from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import LossGrad, Target
@@ -168,6 +170,29 @@ def test_sgld_is_too_wide_by_exactly_its_step(stiffness):
     variance, error = spread(sgld, curvature=5.0, step_size=stiffness / 5, n_steps=60)
     assert abs(variance - 1 / (5 * (1 - stiffness / 4))) < 4 * error
     assert abs(variance - 1 / 5) > 4 * error
+
+
+EXACT_VARIANCES = {  # of coordinates with curvature 1: settings, steps that forget the start, variance
+    "sgld": ({"step_size": 1.0}, 40, 1 / (1 - 1 / 4)),
+    "mala": ({"step_size": 0.2}, 150, 1.0),
+    "hmc": ({"step_size": 0.4}, 40, 1.0),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("name", EXACT_VARIANCES)
+def test_chains_on_a_device_have_their_exact_law_with_generators_of_their_own_there(name, device):
+    """The last positions of many chains are as many independent numbers, whose squares have a variance of 2 squares."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+    settings, steps, variance = EXACT_VARIANCES[name]
+    at = torch.zeros(200, 8, dtype=torch.float64, device=device)
+    sampler = SAMPLERS[name](quadratic(torch.ones_like(at[0]), at), **settings)
+    chains, _ = sample(sampler, start_of_chains(sampler, at, range(len(at))), 1, n_burnin=steps)
+    found = chains.state["position"]
+    assert found.device.type == device
+    assert abs(found.square().mean().item() / variance - 1) < 4 * math.sqrt(2 / found.numel())
+    assert abs(found.mean().item()) < 4 * math.sqrt(variance / found.numel())
 
 
 @pytest.mark.parametrize("stiffness", [4.0, 4.1])

@@ -11,6 +11,7 @@ from tiny import files_of, json_lines, tiny
 from torch.nn.functional import cross_entropy as torch_cross_entropy
 
 import circuitgrok.training.loop
+import circuitgrok.training.steps
 from circuitgrok import tree
 from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
@@ -126,7 +127,7 @@ def test_fewer_than_one_thread_is_refused(tmp_path):
 def test_threads_are_set_while_training_and_put_back(tmp_path, monkeypatch):
     seen, before = [], torch.get_num_threads()
     monkeypatch.setattr(
-        circuitgrok.training.loop, "forward", lambda *now: (seen.append(torch.get_num_threads()), forward(*now))[1]
+        circuitgrok.training.steps, "forward", lambda *now: (seen.append(torch.get_num_threads()), forward(*now))[1]
     )
     train([tiny(steps=2)], tmp_path, names=["run"], threads=2)
     assert set(seen) == {2} and torch.get_num_threads() == before
@@ -443,7 +444,7 @@ def test_nan_ends_its_run_within_a_step_and_leaves_its_neighbours_their_bits(tmp
     """At 13 nothing is due: the neighbours' histories must not tell that something happened."""
     configs = {"a": tiny(), "ill": tiny(seed=1), "c": tiny(alpha=0.7, fixed_norm=True, norm_from_step=3)}
     train([configs["a"], configs["c"]], tmp_path / "healthy", names=["a", "c"], save_every_s=math.inf)
-    monkeypatch.setattr(circuitgrok.training.loop, "forward", with_nan(kind, run=1, at_call=at))
+    monkeypatch.setattr(circuitgrok.training.steps, "forward", with_nan(kind, run=1, at_call=at))
     runs = train(list(configs.values()), tmp_path / "mixed", names=list(configs), save_every_s=math.inf)
     assert [run.state for run in runs] == ["finished", "diverged", "finished"]
     mixed = files_of(tmp_path / "mixed")
@@ -459,7 +460,7 @@ def test_nan_ends_its_run_within_a_step_and_leaves_its_neighbours_their_bits(tmp
 
 
 def test_diverged_run_is_left_as_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(circuitgrok.training.loop, "forward", with_nan("loss", run=0, at_call=13))
+    monkeypatch.setattr(circuitgrok.training.steps, "forward", with_nan("loss", run=0, at_call=13))
     run = trained(tmp_path)
     monkeypatch.undo()
     before = files_of(run.path)

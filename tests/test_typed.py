@@ -1,6 +1,6 @@
 """Words as people type them: whole numbers keep their value or are refused, choices are known, help is about a word."""
 
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import pytest
 
@@ -78,4 +78,4 @@ def test_ranges_that_are_told_are_those_that_are_kept():
             sign, number = bound.split()
             beyond = float(number) if sign in "<>" else float(number) + (1 if sign == "≤" else -1)
             with pytest.raises(UserError):
-                TrainConfig().with_(**{leaf.name: int(beyond) if leaf.type == "int" else beyond})
+                TrainConfig().with_(**dict[str, Any]({leaf.name: int(beyond) if leaf.type == "int" else beyond}))

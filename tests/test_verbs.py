@@ -4,11 +4,14 @@ import math
 from typing import Any
 
 import pytest
+import torch
 from loops import for_each
 from tiny_kinds import LEAVES, tiny_kind
 
 import circuitgrok as cg
 from circuitgrok.errors import UserError
+from circuitgrok.inspection.edits import edits_of
+from circuitgrok.inspection.replaced import replaced
 from circuitgrok.training.loop import train
 
 RUN = cg.load("checkpoints/reference")
@@ -34,6 +37,29 @@ def test_frequencies_at_the_logits_have_the_numbers_of_the_table():
     for part in ("excluded", "restricted"):
         loss = cg.ablate(RUN, 4000, f"{part} 5,6,9").train_loss
         assert loss == pytest.approx(table[f"{part}_loss[train]"], rel=1e-4)
+
+
+# What comes later finds the earlier one done: a neuron that is its mean varies no more, and is in no cluster.
+IN_TURN = [
+    [{"kind": "ablate", "part": "neuron 207", "fill": "mean"}, {"kind": "ablate", "part": "cluster 5"}],
+    [{"kind": "ablate", "part": "cluster 5"}, {"kind": "ablate", "part": "no cluster 6", "fill": "mean"}],
+    [{"kind": "ablate", "part": "waves 5"}, {"kind": "ablate", "part": "only waves 5,6"}],
+    [{"kind": "ablate", "part": "waves 9"}, {"kind": "ablate", "part": "mlp", "fill": "mean"}],
+]
+
+
+@for_each("edits", IN_TURN)
+def test_parts_are_replaced_in_one_order_whatever_that_of_the_list(edits):
+    both = cg.edited(RUN, 4000, edits)
+    assert torch.equal(both.logits, cg.edited(RUN, 4000, edits[::-1]).logits)
+    assert both.after != cg.edited(RUN, 4000, edits[1]).after or edits[1]["part"] == "mlp"
+
+
+def test_a_neuron_at_its_mean_is_in_no_cluster():
+    assert cg.neurons(RUN, 4000).cluster[207] == 5
+    block = replaced(RUN.config.model, RUN.at(4000), RUN.task, edits_of(IN_TURN[0]))  # pyright: ignore
+    mean = replaced(RUN.config.model, RUN.at(4000), RUN.task).neurons[:, 207].mean()
+    assert mean > 0 and torch.equal(block.neurons[:, 207], mean.expand(len(block.neurons)))
 
 
 def test_a_list_of_parts_is_a_table_and_an_empty_one_has_all():

@@ -70,19 +70,22 @@ def test_kill_anywhere_after_the_last_line_leaves_an_interrupted_run_that_the_sa
 ):
     """The history has its last line; then come resume point, its digest, the event, complete.json."""
 
-    def killed(*_, **__):
-        raise KeyboardInterrupt
-
-    module, name = {
-        "resume point": (circuitgrok.training.loop.resume, "pack"),
-        "digest": (circuitgrok.training.loop.resume, "_beside"),
-        "event": (circuitgrok.store.writer, "add_event"),
-        "completion": (circuitgrok.store.writer, "complete"),
+    module, name, is_last = {
+        "resume point": (circuitgrok.store.resume, "pieces", lambda _, note: note["step"] == 24),
+        "digest": (circuitgrok.store.resume, "_beside", lambda file: file.name == file_name(24)),
+        "event": (circuitgrok.store.writer, "add_event", lambda *_: True),
+        "completion": (circuitgrok.store.writer, "complete", lambda *_: True),
     }[kept]
+    real = getattr(module, name)
+
+    def killed(*given):
+        if is_last(*given):
+            raise KeyboardInterrupt
+        return real(*given)
+
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
-        calls = Stopping(23)
-        calls.at = lambda step, records: patched.setattr(module, name, killed) if step == 24 else None
-        train([tiny()], tmp_path, names=["finished"], progress=calls, save_every_s=0.0)
+        patched.setattr(module, name, killed)
+        train([tiny()], tmp_path, names=["finished"], save_every_s=0.0)
     run = load(tmp_path / "finished")
     assert run.history.index[-1] == 24 and run.state == "interrupted"
     missing = [finding for finding in examine(run) if not finding.good and finding.file == "complete.json"]
@@ -253,13 +256,13 @@ def test_diverged_run_is_complete_as_such(tmp_path):
 
 def test_index_is_read_once_for_many_checkpoints_and_again_after_it_has_changed(finished, tmp_path, monkeypatch):
     run = copied(finished, tmp_path)
-    for name in ("index.jsonl", "complete.json"):
+    for name in ("index.jsonl", "complete.json", "events.jsonl"):
         os.utime(run.path / name, (1e9, 1e9))
     read = []
     monkeypatch.setattr(runs, "Lines", lambda path, first: (read.append(path.name), Lines(path, first))[1])
     for step in run.steps * 3:
         run.at(step)
-    assert read == ["index.jsonl"]
+    assert read == ["index.jsonl", "events.jsonl"]
     entries = list(Lines(run.path / "index.jsonl", run.first("index.jsonl")))
     rewritten(run, "index.jsonl", entries[:-1])
     assert run.steps == finished.steps[:-1]

@@ -14,14 +14,19 @@ import torch
 from loops import for_each
 from test_last_block import random_params
 from test_replaced import MLPS, SHAPES, TASK, random_mlp, transformer
+from test_verbs import IN_TURN
+from tiny_kinds import tiny_kind
 from torch import Tensor
 
 import circuitgrok as cg
+from circuitgrok import select
+from circuitgrok.errors import UserError
+from circuitgrok.inspection.available import parts_of
 from circuitgrok.inspection.edits import edits_of
 from circuitgrok.inspection.networks import Network
 from circuitgrok.inspection.part_names import FILLS, parse
-from circuitgrok.inspection.replaced import parts_of
 from circuitgrok.measures.spectra.fourier import fourier_basis
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import ANSWERS, ModularAddition, Task
 from circuitgrok.tasks.operations import as_addition
 from circuitgrok.tree import Params
@@ -60,11 +65,20 @@ def results(
     return run("edits.mjs", {"kernel": str(KERNEL), "compiled": compiled, "networks": networks, "jobs": jobs})
 
 
+def functions(*calls: tuple[Any, ...]) -> list[Any]:
+    """What functions of the kernel's modules give: (module, name, arguments...)."""
+    return run("functions.mjs", {"kernel": str(KERNEL), "calls": calls})
+
+
 def weights_of(params: Params) -> dict[str, Any]:
     return {name: {"shape": [*value.shape], "data": value.flatten().tolist()} for name, value in params.items()}
 
 
-def task_of(task: Task) -> dict[str, Any]:
+def task_of(task: Dataset) -> dict[str, Any]:
+    if not isinstance(task, Task):
+        given = "features" if task.inputs.is_floating_point() else "inputs"
+        rest = {"labels": task.labels.tolist(), "is_train": task.is_train.tolist()}
+        return {given: task.inputs.flatten().tolist(), **rest}
     return {
         "p": task.p,
         "operation": task.operation,
@@ -76,7 +90,7 @@ def task_of(task: Task) -> dict[str, Any]:
 
 def document_of(one: Network) -> dict[str, Any]:
     model = one.model.model_dump(mode="json")
-    return {"model": model, "task": task_of(one.task), "weights": weights_of(one.params)}  # pyright: ignore
+    return {"model": model, "task": task_of(one.task), "weights": weights_of(one.params)}
 
 
 def opened(name: str, dtype: torch.dtype, seed: int = 0) -> Network:
@@ -176,7 +190,7 @@ def test_every_operation_has_its_pairs_labels_and_hidden_addition(operation):
     if operation == "random":
         short["labels"] = task.labels.tolist()
     flat = full | {"inputs": task.inputs.flatten().tolist()}
-    for found in run("waves.mjs", {"kernel": str(KERNEL), "calls": [["task", "Task", g] for g in (full, short, flat)]}):
+    for found in functions(*(("task", "Task", g) for g in (full, short, flat))):
         assert found["a"] == task.inputs[:, 0].tolist() and found["b"] == task.inputs[:, 1].tolist()
         assert found["labels"] == task.labels.tolist()
         assert found["isTrain"] == task.is_train.int().tolist()
@@ -195,10 +209,26 @@ def test_ablations_of_frequencies_under_other_operations(operation):
         agree(ours, one, edits, {}, 1e-5, 1e-5)
 
 
+@for_each("name", ["composition", "dihedral", "parity", "digits"])
+def test_tasks_without_numbers_have_their_losses_and_no_frequencies(name):
+    config = tiny_kind(name)
+    params = config.model.init(torch.Generator().manual_seed(0))
+    one = Network(config.model, config.task.draw(), {name: value.float() for name, value in params.items()})
+    tried = [[], *([{"kind": "ablate", "part": part}] for part in ("neuron 0,3", *parts_of(one.model, ())))]
+    *found, refused = results([document_of(one)], [*tried, [{"kind": "ablate", "part": "freq 1"}]])
+    assert "frequencies are of tasks on all pairs of numbers" in refused["error"]
+    for edits, ours in zip(tried, found, strict=True):
+        agree(ours, one, edits, {}, 1e-5, 1e-5)
+
+
 def test_a_trained_network_has_its_losses_and_clusters():
     run = cg.load("checkpoints/reference")
     tried = [[], *([{"kind": "ablate", "part": part}] for part in cg.parts(run))]
-    tried.append([{"kind": "ablate", "part": "cluster 5,6,9", "fill": "polynomial"}])
+    tried += [
+        [{"kind": "ablate", "part": "cluster 5,6,9", "fill": "polynomial"}],
+        *IN_TURN,
+        *(e[::-1] for e in IN_TURN),
+    ]
     for step in (500, 4000):
         one = Network(run.config.model, run.task, run.at(step))
         for edits, ours in zip(tried, results([document_of(one)], tried), strict=True):
@@ -256,7 +286,7 @@ def test_what_is_no_edit_is_refused_in_the_browser_too():
 def test_the_grammar_of_parts_is_the_same():
     texts = ["head 0", "freq 8, 5", "only freq 5", "layer 1", "layer 0 head 2", "neuron 3,3,1", "no cluster 2", "mlp"]
     texts += ["", "head", "head 0,1", "layer 0 waves 3", "skip 1", "layer"]
-    found = run("waves.mjs", {"kernel": str(KERNEL), "calls": [["parts", "parsePart", text] for text in texts]})
+    found = functions(*(("parts", "parsePart", text) for text in texts))
     for text, ours in zip(texts, found, strict=True):
         try:
             part = parse(text)
@@ -266,11 +296,44 @@ def test_the_grammar_of_parts_is_the_same():
         assert (ours["what"], tuple(ours["numbers"]), ours["layer"]) == part, text
 
 
+def test_patterns_choose_the_same_tensors():
+    there = [*transformer("LayerNorm").shapes()]
+    patterns = [
+        "*",
+        "attention",
+        "normalization",
+        "blocks.0",
+        "blocks.*.attn",
+        "*.W_[QK]",
+        "*.b_[!QKV]",
+        "*.W_?",
+        "embed",
+    ]
+    patterns += [
+        "*.W_[A-O]",
+        "[be]*.?_E",
+        "blocks.[1-9].*",
+        "*[.]w",
+        "unembed.W_U",
+        "gone",
+        "*.W_[",
+        "W_E",
+        "b+",
+        "*.(W_E)",
+    ]
+    calls = [("weights", "names", there, pattern) for pattern in patterns]
+    for pattern, ours in zip(patterns, functions(*calls), strict=True):
+        try:
+            assert ours == select.names(there, pattern), pattern
+        except UserError:
+            assert "error" in ours, pattern
+
+
 @for_each("m", [3, 8, 13])
 def test_bases_and_spectra_of_pictures(m):
     picture = torch.randn(m, m, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    calls = [["waves", "fourierBasis", m], ["waves", "spectrum2d", picture.flatten().tolist(), m]]
-    basis, spectrum = run("waves.mjs", {"kernel": str(KERNEL), "calls": calls})
+    calls = [("waves", "fourierBasis", m), ("waves", "spectrum2d", picture.flatten().tolist(), m)]
+    basis, spectrum = functions(*calls)
     ours = fourier_basis(m)
     torch.testing.assert_close(torch.tensor(basis, dtype=torch.float64).view(m, m), ours, rtol=0, atol=1e-15 * m)
     expected = ours @ picture @ ours.T
@@ -279,7 +342,7 @@ def test_bases_and_spectra_of_pictures(m):
 
 def test_plain_error_function():
     points = [0.0, 1e-8, 0.3, -1.0, 2.49, 2.51, -4.0, 7.0]
-    found = run("waves.mjs", {"kernel": str(KERNEL), "calls": [["plain", "erf", x] for x in points]})
+    found = functions(*(("plain", "erf", x) for x in points))
     assert found == pytest.approx([math.erf(x) for x in points], rel=1e-14)
 
 

@@ -10,7 +10,7 @@ there is refused. The hash of a run is taken of its config's leaves (`upgrade`).
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
@@ -31,6 +31,11 @@ from circuitgrok.models.kinds import AnyModel, transformer_of
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.modular import ModularAddition
 from circuitgrok.tasks.teacher_student import TeacherStudent
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from circuitgrok.config.leaf_types import Leaves
 
 Kind = TypeVar("Kind", bound=Intervention)
 
@@ -129,7 +134,7 @@ class TrainConfig(Section):
             raise UserError(f"this needs numbers modulo p; the task is {self.task.formula}")
         return self.task
 
-    def with_(self, **leaves: Any) -> "TrainConfig":
+    def with_(self, **leaves: "Unpack[Leaves]") -> "TrainConfig":
         """A validated copy with leaf fields changed, each by its own name; `task` and `model` by their kinds.
 
         Raises:

@@ -23,6 +23,7 @@ HELP = """usage: circuitgrok COMMAND ...
 Train grokking networks, checkpoint them densely, take every checkpoint apart.
 
   train PRESET [--FIELD VALUE ...]             train one run; the same command again resumes it
+  train --config FILE [--FIELD VALUE ...]      the same from a run's folder, its config.json, or a JSON file
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
   presets                                      list the presets: whose they are, how long they take
   import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
@@ -32,6 +33,7 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
   doctor RUN                                   verify every file of a run
+  thin RUN --checkpoint-every 1000             remove other checkpoints of a run that is over, after asking
   new-study NAME                               lay a small analysis that runs, to be changed into one's own
 
 fields: any field of the config by its own name, such as --alpha 0.8 --p 59 --fixed-norm on;
@@ -139,5 +141,6 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "measure": looking.measure,
     "explore": looking.explore,
     "doctor": looking.doctor,
+    "thin": looking.thin,
     "new-study": studying.new_study,
 }

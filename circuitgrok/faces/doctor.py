@@ -83,6 +83,9 @@ def _weights(run: Run, records: Sequence[Finding]) -> Iterator[Finding]:
         return
     for step in run.steps:
         yield _look(file_name(step), lambda step=step: f"{len(run.at(step))} tensors")
+    if gaps := run.thinned:
+        removed = sum(gap.removed for gap in gaps)
+        yield Finding("thinned", True, f"{removed} checkpoints were removed, in {len(gaps)} gaps")
     unlisted = {file.name for file in run.path.glob("step_*.safetensors")} - {file_name(s) for s in run.steps}
     yield from (Finding(f"unlisted {name}", True, "not in the index, not used") for name in sorted(unlisted))
 

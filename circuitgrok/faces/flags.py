@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_args, g
 
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.errors import UserError
-from circuitgrok.faces.fields import Leaf, check_kind, config_leaves, description, kinds_of, kinds_with, sampling_leaves
+from circuitgrok.faces.fields import Leaf, check_kind, description, every_leaf, kinds_with, sampling_leaves
 from circuitgrok.faces.typed import about, help_word, mended
 from circuitgrok.text import show
 
@@ -19,6 +19,11 @@ REQUIRED = object()
 DEVICE: Flag = (str, "cpu", "where to compute: cpu, cuda, cuda:1, ...; auto: a GPU if there is one, else the CPU")
 ALIASES = {"start": "--from"}
 TRAIN_FLAGS = {
+    "config": (
+        str,
+        "",
+        "start from the config in a file instead of a preset: a run's folder, or a JSON file",
+    ),
     "out": (str, "", "the run's folder (sweep: the folder of the runs); made from the preset by default"),
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
     "device": DEVICE,
@@ -32,16 +37,11 @@ def preset_and_rest(argv: list[str], prog: str) -> tuple[str, list[str]]:
     if not argv or argv[0].startswith("-"):
         if argv and argv[0] in ("-h", "--help"):
             return "quickstart", argv
-        raise UserError(f"the preset comes first: `{prog} quickstart`; there are {preset_names()}")
+        raise UserError(f"the preset comes first: `{prog} quickstart`, or --config FILE; there are {preset_names()}")
     return argv[0], argv[1:]
 
 
-def preset_option(argv: list[str]) -> str:
-    """The preset that `--preset` names, before anything is parsed; quickstart without it."""
-    return _option(argv, "--preset") or "quickstart"
-
-
-def _option(argv: list[str], flag: str) -> str | None:
+def option_of(argv: list[str], flag: str) -> str | None:
     """The word that follows a flag, if it is there."""
     for i, word in enumerate(argv):
         if word == flag and i + 1 < len(argv):
@@ -56,16 +56,16 @@ def preset_names() -> str:
     return ", ".join(PRESETS)
 
 
-def kinds_of_flags(preset: str, argv: list[str]) -> dict[str, str]:
-    """The kinds of task and model of a preset, or those that `--task` and `--model` name, before anything is parsed.
+def kinds_of_flags(own: Mapping[str, str], argv: list[str]) -> dict[str, str]:
+    """The kinds of task and model to start from, or those that `--task` and `--model` name, before anything is parsed.
 
     Raises:
-        UserError: Unknown preset or kind, or a flag that only other kinds have.
+        UserError: Unknown kind, or a flag that only other kinds have.
     """
-    kinds = {section: _option(argv, f"--{section}") or kind for section, kind in kinds_of(preset).items()}
+    kinds = {section: option_of(argv, f"--{section}") or kind for section, kind in own.items()}
     for section, kind in kinds.items():
         check_kind(section, kind)
-    known = config_leaves(preset, kinds)
+    known = {leaf.name for leaf in every_leaf(kinds)}
     for flag in (word.split("=")[0] for word in argv if word.startswith("--")):
         name = flag.removeprefix("--").replace("-", "_")
         if name not in known and (others := kinds_with(name)):

@@ -53,6 +53,7 @@ def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
     usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(run.manifest["config"])
     return [
         f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
+        *([f"  thinned      {table.attrs['thinned']}"] if "thinned" in table.attrs else []),
         *([] if usual else [f"  task         {config.task.formula}; model {config.model.kind}"]),
         *([f"  with         {beside}"] if beside else []),
         f"  alpha        {origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.inspection.available import has_frequencies
 from circuitgrok.inspection.edits import Ablate, Edit
 from circuitgrok.inspection.replaced import Activations, replaced
 from circuitgrok.inspection.weight_edits import edited_weights
@@ -18,7 +19,6 @@ from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.table.checkpoints import key_frequencies
 from circuitgrok.tasks.kinds import Dataset, check_classes
-from circuitgrok.tasks.operations import as_addition
 from circuitgrok.tree import Params
 
 Other = Any  # what holds checkpoints with a step, (checkpoints, step), or alone for its last
@@ -108,11 +108,6 @@ def last_step(checkpoints: Any) -> int:
     if not steps:
         raise UserError(f"{checkpoints!r} has no checkpoint yet")
     return steps[-1]
-
-
-def has_frequencies(task: Dataset) -> bool:
-    """Whether a task is on all pairs of numbers modulo p, with a wave among them."""
-    return hasattr(task, "operation") and as_addition(task).m >= 3  # pyright: ignore[reportArgumentType]
 
 
 def key_freqs_of(checkpoints: Any, rule: str = "wl_energy") -> tuple[int, ...]:

@@ -20,7 +20,7 @@ Without `layer L` the last block is meant, or the last hidden layer, at the last
 replaced at every position. What stands in a part's place is its fill.
 
 Source: the parts, and what it means to leave one out, are those of `measures.circuits.ablations` and
-`measures.circuits.restricted`; K. Wang et al. 2023 (arXiv:2211.00593) for ablation by means.
+`measures.circuits.restricted`; K. Wang et al. 2022 (arXiv:2211.00593) for ablation by means.
 """
 
 import re

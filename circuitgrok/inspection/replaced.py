@@ -6,7 +6,6 @@ is that in the network without its head. In earlier blocks a part is replaced at
 faces/web/kernel/forward.js is the same.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,8 +15,9 @@ from torch import Tensor
 
 from circuitgrok.apart import ACTIVATIONS, PLAIN
 from circuitgrok.errors import UserError
+from circuitgrok.inspection.available import kinds_of_parts, layers_of, why_not
 from circuitgrok.inspection.edits import Ablate
-from circuitgrok.inspection.part_names import FILLS, OF_FREQUENCIES, Part, parse
+from circuitgrok.inspection.part_names import FILLS, Part, parse
 from circuitgrok.measures.circuits import ablations
 from circuitgrok.measures.parts.neurons import in_cluster, polynomial_neurons
 from circuitgrok.measures.spectra.fourier import sum_table
@@ -26,13 +26,10 @@ from circuitgrok.measures.spectra.tuning import neuron_frequencies
 from circuitgrok.models.forward import Block, embedded, layer_norm
 from circuitgrok.models.fused import Rows, weighted_values
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.tasks.kinds import Dataset, modular
 from circuitgrok.tasks.operations import as_addition
 from circuitgrok.tree import Params
-
-OF_MLPS = ("neuron", *OF_FREQUENCIES)
 
 
 class Replacement(NamedTuple):
@@ -91,73 +88,6 @@ def replaced(model: AnyModel, params: Params, task: Dataset, edits: Sequence[Abl
     with torch.no_grad():
         run = _Transformer if isinstance(model, Transformer) else _MLP
         return run(model, params, task, found).activations()
-
-
-def layers_of(model: AnyModel) -> int:
-    """Blocks of a transformer, or hidden layers."""
-    if isinstance(model, Transformer):
-        return model.n_layers
-    return 1 if isinstance(model, QuadraticMLP) else model.depth
-
-
-def parts_of(model: AnyModel, freqs: Sequence[int]) -> list[str]:
-    """The parts of a network by name: what it has without numbers, its heads, and of frequencies those that are given.
-
-    Args:
-        model: The network's shape.
-        freqs: Frequencies that are to be named, each and all together; none where the task has none.
-
-    Example:
-        >>> parts_of(QuadraticMLP(p=7), [2])
-        ['cluster 2', 'no cluster 2', 'waves 2', 'only waves 2', 'excluded 2', 'restricted 2']
-    """
-    every = ",".join(map(str, freqs))
-    waves = [f"cluster {k}" for k in freqs] + [f"no cluster {every}"] + [f"waves {k}" for k in freqs]
-    waves += [f"waves {every}"] * (len(freqs) > 1)
-    waves += [f"{what} {every}" for what in ("only waves", "excluded", "restricted")]
-    found = waves if freqs else []
-    if not isinstance(model, Transformer):
-        return found
-    heads = [f"head {i}" for i in range(model.n_heads)]
-    earlier = [f"layer {layer}" for layer in range(model.n_layers - 1)]
-    of_earlier = [f"{layer} {what}" for layer in earlier for what in (*heads, "attention", "mlp")]
-    layers = [*earlier, f"layer {model.n_layers - 1}"]
-    return [*heads, "attention", "pattern", "mlp", "skip", *layers, *of_earlier, *found]
-
-
-def kinds_of_parts(model: AnyModel, task: Dataset) -> list[str]:
-    """The kinds of parts that a network on a task has, each with numbers that it may have, for messages."""
-    neuron = f"neuron 0..{_width(model) - 1}"
-    half = as_addition(modular(task)).m // 2 if _has_waves(task) else 0
-    waves = [f"{what} 1..{half}" for what in OF_FREQUENCIES] if half else []
-    if not isinstance(model, Transformer):
-        return [neuron, *waves]
-    layers = [f"layer {layer}" for layer in range(model.n_layers)]
-    return [f"head 0..{model.n_heads - 1}", "attention", "pattern", neuron, *waves, "mlp", "skip", *layers]
-
-
-def why_not(part: Part, model: AnyModel, task: Dataset) -> str | None:
-    """Why a network has no such part; None if it has."""
-    if part.what not in OF_MLPS and not isinstance(model, Transformer):
-        return f"{model.called} has neurons alone"
-    if part.layer is not None and part.layer >= layers_of(model):
-        return f"there are {layers_of(model)} layers, counted from 0"
-    if part.what in OF_FREQUENCIES:
-        if not _has_waves(task):
-            return "frequencies are of tasks on all pairs of numbers modulo p"
-        half = as_addition(modular(task)).m // 2
-        return None if 1 <= part.numbers[0] and part.numbers[-1] <= half else f"frequencies are in 1..{half}"
-    size = {"head": getattr(model, "n_heads", 0), "neuron": _width(model)}.get(part.what, math.inf)
-    return f"there are {size} {part.what}s, counted from 0" if part.numbers and part.numbers[-1] >= size else None
-
-
-def _has_waves(task: Dataset) -> bool:
-    return hasattr(task, "operation") and as_addition(modular(task)).m >= 3
-
-
-def _width(model: AnyModel) -> int:
-    """Neurons of the last block or hidden layer."""
-    return next(getattr(model, name) for name in ("d_mlp", "d_hidden", "n_neurons", "width") if hasattr(model, name))
 
 
 def _placed(part: Part, model: AnyModel) -> Part:

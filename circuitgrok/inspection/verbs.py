@@ -6,11 +6,11 @@ What holds checkpoints is a run, or anything with `model`, `task`, `steps` and `
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
+from circuitgrok.inspection.available import parts_of
 from circuitgrok.inspection.changed import Edited, edited
 from circuitgrok.inspection.edits import Edit, Patch, Scale, edits_of
 from circuitgrok.inspection.networks import Other, Scores, key_freqs_of, model_of, network
 from circuitgrok.inspection.part_names import Fill
-from circuitgrok.inspection.replaced import parts_of
 from circuitgrok.select import Grain
 from circuitgrok.tree import norm
 

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from circuitgrok import geometry
 from circuitgrok.errors import UserError
+from circuitgrok.inspection.available import has_frequencies
 from circuitgrok.inspection.edits import Patch
 from circuitgrok.inspection.networks import (
     Network,
     Other,
-    has_frequencies,
     key_freqs_of,
     network,
     network_of,

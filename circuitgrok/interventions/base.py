@@ -8,7 +8,7 @@ What an object does is its `rule`, a function of the tensors of a stack of runs,
 fields that it names. A field marked `PER_RUN` may differ between the runs of a stack: the rule gets it as a tensor
 `[run]` (float64; bool as it is). Any other is the same for all, and comes as it is. Rules share no
 arithmetic between runs, so that a run has the same bits in a stack as alone. What a rule makes lies on the device of
-what it is given; what it draws, it draws on the CPU and moves.
+what it is given; what it draws, it draws on the CPU and moves, by `device.numbers`.
 
 When in a step a rule acts, and what else it is given, is for its family to say:
 
@@ -25,9 +25,10 @@ A new kind is a class, in any file or notebook; `kits.interventions.check_interv
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -64,6 +65,9 @@ class Intervention(Section):
         mark: What it adds to the name of a run's folder.
         absent: Whether runs without it may be in one stack with runs that have it.
         stream: What its random numbers are drawn for; None if it draws none. Its rule then gets `generators`.
+        capturable: Whether its rule does the same operations on tensors at every step, with the same numbers of Python
+            and no look at what a tensor holds; what it draws, it draws by `device.numbers`. Then a GPU may take its
+            steps as one captured graph.
         source: A paper and its section, or who says so.
     """
 
@@ -74,6 +78,7 @@ class Intervention(Section):
     mark: ClassVar[str] = ""
     absent: ClassVar[bool] = False
     stream: ClassVar[str | None] = None
+    capturable: ClassVar[bool] = False
     source: ClassVar[str] = ""
     rule: ClassVar[Callable[..., Any]]
     start: ClassVar[Callable[..., State]]  # what it remembers before the first step; of the families that remember
@@ -118,7 +123,8 @@ class Intervention(Section):
         """
 
     @classmethod
-    def leaves(cls) -> dict[str, FieldInfo]:
+    @cache
+    def leaves(cls) -> Mapping[str, FieldInfo]:
         """Its fields as they stand in a flat list of all a config can hold: name -> field, with the value when off.
 
         >>> from circuitgrok.interventions.gradients import GrokfastEMA
@@ -126,7 +132,7 @@ class Intervention(Section):
         {'grokfast_ema': 0.0, 'grokfast_decay': 0.98}
         """
         fields = {name: _optional(field) for name, field in cls.model_fields.items() if name != cls.kind}
-        return {cls.kind: cls._switch_field(), **fields}
+        return MappingProxyType({cls.kind: cls._switch_field(), **fields})
 
     @classmethod
     def _switch_field(cls) -> FieldInfo:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from circuitgrok.interventions.base import Intervention
+from circuitgrok.interventions.base import Intervention, applied
 from circuitgrok.interventions.noise import streams
 from circuitgrok.tree import Params, combine, dot, norm
 
@@ -26,6 +26,10 @@ class Batches(Intervention):
     """What a step sees of the training pairs: `rule(seeds, n_pairs, step)` gives their places, `[run pair]`."""
 
     section: ClassVar[str] = "batches"
+
+    def seen(self, n_pairs: int, step: int) -> int:
+        """How many pairs a step sees."""
+        return applied([self])([0], n_pairs, step).shape[1]
 
 
 class MiniBatch(Batches):
@@ -44,6 +48,7 @@ class MiniBatch(Batches):
     """
 
     kind = "batch_size"
+    capturable = True
     off = None
     said = "batches of {}"
     batch_size: int = Field(ge=1, description="training pairs that a step sees; none: all of them")
@@ -59,6 +64,13 @@ class MiniBatch(Batches):
                 f"batch_size must be below the number of training pairs, {n}: leave it out for the full batch; "
                 f"got {self.batch_size}"
             )
+
+    def seen(self, n_pairs: int, step: int) -> int:
+        """How many pairs a step sees: fewer at the end of an epoch."""
+        if self.batch_replacement:
+            return self.batch_size
+        start = step % -(-n_pairs // self.batch_size) * self.batch_size
+        return min(self.batch_size, n_pairs - start)
 
     @staticmethod
     def rule(

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from circuitgrok.device import perhaps_any
 from circuitgrok.geometry import direction, to_radius
 from circuitgrok.interventions.base import PER_RUN, Intervention, State
 from circuitgrok.interventions.spheres import Grain, Spheres
@@ -84,6 +85,7 @@ class RescaleOnce(Constraint):
     """Multiply all weights of a run by a factor when its turn comes, biases included, and hold nothing afterwards."""
 
     kind = "rescale_factor"
+    capturable = True
     off = 1.0
     said = "rescaled by {:g}"
     rescale_factor: Annotated[float, PER_RUN] = Field(gt=0, description="multiply the weights by this, once")
@@ -117,6 +119,7 @@ class NormCap(Constraint):
     """
 
     kind = "norm_cap"
+    capturable = True
     off = None
     said = "norm capped at {:g}×"
     norm_cap: Annotated[float, PER_RUN] = Field(
@@ -147,6 +150,7 @@ class FixedDirection(Constraint):
     """
 
     kind = "fixed_direction"
+    capturable = True
     off = False
     said = "direction held"
     mark = "-ray"
@@ -177,7 +181,7 @@ class FixedDirection(Constraint):
     @staticmethod
     def rule(moved: Moved, weights: Params, state: State) -> State:
         """Fix the direction of runs that begin, and bring every held run back to its ray."""
-        if bool(moved.begins.any()):
+        if perhaps_any(moved.begins):
             u = direction(weights, axes=1)
             state = {name: torch.where(along(moved.begins, u[name]), u[name], old) for name, old in state.items()}
         radius = dot(weights, state, axes=1)  # NaN without a direction

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from circuitgrok.device import perhaps_any
 from circuitgrok.geometry import arc, end, to_radius, transported
 from circuitgrok.interventions.base import PER_RUN, State
 from circuitgrok.interventions.constraints import (
@@ -50,6 +51,7 @@ class FixedNorm(Constraint):
     """
 
     kind = "fixed_norm"
+    capturable = True
     off = False
     said = "norm held"
     mark = "-sphere"
@@ -141,7 +143,7 @@ class FixedNorm(Constraint):
 
 def _along_arcs(spheres: Spheres, radii: Params, moved: Moved, weights: Params, transport: bool) -> None:
     """Bring runs that begin to their spheres, and take those on them to the end of their arcs, in place."""
-    if bool(moved.begins.any()):
+    if perhaps_any(moved.begins):
         for name, every in spheres.vectors(weights).items():
             begins = along(moved.begins, radii[name])
             rescale(every.tensors, torch.where(begins, to_radius(radii[name], *every), 1.0))

@@ -60,6 +60,7 @@ class GradientNoise(GradientTransform):
     """
 
     kind = "gradient_noise"
+    capturable = True
     section = "noise"
     said = "gradient noise {:g}"
     stream = "gradient"
@@ -102,6 +103,7 @@ class GrokfastEMA(GradientTransform):
     """
 
     kind = "grokfast_ema"
+    capturable = True
     said = "grokfast {:g}"
     grokfast_ema: Annotated[float, PER_RUN] = Field(
         ge=0, description="Grokfast: add this times the gradient's moving average"
@@ -159,6 +161,7 @@ class GrokfastMA(GradientTransform):
     """
 
     kind = "grokfast_ma"
+    capturable = True
     said = "grokfast-ma {:g}"
     grokfast_ma: Annotated[float, PER_RUN] = Field(ge=0, description="Grokfast-MA: add this times the mean gradient")
     grokfast_window: int = Field(default=100, ge=1, description="steps that Grokfast-MA takes the mean of")
@@ -210,6 +213,7 @@ class OrthoGrad(GradientTransform):
     """
 
     kind = "orthograd"
+    capturable = True
     off = "off"
     said = "orthograd {}"
     orthograd: Literal["tensor", "global"] = Field(

@@ -26,6 +26,7 @@ class Temperature(OnLogits):
     """
 
     kind = "temperature"
+    capturable = True
     off = 1.0
     said = "temperature {:g}"
     temperature: Annotated[float, PER_RUN] = Field(gt=0, description="the loss sees logits divided by this")

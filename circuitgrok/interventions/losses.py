@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from circuitgrok import apart
+from circuitgrok.device import is_elsewhere
 
 Labels = Int[Tensor, "*labelled pair"] | Float[Tensor, "*labelled pair c"]  # classes, or what the outputs are to be
 
@@ -108,7 +109,10 @@ class _TrainingLoss(torch.autograd.Function):
         slope = apart.exp(log_probs)
         torch.threshold_(slope, 1e12 * torch.finfo(ctx.dtype).tiny, 0.0)
         slope.scatter_add_(-1, index, slope.new_full((1, 1, 1), -1.0).expand(index.shape))
-        slope.mul_((grad / index.shape[1])[:, None, None])
+        share = (grad / index.shape[1])[:, None, None]
+        if is_elsewhere(slope.device):  # at once in the format of the logits
+            return torch.mul(slope, share, out=torch.empty_like(slope, dtype=ctx.dtype)), None
+        slope.mul_(share)
         return slope if slope.dtype == ctx.dtype else apart.room(slope, *slope.shape, dtype=ctx.dtype).copy_(
             slope
         ), None
@@ -267,7 +271,8 @@ class MeanSquares:
 
     def exact(self, logits: Float[Tensor, "*stack pair c"], labels: Labels) -> Float[Tensor, "*stack"]:
         """The mean over pairs and outputs."""
-        targets = labels if labels.is_floating_point() else functional.one_hot(labels, logits.shape[-1])
+        classes = torch.arange(logits.shape[-1], device=labels.device)
+        targets = labels if labels.is_floating_point() else labels.unsqueeze(-1) == classes
         return (logits.double() - targets.double()).square().flatten(-2).mean(-1)
 
 

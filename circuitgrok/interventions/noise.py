@@ -9,6 +9,7 @@ one vector. A run whose noise is 0 draws nothing and keeps its bits.
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from circuitgrok.device import numbers, perhaps_any
 from circuitgrok.geometry import across
 from circuitgrok.interventions.base import PER_RUN, Intervention
 from circuitgrok.tree import Params, along, combine, norm, rescale
@@ -54,12 +56,21 @@ def gaussian(like: Params, std: Float[Tensor, " run"], generators: Sequence[torc
         >>> noise["w"].std(-1).round()
         tensor([0., 3.])
     """
-    noise = {name: torch.full(value.shape, -0.0, dtype=value.dtype) for name, value in like.items()}
-    for i, (of_run, generator) in enumerate(zip(std.tolist(), generators, strict=True)):
-        if of_run > 0:
-            for value in noise.values():
-                value[i].normal_(0.0, of_run, generator=generator)
-    return {name: value.to(like[name].device) for name, value in noise.items()}
+    return {
+        name: numbers(partial(_normal, value.shape, value.dtype), generators, value.device, std)
+        for name, value in like.items()
+    }
+
+
+def _normal(
+    shape: torch.Size, dtype: torch.dtype, generators: Sequence[torch.Generator], std: Sequence[float]
+) -> Tensor:
+    """Of each run's standard deviation, on the CPU."""
+    noise = torch.full(shape, -0.0, dtype=dtype)
+    for of_run, size, generator in zip(noise, std, generators, strict=True):
+        if size > 0:
+            of_run.normal_(0.0, size, generator=generator)
+    return noise
 
 
 def drawn(
@@ -72,7 +83,7 @@ def drawn(
     """Noise like some tensors, and across the weights in tangential runs."""
     noise = gaussian(like, std, generators)
     projected = tangential & (std > 0)
-    if not projected.any():
+    if not perhaps_any(projected):
         return noise
     parts = across(noise, weights, axes=1)
     return combine(lambda n, part: torch.where(along(projected, n), part.to(n.dtype), n), noise, parts)
@@ -108,6 +119,7 @@ class LabelNoise(OnLabels):
     """
 
     kind = "label_noise"
+    capturable = True
     said = "label noise {:g}"
     stream = "labels"
     label_noise: Annotated[float, PER_RUN] = Field(
@@ -127,13 +139,21 @@ class LabelNoise(OnLabels):
         label_noise: Float[Tensor, " run"],
     ) -> Int[Tensor, "run pair"]:
         """Labels of one step."""
-        noisy = labels.clone()
-        for row, share, generator in zip(noisy, label_noise.tolist(), generators, strict=True):
-            if share > 0:
-                other = torch.randint(n_classes, row.shape, generator=generator)
-                replaced = torch.rand(row.shape, generator=generator, dtype=torch.float64) < share
-                row.copy_(torch.where(replaced.to(row.device), other.to(row.device), row))
-        return noisy
+        other = numbers(partial(_replacing, labels.shape, n_classes), generators, labels.device, label_noise)
+        return torch.where(other >= 0, other, labels)
+
+
+def _replacing(
+    shape: torch.Size, n_classes: int, generators: Sequence[torch.Generator], shares: Sequence[float]
+) -> Tensor:
+    """The classes that labels are replaced by, -1 where they stay, on the CPU."""
+    found = torch.full(shape, -1)
+    for row, share, generator in zip(found, shares, generators, strict=True):
+        if share > 0:
+            other = torch.randint(n_classes, row.shape, generator=generator)
+            replaced = torch.rand(row.shape, generator=generator, dtype=torch.float64) < share
+            row.copy_(torch.where(replaced, other, row))
+    return found
 
 
 class WeightNoise(OnForward):
@@ -151,6 +171,7 @@ class WeightNoise(OnForward):
     """
 
     kind = "weight_noise"
+    capturable = True
     said = "weight noise {:g}"
     stream = "weights"
     weight_noise: Size = Field(description="loss and gradient are taken at weights plus noise")
@@ -183,6 +204,7 @@ class WalkNoise(AfterStep):
     """
 
     kind = "walk_noise"
+    capturable = True
     said = "walk noise {:g}"
     stream = "walk"
     walk_noise: Size = Field(description="noise that is added to the weights after the step")
@@ -217,6 +239,7 @@ class DropoutEmbed(DropoutRate):
     """Dropout of the embedded inputs."""
 
     kind = "dropout_embed"
+    capturable = True
     said = "embed dropout {:g}"
     dropout_embed: float = Field(ge=0, lt=1, description="dropout rate of the embedded inputs")
 
@@ -230,6 +253,7 @@ class DropoutAttention(DropoutRate):
     """Dropout of the attention patterns."""
 
     kind = "dropout_attention"
+    capturable = True
     said = "attention dropout {:g}"
     dropout_attention: float = Field(ge=0, lt=1, description="dropout rate of attention patterns")
 
@@ -243,5 +267,6 @@ class DropoutMLP(DropoutRate):
     """Dropout of the neurons."""
 
     kind = "dropout_mlp"
+    capturable = True
     said = "mlp dropout {:g}"
     dropout_mlp: float = Field(ge=0, lt=1, description="dropout rate of the neurons")

@@ -46,14 +46,19 @@ class StackOptimizer:
         """Take one step at this learning rate, without decay."""
         for optimizer, ratio in self.optimizers:
             optimizer.param_groups[0]["lr"] = lr * ratio
+            optimizer._warned_capturable_if_run_uncaptured = True  # pyright: ignore: it may be, by who takes the step
             optimizer.step()
+
+    @property
+    def counters(self) -> list[Tensor]:
+        """The numbers of steps taken, as torch keeps them: live tensors."""
+        states = (remembered for optimizer, _ in self.optimizers for remembered in optimizer.state.values())
+        return [remembered["step"] for remembered in states if "step" in remembered]
 
     def resume(self, step: int) -> None:
         """Count on from `step` steps taken, after the caller has written into the tensors of `state`."""
-        for optimizer, _ in self.optimizers:
-            for remembered in optimizer.state.values():
-                if "step" in remembered:
-                    remembered["step"].fill_(float(step))
+        for counter in self.counters:
+            counter.fill_(float(step))
 
     def gradient_part(self, lr: float, t: int) -> Tensor | None:
         """The part of step number `t`, just taken, that the present gradient made, `[run number]` in float64.
@@ -104,7 +109,7 @@ def adam(flat: Float[Tensor, "run number"], beta1: float, beta2: float, eps: flo
 
     Source: D. Kingma, J. Ba, "Adam" (arXiv:1412.6980), algorithm 1.
     """
-    optimizer = torch.optim.AdamW([flat], 0.0, (beta1, beta2), eps, weight_decay=0, fused=True)
+    optimizer = torch.optim.AdamW([flat], 0.0, (beta1, beta2), eps, weight_decay=0, fused=True, **_captured(flat))
     state = {"exp_avg": torch.zeros_like(flat), "exp_avg_sq": torch.zeros_like(flat)}
     optimizer.state[flat] = {"step": _counter(flat), **state}
 
@@ -193,7 +198,7 @@ def rmsprop(flat: Float[Tensor, "run number"], alpha: float, eps: float, momentu
 
     Source: torch.optim.RMSprop; T. Tieleman, G. Hinton, Coursera lecture 6e (2012).
     """
-    optimizer = torch.optim.RMSprop([flat], 0.0, alpha, eps, momentum=momentum)
+    optimizer = torch.optim.RMSprop([flat], 0.0, alpha, eps, momentum=momentum, **_captured(flat))
     names = ("square_avg", "momentum_buffer") if momentum else ("square_avg",)
     state = {name: torch.zeros_like(flat) for name in names}
     optimizer.state[flat] = {"step": _counter(flat), **state}
@@ -286,7 +291,7 @@ def muon(
         raise UserError(f"muon needs a hidden matrix, of a block; got {', '.join(views)}: choose another rule")
     orthogonal = torch.optim.Muon(list(matrices), 0.0, weight_decay=0, momentum=momentum)
     orthogonal.state.update(matrices)
-    settings = {"betas": (beta1, beta2), "eps": eps, "weight_decay": 0, "fused": True}
+    settings = {"betas": (beta1, beta2), "eps": eps, "weight_decay": 0, "fused": True, **_captured(flat)}
     adaptive = torch.optim.AdamW([{"params": list(rest)}], 0.0, **settings)  # a group may be empty, a list may not
     adaptive.state.update(rest)
     return StackOptimizer(((orthogonal, 1.0), (adaptive, rest_ratio)), state, state["exp_avg"], None)
@@ -297,6 +302,11 @@ def _pieces(tensor: Tensor, hidden: bool) -> Iterator[Tensor]:
     if not hidden:
         return iter(tensor)
     return (matrix.mT for run in tensor for matrix in run.reshape(-1, *run.shape[-2:]))
+
+
+def _captured(flat: Tensor) -> dict[str, bool]:
+    """What torch asks of an optimizer whose steps a GPU may take as a captured graph."""
+    return {"capturable": True} if flat.device.type == "cuda" else {}
 
 
 def _counter(flat: Tensor) -> Tensor:

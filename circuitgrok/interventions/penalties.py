@@ -82,6 +82,7 @@ class L1(Penalty):
     """
 
     kind = "l1"
+    capturable = True
     formula = "sum |w|"
     source = f"{_BEYOND_L2}, there for sparse solutions"
     l1: Coefficient
@@ -103,6 +104,7 @@ class L2(Penalty):
     """
 
     kind = "l2"
+    capturable = True
     formula = "sum w^2 / 2"
     source = "Loshchilov and Hutter 2017 (arXiv:1711.05101), section 2"
     l2: Coefficient
@@ -164,6 +166,7 @@ class TargetNorm(Penalty):
     """
 
     kind = "target_norm"
+    capturable = True
     formula = "(r - R)^2, r = |w|"
     source = f"{_SURFING}, with R above the norm that training finds"
     target_norm: Coefficient
@@ -183,6 +186,7 @@ class AntiDecay(Penalty):
     """
 
     kind = "anti_decay"
+    capturable = True
     formula = "-sum w^2"
     source = "Golechha 2024 (arXiv:2405.12755), there times 2e-10"
     anti_decay: Coefficient
@@ -202,6 +206,7 @@ class Repulsion(Penalty):
     """
 
     kind = "repulsion"
+    capturable = True
     formula = "-B^2 (1 - exp(-|w - w0|^2 / (2 B^2)))"
     source = f"{_SURFING}; this bounded form is ours"
     from_start = True

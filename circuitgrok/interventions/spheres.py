@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitgrok import select
+from circuitgrok.device import perhaps_any
 from circuitgrok.select import Vectors
 from circuitgrok.tree import Params, along, norm
 
@@ -69,7 +70,7 @@ class Spheres:
             >>> radii["a"].tolist(), radii["b"].tolist()
             ([6.0, 1.5], [8.0, 2.0])
         """
-        if not bool(begins.any()):
+        if not perhaps_any(begins):
             return radii
         is_found = self.radius.isnan()
         share = torch.where(is_found, self.factor, self.radius / norm(weights, axes=1))

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 
 from circuitgrok.interventions.base import KINDS, Intervention, State, applied
+from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, Moved
 from circuitgrok.interventions.gradients import GradientTransform
 from circuitgrok.interventions.logits import OnLogits
@@ -26,7 +29,8 @@ def check_intervention(one: Intervention, *, step: float = 1e-4) -> None:
 
     It is what its plain values say; a run has the same bits in a stack as alone, and after what is remembered was saved
     and read again; what it is only shown stays as it is; shapes and dtypes do not change. A penalty gives one finite
-    float64 number for each run, whose slope is that of finite differences.
+    float64 number for each run, whose slope is that of finite differences. What draws nothing and says that it can be
+    captured does the same operations twice, with the same numbers of Python, and looks at no number.
 
     Args:
         one: The intervention of a run. The runs of the stack have it alike, and differ in their weights and seeds.
@@ -39,6 +43,8 @@ def check_intervention(one: Intervention, *, step: float = 1e-4) -> None:
     values = one.model_dump(mode="json")
     again = KINDS[values.pop("kind")].model_validate(values)
     assert again == one, f"an intervention must be what its plain values say; got {again!r} for {one!r}"
+    if one.capturable and one.stream is None and not isinstance(one, Batches):
+        _check_capturable(one)
     if isinstance(one, Penalty):
         _check_penalty(one, step)
         return
@@ -158,6 +164,47 @@ def _check_penalty(one: Penalty, step: float) -> None:
     error = (coarse - numeric).abs() + 32 * torch.finfo(torch.float64).eps * value.abs() / step
     assert bool(((numeric - exact).abs() <= error).all()), (
         f"a penalty's slope must be that of finite differences; got {exact.tolist()} against {numeric.tolist()}"
+    )
+
+
+class _Noted(TorchDispatchMode):
+    """Operations, with their numbers of Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = tree_flatten((args, kwargs))[0]
+        self.operations.append(f"{func} {[x for x in given if not isinstance(x, Tensor)]}")
+        return func(*args, **(kwargs or {}))
+
+
+def _check_capturable(one: Intervention) -> None:
+    """On a device that holds no numbers, so that none can be looked at."""
+    nowhere = torch.device("meta")
+    at_work = applied([one] * _RUNS, nowhere)
+    weights = combine(lambda w: w.float().to(nowhere), _drawn(0, list(range(_RUNS))))
+    other, begins = combine(torch.clone, weights), torch.ones(_RUNS, dtype=torch.bool, device=nowhere)
+    state: State = at_work.start(weights) if isinstance(one, (GradientTransform, Constraint)) else {}
+    noted = [_Noted(), _Noted()]
+    for mode in noted:
+        with mode:
+            try:
+                if isinstance(one, Penalty):
+                    at_work(weights, **({"start": other} if one.from_start else {}))
+                elif isinstance(one, GradientTransform):
+                    state = at_work(other, weights, state)
+                elif isinstance(one, Constraint):
+                    state = at_work(Moved(begins, other, combine(torch.clone, weights)), weights, state)
+                else:
+                    at_work(weights["embed.W_E"])
+            except (RuntimeError, NotImplementedError) as looked:
+                raise AssertionError(
+                    f"{one.kind} says that it can be captured, and looks at numbers: {looked}"
+                ) from None
+    assert noted[0].operations == noted[1].operations, (
+        f"{one.kind} says that it can be captured, and does not do the same with the same numbers at every step"
     )
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.device import is_elsewhere
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import training_loss
 from circuitgrok.models.fused import Workspace
@@ -23,6 +24,7 @@ from circuitgrok.tasks.kinds import Dataset, check_classes
 from circuitgrok.tree import Params
 
 _NUMBERS = 2**22  # neuron activations of the chains that go through one forward: they should stay in the cache
+_NUMBERS_ELSEWHERE = 2**27  # on a GPU, which is waited for less often if it has more to do
 
 
 def chosen_pieces(model: AnyModel, pattern: str = "*") -> list[Piece]:
@@ -97,7 +99,8 @@ class ChainLoss:
         return self._loss(position, self._inputs[drawn], self._labels[drawn])
 
     def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> LossGrad:
-        at_once = max(1, _NUMBERS // (labels.shape[1] * self.model.activations_per_input))
+        numbers = _NUMBERS_ELSEWHERE if is_elsewhere(position.device) else _NUMBERS
+        at_once = max(1, numbers // (labels.shape[1] * self.model.activations_per_input))
         values, gradient = [], torch.empty_like(position)
         for i in range(0, len(position), at_once):
             part = slice(i, i + at_once)

@@ -154,4 +154,4 @@ class DenseMLP(BaseModel):
             return hidden(params, self.depth, arithmetic.affine(x, W_in, b_in), act, arithmetic)
         p = self.n_in // 2
         first, second = W_in[..., :p, :] + b_in.unsqueeze(-2), W_in[..., p:, :]
-        return hidden(params, self.depth, pair_sums(first, second, inputs), act, arithmetic)
+        return hidden(params, self.depth, pair_sums(first, second, inputs, arithmetic), act, arithmetic)

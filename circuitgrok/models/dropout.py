@@ -15,6 +15,8 @@ block is that of the last position alone and nothing is drawn for the others.
 Source: Srivastava et al. 2014 (JMLR 15) for dropout; the three sites are those of GPT-2, Radford et al. 2019.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuitgrok.apart import APART, product
+from circuitgrok.device import Beforehand, numbers
 from circuitgrok.models.forward import Block, embedded, layer_norm
 from circuitgrok.models.fused import Rows, weighted_values
 from circuitgrok.models.transformer import Transformer
@@ -64,18 +67,23 @@ class Dropout(NamedTuple):
         """
         if not 0 <= rate < 1:
             raise ValueError(f"a dropout rate must be 0 or more and below 1; got {rate}")
-        if len(self.generators) != len(like):
+        if not isinstance(self.generators, Beforehand) and len(self.generators) != len(like):
             raise ValueError(f"each run needs a generator; got {len(self.generators)} for {len(like)} runs")
         if rate == 0:
             return torch.ones_like(like)
-        mask = torch.empty(like.shape, dtype=like.dtype)  # on the CPU, as the generators; filled in order
-        for row, generator in zip(mask, self.generators, strict=True):
-            row.uniform_(generator=generator)
-        return mask.ge_(rate).div_(1 - rate).to(like.device)
+        return numbers(partial(_mask, rate, like.shape, like.dtype), self.generators, like.device)
 
     def __call__(self, rate: float, x: Float[Tensor, "run ..."]) -> Float[Tensor, "run ..."]:
         """The numbers times their mask; at rate 0 the numbers themselves."""
         return x * self.mask(rate, x) if rate else x
+
+
+def _mask(rate: float, shape: torch.Size, dtype: torch.dtype, generators: Sequence[torch.Generator]) -> Tensor:
+    """On the CPU, as the generators; filled in order."""
+    mask = torch.empty(shape, dtype=dtype)
+    for row, generator in zip(mask, generators, strict=True):
+        row.uniform_(generator=generator)
+    return mask.ge_(rate).div_(1 - rate)
 
 
 def noisy_logits(
@@ -107,7 +115,7 @@ def noisy_logits(
         >>> torch.allclose(drawn(0, mlp=0.0), model.logits(params, inputs))
         True
     """
-    streams = embedded(model, params, inputs)
+    streams = embedded(model, params, inputs, APART)
     if dropout.embed:
         every = (len(params["embed.W_E"]), inputs.shape[-2], model.d_model)
         streams = [Rows(dropout(dropout.embed, stream.spread().expand(every)), None) for stream in streams]

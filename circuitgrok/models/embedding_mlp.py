@@ -110,7 +110,7 @@ class EmbeddingMLP(PairMLP):
     ) -> Float[Tensor, "stack pair c"]:
         """The logits of a stack with dropout on each embedded number and on every hidden layer."""
         rows = zip(self._embeddings(params), inputs[..., :2].unbind(-1), strict=True)
-        embedded = torch.stack([Rows(table, token).spread() for table, token in rows], dim=-2)
+        embedded = torch.stack([Rows(table, token, APART.ones(token, table)).spread() for table, token in rows], dim=-2)
         embedded = dropout(dropout.embed, embedded)
         x = embedded.flatten(-2) if self.combine == "concat" else embedded.sum(-2)
         pre = APART.affine(x, params["blocks.0.mlp.W_in"], params["blocks.0.mlp.b_in"])
@@ -130,5 +130,5 @@ class EmbeddingMLP(PairMLP):
         W_in = params["blocks.0.mlp.W_in"]  # the part of a and that of b are the same rows where the two are summed
         first = arithmetic.affine(of_a, W_in[..., : self.d_embed, :], params["blocks.0.mlp.b_in"])
         second = arithmetic.product(of_b, W_in[..., -self.d_embed :, :])
-        pre = pair_sums(first, second, inputs)
+        pre = pair_sums(first, second, inputs, arithmetic)
         return hidden(params, self.depth, pre, arithmetic.activations[self.act], arithmetic)

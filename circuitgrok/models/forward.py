@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from circuitgrok.apart import Arithmetic
+from circuitgrok.apart import PLAIN, Arithmetic
 from circuitgrok.models.fused import Kernels, Rows, weighted_values
 from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.tree import Params
@@ -28,15 +28,19 @@ def last_position_logits(model: Transformer, params: Params, inputs: Tensor, ker
 
     Tokens are taken as (a, b, '=') without looking at the third; `Transformer.logits` checks it.
     """
-    return logits_of_streams(model, params, embedded(model, params, inputs), kernels)
+    return logits_of_streams(model, params, embedded(model, params, inputs, kernels.arithmetic), kernels)
 
 
-def embedded(model: Transformer, params: Params, inputs: Tensor) -> list[Rows]:
+def embedded(model: Transformer, params: Params, inputs: Tensor, arithmetic: Arithmetic = PLAIN) -> list[Rows]:
     """The residual stream of each position before the first block."""
     p, W_E, W_pos = model.p, params["embed.W_E"], params["pos_embed.W_pos"]
     first = W_E[..., :p, :]
     second = W_E[..., p : 2 * p, :] if model.own_tokens else first
-    streams = [Rows(first + W_pos[..., 0:1, :], inputs[..., 0]), Rows(second + W_pos[..., 1:2, :], inputs[..., 1])]
+    tokens = inputs[..., :2].unbind(-1)
+    streams = [
+        Rows(table + W_pos[..., i : i + 1, :], token, arithmetic.ones(token, table))
+        for i, (table, token) in enumerate(zip((first, second), tokens, strict=True))
+    ]
     if model.equals:
         streams.append(Rows(W_E[..., -1:, :] + W_pos[..., 2:3, :], None))
     return streams
@@ -107,7 +111,7 @@ class Block:
         """`keys_values` of each position, by one product for all; they lie where no product may begin with them."""
         rows, sizes = torch.cat([stream.rows for stream in streams], -2), [stream.rows.shape[-2] for stream in streams]
         keys, values = (self.heads(rows, letter).split(sizes, -2) for letter in "KV")
-        return [(Rows(k, s.token), Rows(v, s.token)) for k, v, s in zip(keys, values, streams, strict=True)]
+        return [(s._replace(rows=k), s._replace(rows=v)) for k, v, s in zip(keys, values, streams, strict=True)]
 
     def scores(self, query: Rows, key: Rows) -> Tensor:
         """[pair head]; on the rows of `key` before spreading, if all pairs share the query."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from circuitgrok import apart
 from circuitgrok.apart import Arithmetic, bmm, placed, rows_apart
+from circuitgrok.device import is_elsewhere
 from circuitgrok.models.mixing import Plan, mixtures, plan
 
 
@@ -30,10 +31,11 @@ class Rows(NamedTuple):
 
     rows: Tensor
     token: Tensor | None
+    ones: Tensor | None = None  # what sums over pairs by their tokens, if torch is not to
 
     def map(self, f: Callable[[Tensor], Tensor]) -> "Rows":
         """The same pairs, another vector for each row."""
-        return Rows(f(self.rows), self.token)
+        return Rows(f(self.rows), self.token, self.ones)
 
     def flat_token(self) -> Tensor:
         """The token of each pair as a row of `rows` with its stack axis flattened."""
@@ -48,6 +50,8 @@ class Rows(NamedTuple):
             return self.rows
         if self.rows.ndim == 2:
             return self.rows.index_select(0, self.token)
+        if self.ones is not None:
+            return apart.picked(self.rows, self.flat_token(), self.ones)
         stack, _, width = self.rows.shape
         return self.rows.reshape(-1, width).index_select(0, self.flat_token()).view(stack, -1, width)
 
@@ -128,20 +132,24 @@ def _fused_readout(
     constant_out: Tensor,
     act: str,
 ) -> Tensor:
-    if A.device.type != "cpu":  # what is saved here are a processor's products
-        return readout(apart.PLAIN, weights, values, A, constant_pre, W, W_skip, constant_out, act)
     product, heads = apart.product, weights[0].shape[-1]
     *first_two, last = values
     sizes = [value.rows.shape[-2] for value in first_two]
-    if weights[0].shape[-2] * 2 >= heads * sum(sizes):
-        tokens = [value.token.expand(len(A), -1) for value in first_two if value.token is not None]
-        always = attention * last.rows
-        shared = constant_pre + product(always, A), constant_out + product(always, W_skip)
-        beside = [value.rows - last.rows for value in first_two]
-        pre, skipped = mixtures(workspace.plan(tokens, sizes, heads), weights[:2], beside, (A, W_skip), shared)
-    else:  # tables would have more rows than there are pairs to share them
+    here = not is_elsewhere(A.device)
+    if here and weights[0].shape[-2] * 2 < heads * sum(sizes):  # tables would have more rows than there are pairs
         z = weighted_values(weights, values)
         pre, skipped = product(z, A) + constant_pre, product(z, W_skip) + constant_out
+    else:
+        always = attention * last.rows
+        shared = constant_pre + product(always, A), constant_out + product(always, W_skip)
+        beside = [value.map(lambda rows: rows - last.rows) for value in first_two]
+        if here:
+            tokens = [value.token.expand(len(A), -1) for value in first_two if value.token is not None]
+            rows = [value.rows for value in beside]
+            pre, skipped = mixtures(workspace.plan(tokens, sizes, heads), weights[:2], rows, (A, W_skip), shared)
+        else:  # what mixtures save are a processor's products
+            z = weighted_values(weights[:2], beside)
+            pre, skipped = (torch.baddbmm(row, z, matrix) for row, matrix in zip(shared, (A, W_skip), strict=True))
     if act == "relu":
         return _ReluReadout.apply(pre, W, skipped)  # pyright: ignore
     return product(apart.APART.activations[act](pre), W) + skipped

@@ -144,19 +144,19 @@ class QuadraticMLP(PairMLP):
         self, params: Params, inputs: Int[Tensor, "*given pair 3"], dropout: "Dropout"
     ) -> Float[Tensor, "stack pair c"]:
         """The logits of a stack with dropout on the squares."""
-        post = dropped(torch.square, dropout)(self._sums(params, inputs))
+        post = dropped(torch.square, dropout)(self._sums(params, inputs, APART))
         return APART.product(post, params["unembed.W_U"])
 
     def _forward(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
         return arithmetic.product(self._hidden(params, inputs, arithmetic).post, params["unembed.W_U"])
 
     def _hidden(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> LastHidden:
-        pre = self._sums(params, inputs)
+        pre = self._sums(params, inputs, arithmetic)
         return LastHidden(pre, torch.square(pre))
 
-    def _sums(self, params: Params, inputs: Tensor) -> Tensor:
+    def _sums(self, params: Params, inputs: Tensor, arithmetic: Arithmetic) -> Tensor:
         W_in = params["blocks.0.mlp.W_in"]
-        return pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs)
+        return pair_sums(W_in[..., : self.p, :], W_in[..., self.p :, :], inputs, arithmetic)
 
 
 # --- shapes and draws -------------------------------------------------------------------------------
@@ -230,13 +230,18 @@ def pair_sums(
     first: Float[Tensor, "*stack p width"],
     second: Float[Tensor, "*stack p width"],
     inputs: Int[Tensor, "*given pair 3"],
+    arithmetic: Arithmetic = PLAIN,
 ) -> Float[Tensor, "*stack pair width"]:
     """Row a of the first table plus row b of the second, for each input (a, b, '=').
 
     >>> pair_sums(torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]]), torch.tensor([[1, 0, 2]]))
     tensor([[12.]])
     """
-    return Rows(first, inputs[..., 0]).spread() + Rows(second, inputs[..., 1]).spread()
+    of_a, of_b = (
+        Rows(table, token, arithmetic.ones(token, table)).spread()
+        for table, token in zip((first, second), inputs[..., :2].unbind(-1), strict=True)
+    )
+    return of_a + of_b
 
 
 def hidden(

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from circuitgrok import onednn
-from circuitgrok.device import CPU, facts
+from circuitgrok.device import CPU, facts, is_elsewhere
 from circuitgrok.version import __version__
 
 DECISIVE = (
@@ -34,7 +34,7 @@ DECISIVE = (
     "cpu",
     "arithmetic",
 )
-OF_GPU = ("device_name", "cuda", "cublas", "cublas_workspace")  # decisive too, where there is one
+OF_GPU = ("device_name", "cuda", "cublas", "cublas_workspace", "products")  # decisive too, where there is one
 _LATER = {"arithmetic": 1}  # what a record says that was written before the fact was recorded
 
 
@@ -55,10 +55,11 @@ def environment(threads: int, device: torch.device = CPU) -> dict[str, Any]:
         onednn_isa: `ONEDNN_MAX_CPU_ISA`, or its older name, which lowers its instruction set; "" if it is not set.
         threads: As given.
         device: The kind of device that computes: cpu or cuda.
-        device_name: The model of the GPU; like the next three only where one computes.
+        device_name: The model of the GPU; like the next four only where one computes.
         cuda: The version of CUDA that torch was built for.
         cublas: The version of the library behind products on the GPU; "" if it is not known.
         cublas_workspace: `CUBLAS_WORKSPACE_CONFIG`, on which its bits may depend.
+        products: The form of a layer's large products there: "plain", all pairs of all runs at once, in their format.
         system: The operating system.
         machine: The architecture.
         cpu: Maker and model of the processor.
@@ -83,7 +84,7 @@ def environment(threads: int, device: torch.device = CPU) -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": cpu(),
-        "arithmetic": arithmetic(),
+        "arithmetic": arithmetic(device),
         "python": platform.python_version(),
         "circuitgrok": __version__,
     }
@@ -108,14 +109,15 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def arithmetic() -> int:
-    """Counts the changes of this package after which the same config gives other bits here.
+def arithmetic(device: torch.device = CPU) -> int:
+    """Counts the changes of this package after which the same config gives other bits on a device.
 
     The second was that matrices of a stack begin where they would alone: it changed no bits where products do not
     depend on that, as on Intel's processors, and was counted on all others. The third changed them everywhere: large
-    products of float32 are oneDNN's, and attention's output is multiplied as mixtures of tables.
+    products of float32 are oneDNN's, and attention's output is multiplied as mixtures of tables. The fourth changed
+    only those of GPUs: sums over equal tokens are products, and the optimizer steps from zero.
     """
-    return 3
+    return 4 if is_elsewhere(device) else 3
 
 
 def blas() -> str:

@@ -60,8 +60,8 @@ def read_plain(path: Path, at_most: int = LONGEST) -> bytes:
     return content
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all.
+def write_atomically(path: Path, *content: bytes | memoryview) -> None:
+    """Put bytes, or several pieces one behind the other, at `path`: whole or not at all.
 
     Raises:
         OSError: The disk is full or refuses; nothing is left under the final name.
@@ -69,7 +69,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open_plain(temporary, "wb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

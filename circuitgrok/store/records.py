@@ -81,8 +81,19 @@ def index_entry(record: dict[str, Any]) -> str | None:
 
 
 def event(record: dict[str, Any]) -> str | None:
-    """A line of events: what happened, and at which step."""
-    return None if isinstance(record.get("event"), str) and is_step(record.get("step")) else _odd(record)
+    """A line of events: what happened, and at which step; of a thinning also which checkpoints are gone.
+
+    >>> event({"event": "thinned", "step": 9, "removed": [[1, 3]]}), event({"event": "begun", "step": 0})
+    (None, None)
+    """
+    right = isinstance(record.get("event"), str) and is_step(record.get("step"))
+    if right and record["event"] == "thinned":
+        right = isinstance(record.get("removed"), list) and all(map(_is_range, record["removed"]))
+    return None if right else _odd(record)
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_step, value)) and value[0] <= value[1]
 
 
 def _odd(record: dict[str, Any]) -> str:

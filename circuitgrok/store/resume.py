@@ -17,7 +17,7 @@ from circuitgrok.store.files import read_plain, read_verified, write_atomically
 from circuitgrok.store.lines import head_at
 from circuitgrok.store.records import is_digest
 from circuitgrok.store.run import Run
-from circuitgrok.store.weights import file_name, largest, pack, unpack
+from circuitgrok.store.weights import file_name, largest, pieces, unpack
 
 if TYPE_CHECKING:
     from circuitgrok.tree import Params
@@ -29,20 +29,20 @@ _NAME = re.compile(r"step_(\d{9})\.safetensors(\.sha256)?")
 
 def write_resume(run: Run, step: int, tensors: "Params", note: Mapping[str, Any]) -> str:
     """Write a resume point and drop all but the last two; its digest."""
-    digest = _write(run, "resume", step, pack(tensors, {**note, "step": step, "config": run.manifest["hash"]}))
+    digest = _write(run, "resume", step, pieces(tensors, {**note, "step": step, "config": run.manifest["hash"]}))
     drop_resume(run, resume_steps(run)[:-RESUME_POINTS_KEPT])
     return digest
 
 
 def write_moments(run: Run, step: int, tensors: "Params") -> None:
     """Write the optimizer's state of a checkpoint, to stay."""
-    _write(run, "moments", step, pack(tensors, {"step": step, "config": run.manifest["hash"]}))
+    _write(run, "moments", step, pieces(tensors, {"step": step, "config": run.manifest["hash"]}))
 
 
-def _write(run: Run, folder: str, step: int, content: bytes) -> str:
+def _write(run: Run, folder: str, step: int, content: "Sequence[bytes | memoryview]") -> str:
     (run.path / folder).mkdir(exist_ok=True)
-    file, digest = run.path / folder / file_name(step), sha256(content)
-    write_atomically(file, content)
+    file, digest = run.path / folder / file_name(step), sha256(*content)
+    write_atomically(file, *content)
     write_atomically(_beside(file), digest.encode())
     return digest
 

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from circuitgrok.errors import DamagedFile, RunError, UserError
 from circuitgrok.store.completion import Completion, read_completion
 from circuitgrok.store.files import read_verified
+from circuitgrok.store.gaps import Gap, removed_ranges, split
 from circuitgrok.store.lines import Lines, last_record
 from circuitgrok.store.locking import holder
 from circuitgrok.store.manifest import UNSEALED, read_manifest
@@ -203,19 +204,34 @@ class Run:
         """The digest of each checkpoint, by step, in order."""
         return dict(self._index())
 
+    @property
+    def thinned(self) -> list[Gap]:
+        """Where checkpoints were removed (`circuitgrok.store.thinning`), in order; empty if none were."""
+        return list(self._listed()[1])
+
     def _index(self) -> dict[int, str]:
-        """The index, read again only if its files have changed."""
-        now = tuple(_identity(self.path / name) for name in ("index.jsonl", "complete.json"))
+        return self._listed()[0]
+
+    def _listed(self) -> tuple[dict[int, str], list[Gap]]:
+        """The index without what was removed, and the gaps; read again only if its files have changed."""
+        now = tuple(_identity(self.path / name) for name in ("index.jsonl", "complete.json", "events.jsonl"))
         if now not in self._read:
             self._read.clear()
-            found = {record["step"]: record["sha256"] for record in self.records("index.jsonl")}
+            written = {record["step"]: record["sha256"] for record in self.records("index.jsonl")}
+            kept, gaps = split(list(written), removed_ranges(self._readable_events()))
+            found = {step: written[step] for step in kept}, gaps
             if time.time_ns() - max(changed for _, _, changed in now) < _SETTLED_NS:
                 return found
             self._read[now] = found
         return self._read[now]
 
+    def _readable_events(self) -> Iterator[dict[str, Any]]:
+        """The events up to the first that is damaged: damage there is no reason to read no checkpoint."""
+        with contextlib.suppress(DamagedFile):
+            yield from self.records("events.jsonl")
+
     @cached_property
-    def _read(self) -> dict[Any, dict[int, str]]:
+    def _read(self) -> dict[Any, tuple[dict[int, str], list[Gap]]]:
         """The index as last read, by what its files looked like then."""
         return {}
 

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitgrok.canonical import canonical_json, sha256
+from circuitgrok.device import held
 from circuitgrok.errors import RunError
+from circuitgrok.store.behind import Behind
 from circuitgrok.store.completion import NAME, Completion
 from circuitgrok.store.files import SUBFOLDERS, drop_temporaries, write_atomically
 from circuitgrok.store.lines import Head, JsonLines, head_at
 from circuitgrok.store.manifest import CONFIG, write_manifest
-from circuitgrok.store.resume import CUT_BACK
+from circuitgrok.store.resume import CUT_BACK, write_moments, write_resume
 from circuitgrok.store.run import FACTS, OWN, Run, load
 from circuitgrok.store.sealed import seal_line
-from circuitgrok.store.weights import file_name, pack
+from circuitgrok.store.weights import file_name, pieces
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig
@@ -77,9 +79,9 @@ def refuse_another(run: Run, config: "TrainConfig", start: Mapping[str, Any], im
 
 def write_checkpoint(run: Run, step: int, weights: "Params") -> dict[str, Any]:
     """Write the weights of a step; the line for the index, to be appended afterwards."""
-    content = pack(weights, {"step": step, "config": run.manifest["hash"]})
-    write_atomically(run.path / file_name(step), content)
-    return {"step": step, "file": file_name(step), "sha256": sha256(content)}
+    content = pieces(weights, {"step": step, "config": run.manifest["hash"]})
+    write_atomically(run.path / file_name(step), *content)
+    return {"step": step, "file": file_name(step), "sha256": sha256(*content)}
 
 
 def write_records(run: Run, name: str, records: Iterable[Mapping[str, Any]]) -> None:
@@ -129,9 +131,14 @@ def reopen(run: Run) -> None:
 
 @dataclass
 class Writer:
-    """One run's records while it trains, and what its next line depends on."""
+    """One run's records while it trains, and what its next line depends on.
+
+    Whoever trains decides what is written, and copies it; `behind` writes it, in this order, and alone touches the
+    records.
+    """
 
     run: Run
+    behind: Behind
     history: JsonLines
     index: JsonLines
     updates: JsonLines
@@ -141,7 +148,7 @@ class Writer:
     diverged: bool = False
 
     @classmethod
-    def open(cls, run: Run, note: Mapping[str, Any]) -> "Writer":
+    def open(cls, run: Run, note: Mapping[str, Any], behind: Behind) -> "Writer":
         """The records, cut back to what they held at the resume point that left `note`."""
         reopen(run)
         files = {
@@ -149,11 +156,49 @@ class Writer:
             for name in CUT_BACK
         }
         facts = {name: note[name] for name in ("recorded", "saved", "saved_loss") if name in note}
-        return cls(run, **files, **facts)
+        return cls(run, behind, **files, **facts)
 
-    def note(self) -> dict[str, Any]:
-        """What `open` needs to go on from here; everything written so far is on the disk."""
-        found: dict[str, Any] = {"recorded": self.recorded, "saved": self.saved, "saved_loss": self.saved_loss}
+    def record(self, record: dict[str, Any], weights: "Params", scheduled: bool, on_move: float) -> None:
+        """One line of history, and a checkpoint if scheduled or if the test loss moved since the last."""
+        bad = [f"{name} is {value}" for name, value in record.items() if not math.isfinite(value)]
+        step = record["step"]
+        if bad:
+            self.diverged = True
+            self.behind.give(lambda: self._diverge(step, ", ".join(bad)))
+        elif step > self.recorded:
+            loss = math.log(max(record["test_loss"], 1e-300))
+            if scheduled or abs(loss - self.saved_loss) > on_move:
+                numbers = held(weights)
+                self.behind.give(lambda: self.index.append(write_checkpoint(self.run, step, numbers())), _size(weights))
+                self.saved, self.saved_loss = step, loss
+            self.behind.give(lambda: self.history.append(record))
+            self.recorded = step
+
+    def record_update(self, record: dict[str, Any]) -> None:
+        """One line about the step that leaves a checkpoint; what has no value is left out."""
+        finite = {name: value for name, value in record.items() if math.isfinite(value)}
+        self.behind.give(lambda: self.updates.append(finite))
+
+    def keep_moments(self, step: int, state: "Params") -> None:
+        """The optimizer's state beside a checkpoint."""
+        numbers = held(state)
+        self.behind.give(lambda: write_moments(self.run, step, numbers()), _size(state))
+
+    def save(self, step: int, state: "Params", last: bool) -> None:
+        """A resume point, behind everything that it depends on; at the `last` step the run is complete with it."""
+        numbers = held(state)
+        facts = {"recorded": self.recorded, "saved": self.saved, "saved_loss": self.saved_loss}
+
+        def write() -> None:
+            digest = write_resume(self.run, step, numbers(), facts | self._synced())
+            if last:
+                self._finish("finished", step, {file_name(step): digest})
+
+        self.behind.give(write, _size(state))
+
+    def _synced(self) -> dict[str, Any]:
+        """How far the records have come, all of them on the disk."""
+        found: dict[str, Any] = {}
         for name in CUT_BACK:
             lines: JsonLines = getattr(self, name)
             found[f"{name}_bytes"] = lines.sync()
@@ -161,28 +206,17 @@ class Writer:
                 found[f"{name}_seal"] = lines.head.seal
         return found
 
-    def record(self, record: dict[str, Any], weights: "Params", scheduled: bool, on_move: float) -> None:
-        """One line of history, and a checkpoint if scheduled or if the test loss moved since the last."""
-        bad = [f"{name} is {value}" for name, value in record.items() if not math.isfinite(value)]
-        if bad:
-            self.diverged = True
-            self.history.append({"step": record["step"], "diverged": ", ".join(bad)})
-            self.note()
-            self.finish("diverged", record["step"], {})
-        elif record["step"] > self.recorded:
-            loss = math.log(max(record["test_loss"], 1e-300))
-            if scheduled or abs(loss - self.saved_loss) > on_move:
-                self.index.append(write_checkpoint(self.run, record["step"], weights))
-                self.saved, self.saved_loss = record["step"], loss
-            self.history.append(record)
-            self.recorded = record["step"]
+    def _diverge(self, step: int, how: str) -> None:
+        self.history.append({"step": step, "diverged": how})
+        self._synced()
+        self._finish("diverged", step, {})
 
-    def record_update(self, record: dict[str, Any]) -> None:
-        """One line about the step that leaves a checkpoint; what has no value is left out."""
-        self.updates.append({name: value for name, value in record.items() if math.isfinite(value)})
-
-    def finish(self, outcome: str, step: int, resume: Mapping[str, str]) -> None:
+    def _finish(self, outcome: str, step: int, resume: Mapping[str, str]) -> None:
         """Say that the run is complete; everything else is on the disk."""
         heads = {f"{name}.jsonl": getattr(self, name).head for name in CUT_BACK}
         heads["events.jsonl"] = add_event(self.run, outcome, step)
         complete(self.run, outcome, step, resume, heads)
+
+
+def _size(tensors: "Params") -> int:
+    return sum(value.nbytes for value in tensors.values())

@@ -145,7 +145,7 @@ class Study(Question):
         """The config of each run, by its name."""
         made = {}
         for name, line in self.labels().items():
-            leaves = {leaf: line[leaf] for leaf in self.grid} | dict.fromkeys(self.seeded, line["seed"])
+            leaves: dict[str, Any] = {leaf: line[leaf] for leaf in self.grid} | dict.fromkeys(self.seeded, line["seed"])
             cell, arm = self.base.with_(**leaves), self.arms[line["arm"]]
             made[name] = cell.with_(**(arm(cell) if callable(arm) else arm))
         return made

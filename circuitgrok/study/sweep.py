@@ -122,7 +122,7 @@ def _repeated(
     return {
         f"{'' if label == 'run' else f'{label}-'}{fields[0]}{seed}": (
             label,
-            config.with_(**dict.fromkeys(fields, seed)),
+            config.with_(**dict[str, Any](dict.fromkeys(fields, seed))),
         )
         for label, config in configs.items()
         for seed in seeds

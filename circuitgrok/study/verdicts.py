@@ -44,15 +44,17 @@ class Asked(NamedTuple):
     quick: bool
     out: Path
     threads: int
+    device: str | None = None
 
 
-def asked(question: str, script: str, quick: str) -> Asked:
+def asked(question: str, script: str, quick: str, device: str = "") -> Asked:
     """The options that every analysis has: `--quick`, `--out FOLDER`, `--threads N`.
 
     Args:
         question: Shown by `--help`.
         script: The analysis' own `__file__`; results go to `out/<its name>` beside it by default.
         quick: What `--quick` makes smaller.
+        device: What `--device` is for, if there is that option.
     """
     import argparse
 
@@ -61,8 +63,10 @@ def asked(question: str, script: str, quick: str) -> Asked:
     parser.add_argument("--quick", action="store_true", help=f"{quick}, for tests")
     parser.add_argument("--out", type=Path, default=file.parent / "out" / file.stem)
     parser.add_argument("--threads", type=int, default=2)
+    if device:
+        parser.add_argument("--device", help=device)
     given = parser.parse_args()
-    return Asked(given.quick, given.out, given.threads)
+    return Asked(given.quick, given.out, given.threads, given.device if device else None)
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:

@@ -111,6 +111,8 @@ def measure(
             float64, whatever the run's precision. Groups hessian and llc are measured on the CPU always.
         tick: Called with (checkpoints done, all) as the work goes on.
 
+    Of a run whose checkpoints were thinned, `attrs["thinned"]` says what the columns of `polar` can no longer tell.
+
     Where the split of an imported run is not known, columns that depend on it are nan, as `attrs["undefined"]` says.
 
     Raises:
@@ -182,12 +184,26 @@ def measure(
         }
     if undefined:
         table.attrs["undefined"] = undefined
+    if "polar" in chosen and (said := _thinned(run, at)):
+        table.attrs["thinned"] = said
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 
 
 def _on(params: Params, device: torch.device) -> Params:
     """Weights as they are measured on a device."""
     return params if device == CPU else {name: value.to(device, torch.float64) for name, value in params.items()}
+
+
+def _thinned(run: "Run", at: Sequence[int]) -> str:
+    """What the path can no longer tell, where checkpoints between the measured ones were removed; "" if none were."""
+    inside = [gap for gap in run.thinned if at[0] <= gap.after and (gap.before or math.inf) <= at[-1]]
+    if not inside:
+        return ""
+    return (
+        f"{sum(gap.removed for gap in inside)} checkpoints were removed between steps {inside[0].after} and "
+        f"{inside[-1].before}: radial_distance, angular_distance and arc_length are those of the path through the kept "
+        f"ones, at most what they were, and angular_speed is a mean over longer intervals"
+    )
 
 
 def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:

@@ -23,22 +23,23 @@ from circuitgrok import select, tree
 from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import resolved, same_bits_again
+from circuitgrok.device import is_elsewhere, resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
+from circuitgrok.store.behind import Behind
 from circuitgrok.store.environment import differences, environment
 from circuitgrok.store.locking import LockedRun, locked
 from circuitgrok.store.run import Run, RunError
-from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import Writer, add_event, create
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.training.origin import initial_weights, source_digest
 from circuitgrok.training.progress import Progress, Silent
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
-from circuitgrok.training.step import evaluate, forward, update, watched_update
+from circuitgrok.training.steps import Steps, steps_of, uncapturable
 from circuitgrok.training.stopping import Stop, stop_signals
 
 STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
+BYTES_PER_NUMBER = 64  # of a GPU's memory for each of them: those of forward and backward, in both graphs of a stack
 FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 K = TypeVar("K")
@@ -155,7 +156,7 @@ def train_here(
         for run in begun:
             if not how.allow_inexact:
                 _same_environment(run, differing[run.path])
-        for alike in stacks({run: run.config for run in begun}):
+        for alike in stacks({run: run.config for run in begun}, most=_most_numbers(where)):
             with contextlib.ExitStack() as held:
                 ours = [run for run in alike if _holds(run, held, how.skip_held)]
                 points = {run.path: resume.resume_points(run) for run in ours if unfinished(run)}
@@ -237,16 +238,24 @@ def _say_how_it_begins(
     add_event(run, "begun" if begun else "resumed", start)
 
 
-def stacks(pending: Mapping[K, TrainConfig], parts: int = 1) -> Iterator[list[K]]:
+def _most_numbers(device: torch.device) -> int:
+    """Of neuron activations in one forward of a stack: on a GPU what its memory holds."""
+    if device.type != "cuda":
+        return STACK_NUMBERS
+    return torch.cuda.get_device_properties(device).total_memory // BYTES_PER_NUMBER
+
+
+def stacks(pending: Mapping[K, TrainConfig], parts: int = 1, most: int | None = None) -> Iterator[list[K]]:
     """What may train as one stack, as many as memory and open files allow, and such that there is work for `parts`."""
+    numbers = STACK_NUMBERS if most is None else most
     by_key: dict[str, list[K]] = {}
     for one, config in pending.items():
         by_key.setdefault(config.stack_key, []).append(one)
     for alike in by_key.values():
         size = size_of(pending[alike[0]])
-        fitting = min(STACK_NUMBERS // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
-        most = max(1, min(fitting, -(-len(alike) // parts)))
-        yield from (alike[i : i + most] for i in range(0, len(alike), most))
+        fitting = min(numbers // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
+        together = max(1, min(fitting, -(-len(alike) // parts)))
+        yield from (alike[i : i + together] for i in range(0, len(alike), together))
 
 
 def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
@@ -266,6 +275,7 @@ def _train_stack(
     group: Sequence[Run], start: int, device: torch.device, progress: Progress, stop: Stop, save_every_s: float
 ) -> None:
     stack = new_stack([run.config for run in group], device)
+    _say_what_is_not_captured(stack, group, start, progress)
     notes: list[dict[str, Any]] = [{} for _ in group]
     if start:
         points = [resume.read_resume(run, start) for run in group]
@@ -273,61 +283,70 @@ def _train_stack(
         notes = [note for _, note in points]
     for run in group:  # the files are cut back below: later points would speak of lines that are gone
         resume.drop_resume(run, [step for step in resume.resume_steps(run) if step > start])
-    writers: list[Writer] = []
     try:
-        for run, note in zip(group, notes, strict=True):
-            writers.append(Writer.open(run, note))
-        progress.begin(group, start, stack.configs[0].schedule.steps)
-        _loop(stack, writers, start, progress, stop, save_every_s)
+        with Behind() as behind:
+            writers = [Writer.open(run, note, behind) for run, note in zip(group, notes, strict=True)]
+            progress.begin(group, start, stack.configs[0].schedule.steps)
+            _loop(steps_of(stack), writers, start, progress, stop, save_every_s)
     finally:
         progress.end()
 
 
-def _loop(stack: Stack, writers: list[Writer], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
-    schedule: Schedule = stack.configs[0].schedule
+def _say_what_is_not_captured(stack: Stack, group: Sequence[Run], start: int, progress: Progress) -> None:
+    """Note in the runs, and tell who watches, why a GPU is asked for each operation."""
+    kinds = uncapturable(stack) if is_elsewhere(stack.flat.device) else []
+    if kinds:
+        for run in group:
+            add_event(run, "uncaptured", start, kinds=kinds)
+        progress.note(f"{group[0].name}: steps are taken one by one, for {', '.join(kinds)} cannot be captured")
+
+
+def _loop(steps: Steps, writers: list[Writer], start: int, progress: Progress, stop: Stop, save_every_s: float) -> None:
+    schedule: Schedule = steps.stack.configs[0].schedule
     scheduled = schedule.checkpoint_steps()
     saved, step = time.monotonic(), start
+
+    def is_due(step: int) -> bool:
+        return step % schedule.eval_every == 0 or step in scheduled
+
     while True:
-        ahead = forward(stack, step)
-        records = None
-        due, finite = step % schedule.eval_every == 0 or step in scheduled, ahead.objective.isfinite().tolist()
-        if due or not all(finite):
-            records = evaluate(stack, step, ahead)
+        due = is_due(step)
+        finite, records = steps.look(step, due)
+        if records is not None:
             for i, (writer, record) in enumerate(zip(writers, records, strict=True)):
                 if due or not finite[i]:  # a neighbour's divergence leaves no line in this run's history
-                    weights = {name: value[i] for name, value in stack.weights.items()}
+                    weights = {name: value[i] for name, value in steps.stack.weights.items()}
                     writer.record(record, weights, step in scheduled, schedule.checkpoint_on_move)
             good = [i for i, writer in enumerate(writers) if not writer.diverged]
             if not good:
                 return
             if len(good) < len(writers):
-                stack, writers = subset(stack, good, step), [writers[i] for i in good]
+                steps, writers = steps_of(subset(steps.stack, good, step)), [writers[i] for i in good]
                 continue
             if schedule.keep_moments:
                 for i, writer in enumerate(writers):
                     if writer.saved == step:
-                        resume.write_moments(writer.run, step, state_of(stack, i))
+                        writer.keep_moments(step, state_of(steps.stack, i))
         progress.at(step, records)
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
-                digest = resume.write_resume(writer.run, step, state_of(stack, i), writer.note())
-                if step == schedule.steps:
-                    writer.finish("finished", step, {file_name(step): digest})
+                writer.save(step, state_of(steps.stack, i), last=step == schedule.steps)
             saved = time.monotonic()
         if step == schedule.steps:
             return
         if stop:
             for writer in writers:
+                writer.behind.flush()
                 add_event(writer.run, "stopped", step, signal=stop.by)
             raise Interrupted(f"stopped at step {step}; everything is saved: the same command goes on")
         watching = [writer.saved == step for writer in writers]
         if any(watching):
-            for writer, watched, record in zip(writers, watching, watched_update(stack, ahead, step), strict=True):
+            for writer, watched, record in zip(writers, watching, steps.watched(step), strict=True):
                 if watched:
                     writer.record_update(record)
+            step += 1
         else:
-            update(stack, ahead, step)
-        step += 1
+            step = steps.advance(step, is_due)
 
 
 @contextlib.contextmanager

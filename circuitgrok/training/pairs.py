@@ -10,6 +10,7 @@ from circuitgrok.apart import placed
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.batches import Batches, MiniBatch, noise_columns
 from circuitgrok.interventions.logits import OnLogits
+from circuitgrok.training.moment import Moment
 from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
@@ -40,12 +41,11 @@ def side(configs: Sequence[TrainConfig], train: bool, device: torch.device) -> B
     return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
 
 
-def seen_pairs(stack: "Stack", step: int) -> Batch:
+def seen_pairs(stack: "Stack", now: Moment) -> Batch:
     """What a step sees of the training pairs: all of them, or a batch."""
     pairs = stack.train_pairs
     for one in stack.of(Batches):
-        seeds = [config.noise.noise_seed for config in stack.configs]
-        pairs = pairs.at(one(seeds, pairs.labels.shape[1], step))
+        pairs = pairs.at(now.places(one, pairs.labels.shape[1]))
     return pairs
 
 
@@ -62,7 +62,7 @@ def clean_logits(stack: "Stack", pairs: Batch) -> Tensor:
     return as_seen(stack, stack.configs[0].model.training_logits(stack.weights, pairs.inputs, workspace))
 
 
-def batch_noise(stack: "Stack", step: int) -> dict[str, Tensor]:
+def batch_noise(stack: "Stack", now: Moment) -> dict[str, Tensor]:
     """How far the gradient of a step's batch is from that of all training pairs, by `[run]`; nothing of a full batch.
 
     Both are of the loss alone, at the weights as they are: other noise and penalties are no part of it.
@@ -70,7 +70,7 @@ def batch_noise(stack: "Stack", step: int) -> dict[str, Tensor]:
     batch = stack.configs[0].intervention(MiniBatch)
     if batch is None:
         return {}
-    seen, n = seen_pairs(stack, step), stack.train_pairs.labels.shape[1]
+    seen, n = seen_pairs(stack, now), stack.train_pairs.labels.shape[1]
     full, part = (_gradient(stack, pairs) for pairs in (stack.train_pairs, seen))
     return noise_columns(stack.views, full, part, n, seen.labels.shape[1], batch.batch_replacement)
 

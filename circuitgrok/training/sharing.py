@@ -92,12 +92,12 @@ def train_shared(
         resolved(how.device)
     for config in configs.values():
         refuse_what_does_not_fit(config)
-    paths = {name: how.path(name) for name in configs}
+    there = {name: Run(how.path(name)) for name in configs}
     for name, config in configs.items():
         facts = start_facts(config)
-        if (paths[name] / "config.json").exists():
-            refuse_another(Run(paths[name]), config, facts)
-    pending = {name: config for name, config in configs.items() if _is_pending(Run(paths[name]))}
+        if (there[name].path / "config.json").exists():
+            refuse_another(there[name], config, facts)
+    pending = {name: config for name, config in configs.items() if _is_pending(there[name])}
     stop_file = Path(how.path("")) / f".stop-{uuid.uuid4().hex[:12]}"
     tasks = [
         Task({name: pending[name].model_dump_json() for name in alike}, how, str(stop_file))
@@ -110,7 +110,7 @@ def train_shared(
     finally:
         stop_file.unlink(missing_ok=True)
         watching.end()
-    return [Run(path) for path in paths.values()]
+    return [Run(run.path) for run in there.values()]
 
 
 def _is_pending(run: Run) -> bool:

@@ -21,7 +21,7 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.config.upgrade import upgraded_state
-from circuitgrok.device import CPU
+from circuitgrok.device import CPU, is_elsewhere
 from circuitgrok.interventions import losses, optimizers
 from circuitgrok.interventions.base import KINDS, NEVER, Applied, Intervention, State, applied
 from circuitgrok.interventions.batches import Batches
@@ -42,6 +42,7 @@ class Beginning(NamedTuple):
 
     step: Int[Tensor, " run"]  # NEVER: not by a step
     train_acc: Float[Tensor, " run"]  # NaN: not by this event
+    is_awaited: bool  # whether any begins by an event
 
 
 @dataclass
@@ -54,6 +55,8 @@ class Stack:
         views: The trained tensors as views of `flat`, to change them.
         leaves: The same memory as autograd's leaves, to differentiate.
         gradients: Views of the gradient of `flat`.
+        moving: What the optimizer steps in place of `flat` elsewhere than on the CPU: from zero and at the rate 1, so
+            that the rate may be a tensor.
         fixed: The tensors that do not train.
         optimizer: What makes a step of a gradient.
         loss: Of logits and labels.
@@ -75,6 +78,7 @@ class Stack:
     views: Params
     leaves: Params
     gradients: Params
+    moving: Tensor | None
     fixed: Params
     optimizer: optimizers.StackOptimizer
     loss: losses.Loss
@@ -103,6 +107,14 @@ class Stack:
     def of(self, *families: type[Intervention]) -> list[Applied]:
         """The interventions of some families, in their order."""
         return [one for one in self.at_work.values() if issubclass(one.kind, families)]
+
+    def remember(self, kind: str, state: State) -> None:
+        """What an intervention remembers from now on; elsewhere than on the CPU in the memory where it was."""
+        if self.moving is None:
+            self.states[kind] = state
+        else:
+            for name, old in self.states[kind].items():
+                old.copy_(state[name])
 
     @property
     def is_noisy_forward(self) -> bool:
@@ -139,6 +151,10 @@ def _built(
     views = tree.unravel(flat, shapes)
     flat.grad = torch.zeros_like(flat)
     gradients = tree.unravel(flat.grad, shapes)
+    moving = torch.zeros_like(flat) if is_elsewhere(flat.device) else None
+    if moving is not None:
+        moving.grad = flat.grad
+    stepped = flat if moving is None else moving
     kinds = [kind for kind in KINDS if any(kind in config.kinds for config in configs)]  # as their families stand there
     at_work = {kind: applied([config.kinds.get(kind) for config in configs], flat.device) for kind in kinds}
     remembering = {k: one for k, one in at_work.items() if issubclass(one.kind, (GradientTransform, Constraint))}
@@ -149,8 +165,9 @@ def _built(
         views=views,
         leaves={name: view.detach().requires_grad_() for name, view in views.items()},
         gradients=gradients,
+        moving=moving,
         fixed={name: value for name, value in weights.items() if name not in trained},
-        optimizer=optimizers.chosen(first.optimizer, flat, views),
+        optimizer=optimizers.chosen(first.optimizer, stepped, tree.unravel(stepped, shapes)),
         loss=losses.chosen(objective.loss, objective.loss_precision, objective.label_smoothing),
         decay=_decay(configs, views, flat),
         decay_target=None,
@@ -171,7 +188,9 @@ def _beginning(configs: Sequence[TrainConfig], kind: str, flat: Tensor) -> Begin
     steps = [NEVER if one is None or one.begins_at is None else one.begins_at for one in held]
     events = [math.nan if one is None or one.begins_when is None else one.begins_when for one in held]
     return Beginning(
-        torch.tensor(steps, device=flat.device), torch.tensor(events, dtype=torch.float64, device=flat.device)
+        torch.tensor(steps, device=flat.device),
+        torch.tensor(events, dtype=torch.float64, device=flat.device),
+        not all(map(math.isnan, events)),
     )
 
 
@@ -219,7 +238,7 @@ def begun(state: State, runs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def constrain(stack: Stack, step: int, before: Params | None, reached: Tensor) -> None:
+def constrain(stack: Stack, step: int | Tensor, before: Params | None, reached: Tensor) -> None:
     """Let the holds begin that begin at `step` or at an event, and correct the weights by every constraint in order.
 
     Args:
@@ -233,13 +252,13 @@ def constrain(stack: Stack, step: int, before: Params | None, reached: Tensor) -
     moment = stack.optimizer.moment
     shapes = {name: view[0] for name, view in stack.views.items()}
     moving = None if moment is None else tree.unravel(moment, shapes)
-    for kind, (at_step, train_acc) in stack.beginnings.items():
+    for kind, (at_step, train_acc, _) in stack.beginnings.items():
         begins = (at_step == step) | (reached & ~train_acc.isnan())
         moved = Moved(begins, before, moving)
-        stack.states[kind] = stack.at_work[kind](moved, stack.views, stack.states[kind])
+        stack.remember(kind, stack.at_work[kind](moved, stack.views, stack.states[kind]))
 
 
-def _tensors(stack: Stack) -> Params:
+def everything(stack: Stack) -> Params:
     """Everything that the next step needs, every tensor `[run ...]`, by the name it is saved under."""
     remembered = {f"{kind}:{name}": value for kind, state in stack.states.items() for name, value in state.items()}
     return {**stack.optimizer.state, "flat": stack.flat, **remembered}
@@ -250,7 +269,7 @@ def state_of(stack: Stack, i: int) -> Params:
 
     What does not hold it yet is left out, and so is what only its neighbours have: it is the same in any stack.
     """
-    rows = {name: value[i] for name, value in _tensors(stack).items()}
+    rows = {name: value[i] for name, value in everything(stack).items()}
     unheld = {n for n in rows if n.partition(":")[0] in stack.beginnings and bool(rows[n].isnan().all())}
     return {name: row for name, row in rows.items() if name not in unheld}
 
@@ -258,7 +277,7 @@ def state_of(stack: Stack, i: int) -> Params:
 def put_state(stack: Stack, states: Sequence[Params], step: int) -> None:
     """Set every run to a state taken by `state_of` at `step`; what a state has not is not held yet."""
     of_today = [upgraded_state(state, list(c.kinds)) for state, c in zip(states, stack.configs, strict=True)]
-    for name, target in _tensors(stack).items():
+    for name, target in everything(stack).items():
         for i, state in enumerate(of_today):
             if name in state:
                 target[i] = state[name]

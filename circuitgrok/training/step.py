@@ -9,22 +9,24 @@ Each part is an intervention at work (`interventions.base`), asked when its turn
 
 from functools import reduce
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from circuitgrok import tree
+from circuitgrok.device import perhaps_any
 from circuitgrok.interventions.base import Applied
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.collapse import collapse_columns
 from circuitgrok.interventions.constraints import Constraint
 from circuitgrok.interventions.gradients import GradientTransform
 from circuitgrok.interventions.losses import accuracy, within_tolerance
-from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, OnLabels, streams
+from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, OnLabels
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
+from circuitgrok.training.moment import Moment, moment
 from circuitgrok.training.pairs import Batch, as_seen, batch_noise, clean_logits, seen_pairs
 from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
@@ -38,19 +40,20 @@ class ForwardPass(NamedTuple):
     penalty: Tensor | None  # [run], its part that is penalties
 
 
-def forward(stack: Stack, step: int) -> ForwardPass:
+def forward(stack: Stack, step: int | Moment) -> ForwardPass:
     """Logits of the pairs that this step sees, and each run's objective, with the noise of this step."""
-    first, trained, pairs = stack.configs[0], stack.leaves, seen_pairs(stack, step)
+    now = moment(stack, step) if isinstance(step, int) else step
+    first, trained, pairs = stack.configs[0], stack.leaves, seen_pairs(stack, now)
     labels = pairs.labels
     for one in stack.of(OnLabels):
-        labels = one(labels, first.task.n_classes, **_drawn(stack, one, step))
+        labels = one(labels, first.task.n_classes, **_drawn(one, now))
     for one in stack.of(OnForward):
-        trained = one(trained, **_drawn(stack, one, step))
+        trained = one(trained, **_drawn(one, now))
     weights, inputs = stack.completed(trained), pairs.inputs
     if dropped := stack.of(DropoutRate):
         rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
         embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
-        dropout = Dropout(embed, attention, mlp, **_drawn(stack, dropped[0], step))
+        dropout = Dropout(embed, attention, mlp, **_drawn(dropped[0], now))
         logits = first.model.noisy_logits(weights, inputs, dropout)
     else:
         logits = first.model.training_logits(weights, inputs, stack.workspace)
@@ -69,30 +72,30 @@ def _penalty(stack: Stack, one: Applied) -> Tensor:
     return one(stack.leaves) if start is None else one(stack.leaves, start=start)
 
 
-def _drawn(stack: Stack, one: Applied, step: int) -> dict[str, list[torch.Generator]]:
+def _drawn(one: Applied, now: Moment) -> dict[str, Any]:
     """A generator for each run, from its noise seed, the step and what is drawn, if anything is."""
-    if one.kind.stream is None:
-        return {}
-    return {"generators": streams([config.noise.noise_seed for config in stack.configs], one.kind.stream, step)}
+    return {} if one.kind.stream is None else {"generators": now.generators(one.kind.stream)}
 
 
-def update(stack: Stack, ahead: ForwardPass, step: int) -> None:
+def update(stack: Stack, ahead: ForwardPass, step: int | Moment) -> None:
     """From the weights at `step` to those at `step + 1`."""
-    _differentiate(stack, ahead, step)
+    now = moment(stack, step) if isinstance(step, int) else step
+    _differentiate(stack, ahead, now)
     reached, before = _reached(stack, ahead), _before(stack)
     for stage in (_decay, _optimize, _walk):
-        stage(stack, step)
-    constrain(stack, step + 1, before, reached)
+        stage(stack, now)
+    constrain(stack, now.number + 1, before, reached)
 
 
 def watched_update(stack: Stack, ahead: ForwardPass, step: int) -> list[dict[str, float]]:
     """`update`, bit for bit, and each run's line about it: its parts in polar coordinates (`polar.updates`)."""
-    noise = batch_noise(stack, step)
-    _differentiate(stack, ahead, step)
+    now = moment(stack, step)
+    noise = batch_noise(stack, now)
+    _differentiate(stack, ahead, now)
     reached, before = _reached(stack, ahead), _before(stack)
     flats = [stack.flat.to(torch.float64, copy=True)]
     for stage in (_decay, _optimize, _walk):
-        stage(stack, step)
+        stage(stack, now)
         flats.append(stack.flat.to(torch.float64, copy=True))
     constrain(stack, step + 1, before, reached)
     flats.append(stack.flat.to(torch.float64, copy=True))
@@ -106,34 +109,40 @@ def watched_update(stack: Stack, ahead: ForwardPass, step: int) -> list[dict[str
     one = {name: view[0] for name, view in stack.views.items()}
     at, *split = (tree.unravel(flat, one) for flat in (flats[0], *parts.values()))
     columns = update_columns(at, stack.gradients, dict(zip(parts, split, strict=True)))
-    return _records(step, columns | noise)
+    return records(step, columns | noise)
 
 
-def _differentiate(stack: Stack, ahead: ForwardPass, step: int) -> None:
+def _differentiate(stack: Stack, ahead: ForwardPass, now: Moment) -> None:
     gradients = torch.autograd.grad(ahead.objective.sum(), list(stack.leaves.values()))
     for target, gradient in zip(stack.gradients.values(), gradients, strict=True):
         target.copy_(gradient)
     for one in stack.of(GradientTransform):
         state, kind = stack.states[one.kind.kind], one.kind.kind
-        stack.states[kind] = one(stack.gradients, stack.views, state, **_drawn(stack, one, step))
+        stack.remember(kind, one(stack.gradients, stack.views, state, **_drawn(one, now)))
 
 
 @torch.no_grad()
-def _decay(stack: Stack, step: int) -> None:
-    rate = stack.configs[0].optimizer.rate(step)
-    stack.flat.mul_(1 - rate * stack.decay)
+def _decay(stack: Stack, now: Moment) -> None:
+    stack.flat.mul_(1 - now.rate * stack.decay)
     if stack.decay_target is not None:
-        stack.flat.add_(rate * stack.decay * stack.decay_target)
-
-
-def _optimize(stack: Stack, step: int) -> None:
-    stack.optimizer.step(stack.configs[0].optimizer.rate(step))
+        stack.flat.add_(now.rate * stack.decay * stack.decay_target)
 
 
 @torch.no_grad()
-def _walk(stack: Stack, step: int) -> None:
+def _optimize(stack: Stack, now: Moment) -> None:
+    if stack.moving is not None:
+        stack.moving.zero_()
+        stack.optimizer.step(1.0)
+        stack.flat.add_(stack.moving.mul_(now.rate))
+    else:
+        assert isinstance(now.rate, float)
+        stack.optimizer.step(now.rate)
+
+
+@torch.no_grad()
+def _walk(stack: Stack, now: Moment) -> None:
     for one in stack.of(AfterStep):
-        one(stack.views, **_drawn(stack, one, step))
+        one(stack.views, **_drawn(one, now))
 
 
 def _before(stack: Stack) -> Params | None:
@@ -146,9 +155,9 @@ def _before(stack: Stack) -> Params | None:
 def _reached(stack: Stack, ahead: ForwardPass) -> Tensor:
     """Runs whose training accuracy has reached what their holds wait for, `[run]`."""
     none = torch.zeros(len(stack.configs), dtype=torch.bool, device=stack.flat.device)
-    for kind, (_, train_acc) in stack.beginnings.items():
+    for kind, (_, train_acc, is_awaited) in stack.beginnings.items():
         waits = ~train_acc.isnan() & ~begun(stack.states[kind], train_acc)
-        if bool(waits.any()):
+        if is_awaited and perhaps_any(waits):
             logits = clean_logits(stack, stack.train_pairs) if stack.of(Batches) else ahead.logits.detach()
             none = none | (waits & (_right(stack, logits, stack.train_pairs) >= train_acc))
     return none
@@ -163,7 +172,16 @@ def _right(stack: Stack, logits: Tensor, pairs: Batch) -> Tensor:
 
 @torch.no_grad()
 def evaluate(stack: Stack, step: int, ahead: ForwardPass) -> list[dict[str, float]]:
-    """Each run's line of history: the step's own logits, unless they are noisy or of a batch, and those of the rest."""
+    """Each run's line of history."""
+    return records(step, evaluated(stack, ahead))
+
+
+@torch.no_grad()
+def evaluated(stack: Stack, ahead: ForwardPass) -> dict[str, Tensor]:
+    """What the history holds of a step, `[run]` by column.
+
+    Of the step's own logits, unless they are noisy or of a batch, and those of the test pairs.
+    """
     seen, unseen = stack.train_pairs, stack.test_pairs
     test_logits = clean_logits(stack, unseen)
     logits = clean_logits(stack, seen) if stack.is_noisy_forward else ahead.logits
@@ -179,10 +197,10 @@ def evaluate(stack: Stack, step: int, ahead: ForwardPass) -> list[dict[str, floa
         columns["penalty"] = ahead.penalty
     if stack.configs[0].objective.loss_precision != "float64":
         columns |= collapse_columns(logits, seen.labels, getattr(torch, stack.configs[0].objective.loss_precision))
-    return _records(step, columns)
+    return columns
 
 
-def _records(step: int, columns: dict[str, Tensor]) -> list[dict[str, float]]:
+def records(step: int, columns: dict[str, Tensor]) -> list[dict[str, float]]:
     """Columns `[run]` as one record for each run."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
     return [{"step": step, **dict(zip(columns, row, strict=True))} for row in rows]

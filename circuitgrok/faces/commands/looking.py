@@ -1,4 +1,4 @@
-"""Commands that look into a run: measure, explore, doctor."""
+"""Commands that look into a run or after it: measure, explore, doctor, thin."""
 
 import os
 import sys
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from circuitgrok.landscape.sampling import Sampling
     from circuitgrok.store.run import Run
+
+RULES = ("checkpoint_every", "checkpoints_per_decade", "around_events")  # of thinning, as `cg.thinning` has them
 
 
 def measure(argv: list[str]) -> int:
@@ -69,6 +71,8 @@ def measure(argv: list[str]) -> int:
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))
+    elif "thinned" in table.attrs:
+        show(f"  thinned      {table.attrs['thinned']}")
     for reason, names in _undefined(table).items():
         show(f"  undefined    {names}: {reason}")
     show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
@@ -183,6 +187,42 @@ def doctor(argv: list[str]) -> int:
     show(f"{'ok     '} {good} checkpoints verified by their SHA-256")
     show(advice(one, findings))
     return 0 if all(f.good for f in findings) else 1
+
+
+def thin(argv: list[str]) -> int:
+    """Remove checkpoints of a run that is over, by a rule."""
+    options = parse(
+        "circuitgrok thin",
+        "Remove checkpoints of a run that is over, but for those that the rules given keep. Says first what goes and "
+        "what that frees, and asks. History, updates and measured tables stay; weights that go are gone.",
+        {
+            "run": (Annotated[str, positional()], REQUIRED, "the run's folder"),
+            "checkpoint_every": (int | None, None, "keep a checkpoint every so many steps"),
+            "checkpoints_per_decade": (int | None, None, "keep so many, log-spaced, per factor 10"),
+            "around_events": (int | None, None, "keep all within so many steps of memorised and grokked"),
+            "yes": (bool, False, "remove without asking"),
+        },
+        argv,
+    )
+    from circuitgrok.store.thinning import thin as carry_out
+    from circuitgrok.store.thinning import thinning
+
+    rules = {name: getattr(options, name) for name in RULES}
+    plan = thinning(load(options.run), **rules)
+    show(*str(plan).splitlines())
+    if not plan.removed and not plan.left:
+        show("nothing to remove")
+        return 0
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise UserError("nothing was removed: there is nobody to ask; --yes removes without asking")
+        show("remove them? [y/N] ")
+        if input().strip().lower() not in ("y", "yes"):
+            show("nothing was removed")
+            return 0
+    carry_out(plan)
+    show(f"{len(plan.removed)} checkpoints removed; `circuitgrok doctor {plan.run.path}` verifies the rest")
+    return 0
 
 
 def _examine_machine() -> int:

@@ -15,12 +15,10 @@ from circuitgrok.faces.flags import (
     field_flags,
     headings,
     in_name,
-    kinds_of_flags,
     parse,
     positional,
-    preset_and_rest,
-    preset_option,
 )
+from circuitgrok.faces.start import start_of_sweep, start_of_train
 from circuitgrok.measures.learning.classes import DELAY
 from circuitgrok.text import plain, show
 from circuitgrok.training.progress import load_torch
@@ -37,24 +35,20 @@ SWEEP_FLAGS = {
 
 def train(argv: list[str]) -> int:
     """Train one run; the same command again resumes it."""
-    preset, rest = preset_and_rest(argv, "circuitgrok train")
-    kinds = kinds_of_flags(preset, rest)
-    leaves = config_leaves(preset, kinds)
+    start = start_of_train(argv)
     options = parse(
-        f"circuitgrok train {preset}",
-        f"Train one run, starting from the preset {preset!r}. The same command again resumes it.",
-        {**field_flags(leaves, kinds, many=False), **TRAIN_FLAGS},
-        rest,
-        headings(kinds),
+        f"circuitgrok train {f'--config {start.file}' if start.file else start.name}",
+        f"Train one run, starting from {start.file or f'the preset {start.name!r}'}. The same command again goes on.",
+        {**field_flags(start.leaves, start.kinds, many=False), **TRAIN_FLAGS},
+        start.rest,
+        headings(start.kinds),
     )
-    changed = {name: value for name, value in config_values(leaves, options).items() if value != leaves[name].default}
-    others = {section: kind for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
+    given = config_values(start.leaves, options)
+    changed = {name: value for name, value in given.items() if value != start.leaves[name].default}
     load_torch(options.quiet)
-    from circuitgrok.config.train_config import TrainConfig
-
-    config = TrainConfig.preset(preset).with_(**others, **changed)
-    varied = [*(f"-{kind}" for kind in others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
-    out = Path(os.path.expanduser(options.out) or f"checkpoints/{preset}{''.join(varied)}")
+    config = start.config().with_(**start.others, **changed)
+    varied = [*(f"-{kind}" for kind in start.others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
+    out = Path(os.path.expanduser(options.out) or f"checkpoints/{start.name}{''.join(varied)}")
     from circuitgrok.training.loop import train as train_runs
 
     [run] = train_runs([config], out.parent, names=[out.name], **_how(options))
@@ -64,37 +58,34 @@ def train(argv: list[str]) -> int:
 
 def sweep(argv: list[str]) -> int:
     """Train every combination of the values given, and write their table and phase diagram."""
-    preset = preset_option(argv)
-    kinds = kinds_of_flags(preset, argv)
-    leaves = config_leaves(preset, kinds)
+    start = start_of_sweep(argv)
     options = parse(
         "circuitgrok sweep",
         "Train every combination of the values given. Runs that are alike in shape train as one stack. Their table "
         "and, where a field takes several values, their phase diagram are written beside them.",
         {
             "preset": (str, "quickstart", "preset to start from"),
-            **field_flags(leaves, kinds, many=True),
+            **field_flags(start.leaves, start.kinds, many=True),
             **TRAIN_FLAGS,
             **SWEEP_FLAGS,
         },
-        argv,
-        headings(kinds),
+        start.rest,
+        headings(start.kinds),
     )
     load_torch(options.quiet)
-    from circuitgrok.config.train_config import TrainConfig
     from circuitgrok.errors import Interrupted
     from circuitgrok.study.sweep import planned
 
-    others = {section: [kind] for section, kind in kinds.items() if kind != kinds_of(preset)[section]}
-    given = config_values(leaves, options)
+    others = {section: [kind] for section, kind in start.others.items()}
+    given = config_values(start.leaves, options)
     words = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in argv if word.startswith("--")}
     if empty := [
         name for name, taken in given.items() if not taken and words & {name, ALIASES.get(name, name).strip("-")}
     ]:
         raise UserError(f"--{empty[0].replace('_', '-')} needs values, such as those of `circuitgrok sweep --help`")
     values = {name: list(taken) for name, taken in given.items() if taken}
-    out = options.out or f"checkpoints/{options.preset}-sweep"
-    planned_sweep = planned(TrainConfig.preset(preset), others | values, out=out, delay=options.delay)
+    out = options.out or f"checkpoints/{start.name}-sweep"
+    planned_sweep = planned(start.config(), others | values, out=out, delay=options.delay)
     try:
         runs = planned_sweep.train(**_how(options), workers=options.workers, skip_held=True).runs
     except Interrupted:

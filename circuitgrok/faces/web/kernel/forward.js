@@ -46,6 +46,15 @@ function replacedWaves(x, written, parts, task, [out, alone]) {
   return written;
 }
 
+/** A pattern of one row in which each head attends to all positions alike, as much in sum as before. */
+function levelled(x, row, positions) {
+  const shares = x.read(row);
+  const heads = shares.length / positions;
+  const sums = new Float64Array(heads);
+  shares.forEach((share, i) => (sums[i % heads] += share));
+  return x.put(1, shares.length, Float64Array.from(shares, (_, i) => sums[i % heads] / positions));
+}
+
 /** One block's tensors and arithmetic. */
 class Block {
   constructor(x, model, tensor, layer, parts, task) {
@@ -66,34 +75,15 @@ class Block {
   /** What a position's attention writes to its stream, and its pattern; `seen` are the positions that it sees. */
   attention(stream, seen) {
     const { x, model, n } = this;
-    const normed = map(stream, (rows) => this.normed(rows, "ln1"));
-    const scaled = map(this.heads(normed, "Q"), (rows) =>
-      x.sum(x.put(1, rows.cols, new Float64Array(rows.cols)), rows, 1 / Math.sqrt(model.d_head)),
-    );
-    const keys = seen.map((other) => map(other, (rows) => this.normed(rows, "ln1")));
-    let pattern = x.attention(
-      scaled,
-      keys.map((key) => this.heads(key, "K")),
-      model.n_heads,
-      model.attention_rate ?? 1,
-      n,
-    );
-    for (const part of of(this.parts, "pattern")) {
+    const letters = (streams, letter) =>
+      streams.map((one) => this.heads(map(one, (rows) => this.normed(rows, "ln1")), letter));
+    const [query] = letters([stream], "Q");
+    let pattern = x.attention(query, letters(seen, "K"), model.n_heads, model.attention_rate ?? 1, n);
+    for (const { fill } of of(this.parts, "pattern")) {
       const mean = x.mean(pattern);
-      const uniform = () => {
-        const shares = x.read(mean);
-        const h = model.n_heads;
-        const level = (i) => range(0, seen.length).reduce((total, pos) => total + shares[pos * h + (i % h)], 0);
-        return x.put(1, shares.length, Float64Array.from(shares, (_, i) => level(i) / seen.length));
-      };
-      pattern = x.repeated(part.fill === "mean" ? mean : uniform(), n);
+      pattern = x.repeated(fill === "mean" ? mean : levelled(x, mean, seen.length), n);
     }
-    let z = x.mixture(
-      pattern,
-      keys.map((key) => this.heads(key, "V")),
-      model.n_heads,
-      n,
-    );
+    let z = x.mixture(pattern, letters(seen, "V"), model.n_heads, n);
     for (const { numbers, fill, said } of of(this.parts, "head")) {
       if (numbers[0] >= model.n_heads) throw new Error(`no ${said}: there are ${model.n_heads} heads`);
       z = x.replaced(z, range(numbers[0] * model.d_head, model.d_head), filled(x, fill, z));
@@ -160,7 +150,15 @@ export function transformer(x, model, tensor, parts, task) {
   for (let layer = 0; layer < last; layer++) {
     const block = new Block(x, model, tensor, layer, parts, task);
     const seen = (i) => ((model.causal ?? true) ? streams.slice(0, i + 1) : streams);
-    streams = streams.map((stream, i) => block.after(stream, seen(i)));
+    streams = streams.map((stream, i) => {
+      let index = null;
+      const rows = x.scoped(() => {
+        const after = block.after(stream, seen(i));
+        index = after.index;
+        return after.rows;
+      });
+      return { rows, index };
+    });
   }
   const block = new Block(x, model, tensor, last, parts, task);
   const stream = streams.at(-1);
@@ -191,8 +189,18 @@ export function transformer(x, model, tensor, parts, task) {
   return { logits: replacedWaves(x, logits, block.parts, task, ["excluded", "restricted"]), pre, post, pattern };
 }
 
-/** The tables of an MLP's first layer: what a and what b add to each neuron. */
-function firstLayer(x, model, tensor) {
+/** What the neurons of an MLP's first layer read, from features, or from tables of what a and what b add to each. */
+function firstLayer(x, model, tensor, task) {
+  if (!task.features) {
+    const [ofA, ofB] = pairTables(x, model, tensor);
+    return x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  }
+  if (model.kind !== "dense") throw new Error(`a network of kind ${model.kind} reads pairs of numbers, not features`);
+  const features = x.put(task.pairs, model.n_in, task.features);
+  return x.product(features, tensor("blocks.0.mlp.W_in"), tensor("blocks.0.mlp.b_in"));
+}
+
+function pairTables(x, model, tensor) {
   const W_in = tensor("blocks.0.mlp.W_in");
   const half = (from, n) => x.gather(W_in, range(from, n));
   if (model.kind === "quadratic_mlp") return [half(0, model.p), half(model.p, model.p)];
@@ -218,11 +226,10 @@ export function mlp(x, model, tensor, parts, task) {
       throw new Error(`no ${said}: a network of kind ${model.kind} has neurons alone`);
     }
   }
-  const [ofA, ofB] = firstLayer(x, model, tensor);
   const act = model.kind === "quadratic_mlp" ? "square" : model.act;
   const depth = model.kind === "quadratic_mlp" ? 1 : model.depth;
   const within = (layer) => parts.filter((part) => part.layer === layer);
-  let pre = x.sum(x.gather(ofA, task.a), x.gather(ofB, task.b));
+  let pre = firstLayer(x, model, tensor, task);
   let post = replacedNeurons(x, x.activation(pre, act), within(0), task);
   for (let layer = 1; layer < depth; layer++) {
     pre = x.product(post, tensor(`blocks.${layer}.mlp.W_in`), tensor(`blocks.${layer}.mlp.b_in`));

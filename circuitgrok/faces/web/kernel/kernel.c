@@ -219,13 +219,13 @@ static float inner(const float *a, const float *b, i32 n) {
   return found;
 }
 
-// The attention that a position pays, out[pair, position, head]: rate softmax + 1 - rate. Keys are given one position
-// after the other: three numbers each, where its rows lie, its index (0: none), and its step.
+// The attention that a position pays, out[pair, position, head]: rate softmax + 1 - rate, of scores over sqrt(width).
+// Keys are given one position after the other: three numbers each, where its rows lie, its index (0: none), its step.
 EXPORT(attention)
 void attention(const float *query, const i32 *query_index, i32 query_step, const i32 *keys, i32 positions, i32 heads,
                i32 width, double rate, float *out, i32 n) {
   i32 cols = heads * width;
-  double weight[8];
+  double weight[8], scale = 1.0 / __builtin_sqrt(width);
   for (i32 i = 0; i < n; i++, out += positions * heads) {
     const float *q = row_of(query, query_index, query_step, i, cols);
     for (i32 h = 0; h < heads; h++) {
@@ -233,7 +233,7 @@ void attention(const float *query, const i32 *query_index, i32 query_step, const
       for (i32 pos = 0; pos < positions; pos++) {
         const i32 *key = keys + 3 * pos;
         const float *k = row_of((const float *)key[0], (const i32 *)key[1], key[2], i, cols);
-        weight[pos] = inner(q + h * width, k + h * width, width);
+        weight[pos] = scale * inner(q + h * width, k + h * width, width);
         if (weight[pos] > highest) highest = weight[pos];
       }
       for (i32 pos = 0; pos < positions; pos++) total += weight[pos] = exp_of(weight[pos] - highest);

@@ -49,7 +49,7 @@ export function parsePart(text) {
 }
 
 /**
- * The ablations among edits as parts with their fills, in the order in which they are replaced.
+ * The ablations among edits as parts with their fills, in the order in which those of one layer are replaced.
  * @param {object[]} edits as in Python: `{kind: "ablate", part, fill}`; others are left out
  * @param {number} lastLayer the layer that is meant where none is named
  */
@@ -65,5 +65,5 @@ export function ablations(edits, lastLayer) {
       }
       return { ...part, layer: part.layer ?? lastLayer, fill, said: edit.part };
     });
-  return parts.sort((a, b) => a.layer - b.layer || order.indexOf(a.what) - order.indexOf(b.what));
+  return parts.sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what));
 }

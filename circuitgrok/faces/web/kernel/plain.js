@@ -48,6 +48,11 @@ export class Plain {
   /** What was made since the last call may be forgotten. */
   begin() {}
 
+  /** The matrix that a function makes; all else that it makes on the way may be forgotten. */
+  scoped(make) {
+    return make();
+  }
+
   _made(rows, cols, f) {
     const data = new Float64Array(rows * cols);
     for (let i = 0, at = 0; i < rows; i++) for (let j = 0; j < cols; j++, at++) data[at] = f(i, j, at);
@@ -102,8 +107,8 @@ export class Plain {
   }
 
   /**
-   * Attention that a position pays: rate times the softmax over positions, plus 1 - rate everywhere.
-   * @param {{rows: object, index: Int32Array | null}} query already divided by sqrt(d_head)
+   * Attention that a position pays: rate times the softmax over positions of scores over sqrt(d_head), plus 1 - rate.
+   * @param {{rows: object, index: Int32Array | null}} query heads side by side
    * @param {{rows: object, index: Int32Array | null}[]} keys of each position that is seen
    * @param {number} n pairs
    * @returns {object} [pair, position * heads + head]
@@ -119,7 +124,7 @@ export class Plain {
           for (let e = h * width; e < (h + 1) * width; e++) {
             inner += query.rows.data[place(query, i) + e] * key.rows.data[place(key, i) + e];
           }
-          return inner;
+          return inner / Math.sqrt(width);
         });
         const highest = Math.max(...scores);
         const weights = scores.map((score) => Math.exp(score - highest));

@@ -46,26 +46,30 @@ export function unpacked(mask, n) {
   return Uint8Array.from({ length: n }, (_, i) => (bytes[i >> 3] >> (i & 7)) & 1);
 }
 
-/** All pairs of a task, row by row, and the order in which they are those of an addition. */
+/** All pairs of a task, row by row, and the order in which they are those of an addition; or examples with features. */
 export class Task {
   /**
    * @param {object} given
-   *   p: the modulus; operation: "add" by default;
-   *   a, b: the numbers of each pair, or inputs: rows (a, b, '='), nested or flat; by default all pairs of the domain;
+   *   p: the modulus, and operation, "add" by default, of a task on numbers; a task without p has no frequencies;
+   *   inputs: rows (a, b, '='), nested or flat; by default all pairs of the operation's domain;
+   *   features: instead of pairs the numbers that a dense network reads, a row for each example, flat;
    *   labels: the right class of each pair; by default what the operation gives;
    *   is_train: booleans or 0 and 1, or train_mask: the same packed as in `unpacked`.
    */
   constructor(given) {
-    this.p = given.p;
-    this.operation = given.operation ?? "add";
+    this.p = given.p ?? null;
+    this.operation = this.p === null ? null : (given.operation ?? "add");
     this.grouped = this.operation === "multiply" || this.operation === "divide";
     const first = this.grouped ? 1 : 0;
     const side = this.p - first;
-    const inputs = given.inputs ? Array.from(given.inputs).flat() : null;
-    const n = inputs ? inputs.length / 3 : side * side;
+    const inputs = given.inputs && !given.features ? Array.from(given.inputs).flat() : null;
+    this.features = given.features ? Float32Array.from(given.features) : null;
+    const n = this.features ? given.labels.length : inputs ? inputs.length / 3 : side * side;
     this.pairs = n;
-    this.a = Int32Array.from({ length: n }, (_, i) => (inputs ? inputs[3 * i] : Math.floor(i / side) + first));
-    this.b = Int32Array.from({ length: n }, (_, i) => (inputs ? inputs[3 * i + 1] : (i % side) + first));
+    if (this.features) this.p = null;
+    this.a = Int32Array.from({ length: this.features ? 0 : n }, (_, i) => (inputs ? inputs[3 * i] : Math.floor(i / side) + first));
+    this.b = Int32Array.from({ length: this.features ? 0 : n }, (_, i) => (inputs ? inputs[3 * i + 1] : (i % side) + first));
+    if (!Number.isInteger(n) || n < 1) throw new Error("a task needs p, or inputs of three numbers a pair, or features");
     if (!given.labels && !ANSWERS[this.operation]) throw new Error(`labels of '${this.operation}' must be given`);
     this.labels = Int32Array.from(
       given.labels ?? Array.from(this.a, (a, i) => ANSWERS[this.operation](a, this.b[i], this.p)),
@@ -79,7 +83,7 @@ export class Task {
     for (const [name, found] of [["labels", this.labels], ["is_train", this.isTrain]]) {
       if (found.length !== n) throw new Error(`${name} must be of ${n} pairs; got ${found.length}`);
     }
-    this.square = n === side * side;
+    this.square = this.p !== null && n === side * side;
   }
 
   /**
@@ -89,7 +93,7 @@ export class Task {
    */
   get addition() {
     if (this.hidden) return this.hidden;
-    if (!this.square) throw new Error("frequencies are of all pairs of numbers; this task has others");
+    if (!this.square) throw new Error("frequencies are of tasks on all pairs of numbers modulo p; this is none");
     const p = this.p;
     const names = this.grouped ? residuesByLogarithm(p) : Array.from({ length: p }, (_, i) => i);
     const m = names.length;

@@ -2,7 +2,7 @@
  * The arithmetic of the kernel by WebAssembly: the operations of plain.js under the same names, on float32 matrices.
  *
  * A matrix is `{rows, cols, at}`, row by row in the module's memory. Memory is handed out from one end on and given
- * back all at once by `begin`; nothing outlives that. kernel.c says what each function computes.
+ * back all at once by `begin`, which nothing outlives, or behind a `scoped` function. kernel.c says what is computed.
  */
 
 import { fourierBasis, sumWaves } from "./waves.js";
@@ -34,6 +34,18 @@ export class Wasm {
     const missing = this.next - this.f.memory.buffer.byteLength;
     if (missing > 0) this.f.memory.grow(Math.ceil(missing / PAGE));
     return at;
+  }
+
+  /** The matrix that a function makes; all else that it makes on the way is given back. */
+  scoped(make) {
+    const mark = (this.next + 15) & ~15;
+    const { rows, cols, at } = make();
+    if (at < mark) return { rows, cols, at };
+    const bytes = 4 * rows * cols;
+    new Uint8Array(this.f.memory.buffer).copyWithin(mark, at, at + bytes);
+    this.next = mark + bytes;
+    for (const [index, place] of this.places) if (place >= mark) this.places.delete(index);
+    return { rows, cols, at: mark };
   }
 
   _matrix(rows, cols) {
