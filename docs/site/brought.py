@@ -55,7 +55,13 @@ def linked(text: str, stands: str, shown: str) -> str:
 
 
 def links_of_the_site(app: "Sphinx", docname: str, source: list[str]) -> None:
-    """The links of a page in docs/ itself."""
+    """The links of a page in docs/ itself; and on the first one, a place for each page that it does not name."""
+    if docname == "index":
+        named = source[0].split()
+        others = [name for name in sorted(app.env.found_docs) if "/" not in name and name not in ("index", *named)]
+        source[0] += "\n".join(["", "```{toctree}", ":hidden:", ":caption: More", "", *others, "```", ""]) * bool(
+            others
+        )
     if not docname.startswith(NEW):
         source[0] = linked(source[0], f"docs/{docname}.md", f"{docname}.md")
 
