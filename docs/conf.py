@@ -48,6 +48,7 @@ def setup(app: Sphinx) -> None:
     """What is made for the site, and how names and links in it are found."""
     app.connect("builder-inited", lambda app: brought.write(Path(app.srcdir)))
     app.connect("builder-inited", lambda app: reference.write(Path(app.srcdir)))
+    app.connect("env-get-outdated", lambda *changed: ["index"])  # which may have to name a new page
     app.connect("source-read", brought.links_of_the_site)
     app.connect("autodoc-process-docstring", reference.as_rst)
     app.connect("autodoc-before-process-signature", reference.without_extras)

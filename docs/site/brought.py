@@ -59,9 +59,8 @@ def links_of_the_site(app: "Sphinx", docname: str, source: list[str]) -> None:
     if docname == "index":
         named = source[0].split()
         others = [name for name in sorted(app.env.found_docs) if "/" not in name and name not in ("index", *named)]
-        source[0] += "\n".join(["", "```{toctree}", ":hidden:", ":caption: More", "", *others, "```", ""]) * bool(
-            others
-        )
+        listed = ["", "```{toctree}", ":hidden:", ":caption: More", "", *others, "```", ""]
+        source[0] += "\n".join(listed) if others else ""
     if not docname.startswith(NEW):
         source[0] = linked(source[0], f"docs/{docname}.md", f"{docname}.md")
 
