@@ -14,7 +14,8 @@ HERE = Path(__file__).parent
 
 def shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook with outputs, and with nothing else that running it leaves there."""
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(HERE)}}).execute()
+    where = {"metadata": {"path": str(HERE)}}
+    NotebookClient(notebook, timeout=600, resources=where, coalesce_streams=True).execute()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
