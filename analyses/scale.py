@@ -29,7 +29,7 @@ import torch
 import circuitgrok as cg
 from circuitgrok.faces import cli
 from circuitgrok.faces.doctor import examine
-from circuitgrok.faces.summary import run_row
+from circuitgrok.faces.listed import read
 from circuitgrok.store.behind import Behind
 from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
@@ -139,7 +139,7 @@ def many_checkpoints(steps: int, files: Files) -> dict[str, Any]:
         slice_of = kept[:: max(1, len(kept) // 100)][:100]
         asked("stack of 100", lambda: run.stack(slice_of))
         asked("polar columns of 100", lambda: cg.measure(run, "polar", slice_of))
-        asked("a line of the table of runs", lambda: run_row(cg.load(out / "run")))
+        asked("a line of the table of runs", lambda: read(cg.load(out / "run")))
         asked("the same command again", lambda: cg.train([config], out, names=["run"]))
         asked("doctor", lambda: examine(cg.load(out / "run")))
         plan = asked("plan of a thinning", lambda: cg.thinning(run, checkpoint_every=100))

@@ -37,7 +37,7 @@ from circuitgrok.store import writer
 from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.study import verdicts
-from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
 from circuitgrok.training.loop import start_facts
@@ -172,7 +172,7 @@ def measuring(config: cg.TrainConfig, rounds: int) -> dict[str, float]:
     freqs = torch.arange(1, min(5, model.p // 2) + 1)
 
     def columns(names: Sequence[str]) -> None:
-        at = Checkpoints(stack, model, task, freqs)
+        at = Opened(stack, model, task, freqs)
         for name in names:
             GROUPS[name](at)
 

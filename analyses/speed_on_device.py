@@ -35,7 +35,7 @@ from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.study import verdicts
 from circuitgrok.study.verdicts import Asked
-from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
 from circuitgrok.training.captured import CapturedSteps
@@ -110,7 +110,7 @@ def measuring(config: cg.TrainConfig, device: torch.device, seconds: float) -> d
     quick = [name for name in quick_groups() if name in GROUPS]
 
     def work() -> int:
-        at = Checkpoints(stack, model, task, freqs)
+        at = Opened(stack, model, task, freqs)
         for name in quick:
             GROUPS[name](at)
         return 1
@@ -155,7 +155,7 @@ def measure_all(given: Asked) -> None:
     for size in sizes:
         say(f"models x steps per second, {size} runs", training(config, size, device, seconds))
     for name, of in (("until grokked", grokking), ("a sweep", sweep)):
-        every = {"eval_every": 100, "checkpoint_every": of["steps"], "checkpoints_per_decade": 0}
+        every: dict[str, Any] = {"eval_every": 100, "checkpoint_every": of["steps"], "checkpoints_per_decade": 0}
         configs = [config.with_(seed=seed, steps=of["steps"], **every) for seed in range(of["runs"])]
         say(f"{name}, {of['steps']} steps", trained(configs, device))
     say("measuring", measuring(config, device, seconds))

@@ -10,7 +10,10 @@ from circuitgrok.rooms import doors
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig as TrainConfig
+    from circuitgrok.faces.inspector.report import report as report
+    from circuitgrok.faces.inspector.widget import inspect as inspect
     from circuitgrok.faces.listed import runs as runs
+    from circuitgrok.foreign.open import open_checkpoints as open_checkpoints
     from circuitgrok.inspection.changed import edited as edited
     from circuitgrok.inspection.verbs import ablate as ablate
     from circuitgrok.inspection.verbs import parts as parts
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from circuitgrok.inspection.views import compare as compare
     from circuitgrok.inspection.views import neurons as neurons
     from circuitgrok.models.transformer import Transformer as Transformer
+    from circuitgrok.store.checkpoints import Checkpoints as Checkpoints
     from circuitgrok.store.reference import reference as reference
     from circuitgrok.store.run import Run as Run
     from circuitgrok.store.run import load as load
@@ -30,9 +34,11 @@ if TYPE_CHECKING:
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
     from circuitgrok.training.loop import train as train
+    from circuitgrok.training.slurm import slurm as slurm
     from circuitgrok.version import __version__ as __version__
 
 _HOMES = {
+    "Checkpoints": "store.checkpoints",
     "TrainConfig": "config.train_config",
     "Transformer": "models.transformer",
     "Run": "store.run",
@@ -41,6 +47,7 @@ _HOMES = {
     "columns": "table.columns",
     "compare": "inspection.views",
     "edited": "inspection.changed",
+    "inspect": "faces.inspector.widget",
     "load": "store.run",
     "measure": "table.measure",
     "reference": "store.reference",
@@ -49,12 +56,15 @@ _HOMES = {
     "parts": "inspection.verbs",
     "patch": "inspection.verbs",
     "radial": "inspection.verbs",
+    "open_checkpoints": "foreign.open",
+    "report": "faces.inspector.report",
     "sweep": "study.sweep",
     "thin": "store.thinning",
     "thinning": "store.thinning",
     "Task": "tasks.modular",
     "modular_addition": "tasks.modular",
     "train": "training.loop",
+    "slurm": "training.slurm",
 }
 _DOORS = {"lens": "foreign.lens"}  # modules that are called by a shorter name
 _inside, _names = doors(__name__)

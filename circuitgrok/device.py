@@ -66,6 +66,32 @@ def _there() -> str:
     return f"take {' or '.join(known)}, or auto"
 
 
+def in_turn(name: str | torch.device, workers: int) -> list[str]:
+    """What each of several workers computes on: on "cuda", or "auto" where there are GPUs, a GPU of its own.
+
+    Raises:
+        UserError: There are fewer GPUs than workers; or `resolved` refuses the name.
+
+    Example:
+        >>> in_turn("cpu", 2)
+        ['cpu', 'cpu']
+    """
+    where = resolved(name)
+    if where.type != "cuda" or workers == 1 or str(name) not in ("cuda", "auto"):
+        return [str(where)] * workers
+    if workers > torch.cuda.device_count():
+        raise UserError(
+            f"workers must be at most {torch.cuda.device_count()}, the GPUs that are here: each takes one stack at a "
+            f"time, as large as its memory allows; got {workers}"
+        )
+    return [f"cuda:{number}" for number in range(workers)]
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes of memory of a GPU; None of what computes in the machine's own."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+
+
 def moved(value: T, device: torch.device) -> T:
     """A tensor on a device, or the tensors that a dict or a dataclass holds; whatever else there is as it is.
 

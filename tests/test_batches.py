@@ -12,6 +12,7 @@ from tiny_kinds import tiny_kind
 from circuitgrok.interventions.base import applied
 from circuitgrok.interventions.batches import MiniBatch, noise_columns
 from circuitgrok.training.loop import train
+from circuitgrok.training.moment import moment
 from circuitgrok.training.pairs import seen_pairs
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import forward
@@ -157,5 +158,5 @@ def test_accuracy_that_a_hold_waits_for_is_that_of_all_training_pairs(tmp_path):
 
 def test_a_full_batch_sees_all_pairs_and_records_no_noise(finished):
     stack = new_stack([tiny()])
-    assert seen_pairs(stack, 3) is stack.train_pairs
+    assert seen_pairs(stack, moment(stack, 3)) is stack.train_pairs
     assert not [name for name in finished.updates if "noise" in str(name)]

@@ -126,7 +126,7 @@ BAD: dict[str, tuple[list[str], str]] = {
         ["train", "nanda", "--model", "dense", "--task", "digits", "--loss", "mse", "--n-out", "7"],
         "inputs and outputs must be the task's",
     ),
-    "no weights": (["import", "nowhere.npz", "--as", "nanda"], "from .pth, .pt or .safetensors; got 'nowhere.npz'"),
+    "no weights": (["import", "nowhere.npz", "--as", "nanda"], ".bin, .safetensors; got 'nowhere.npz'"),
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from circuitgrok.measures.parts.clock_pizza import (
 )
 from circuitgrok.measures.parts.logit_forms import accompanying_share, circle_turns, logit_forms, wave_heights
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import circle_columns
 from circuitgrok.tasks.modular import ModularAddition
 from circuitgrok.tree import stack, unstack
@@ -436,7 +436,7 @@ def test_columns_by_circle_tell_of_a_planted_network_what_accompanies_and_that_t
     model, params = planted_circles(p, k, turn)
     stacked = {name: torch.stack([value, 2 * value]) for name, value in params.items()}
     task = ModularAddition(p=p, frac_train=0.5).draw()
-    columns = circle_columns(Checkpoints(stacked, model, task, torch.tensor([k])))
+    columns = circle_columns(Opened(stacked, model, task, torch.tensor([k])))
     assert set(columns) == {f"circle_pizza[{k}]", f"circle_clock[{k}]", f"accompanying_pizza[{k}]"}
     assert columns[f"accompanying_pizza[{k}]"].tolist() == pytest.approx([1, 1], abs=1e-12)
     silent = columns[f"circle_pizza[{k}]"].nan_to_num()  # nothing but rounding, or nothing at all
@@ -446,7 +446,7 @@ def test_columns_by_circle_tell_of_a_planted_network_what_accompanies_and_that_t
 def test_half_of_an_even_modulus_has_no_circle_of_twice_its_frequency():
     model, params = planted_circles(8, 1, 0.0)
     stacked = {name: value[None] for name, value in params.items()}
-    columns = circle_columns(Checkpoints(stacked, model, ModularAddition(p=8).draw(), torch.tensor([2, 4])))
+    columns = circle_columns(Opened(stacked, model, ModularAddition(p=8).draw(), torch.tensor([2, 4])))
     assert [name for name in columns if name.startswith("accompanying")] == ["accompanying_pizza[2]"]
 
 

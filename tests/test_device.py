@@ -4,6 +4,9 @@ Tests of `elsewhere` run on the stand-in of `standin.py` everywhere; `pytest -m 
 """
 
 import signal
+import subprocess
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,9 @@ from tiny_kinds import LEAVES, tiny_kind
 from torch import Tensor
 
 from circuitgrok import apart, device
+from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import Beforehand, facts, moved, numbers, resolved, same_bits_again
+from circuitgrok.device import Beforehand, facts, in_turn, moved, numbers, resolved, same_bits_again
 from circuitgrok.errors import RunError, UserError
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
 from circuitgrok.models import fused
@@ -28,8 +32,8 @@ from circuitgrok.table import measure as measuring
 from circuitgrok.table.measure import measure, names_of_groups
 from circuitgrok.table.needs import fitting
 from circuitgrok.training import loop
-from circuitgrok.training import stack as stacks
-from circuitgrok.training.loop import Interrupted, Silent, train
+from circuitgrok.training import stack as stack_room
+from circuitgrok.training.loop import BYTES_PER_NUMBER, STACK_NUMBERS, Interrupted, Silent, room, stacks, train
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.stack import Stack, new_stack, state_of, subset
 from circuitgrok.training.step import forward, update
@@ -98,6 +102,71 @@ def test_with_gpus_a_device_has_its_number_and_auto_is_the_one_that_torch_takes(
     assert [str(resolved(name)) for name in ("auto", "cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
     with pytest.raises(UserError, match="there is no cuda:2: take cpu or cuda:0 or cuda:1, or auto"):
         resolved("cuda:2")
+
+
+def gpus(monkeypatch, count, memory=8 * 2**30) -> None:
+    """As if there were so many GPUs, of which nothing more is asked."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=memory))
+
+
+def test_workers_take_gpus_in_turn_each_one_of_its_own(monkeypatch):
+    assert in_turn("cpu", 3) == in_turn("auto", 3) == ["cpu"] * 3
+    gpus(monkeypatch, 3)
+    assert in_turn("cuda", 2) == in_turn("auto", 2) == ["cuda:0", "cuda:1"]
+    assert in_turn("cuda", 1) == ["cuda:0"]
+    assert in_turn("cuda:2", 2) == ["cuda:2"] * 2  # who names one means it
+    with pytest.raises(UserError, match="workers must be at most 3, the GPUs that are here: each takes one stack"):
+        in_turn("cuda", 4)
+
+
+def test_a_stack_is_as_large_as_the_memory_of_its_device_allows(monkeypatch):
+    configs = {seed: tiny(seed=seed) for seed in range(10)}
+    size = size_of(configs[0])
+    each = BYTES_PER_NUMBER * max(size.neurons, size.state)
+    gpus(monkeypatch, 2, memory=4 * each + each // 2)
+    assert room("cuda:1") == room("cuda", sharers=2) == 4 * each + each // 2  # a GPU is not shared
+    assert [len(names) for names in stacks(configs, room=room("cuda"))] == [4, 4, 2]
+    assert [len(names) for names in stacks(configs, parts=5, room=room("cuda"))] == [2] * 5
+    monkeypatch.setattr(loop, "memory", lambda: 6 * each)
+    assert [len(names) for names in stacks(configs, room=room("cpu", sharers=2))] == [3, 3, 3, 1]
+    monkeypatch.setattr(loop, "memory", lambda: None)
+    assert room("cpu", sharers=2) == STACK_NUMBERS * BYTES_PER_NUMBER
+    assert [len(names) for names in stacks(configs)] == [10]  # where only the worker knows
+
+
+PEAK = """
+import resource
+from circuitgrok.config.bounds import size_of
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.training.stack import new_stack
+from circuitgrok.training.step import evaluate, forward, update
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def train(configs):
+    stack = new_stack(configs)
+    for step in range(2):
+        ahead = forward(stack, step)
+        evaluate(stack, step, ahead)
+        update(stack, ahead, step)
+
+train([TrainConfig.preset("quickstart").with_(p=5, d_model=8, d_head=2, d_mlp=8)])  # what libraries take once
+configs = [TrainConfig.preset("quickstart").with_(seed=seed, precision="float64") for seed in range(40)]
+before, size = peak(), size_of(configs[0])
+train(configs)
+print((peak() - before) / len(configs) / max(size.neurons, size.state))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_takes_no_more_bytes_at_work_than_it_is_given_room_for():
+    """On the CPU, in float64: weights, optimizer, what autograd keeps and both evaluations; at least the neurons."""
+    found = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert 8 <= float(found.stdout) <= BYTES_PER_NUMBER
 
 
 def test_training_and_measuring_refuse_a_device_before_they_touch_a_file(tmp_path, finished):
@@ -206,7 +275,7 @@ def test_a_run_elsewhere_draws_the_same_numbers_and_leaves_none_of_its_tensors_b
     wrong = []
     for name, config in varied.items():
         with monkeypatch.context() as as_elsewhere:
-            for module in (apart, fused, stacks):
+            for module in (apart, fused, stack_room):
                 as_elsewhere.setattr(module, "is_elsewhere", lambda _: True)
             here = state_of(advance(new_stack([config]), range(STEPS), watched=2), 0)
         with StandIn():

@@ -8,7 +8,7 @@ from loops import for_each
 from oracles import noise
 from scipy.stats import chi2, norm, rankdata
 
-from circuitgrok.samplers.diagnostics import burn_in, diagnose, faults, status
+from circuitgrok.samplers.diagnostics import ONE_CHAIN, burn_in, diagnose, faults, status
 
 NAN = math.nan
 
@@ -293,7 +293,9 @@ def test_a_transient_that_was_left_in_is_flagged_though_r_hat_and_ess_pass():
 
 
 def test_one_chain_alone_is_never_ok():
-    assert faults(uncut(GOOD[:1])) == ["R-hat is undefined: it needs two chains that move"]
+    assert faults(uncut(GOOD[:1])) == [ONE_CHAIN] and status(uncut(GOOD[:1])) == "one_chain"
+    drifting = GOOD[:1] + torch.linspace(0, 3, GOOD.shape[1])
+    assert status(uncut(drifting)) == "not_converged"  # what one chain can know, it says
 
 
 @for_each("value", [NAN, torch.inf, -torch.inf])

@@ -22,7 +22,8 @@ from safetensors.torch import save_file
 from circuitgrok.canonical import sha256
 from circuitgrok.errors import UserError
 from circuitgrok.foreign import opening as foreign
-from circuitgrok.foreign.opening import ConfigRecord, check_finite, read_foreign, read_settings
+from circuitgrok.foreign.inert import ConfigRecord
+from circuitgrok.foreign.opening import check_finite, read_foreign, read_settings
 
 # --- what torch.save writes ---------------------------------------------------------------------------
 

@@ -401,7 +401,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         (tmp_path / name).write_bytes(b"\x80\x02not weights")
         with pytest.raises(ValueError, match=name):
             load_hooked_transformer(tmp_path / name, P)
-    with pytest.raises(ValueError, match=r"\.pth, \.pt or \.safetensors; got 'weights.npz'"):
+    with pytest.raises(ValueError, match=r"\.bin, \.safetensors; got 'weights.npz'"):
         load_hooked_transformer(tmp_path / "weights.npz", P)
     torch.save([1.0, 2.0], tmp_path / "list.pth")
     with pytest.raises(ValueError, match="must hold a state dict.*got a list"):

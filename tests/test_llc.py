@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from circuitgrok.config.bounds import NUMBER
 from circuitgrok.landscape.llc import estimate_llc
 from circuitgrok.landscape.sampling import MANY, Sampling
+from circuitgrok.samplers.diagnostics import ONE_CHAIN
 from circuitgrok.samplers.target import LossGrad
 
 NBETA, GAMMA, STEP = 50.0, 20.0, 5e-3
@@ -136,6 +137,17 @@ def test_scale_invariance_leaves_nothing_to_the_radius_and_a_radial_well_adds_on
         estimate = found[key]
         wide = 4 * estimate.mcse.item() + (0.04 if key == ("angular", "free") else 0.01)  # r itself is loose there
         assert abs(estimate.llc.item() - exact * 4000 / 4004) < wide, key
+
+
+def test_one_chain_gives_an_estimate_with_its_error_and_says_what_it_cannot_know():
+    settings = how(sampler="sgld", n_draws=3000, n_chains=1, n_burnin=300)
+    found = estimate_llc(bowl, torch.zeros(2, 40).double(), 100, settings)
+    assert found.status == ["one_chain", "one_chain"] and found.r_hat.isnan().all()
+    assert found.faults == [[ONE_CHAIN], [ONE_CHAIN]] and found.traces.shape[1] == 1
+    for estimate, error in zip(found.llc.tolist(), found.mcse.tolist(), strict=True):
+        assert abs(estimate - ideal(1 / 4)) < 4 * error < 0.2 * estimate
+    with pytest.raises(ValidationError, match="n_chains"):
+        Sampling(step_size=1e-4, localization=1.0, n_chains=0)
 
 
 @for_each("name", ["step_size", "localization", "nbeta", "stability"])

@@ -31,7 +31,7 @@ from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.polar.path import polar_path
 from circuitgrok.table import measure as table
-from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, Checkpoints, key_frequencies
+from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, Opened, key_frequencies
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import measure, quick_groups
 from circuitgrok.tasks.composition import Composition, named_group
@@ -154,7 +154,7 @@ def planted(p=11):
     """The quadratic network of largest margin: logits 9/2 sum_k cos w_k (a + b - q), and nothing else."""
     params = {name: value[None] for name, value in max_margin_network(p).items()}
     model = QuadraticMLP(p=p, n_neurons=params["unembed.W_U"].shape[1])
-    return Checkpoints(params, model, modular_addition(p), torch.arange(1, (p + 1) // 2))
+    return Opened(params, model, modular_addition(p), torch.arange(1, (p + 1) // 2))
 
 
 def test_a_planted_quadratic_network_is_all_circuit():
@@ -230,13 +230,13 @@ def test_a_planted_table_of_S3_has_the_irreps_of_the_right_answer():
         "unembed.b_U": torch.zeros(n).double(),
     }  # fmt: skip
     one, none = {name: value[None] for name, value in params.items()}, torch.empty(0, dtype=torch.long)
-    at = Checkpoints(one, model, task, none, group=named_group("S3"))
+    at = Opened(one, model, task, none, group=named_group("S3"))
     columns = {column: torch.as_tensor(value).item() for column, value in GROUPS["irreps"](at).items()}
     shares = {"irrep_share[3]": 0.0, "irrep_share[2+1]": 0.8, "irrep_share[1+1+1]": 0.2}  # d^2 of |G| - 1
     likeness = {f"trace_similarity{name[11:]}": share**0.5 for name, share in shares.items()}
     assert columns == pytest.approx(shares | likeness, abs=1e-12)
     with pytest.raises(ValueError, match="products of a finite group"):
-        GROUPS["irreps"](Checkpoints(one, model, task, none))
+        GROUPS["irreps"](Opened(one, model, task, none))
 
 
 def test_there_are_key_frequencies_where_there_are_numbers(tables):
@@ -251,7 +251,7 @@ def test_losses_are_of_the_logits_that_the_loss_saw(tmp_path):
     cooled, groups = run.stack(), ("circuits", "memorization", "scale")
     cooled["unembed.W_U"], cooled["unembed.b_U"] = cooled["unembed.W_U"] / 4, cooled["unembed.b_U"] / 4
     measured, config = measure(run, groups), run.config
-    at = Checkpoints(cooled, config.model, run.task, torch.tensor(measured.attrs["key_freqs"]))
+    at = Opened(cooled, config.model, run.task, torch.tensor(measured.attrs["key_freqs"]))
     for group in groups:
         for column, values in GROUPS[group](at).items():
             if not column.startswith(("efficiency", "low_ipr")):

@@ -305,6 +305,10 @@ BIG = EmbeddingMLP(p=59, depth=2), QuadraticMLP(p=97, n_neurons=500), DenseMLP(t
 STDS = [
     (BIG[0], "fan_in", {"embed.W_E": 128, "blocks.0.mlp.W_in": 256, "blocks.1.mlp.W_in": 256, "unembed.W_U": 256}, 1.0),
     (BIG[1], "gromov", {"blocks.0.mlp.W_in": 1, "unembed.W_U": 1}, 0.05),  # 0.5 / 1000^(1/3)
+    (BIG[1], "fan_in", {"blocks.0.mlp.W_in": 194, "unembed.W_U": 500}, 1.0),
+    (BIG[1], "torch", {"blocks.0.mlp.W_in": 194, "unembed.W_U": 500}, math.sqrt(1 / 3)),
+    # embeddings sqrt(2 / 256), W_U 1 / 16, layers uniform in +-1 / 16
+    (BIG[0], "pizza", {"embed.W_E": 128, "blocks.0.mlp.W_in": 768, "blocks.1.mlp.W_in": 768, "unembed.W_U": 256}, 1.0),
     (BIG[2], "fan_in", {"blocks.0.mlp.W_in": 784, "blocks.1.mlp.W_in": 200, "unembed.W_U": 200}, 1.0),
     (BIG[2], "he", {"blocks.0.mlp.W_in": 784, "blocks.1.mlp.W_in": 200, "unembed.W_U": 200}, math.sqrt(2)),
     (BIG[2], "torch", {"blocks.0.mlp.W_in": 784, "blocks.1.mlp.W_in": 200, "unembed.W_U": 200}, math.sqrt(1 / 3)),

@@ -18,8 +18,10 @@ from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.imported import report, saved_losses, write_run
 from circuitgrok.foreign.lens import bridge
-from circuitgrok.foreign.published import Published, read_published, report, saved_losses, write_run
+from circuitgrok.foreign.published import Published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import Run, RunError, load
@@ -197,7 +199,7 @@ def test_hooked_transformer_file_comes_in_by_the_reader_of_lens(tmp_path, act):
     model = Transformer(**SIZES, n_layers=2, act=act, normalization="LN", d_vocab_out="p")
     saved = hooked_transformer_file(model)
     torch.save({"model": saved}, tmp_path / "old.pth")
-    published = read_published(tmp_path / "old.pth", "hooked-transformer", step=12, act=act)
+    published = read_published(tmp_path / "old.pth", "hooked-transformer", steps=12, act=act)
     assert published.config.transformer == model.model_copy(update={"train_biases": ("attention", "mlp", "unembed")})
     assert list(published.networks) == [12]
     assert all(torch.equal(value, saved[name]) for name, value in published.networks[12].items())
@@ -214,7 +216,7 @@ def test_history_is_the_loss_of_a_plain_loop_over_the_rebuilt_split(tmp_path):
         row = slow_logits(as_nanda(params, NANDA), [a, b, P], True, 1.0, "ReLU").tolist()
         losses.append(math.log(math.fsum(math.exp(z - row[(a + b) % P]) for z in row)))
     cut = int(0.5 * P * P)
-    [record] = published.history
+    [record] = published.evaluated
     assert record["train_loss"] == pytest.approx(math.fsum(losses[:cut]) / cut, abs=1e-12)
     assert record["test_loss"] == pytest.approx(math.fsum(losses[cut:]) / (P * P - cut), abs=1e-12)
     assert published.split == "in the file"
@@ -235,11 +237,11 @@ def test_history_is_the_loss_of_a_plain_loop_over_the_rebuilt_split(tmp_path):
 )
 def test_step_counts_the_updates_behind_the_weights(tmp_path, beside, step):
     assert list(read_published(nanda_file(tmp_path, **beside), "nanda").networks) == [step]
-    assert list(read_published(nanda_file(tmp_path, **beside), "nanda", step=7).networks) == [7]
+    assert list(read_published(nanda_file(tmp_path, **beside), "nanda", steps=7).networks) == [7]
 
 
 def test_saved_losses_belong_to_the_weights_before_the_update(tmp_path):
-    [here] = read_published(nanda_file(tmp_path), "nanda").history
+    [here] = read_published(nanda_file(tmp_path), "nanda").evaluated
     train, test = [here["train_loss"]] * 41, [here["test_loss"]] * 5
     file = nanda_file(tmp_path, train_losses=train, test_losses=test, train_loss=9.0, test_loss=here["test_loss"])
     claims = read_published(file, "nanda").claims
@@ -338,20 +340,35 @@ def test_every_network_of_the_demo_file_stands_at_its_step(tmp_path):
     assert (published.split, task.split, task.data_seed, task.frac_train) == ("in the file", "randperm", 598, 0.3)
     assert sorted(published.claims) == list(range(31))
     assert set(published.claims[0]) == {"train_loss"} and set(published.claims[30]) == {"test_loss"}
-    for record in published.history:  # float32 logits in another order of sums
+    for record in published.evaluated:  # float32 logits in another order of sums
         at = int(record["step"])
         assert published.claimed("test_loss", at) == (at, pytest.approx(record["test_loss"], rel=1e-5))
 
 
-def test_split_that_no_rule_draws_is_a_stand_in(tmp_path):
+def test_listed_pairs_are_used_although_no_rule_draws_them_and_a_contradiction_is_a_warning(tmp_path):
     torch.save(demo(train_indices=torch.arange(14)), tmp_path / "demo.pth")
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
-    assert published.split == "stand-in" and published.config.task.n_train == 14
-    assert any("no rule known here draws them" in note for note in published.notes)
+    assert published.split == "in the file" and published.split_is_known
+    assert published.task.is_train.nonzero().flatten().tolist() == list(range(14))
+    assert any(note.startswith("contradicts the file: ") for note in published.notes)  # whose losses are of other pairs
+    run = write_run(published, tmp_path / "run")
+    assert load(run.path).task.is_train.tolist() == published.task.is_train.tolist()
+
+
+def test_listed_pairs_that_are_answered_wrong_are_a_warning(learned, tmp_path):
+    settings = {"p": 5, "lr": 0.01, "weight_decay": 1.0, "fn_name": "add"}
+    where = learned.task.is_train.nonzero().flatten()
+    right = read_published(released(learned, tmp_path, config=settings, train_indices=where.tolist()), "nanda")
+    assert right.split == "in the file" and not any(note.startswith("WARNING") for note in right.notes)
+    others = (~learned.task.is_train).nonzero().flatten()
+    wrong = read_published(released(learned, tmp_path, config=settings, train_indices=others.tolist()), "nanda")
+    [warning] = [note for note in wrong.notes if note.startswith("WARNING: ")]
+    assert "are not those that this network learnt: " in warning and wrong.split == "in the file"
+    assert any(line.startswith("  WARNING      the pairs that the file lists") for line in report(wrong))
 
 
 def test_split_of_the_demo_file_is_found_by_its_losses_if_it_lists_none(tmp_path):
-    torch.save(demo(train_indices=None), tmp_path / "demo.pth")
+    torch.save(demo(train_indices=None, test_indices=None), tmp_path / "demo.pth")
     published = read_published(tmp_path / "demo.pth", "hooked-transformer")
     assert published.split == "found: frac 0.3 seed 598 randperm"
     given = {"data_seed": 5, "frac_train": 0.3, "split": "randperm"}
@@ -410,7 +427,7 @@ def last_losses(run: Run) -> dict[str, float]:
 
 def test_trained_network_has_the_losses_that_its_own_run_recorded(learned, tmp_path):
     published = read_published(released(learned, tmp_path), "nanda")
-    [record], there = published.history, learned.history.loc[150]
+    [record], there = published.evaluated, learned.history.loc[150]
     for column in ("train_loss", "test_loss", "norm"):  # float32 sums in another order
         assert record[column] == pytest.approx(there[column], rel=1e-4)
     assert (record["train_acc"], record["test_acc"]) == (there["train_acc"], there["test_acc"])
@@ -452,7 +469,7 @@ def test_imported_run_is_a_run_for_every_reader(learned, published, tmp_path):
     assert all(torch.equal(value, learned.at(150)[name]) for name, value in run.at(150).items())
     assert run.manifest["environment"]["imported"]["sha256"] == published.source["sha256"]
     assert run.manifest["start"]["split_hash"] == learned.manifest["start"]["split_hash"]
-    assert run.history.to_dict("records") == [{k: v for k, v in published.history[0].items() if k != "step"}]
+    assert run.history.sort_index(axis=1).equals(published.history.sort_index(axis=1))
     assert saved_losses(run)["train_loss"].tolist() == [1.0] * 149 + [0.01]
     table, own = measure(run, ["fourier", "circuits"]), measure(learned, ["fourier", "circuits"], steps=[150])
     assert table.attrs["key_freqs"] == own.attrs["key_freqs"]
@@ -563,20 +580,20 @@ def test_file_with_code_is_refused_and_does_nothing(tmp_path):
     target = tmp_path / "hacked"
     torch.save({"model": without(""), "config": Payload(target)}, tmp_path / "odd.pth")
     with pytest.raises(ValueError, match=r"nothing is unpickled here: .*torch.save\(model.state_dict\(\), path\)"):
-        read_published(tmp_path / "odd.pth", "nanda", step=3)
+        read_published(tmp_path / "odd.pth", "nanda", steps=3)
     assert not target.exists()
 
 
 def test_layout_step_and_settings_that_make_no_sense_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be one of nanda, pizza, hooked-transformer; got 'clock'"):
+    with pytest.raises(ValueError, match="must be one of nanda, pizza, .*, named; got 'clock'"):
         read_published(nanda_file(tmp_path), "clock")
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(ValueError, match=r"run.json is not JSON"):
         read_published(nanda_file(tmp_path), "nanda", tmp_path / "run.json")
     torch.save({"state_dicts": demo()["checkpoints"], "epochs": [9, 19, 29]}, tmp_path / "many.pth")
     assert list(read_published(tmp_path / "many.pth", "hooked-transformer").networks) == [10, 20, 30]
-    with pytest.raises(ValueError, match="says the steps of its 3 networks itself"):
-        read_published(tmp_path / "many.pth", "hooked-transformer", step=5)
+    with pytest.raises(ValueError, match=r"has no network at step 5; the nearest are \[10, 20, 30\]"):
+        read_published(tmp_path / "many.pth", "hooked-transformer", steps=5)
 
 
 def test_lines_of_saved_losses_are_json(published, tmp_path):

@@ -2,13 +2,15 @@
 
 import errno
 import fcntl
+import math
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import Executor, Future
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -20,9 +22,10 @@ from circuitgrok.faces.cli import run as call
 from circuitgrok.store.locking import locked
 from circuitgrok.store.run import Run
 from circuitgrok.training import sharing
+from circuitgrok.training import work as working
 from circuitgrok.training.loop import How, Silent, stacks, train
-from circuitgrok.training.sharing import Task, work
 from circuitgrok.training.stopping import Stop
+from circuitgrok.training.work import Worked, task_of, work
 
 LEAVES = {"p": 7, "d_mlp": 8, "steps": 400, "eval_every": 20, "checkpoint_every": 100, "checkpoints_per_decade": 0}
 CONFIGS = {f"{width}-{seed}": tiny(**LEAVES | {"d_mlp": width}, seed=seed) for width in (8, 9) for seed in range(2)}
@@ -37,7 +40,8 @@ def alone(tmp_path_factory):
 
 
 def trained(configs, out, **how) -> list[Run]:
-    return train(list(configs.values()), out, names=list(configs), **how)
+    """On a busy machine a run takes long enough for a resume point half-way, unless there is none."""
+    return train(list(configs.values()), out, names=list(configs), **{"save_every_s": math.inf, **how})
 
 
 def same_files(runs, others) -> bool:
@@ -88,9 +92,8 @@ def test_stacks_are_split_so_that_every_worker_has_work():
 
 
 def test_a_task_is_plain_values_that_a_worker_understands(tmp_path, alone):
-    how = How(str(tmp_path), 1, "cpu", False, False, 10.0)
-    task = Task({name: config.model_dump_json() for name, config in CONFIGS.items()}, how, str(tmp_path / "stop"))
-    assert work(task) == []
+    task = task_of(CONFIGS, CONFIGS, How(str(tmp_path), 1, "cpu", False, False, math.inf))
+    assert work(task) == Worked([])
     assert same_files([Run(tmp_path / name) for name in CONFIGS], alone)
 
 
@@ -98,10 +101,31 @@ def test_any_executor_may_run_the_stacks(tmp_path, alone):
     watching = Meddling(lambda: None)
     assert same_files(trained(CONFIGS, tmp_path, executor=Inline(), progress=watching), alone)
     assert watching.seen[-1] == (2, 2)
-    assert not list(tmp_path.glob(".stop*"))
+    assert not list(tmp_path.glob(".going*"))
 
 
 # Pools of our own
+
+
+def where_i_compute(task) -> Worked:
+    """In place of the work: what this process of the pool would compute on; slow enough for the other to take one."""
+    time.sleep(0.5)
+    return Worked([f"{task} {sharing._own['device']} {os.getpid()}"])
+
+
+def test_each_process_of_a_pool_has_a_device_of_its_own_and_keeps_it():
+    with sharing._pool(["cuda:0", "cuda:1"]) as pool:
+        said = [note.split() for one in pool.map(where_i_compute, range(6)) for note in one.notes]
+    assert {device for _, device, _ in said} == {"cuda:0", "cuda:1"}
+    assert len({(device, pid) for _, device, pid in said}) == 2
+
+
+def test_a_task_in_a_pool_is_trained_on_the_device_of_its_process(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sharing, "_own", {"device": "cuda:1"})
+    monkeypatch.setattr(sharing, "work", lambda task: seen.append(task.how.device) or Worked([]))
+    sharing.work_in_pool(task_of(CONFIGS, CONFIGS, How(str(tmp_path), 1, "auto", False, False, 10.0)))
+    assert seen == ["cuda:1"]
 
 
 @pytest.mark.bits
@@ -130,7 +154,7 @@ def test_a_signal_stops_every_worker_with_everything_saved_and_the_same_call_goe
     watching = Meddling(lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted, match="stopped by SIGTERM; everything is saved"):
         trained(SLOW, tmp_path / "shared", workers=2, progress=watching)
-    assert not list((tmp_path / "shared").glob(".stop*")) and not multiprocessing.active_children()
+    assert not list((tmp_path / "shared").glob(".going*")) and not multiprocessing.active_children()
     begun = [Run(config.parent) for config in (tmp_path / "shared").glob("*/config.json")]
     assert begun and {run.state for run in begun} <= {"interrupted", "new"}
     runs = trained(SLOW, tmp_path / "shared", workers=2)
@@ -147,7 +171,7 @@ def test_a_worker_that_dies_every_time_ends_the_call_with_a_reason(tmp_path, mon
 
     with pytest.raises(RunError, match="a worker died 3 times while it trained 8-0, 8-1: out of memory"):
         trained(CONFIGS, tmp_path, executor=Deadly())
-    monkeypatch.setattr(sharing, "TRIES", 1)
+    monkeypatch.setattr(working, "TRIES", 1)
     with pytest.raises(RunError, match="a worker died 1 times"):
         trained(CONFIGS, tmp_path, executor=Deadly())
 
@@ -211,23 +235,56 @@ def test_where_locks_do_not_work_nothing_is_trained(tmp_path, monkeypatch):
 # Asked to stop
 
 
-def test_a_file_asks_to_stop_and_is_looked_for_now_and_then(tmp_path, monkeypatch):
-    stop = Stop(tmp_path / "stop")
+def test_a_file_that_is_gone_asks_to_stop_and_is_looked_for_now_and_then(tmp_path, monkeypatch):
+    (tmp_path / "going").touch()
+    stop = Stop(tmp_path / "going")
     assert not stop
-    (tmp_path / "stop").touch()
+    (tmp_path / "going").unlink()
     assert not stop  # looked just before
     monkeypatch.setattr("circuitgrok.training.stopping.LOOK_EVERY_S", 0.0)
     assert stop and stop.by == "a stop of the whole sweep"
     assert not Stop()
 
 
-def test_a_worker_stops_at_the_file_with_everything_saved(tmp_path):
-    how = How(str(tmp_path), 1, "cpu", False, False, 10.0)
-    task = Task({name: config.model_dump_json() for name, config in SLOW.items()}, how, str(tmp_path / "stop"))
-    threading.Timer(1.5, (tmp_path / "stop").touch).start()
-    with pytest.raises(Interrupted, match="everything is saved"):
-        work(task)
+def test_the_same_signal_twice_stops_at_once_and_two_kinds_are_one_wish():
+    stop = Stop()
+    stop(signal.SIGUSR2, None)
+    stop(signal.SIGTERM, None)
+    assert stop.by == "SIGUSR2"
+    with pytest.raises(KeyboardInterrupt, match="at once"):
+        stop(signal.SIGUSR2, None)
+
+
+def test_a_worker_stops_when_the_file_goes_with_everything_saved_and_begins_nothing_without_it(tmp_path):
+    going = tmp_path / "going"
+    going.touch()
+    task = task_of(SLOW, SLOW, How(str(tmp_path), 1, "cpu", False, False, 10.0), str(going))
+    threading.Timer(1.5, going.unlink).start()
+    assert "everything is saved" in work(task).stopped
     assert "interrupted" in [Run(tmp_path / name).state for name in SLOW if (tmp_path / name / "config.json").exists()]
+    elsewhere = task_of(SLOW, SLOW, How(str(tmp_path / "other"), 1, "cpu", False, False, 10.0), str(going))
+    assert work(elsewhere).stopped == working.UNSEEN and not (tmp_path / "other").exists()
+
+
+def test_a_worker_that_does_not_see_the_folder_is_said_to(tmp_path):
+    class Elsewhere(Inline):
+        def submit(self, fn, /, *args, **kwargs):
+            return super().submit(fn, args[0]._replace(going="/another/machine/.going"))
+
+    with pytest.raises(RunError, match="a worker does not see .*: put the runs on a disk that all workers share"):
+        trained(CONFIGS, tmp_path, executor=Elsewhere())
+
+
+def test_threads_of_one_process_write_what_one_thread_writes(tmp_path, alone):
+    with ThreadPoolExecutor(2) as threads:
+        assert same_files(trained(CONFIGS, tmp_path, executor=threads), alone)
+
+
+def test_an_executor_that_is_shut_down_is_said_to_be_broken(tmp_path):
+    with ThreadPoolExecutor(1) as over:
+        pass
+    with pytest.raises(RunError, match="the executor is broken"):
+        trained(CONFIGS, tmp_path, executor=over)
 
 
 def test_a_second_sweep_leaves_what_is_held_trains_the_rest_and_ends_well(tmp_path, capsys):

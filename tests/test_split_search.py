@@ -19,7 +19,9 @@ from circuitgrok.errors import UserError
 from circuitgrok.faces import listed
 from circuitgrok.faces.summary import summary_lines
 from circuitgrok.foreign.claims import Evidence, before_update, evidence_of, pair_losses
-from circuitgrok.foreign.published import Published, read_published, report, write_run
+from circuitgrok.foreign.imported import report, write_run
+from circuitgrok.foreign.published import Published
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.foreign.split_search import Candidate, impossible, search
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape.sampling import Sampling
@@ -87,11 +89,11 @@ def with_last(content: dict[str, Any]) -> dict[str, Any]:
 
 def test_update_of_adamw_is_undone(tmp_path):
     content = as_trained()
-    [network] = read(tmp_path, {**content, "train_losses": None, "test_losses": None}, step=1).networks.values()
+    [network] = read(tmp_path, {**content, "train_losses": None, "test_losses": None}, steps=1).networks.values()
     undone = before_update(content["model"], content["optimizer"])
     assert undone is not None
-    read(tmp_path, {**content, "model": undone, "optimizer": None, "train_losses": None, "test_losses": None}, step=1)
-    [before] = read_published(tmp_path / "run.pth", "nanda", step=1).networks.values()
+    read(tmp_path, {**content, "model": undone, "optimizer": None, "train_losses": None, "test_losses": None}, steps=1)
+    [before] = read_published(tmp_path / "run.pth", "nanda", steps=1).networks.values()
     where = TRUTH.mask(P * P)
     claimed, moved = content["train_losses"][-1], cross_entropy(NANDA.logits(network, PAIRS), ANSWERS)[where].mean()
     here = cross_entropy(NANDA.logits(before, PAIRS), ANSWERS)[where].mean().item()
@@ -121,7 +123,7 @@ def test_split_that_nothing_says_is_found(tmp_path, split, only_last):
     assert torch.equal(SPLITS[found.split](P * P, found.frac_train, found.data_seed), split.mask(P * P))
     assert any("it alone has the losses that the file claims" in note for note in published.notes)
     each = cross_entropy(NANDA.logits(published.networks[UPDATES], PAIRS), ANSWERS)
-    [record] = published.history
+    [record] = published.evaluated
     assert record["train_loss"] == pytest.approx(each[split.mask(P * P)].mean().item(), rel=1e-5)
 
 
@@ -132,7 +134,7 @@ def test_settings_that_contradict_the_curve_are_flagged_and_the_split_is_found(t
     assert any(note.startswith("contradicts the file's settings: the file claims t") for note in published.notes)
     right = read(tmp_path, as_trained() | {"config": {"p": P, "fn_name": "add", "frac_train": 0.8, "seed": 5}})
     assert right.split == "in the file" and not any("contradict" in note for note in right.notes)
-    assert right.history == published.history
+    assert right.evaluated == published.evaluated
 
 
 @for_each("changed", [1.001, 0.8, 7.0])
@@ -197,7 +199,7 @@ def test_mean_over_all_pairs_lies_between_the_sides():
 def test_pair_losses_are_those_of_one_batch_and_their_rounding_that_of_float32(monkeypatch):
     params: Params = random_params(NANDA)
     whole, error = pair_losses(params, NANDA, PAIRS, ANSWERS)
-    monkeypatch.setattr("circuitgrok.foreign.claims._NUMBERS", 100)  # a few rows at a time
+    monkeypatch.setattr("circuitgrok.store.checkpoints._NUMBERS", 100)  # a few rows at a time
     sliced, _ = pair_losses(params, NANDA, PAIRS, ANSWERS)
     torch.testing.assert_close(sliced, whole, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(whole, cross_entropy(NANDA.logits(params, PAIRS), ANSWERS), rtol=1e-12, atol=1e-12)

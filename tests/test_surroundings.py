@@ -12,8 +12,9 @@ from tiny import copied, files_of, tiny
 
 from circuitgrok.faces.summary import summary_lines
 from circuitgrok.figures import run_figure
+from circuitgrok.foreign.imported import write_run
 from circuitgrok.foreign.lens import to_bridge
-from circuitgrok.foreign.published import read_published, write_run
+from circuitgrok.foreign.reading import read_published
 from circuitgrok.landscape.exploration import explore
 from circuitgrok.landscape.hessian import extreme_eigenpairs, hessian_operator
 from circuitgrok.landscape.sampling import Sampling

@@ -15,7 +15,7 @@ from circuitgrok.tree import Params, combine, is_bias, norm, role, stack, unstac
 
 P = 5
 INPUTS = torch.tensor([[a, b, P] for a in range(P) for b in range(P)])
-SCHEMES: tuple[Scheme, ...] = ("nanda", "hooked_transformer", "bridge")
+SCHEMES: tuple[Scheme, ...] = ("nanda", "hooked_transformer", "bridge", "pizza")
 
 
 def small(**fields: Any) -> Transformer:
@@ -231,8 +231,9 @@ def test_logits_pass_gradcheck(model):
 def test_std_of_each_matrix_is_that_of_its_named_base(scheme, n_layers):
     model = Transformer(p=31, n_layers=n_layers, d_model=64, d_head=16, d_mlp=128, d_vocab_out="p")
     params = model.init(torch.Generator().manual_seed(1), scheme=scheme)
-    std = {"nanda": 1 / 8, "hooked_transformer": 0.1, "bridge": 0.1}[scheme]
+    std = {"nanda": 1 / 8, "hooked_transformer": 0.1, "bridge": 0.1, "pizza": 1 / 8}[scheme]
     exceptions = {"nanda": {"W_U": 1 / math.sqrt(32)}, "hooked_transformer": {}}
+    exceptions["pizza"] = {"W_U": 1 / math.sqrt(32), "W_in": 1 / math.sqrt(128)}
     exceptions["bridge"] = dict.fromkeys(["W_O", "W_out"], 0.1 / math.sqrt(2 * n_layers))
     for name, value in params.items():
         if is_bias(name):
@@ -247,14 +248,32 @@ def test_std_of_each_matrix_is_that_of_its_named_base(scheme, n_layers):
 
 @for_each(
     ("scheme", "classes", "expected"),
-    [("nanda", "p+1", 42.2), ("hooked_transformer", "p", 33.6), ("bridge", "p", 30.4)],
+    [("nanda", "p+1", 42.2), ("hooked_transformer", "p", 33.6), ("bridge", "p", 30.4), ("pizza", "p+1", 37.4)],
 )
 def test_norm_of_each_base_init_at_the_reference_size(scheme, classes, expected):
     model = Transformer(d_vocab_out=classes)
     assert norm(model.init(torch.Generator().manual_seed(0), scheme)).item() == pytest.approx(expected, rel=0.01)
 
 
-@for_each("scheme", SCHEMES)
+def test_torch_scheme_draws_as_torchs_own_layers_do():
+    model = Transformer(
+        p=31, n_heads=2, d_model=64, d_head=16, d_mlp=128, allow_narrow_heads=True, train_biases=("mlp", "unembed")
+    )
+    params = model.init(torch.Generator().manual_seed(1), "torch")
+    inputs = {"O": 32, "out": 128}
+    for name, value in params.items():
+        n, last = value.numel(), name.rsplit("_", 1)[-1]
+        if role(name) == "embed":
+            assert value.std().item() == pytest.approx(1, rel=4 / math.sqrt(2 * n)), name
+        elif is_bias(name) and not model.is_trainable(name):
+            assert not value.any(), name
+        else:  # the largest of n falls short of the bound by bound / (n + 1) in the mean
+            bound = 1 / math.sqrt(inputs.get(last, 64))
+            assert bound * (1 - 10 / n) < value.abs().max().item() <= bound, name
+            assert value.std().item() == pytest.approx(bound / math.sqrt(3), rel=4 * math.sqrt(0.2 / n)), name
+
+
+@for_each("scheme", Transformer.schemes)
 def test_alpha_multiplies_every_weight_but_layer_norm(scheme):
     model = small(normalization="LN")
     one = model.init(torch.Generator().manual_seed(3), scheme)

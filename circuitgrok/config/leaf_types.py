@@ -11,7 +11,7 @@ class Leaves(TypedDict, total=False):
     model: Literal["transformer", "embedding_mlp", "quadratic_mlp", "dense"]
     frac_train: float
     data_seed: int
-    split: Literal["nanda", "randperm", "mirror_free"]
+    split: Literal["nanda", "randperm", "mirror_free"] | str
     p: int
     operation: Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
     corrupted: float

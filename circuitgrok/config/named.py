@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 FILE = Path(__file__).with_name("leaf_types.py")
 HEAD = '''"""Arguments of `TrainConfig.with_` for type checkers; made by `python -m circuitgrok.config.named`."""
@@ -40,6 +40,8 @@ def said(kind: Any) -> str:
         return f"Literal[{', '.join(map(repr, get_args(kind)))}]"
     if get_origin(kind) is tuple:
         return f"Sequence[{said(get_args(kind)[0])}]"
+    if get_origin(kind) is Annotated:
+        return said(get_args(kind)[0])
     if get_args(kind):
         return " | ".join(map(said, get_args(kind)))
     return "None" if kind is NoneType else kind.__name__

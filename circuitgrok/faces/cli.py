@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from circuitgrok.errors import Interrupted, UserError, nearest
-from circuitgrok.faces.commands import listing, looking, studying, training
+from circuitgrok.faces.commands import exchanging, listing, looking, showing, studying, training
 from circuitgrok.text import show
 from circuitgrok.version import __version__
 
@@ -26,12 +26,15 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   train --config FILE [--FIELD VALUE ...]      the same from a run's folder, its config.json, or a JSON file
   sweep --preset PRESET [--FIELD VALUES ...]   train a grid of runs; alike ones as one stack
   presets                                      list the presets: whose they are, how long they take
-  import FILE --as LAYOUT                      bring in a published network as a run; layouts: nanda,
-                                               pizza, hooked-transformer
+  import SOURCE                                bring in networks of other hands as a run: a file, a folder
+                                               or a pattern of files
+  export RUN --as huggingface                  write a network for TransformerLens, as safetensors, or as a
+                                               folder for the hub (tl, safetensors, huggingface)
   runs [FOLDER] [--where "alpha > 1"]          list the runs below a folder; --sort, --csv, --json
   measure RUN                                  measure every checkpoint, write measures.parquet
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
+  report RUN... -o FILE.html                   one offline page: curves, spectra, neurons, hands on the model
   doctor RUN                                   verify every file of a run
   thin RUN --checkpoint-every 1000             remove other checkpoints of a run that is over, after asking
   new-study NAME                               lay a small analysis that runs, to be changed into one's own
@@ -136,10 +139,12 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": training.train,
     "sweep": training.sweep,
     "presets": listing.presets,
-    "import": training.import_published,
+    "import": exchanging.import_published,
+    "export": exchanging.export,
     "runs": listing.runs,
     "measure": looking.measure,
     "explore": looking.explore,
+    "report": showing.report,
     "doctor": looking.doctor,
     "thin": looking.thin,
     "new-study": studying.new_study,

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, get_args, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Optional, Union, get_args, get_origin
 
 from circuitgrok.config.presets import PRESETS, leaves_of
 from circuitgrok.errors import UserError, nearest
@@ -151,6 +152,8 @@ def _described(name: str, field: "FieldInfo") -> Leaf:
     kind, optional = field.annotation, False
     if type(None) in get_args(kind):
         [kind], optional = [one for one in get_args(kind) if one is not type(None)], True
+    if get_origin(kind) in (Union, UnionType):  # a word of a list, or a name that only files give
+        kind = get_args(kind)[0]
     many = get_origin(kind) is tuple
     words = get_args(get_args(kind)[0] if many else kind)
     default = None if field.is_required() else field.default

@@ -28,6 +28,8 @@ TRAIN_FLAGS = {
     "threads": (int, 1, "threads of torch; with 1, bits do not depend on what trains beside"),
     "device": DEVICE,
     "allow_inexact": (bool, False, "resume although torch, instruction set, threads or device have changed"),
+    "dry_run": (bool, False, "say what would be trained, how long that takes and how much disk; writes nothing"),
+    "log": (Literal["off", "tensorboard"], "off", "where to log the history, too: RUN/tensorboard (an extra)"),
     "quiet": (bool, False, "no progress"),
 }
 

@@ -20,6 +20,9 @@ from circuitgrok.store.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+    from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.store.checkpoints import Checkpoints
+
 SUMMARISED = ("polar", "fourier", "circuits", "irreps")  # groups that a summary and its figure are made of
 USUAL = ("modular_addition", "transformer")  # task and network that need no mention
 ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
@@ -44,32 +47,43 @@ def interventions(config: Mapping[str, Any]) -> str:
     return ", ".join([*words, *(f"{kind} {values[kind]}" for kind in own)])
 
 
-def summary_lines(run: Run, table: "pd.DataFrame") -> list[str]:
-    """What happened in a run, given its table of measures: group `polar`, and `circuits` or `irreps` where they fit."""
-    history, config = run.history, run.config
+def summary_lines(run: "Checkpoints", table: "pd.DataFrame") -> list[str]:
+    """What happened in a run, or along other checkpoints, given their table of measures.
+
+    It has group `polar`, and `circuits` or `irreps` where they fit.
+    """
+    from circuitgrok.store.checkpoints import config_of, history_of, name_of, split_is_known, start_norm
+
+    history, config, known = history_of(run), config_of(run), split_is_known(run)
     end, norms, loss = table.iloc[-1], history["norm"], config.objective.loss
     rules = {name: f"{column} ≥ {level:g}" for name, (column, level) in ACCURACY_RULES.items()}
     since = events_afterwards(history)
-    usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(run.manifest["config"])
+    usual, beside = (config.task.kind, config.model.kind) == USUAL, interventions(config.model_dump(mode="json"))
+    where = (
+        f"{run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}"
+        if isinstance(run, Run)
+        else f"{len(run.steps)} checkpoints, the last at step {run.steps[-1]}"
+    )
+    began = f"{origin(run.manifest)}, |θ₀|" if isinstance(run, Run) else "not trained here; the first norm"
     return [
-        f"{run.name}: {run.state} after {history.index[-1]} steps, {len(run.steps)} checkpoints in {run.path}",
+        f"{name_of(run)}: {where}",
         *([f"  thinned      {table.attrs['thinned']}"] if "thinned" in table.attrs else []),
         *([] if usual else [f"  task         {config.task.formula}; model {config.model.kind}"]),
         *([f"  with         {beside}"] if beside else []),
-        f"  alpha        {origin(run.manifest)}, |θ₀| = {run.manifest['start']['norm']:.2f}"
+        f"  alpha        {began} = {start_norm(run):.2f}"
         + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
             f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
-            for name, event in (events(history) if run.split_is_known else {}).items()
+            for name, event in (events(history) if known else {}).items()
         ),
-        *([f"  phases       {_phases(table)}"] if run.split_is_known and "excluded_loss[train]" in table else []),
+        *([f"  phases       {_phases(table)}"] if known and "excluded_loss[train]" in table else []),
         f"  norm r       start {norms.iloc[0]:.2f}, peak {norms.max():.2f} (step {norms.idxmax()}), "
         f"end {norms.iloc[-1]:.2f}",
         f"  turned       {end['angle_start']:.2f} rad from the start; radial path {end['radial_distance']:.1f}, "
         f"arc {end['arc_length']:.1f}",
-        *(_sides(history, loss) if run.split_is_known else ["  split        not known: no numbers by train and test"]),
-        *_slingshot_lines(run),
-        *(_circuit_lines(run, table) if "restricted_loss[all]" in table else []),
+        *(_sides(history, loss) if known else ["  split        not known: no numbers by train and test"]),
+        *_slingshot_lines(history, config),
+        *(_circuit_lines(config, known, table) if "restricted_loss[all]" in table else []),
         *(_irrep_lines(table) if any(str(name).startswith("irrep_share[") for name in table) else []),
     ]
 
@@ -89,10 +103,9 @@ def _sides(history: "pd.DataFrame", loss: str) -> list[str]:
     ]
 
 
-def _slingshot_lines(run: Run) -> list[str]:
+def _slingshot_lines(history: "pd.DataFrame", config: "TrainConfig") -> list[str]:
     """How many slingshots the history shows, if it is dense enough to tell and there are any."""
-    history = run.history
-    if "norm_unembed" not in history or run.config.schedule.eval_every > RISE_WITHIN:
+    if "norm_unembed" not in history or config.schedule.eval_every > RISE_WITHIN:
         return []
     found = slingshots(history)
     if not found:
@@ -101,28 +114,29 @@ def _slingshot_lines(run: Run) -> list[str]:
     return [f"  slingshots   {len(found)}, from {steps}   (rule of measures/slingshots)"]
 
 
-def _circuit_lines(run: Run, table: "pd.DataFrame") -> list[str]:
+def _circuit_lines(config: "TrainConfig", known: bool, table: "pd.DataFrame") -> list[str]:
     """How much of the network is a circuit for addition."""
-    end, freqs = table.iloc[-1], ", ".join(map(str, table.attrs["key_freqs"]))
-    kind = "" if run.config.objective.loss == "cross_entropy" else ", cross-entropy"
-    train = f"{end['excluded_loss[train]']:.2e} on train, " if run.split_is_known else ""
+    end, freqs = table.iloc[-1], ", ".join(map(str, table.attrs["key_freqs"])) or "none"
+    kind = "" if config.objective.loss == "cross_entropy" else ", cross-entropy"
+    train = f"{end['excluded_loss[train]']:.2e} on train, " if known else ""
     return [
         f"  key freqs    {freqs}   (rule {table.attrs['key_freqs_rule']} at step {table.attrs['key_freqs_step']}; "
         f"{_other_rules(table)})",
-        *_spectrum_lines(table),
+        *spectrum_lines(table),
         f"  restricted   {end['restricted_loss[all]']:.2e} on all pairs, {_of_unseen(table)}; "
-        f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {run.config.task.p} classes{kind})",
+        f"full loss {end['loss[all]']:.2e}   (logit space, mean kept, {config.task.p} classes{kind})",
         f"  excluded     {train}{end['excluded_loss[all]']:.2e} on all pairs   (logit space, all key freqs at once)",
         f"  explained    {end['frac_explained']:.4f} of the logits' variance by Σ α_k cos w_k(a+b−c), "
         f"{end['frac_explained_within_classes']:.4f} of that about the mean of each class",
     ]
 
 
-def _spectrum_lines(table: "pd.DataFrame") -> list[str]:
+def spectrum_lines(table: "pd.DataFrame") -> list[str]:
     """A warning where most frequencies are key: restricted loss is then small for what was learnt by heart, too."""
-    about, blank = table.attrs, table["restricted_loss_blank"].iloc[-1]
-    if about["spectrum"] == "sparse":
+    about = table.attrs
+    if about.get("spectrum", "sparse") == "sparse":
         return []
+    blank = table["restricted_loss_blank"].iloc[-1] if "restricted_loss_blank" in table else math.nan
     key = f"{len(about['key_freqs'])} of {about['n_freqs']} frequencies are key"
     blanked = "" if math.isnan(blank) else f", and is {blank:.2e} with unseen pairs blanked"
     return [

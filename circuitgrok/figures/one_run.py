@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from circuitgrok.store.run import Run
+    from circuitgrok.store.checkpoints import Checkpoints
 
 MOST_NAMED = 8  # key frequencies that a panel has room to name
 LOSS_UNITS = {
@@ -35,12 +35,15 @@ LOSS_UNITS = {
 
 
 def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit: str = "cross-entropy (nats)") -> None:
-    """Train and test loss against the step, and those of the circuit alone and without it where there is one."""
-    ax.plot(history.index, history["train_loss"], color=BLUE, label="train")
-    ax.plot(history.index, history["test_loss"], color=RED, label="test")
+    """Train and test loss against the step, and those of the circuit alone and without it where there is one.
+
+    Where the split is not known they are those of all pairs.
+    """
+    known = _draw_sides(ax, history, table, "loss")
     if "restricted_loss[all]" in table:
+        side, said = ("train", "train") if known else ("all", "all pairs")
         ax.plot(table.index, table["restricted_loss[all]"], color=GREEN, ls="--", label="restricted (all pairs)")
-        ax.plot(table.index, table["excluded_loss[train]"], color=PURPLE, ls="-.", label="excluded (train)")
+        ax.plot(table.index, table[f"excluded_loss[{side}]"], color=PURPLE, ls="-.", label=f"excluded ({said})")
     ax.set_yscale("log")
     ax.set_ylabel(unit)
     ax.legend(loc="lower left", frameon=False)
@@ -48,14 +51,23 @@ def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit
 
 def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
     """Train and test accuracy, and test accuracy on pairs whose mirror was not trained on where there are pairs."""
-    ax.plot(history.index, history["train_acc"], color=BLUE, label="train")
-    ax.plot(history.index, history["test_acc"], color=RED, label="test")
-    if "accuracy[test_mirror_unseen]" in table:
+    if _draw_sides(ax, history, table, "acc") and "accuracy[test_mirror_unseen]" in table:
         unseen = table["accuracy[test_mirror_unseen]"]
         ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy")
     ax.legend(loc="center left", frameon=False)
+
+
+def _draw_sides(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", score: str) -> bool:
+    """A score on both sides of the split, or on all pairs where the split is not known; whether it is."""
+    known = bool(history[f"train_{score}"].notna().any())
+    if known:
+        ax.plot(history.index, history[f"train_{score}"], color=BLUE, label="train")
+        ax.plot(history.index, history[f"test_{score}"], color=RED, label="test")
+    elif (column := {"loss": "loss[all]", "acc": "accuracy[all]"}[score]) in table:
+        ax.plot(table.index, table[column], color=BLUE, label="all pairs")
+    return known
 
 
 def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
@@ -136,18 +148,26 @@ def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
     return figure
 
 
-def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
+def run_figure(run: "Checkpoints", table: "pd.DataFrame") -> "Figure":
     """One run on one sheet: losses, accuracies, polar path, and the final spectrum of W_L or the norms by role.
 
     Args:
-        run: The run.
+        run: The run, or other checkpoints; those without a history are evaluated.
         table: Its measures, group `polar`, and groups `fourier` and `circuits` where they make sense.
     """
+    from circuitgrok.store.checkpoints import (
+        config_of,
+        history_of,
+        is_trained_here,
+        name_of,
+        split_is_known,
+        start_norm,
+    )
+
     with in_style():
         figure, axes = sheet(2, 2, (10, 6.4))
-        history = run.history
-        last = int(history.index[-1])
-        config, loss = run.config, run.config.objective.loss
+        history, config = history_of(run), config_of(run)
+        last, loss = int(history.index[-1]), config.objective.loss
         same = table if loss == "cross_entropy" else table[[]]  # cross-entropies have no place beside another loss
         draw_losses(axes[0, 0], history, same, LOSS_UNITS[loss])
         draw_accuracies(axes[0, 1], history, table)
@@ -160,11 +180,11 @@ def run_figure(run: "Run", table: "pd.DataFrame") -> "Figure":
             draw_roles(axes[1, 1], table)
             step_axis(axes[1, 1], last)
         network = "" if config.model.kind == "transformer" else f" ({config.model.kind})"
-        name = in_figure(run.name, longest=40)
-        figure.suptitle(
-            f"{name}: {config.task.formula}{network}, {config.task.n_train / config.task.n_pairs:.0%} train, "
-            f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {run.manifest['start']['norm']:.1f}), "
-            f"weight decay {config.optimizer.weight_decay:g}",
-            fontsize=10,
-        )
+        name = in_figure(name_of(run), longest=40)
+        made = f"first norm {start_norm(run):.1f}"
+        if is_trained_here(run):
+            made = f"alpha {config.init.alpha:g} × {config.init.scheme} (r₀ = {start_norm(run):.1f})"
+            made += f", weight decay {config.optimizer.weight_decay:g}"
+        share = f"{config.task.n_train / config.task.n_pairs:.0%} train" if split_is_known(run) else "split not known"
+        figure.suptitle(f"{name}: {config.task.formula}{network}, {share}, {made}", fontsize=10)
     return figure

@@ -16,27 +16,30 @@ Products in TF32 (ten bits of mantissa; what GPUs of 2020 to 2022 did by default
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.foreign.opening import check_finite
 from circuitgrok.interventions.losses import cross_entropy
-from circuitgrok.models.transformer import Transformer
+from circuitgrok.models.kinds import AnyModel
+from circuitgrok.store.checkpoints import evaluation, slices
+from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tree import Params
 
 Claims = dict[int, dict[str, float]]  # step -> train_loss, test_loss
 COLUMNS = ("train_loss", "test_loss")
+WARNING = "WARNING: "  # before a note that voids what is said by side
 FLOAT32, TF32 = 1.0, 2.0**13  # rounding of products, in that of float32
 _ROUNDED = 4.0  # 2 δ of the loss, and δ twice
 _NEAR = 100  # claims of a curve whose moves bound the next
 _HALVED = 0.5  # relative move of one update where no curve says
 _COMPARED = 4  # networks whose claims are compared, the last ones
-_NUMBERS = 2**24  # activations that are held at once
 
 
 class Evidence(NamedTuple):
@@ -105,7 +108,7 @@ def _numbers(values: Any, name: str) -> list[float]:
     return found
 
 
-def pair_losses(params: Params, model: Transformer, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+def pair_losses(params: Params, model: AnyModel, inputs: Tensor, labels: Tensor) -> tuple[Tensor, float]:
     """Loss of each pair in float64, and the largest difference that float32 makes to a logit."""
     losses, worst = [], 0.0
     precise = {name: value.double() for name, value in params.items()}
@@ -118,17 +121,11 @@ def pair_losses(params: Params, model: Transformer, inputs: Tensor, labels: Tens
     return torch.cat(losses), worst
 
 
-def slices(model: Transformer, inputs: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and labels, as many rows at a time as activations and logits leave room for."""
-    rows = max(1, _NUMBERS // max(model.activations_per_input, model.n_classes))
-    return list(zip(inputs.split(rows), labels.split(rows), strict=True))
-
-
 def evidence_of(
     claims: Claims,
     networks: Mapping[int, Params],
     before: Params | None,
-    model: Transformer,
+    model: AnyModel,
     inputs: Tensor,
     labels: Tensor,
 ) -> list[Evidence]:
@@ -201,3 +198,25 @@ def before_update(weights: Mapping[str, Tensor], optimizer: Any) -> dict[str, Te
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):  # no AdamW, or none of ours
         return None
     return undone
+
+
+def disbelieved(
+    evidence: Sequence[Evidence], networks: Mapping[int, Params], config: TrainConfig, task: Dataset
+) -> list[str]:
+    """A warning where listed training pairs are answered wrong more often than the claimed training loss allows.
+
+    A wrong answer has a probability of at most one half, and so costs log 2 at least.
+    """
+    sides = [one for one in evidence if one.column == "train_loss"]
+    if not sides:
+        return []
+    last = max(networks)
+    accuracy = evaluation(last, networks[last], config, task)["train_acc"]
+    wrong, allowed = 1 - accuracy, sides[-1].claimed * (1 + sides[-1].tolerance(TF32)) / math.log(2)
+    if wrong <= allowed:
+        return []
+    return [
+        f"{WARNING}the pairs that the file lists are not those that this network learnt: {accuracy:.4f} of them are "
+        f"answered right, and a training loss of {sides[-1].claimed:.2g} allows {allowed:.2g} wrong answers; what is "
+        "said by side is of the listed pairs"
+    ]

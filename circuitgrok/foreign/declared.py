@@ -1,16 +1,18 @@
 """What a pickle of torch declares, read off its opcodes: no class that it names is more than a name here.
 
 A pickle is a program for a machine with a stack and a memo. Here that machine runs with nothing to call: a container is
-the list of what it holds, a tensor the number of bytes that it would fill, and any name but those of tensors and
-containers ends it. It takes memory in proportion to the pickle, whatever sizes stand in it.
+the list of what it holds, a tensor the number of bytes that it would fill, and any name but those of tensors,
+containers and objects that are read as records (`foreign.inert`) ends it. It takes memory in proportion to the pickle,
+whatever sizes stand in it.
 """
 
 import math
 import pickletools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.inert import STAND_INS, is_record
 
 MOST_OPCODES = 1_000_000  # a tensor takes about 30, a loss one; a second to read
 DEEPEST = 32  # dicts and lists inside each other
@@ -18,11 +20,7 @@ SAVE_AGAIN = (
     "nothing is unpickled here: where it was written, save the weights alone with "
     "torch.save(model.state_dict(), path), or a dict of state dicts, lists and numbers, and load that"
 )
-CONFIG_CLASSES = (
-    "transformer_lens.HookedTransformerConfig.HookedTransformerConfig",
-    "transformer_lens.config.HookedTransformerConfig.HookedTransformerConfig",
-    "transformer_lens.config.hooked_transformer_config.HookedTransformerConfig",
-)
+MOST_VALUES = 10_000_000  # of lists and dicts, each counted as often as it stands there
 _ITEM_BYTES = {
     "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2, "LongStorage": 8,
     "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1, "BoolStorage": 1, "UntypedStorage": 1,
@@ -30,8 +28,9 @@ _ITEM_BYTES = {
 _STORAGES = {f"{home}.{name}": size for home in ("torch", "torch.storage") for name, size in _ITEM_BYTES.items()}
 _DTYPES = {f"torch.{name}" for name in ("float64", "float32", "float16", "bfloat16", "int64", "int32", "bool")}
 _TENSOR, _PARAMETER = "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"
+_BYTES = "_codecs.encode"
 _PLAIN = ("collections.OrderedDict", "torch.Size", "torch.device")
-_NAMES = {_TENSOR, _PARAMETER, *_PLAIN, *_STORAGES, *_DTYPES, *CONFIG_CLASSES}
+_NAMES = {_TENSOR, _PARAMETER, _BYTES, *_PLAIN, *_STORAGES, *_DTYPES}
 _VALUES = {
     "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "LONG1"
 }  # fmt: skip
@@ -47,34 +46,53 @@ class _Name(str):
     """A class or function that is named."""
 
 
-def declared_bytes(content: bytes, records: Mapping[str, int]) -> int:
-    r"""Bytes that the tensors of a pickle would fill, each as often as it stands there.
+class Declared(NamedTuple):
+    """What a pickle says of itself.
+
+    Attributes:
+        filled: Bytes that its tensors would fill, each as often as it stands there.
+        objects: Names that something of ours stands for (`inert.stand_ins`).
+    """
+
+    filled: int
+    objects: set[str]
+
+
+def declared(content: bytes, records: Mapping[str, int]) -> Declared:
+    r"""What the tensors of a pickle would fill, and which other objects it names.
 
     Args:
         content: The pickle.
         records: Bytes stored for each storage, by its key.
 
     Raises:
-        UserError: It names anything but tensors and containers, or a tensor is larger than its record; the
-            message wants the file's name before it.
+        UserError: It names anything but tensors, containers and what is read as a record, or a tensor is larger than
+            its record; the message wants the file's name before it.
 
     Example:
-        >>> declared_bytes(b"\x80\x02].", {})
-        0
-        >>> declared_bytes(b"\x80\x02cos\nsystem\n.", {})
+        >>> declared(b"\x80\x02].", {})
+        Declared(filled=0, objects=set())
+        >>> declared(b"\x80\x02cos\nsystem\n.", {})
         Traceback (most recent call last):
         circuitgrok.errors.UserError: holds more than tensors ('os.system'), and nothing is unpickled here: ...
     """
+    objects: set[str] = set()
     try:
-        return _filled(_described(content, records), {})[0]
+        found = _filled(_described(content, records, objects), {})
+        if found.values > MOST_VALUES:
+            raise UserError(
+                f"holds {found.values:.1e} values, counted as often as they stand there; at most {MOST_VALUES:.0e} "
+                "are read"
+            )
+        return Declared(found.bytes, objects)
     except UserError:
         raise
     except Exception:  # whatever a forged program makes of this machine
         raise UserError(f"is damaged, and {SAVE_AGAIN}") from None
 
 
-def _described(content: bytes, records: Mapping[str, int]) -> Any:
-    """What the pickle would build."""
+def _described(content: bytes, records: Mapping[str, int], objects: set[str]) -> Any:
+    """What the pickle would build; names that something of ours stands for are added to `objects`."""
     stack: list[Any] = []
     outer: list[list[Any]] = []
     memo: dict[int, Any] = {}
@@ -105,7 +123,7 @@ def _described(content: bytes, records: Mapping[str, int]) -> Any:
             value = stack.pop()
             stack[-1].append(value)
         elif name == "GLOBAL":
-            stack.append(_named(argument))
+            stack.append(_named(argument, objects))
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
             stack.append(_called(function, arguments))
@@ -122,9 +140,11 @@ def _described(content: bytes, records: Mapping[str, int]) -> Any:
     return stack.pop()
 
 
-def _named(argument: Any) -> _Name:
+def _named(argument: Any, objects: set[str]) -> _Name:
     name = str(argument).replace(" ", ".")
-    if name not in _NAMES:
+    if name in STAND_INS or (name not in _NAMES and is_record(name)):
+        objects.add(name)
+    elif name not in _NAMES:
         raise UserError(f"holds more than tensors ({name[:80]!r}), and {SAVE_AGAIN}")
     return _Name(name)
 
@@ -143,7 +163,13 @@ def _called(function: Any, arguments: Any) -> Any:
         return _Tensor(fills)
     if function == _PARAMETER:
         return arguments[0]
-    if isinstance(function, _Name) and function in (*_PLAIN, *CONFIG_CLASSES):
+    if isinstance(function, _Name) and (function in _PLAIN or function in STAND_INS):
+        return list(arguments)
+    if function == _BYTES and arguments[1:] == ("latin1",):
+        return []
+    # An object of one's own is made empty, an enum of its one value.
+    simple = len(arguments) < 2 and all(isinstance(one, str | int | float) for one in arguments)
+    if isinstance(function, _Name) and function not in _NAMES and simple:
         return list(arguments)
     raise UserError(f"holds more than tensors (it calls {function!r:.80}), and {SAVE_AGAIN}")
 
@@ -157,16 +183,24 @@ def _stored(pid: Any, records: Mapping[str, int]) -> tuple[int, int]:
     return item, numbers
 
 
-def _filled(value: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """Bytes that the tensors in a value fill, each as often as it stands there, and how deep it nests."""
+class _Filled(NamedTuple):
+    """Bytes of the tensors in a value, numbers and texts in it, each as often as it stands there, and its depth."""
+
+    bytes: int
+    values: int
+    deep: int
+
+
+def _filled(value: Any, known: dict[int, _Filled]) -> _Filled:
     if isinstance(value, _Tensor):
-        return value, 0
+        return _Filled(value, 1, 0)
     if not isinstance(value, list | tuple):
-        return 0, 0
+        return _Filled(0, 1, 0)
     if id(value) not in known:
-        known[id(value)] = (0, DEEPEST + 1)  # what holds itself is endless
+        known[id(value)] = _Filled(0, 0, DEEPEST + 1)  # what holds itself is endless
         found = [_filled(one, known) for one in value]
-        known[id(value)] = sum(fills for fills, _ in found), 1 + max((deep for _, deep in found), default=0)
-        if known[id(value)][1] > DEEPEST:
+        deep = 1 + max((one.deep for one in found), default=0)
+        known[id(value)] = _Filled(sum(one.bytes for one in found), 1 + sum(one.values for one in found), deep)
+        if deep > DEEPEST:
             raise UserError(f"nests lists and dicts deeper than {DEEPEST}")
     return known[id(value)]

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from circuitgrok.foreign.published import Published, write_run
+from circuitgrok.foreign.imported import write_run
+from circuitgrok.foreign.published import Published
 from circuitgrok.store.run import Run
 from circuitgrok.tree import Params
 

@@ -8,7 +8,6 @@ TransformerLens 1.x to 3.x saved (`HookedTransformer`) come in here too, and not
 `transformer_lens` takes seconds to import, so it is imported inside the functions.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,18 +16,19 @@ import torch
 from torch import Tensor
 
 from circuitgrok.errors import UserError
+from circuitgrok.foreign.exported import save_hooked as save_hooked
+from circuitgrok.foreign.hooked import check_shapes, from_hooked_transformer, inferred
+from circuitgrok.foreign.keys import common_dtype, copied
 from circuitgrok.foreign.opening import read_foreign
-from circuitgrok.models.transformer import LN_EPS, BiasRole, Transformer
+from circuitgrok.models.kinds import transformer_of
+from circuitgrok.models.transformer import LN_EPS, Transformer
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.tree import Params, is_bias, role
+from circuitgrok.tree import Params
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from circuitgrok.store.run import Run
-
-_BUFFERS = (".attn.mask", ".attn.IGNORE")
-_BIAS_ROLES: tuple[BiasRole, ...] = ("attention", "mlp", "unembed")
+    from circuitgrok.store.checkpoints import Checkpoints
 
 
 @in_plain_surroundings
@@ -67,7 +67,7 @@ def to_bridge(
     from transformer_lens.model_bridge.sources import boot_native
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
-    _check_shapes(params, model)
+    check_shapes(params, model)
     if not model.causal and model.n_layers > 1:
         raise UserError(
             f"a bridge is causal, and so is no picture of {model.n_layers} layers that are not: use model.activations"
@@ -100,14 +100,14 @@ def to_bridge(
     return bridge
 
 
-def bridge(run: "Run", step: int) -> "TransformerBridge":
-    """The network of a run at a step as a TransformerLens bridge, for hooks, caches and patching.
+def bridge(run: "Checkpoints", step: int) -> "TransformerBridge":
+    """The network of a run, or of other checkpoints, at a step as a TransformerLens bridge: hooks, caches, patching.
 
     Raises:
         RunError: No checkpoint at that step.
         UserError: The run's network is no transformer.
     """
-    return to_bridge(run.at(step), run.config.transformer)
+    return to_bridge(run.at(step), transformer_of(run.model))
 
 
 def _mix_attention(bridge: "TransformerBridge", model: Transformer) -> None:
@@ -136,45 +136,9 @@ def from_bridge(bridge: "TransformerBridge") -> Params:
         True
     """
     weights = bridge.tl_parameters()
-    return _copied(weights, _infer(weights, bridge.cfg.d_vocab - 1, "relu"))
-
-
-def from_hooked_transformer(
-    state_dict: Mapping[str, Tensor], p: int, act: Literal["relu", "gelu"] = "relu"
-) -> tuple[Params, Transformer]:
-    """Weights and shape from a state dict that TransformerLens 1.x to 3.x saved.
-
-    The buffers `mask` and `IGNORE` are dropped and absent biases are zero. Layers, heads, widths and
-    LayerNorm are read off the names and shapes; the roles whose biases are not all zero are taken to
-    be those that train. What leaves no trace in the weights cannot be read: the activation function,
-    and a normalization without parameters (`LNPre`).
-
-    Args:
-        state_dict: Classic names (`blocks.0.attn.W_Q` as [head d_model d_head]).
-        p: The modulus; the file must have p + 1 tokens and p or p + 1 classes.
-        act: The activation function that the network was trained with.
-
-    Returns:
-        The weights (copies) and the shape.
-
-    Raises:
-        UserError: Something is missing, unknown or of another shape; the message lists
-            what was expected and what was found.
-    """
-    wrong = [n for n, value in state_dict.items() if not (isinstance(n, str) and isinstance(value, Tensor))]
-    if wrong:
-        raise UserError(f"a state dict holds named tensors only; got also {', '.join(map(str, wrong[:8]))}")
-    weights = {name: value for name, value in state_dict.items() if not name.endswith(_BUFFERS)}
-    model = _infer(weights, p, act)
-    like = weights["embed.W_E"]
-    for name, shape in model.shapes().items():
-        if is_bias(name) and role(name) != "normalization":
-            weights.setdefault(name, like.new_zeros(shape))
-    params = _copied(weights, model)
-    common_dtype(params)
-    nonzero = {role(name) for name, value in params.items() if is_bias(name) and value.any()}
-    trained = tuple(r for r in _BIAS_ROLES if r in nonzero)
-    return params, model.model_copy(update={"train_biases": trained})
+    model = inferred(weights, "relu")
+    check_shapes(weights, model)
+    return {name: copied(weights[name]) for name in model.shapes()}
 
 
 def load_hooked_transformer(
@@ -195,72 +159,6 @@ def load_hooked_transformer(
     if not isinstance(content, Mapping):
         raise UserError(f"{path} must hold a state dict (a dict of tensors); got a {type(content).__name__}")
     return from_hooked_transformer(content, p, act)
-
-
-def _infer(weights: Mapping[str, Tensor], p: int, act: Literal["relu", "gelu"]) -> Transformer:
-    """The shape that the key tensors of a network imply; all others are checked against it later."""
-    keys = {"blocks.0.attn.W_Q": 3, "blocks.0.mlp.W_in": 2, "unembed.W_U": 2, "embed.W_E": 2}
-    bad = {name: n for name, n in keys.items() if name not in weights or weights[name].ndim != n}
-    if bad:
-        found = ", ".join(f"{name} {list(value.shape)}" for name, value in list(weights.items())[:24])
-        raise UserError(
-            "not a HookedTransformer state dict: expected "
-            f"{', '.join(f'{name} with {n} axes' for name, n in bad.items())}; found {found or 'no tensors'}"
-        )
-    n_heads, d_model, d_head = weights["blocks.0.attn.W_Q"].shape
-    layers = {int(m[1]) for name in weights if (m := re.match(r"blocks\.(\d+)\.", name))}
-    return Transformer(
-        p=p,
-        n_layers=len(layers),
-        n_heads=n_heads,
-        d_model=d_model,
-        d_head=d_head,
-        d_mlp=weights["blocks.0.mlp.W_in"].shape[1],
-        act=act,
-        normalization="LN" if "ln_final.w" in weights else "none",
-        d_vocab_out="p" if weights["unembed.W_U"].shape[1] == p else "p+1",
-        allow_narrow_heads=n_heads * d_head != d_model,
-    )
-
-
-def _copied(weights: Mapping[str, Tensor], model: Transformer) -> Params:
-    _check_shapes(weights, model)
-    return {n: weights[n].detach().clone(memory_format=torch.contiguous_format) for n in model.shapes()}
-
-
-def _check_shapes(found: Mapping[str, Tensor], model: Transformer) -> None:
-    wrong = mismatches(found, model.shapes())
-    if wrong:
-        raise UserError(
-            f"weights do not fit a transformer with p = {model.p}, {model.n_layers} layers, {model.n_heads} "
-            f"heads of {model.d_head}, d_model {model.d_model}, d_mlp {model.d_mlp}, normalization "
-            f"{model.normalization}, {model.n_classes} classes: {wrong}"
-        )
-
-
-def mismatches(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What is missing, unknown or of another shape, for a message; empty if all tensors fit.
-
-    Example:
-        >>> mismatches({"embed.W_E": torch.zeros(3, 2)}, {"embed.W_E": (2, 3)})
-        'embed.W_E: expected [2, 3], found [3, 2]'
-    """
-    problems = [
-        f"{name}: expected {list(expected[name]) if name in expected else 'nothing'}, "
-        f"found {list(found[name].shape) if name in found else 'nothing'}"
-        for name in {**expected, **found}
-        if name not in expected or name not in found or tuple(found[name].shape) != tuple(expected[name])
-    ]
-    return "; ".join(problems[:12]) + (f"; and {len(problems) - 12} more" if problems[12:] else "")
-
-
-def common_dtype(params: Mapping[str, Tensor]) -> torch.dtype:
-    """The one dtype of all tensors, float32 or float64; `ValueError` if there are several, or another."""
-    dtypes = {value.dtype for value in params.values()}
-    if len(dtypes) > 1 or not dtypes <= {torch.float32, torch.float64}:
-        names = ", ".join(sorted(str(dtype) for dtype in dtypes))
-        raise UserError(f"all tensors must be float32 or all float64; got {names}: cast them first")
-    return dtypes.pop()
 
 
 def _check_loaded(bridge: "TransformerBridge", wanted: Mapping[str, Tensor]) -> None:

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from circuitgrok.errors import UserError
-from circuitgrok.foreign.declared import CONFIG_CLASSES, DEEPEST, SAVE_AGAIN, declared_bytes
+from circuitgrok.foreign.declared import DEEPEST, SAVE_AGAIN, declared
+from circuitgrok.foreign.inert import plain, stand_ins
 
 MOST_RECORDS = 100_000  # of an archive: one for each storage
 LARGEST_PICKLE = 2**24
 LARGEST_TEXT = 2**20
+SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
 _CHUNK = 2**22
-
-
-class ConfigRecord:
-    """Stands in for a config object of TransformerLens in a file: its fields, and none of its code."""
 
 
 class Foreign(NamedTuple):
@@ -37,17 +35,20 @@ class Foreign(NamedTuple):
     Attributes:
         content: Tensors and numbers in plain containers.
         sha256: Of the file.
+        note: What a safetensors file that was written here says of itself; None of others.
     """
 
     content: Any
     sha256: str
+    note: Any = None
 
 
 def read_foreign(path: Path) -> Foreign:
-    """The content of a `.pth`, `.pt` or `.safetensors` file.
+    """The content of a file of `SUFFIXES`.
 
-    No code of the file is run and no class that it names is imported. A `HookedTransformerConfig` that was
-    saved beside the weights is read as a `ConfigRecord`; any other object is refused.
+    No code of the file is run and no class that it names is imported. A config object that was saved beside the
+    weights, or a network that was saved whole, is read as an `inert.ConfigRecord` of its fields; functions, and classes
+    of Python's own library, are refused by name.
 
     Raises:
         UserError: The file is of another kind, no plain file, damaged, holds other objects, or declares more than
@@ -61,12 +62,13 @@ def read_foreign(path: Path) -> Foreign:
         Traceback (most recent call last):
         circuitgrok.errors.UserError: .../bomb.pth declares more than it holds: a tensor of 4000000000 bytes...
     """
-    if path.suffix not in (".pth", ".pt", ".safetensors"):
-        raise UserError(f"weights are read from .pth, .pt or .safetensors; got {path.name!r}")
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"weights are read from {', '.join(SUFFIXES)}; got {path.name!r}")
     with opened(path) as file:
         digest = _digest(path, file)
-        content = _safetensors(path, file) if path.suffix == ".safetensors" else _archive(path, file)
-    return Foreign(content, digest)
+        if path.suffix != ".safetensors":
+            return Foreign(_archive(path, file), digest)
+        return Foreign(_safetensors(path, file), digest, _note(file))
 
 
 @contextlib.contextmanager
@@ -159,24 +161,36 @@ def _safetensors(path: Path, file: BinaryIO) -> Any:
         raise UserError(f"{path} is not a readable safetensors file: {error}") from None
 
 
+def _note(file: BinaryIO) -> Any:
+    """The note in the head of a safetensors file, if it has one of ours."""
+    import json
+
+    file.seek(0)
+    head = file.read(int.from_bytes(file.read(8), "little"))
+    try:
+        return json.loads(json.loads(head)["__metadata__"]["circuitgrok"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 def _archive(path: Path, file: BinaryIO) -> Any:
     import torch
 
     if file.read(4) != b"PK\x03\x04":
         raise UserError(f"{path} is damaged, or no archive of torch (1.6 or later), and {SAVE_AGAIN}")
     try:
-        _check_declared(path, file)
+        objects = _check_declared(path, file)
         file.seek(0)
-        with torch.serialization.safe_globals([(ConfigRecord, name) for name in CONFIG_CLASSES]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
+        with torch.serialization.safe_globals(stand_ins(objects)):
+            return plain(torch.load(file, map_location="cpu", weights_only=True))
+    except UserError as error:
+        raise UserError(f"{path} {error}".replace(f"{path} {path}", str(path))) from None
     except Exception:  # whatever a damaged or hostile file makes a reader raise; torch's advice is unsafe
         raise UserError(f"{path} is damaged, cut short or holds more than tensors, and {SAVE_AGAIN}") from None
 
 
-def _check_declared(path: Path, file: BinaryIO) -> None:
-    """Refuses an archive that would take more memory than a few times its own size."""
+def _check_declared(path: Path, file: BinaryIO) -> set[str]:
+    """The objects that an archive names; refuses one that would take more memory than a few times its own size."""
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
@@ -185,17 +199,15 @@ def _check_declared(path: Path, file: BinaryIO) -> None:
             raise UserError(f"{path} is compressed ({packed[0]!r}); torch never does that: save it again by torch.save")
         # Torch's reader finds a name whatever its case.
         records = {entry.filename.lower(): entry.file_size for entry in entries}
-        declared = sum(entry.file_size for entry in entries)
-        if declared > size or len(records) < len(entries):
-            raise UserError(f"{path} declares more than it holds: {declared} bytes of records in {size}")
+        stored = sum(entry.file_size for entry in entries)
+        if stored > size or len(records) < len(entries):
+            raise UserError(f"{path} declares more than it holds: {stored} bytes of records in {size}")
         [name] = [name for name in records if name.endswith("/data.pkl")]
         if records[name] > LARGEST_PICKLE:
             raise UserError(f"{path} has {records[name]} bytes beside its tensors; at most {LARGEST_PICKLE} are read")
         content = archive.read(next(entry for entry in entries if entry.filename.lower() == name))
-    try:
-        filled = declared_bytes(content, {full.split("/data/")[-1]: held for full, held in records.items()})
-    except UserError as error:
-        raise UserError(f"{path} {error}") from None
+    said = declared(content, {full.split("/data/")[-1]: held for full, held in records.items()})
     # Twice, for the last network may stand in a file under two names.
-    if filled > 2 * size:
-        raise UserError(f"{path} declares more than it holds: its tensors would fill {filled} bytes, of {size} stored")
+    if said.filled > 2 * size:
+        raise UserError(f"declares more than it holds: its tensors would fill {said.filled} bytes, of {size} stored")
+    return said.objects

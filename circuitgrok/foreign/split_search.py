@@ -18,8 +18,9 @@ from torch import Tensor
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
-from circuitgrok.foreign.claims import FLOAT32, TF32, Claims, Evidence, evidence_of
-from circuitgrok.tasks.splits import ORDERS, SPLITS, SplitRule, share_of
+from circuitgrok.foreign.claims import FLOAT32, TF32, Claims, Evidence, disbelieved, evidence_of
+from circuitgrok.tasks.modular import ModularAddition
+from circuitgrok.tasks.splits import ORDERS, SPLITS, share_of
 from circuitgrok.tree import Params
 
 STAND_IN = "stand-in"
@@ -35,7 +36,7 @@ _MANY = 50  # matches that are looked at; more than one split among them is no m
 class Candidate(NamedTuple):
     """A split by its rule."""
 
-    split: SplitRule
+    split: str
     data_seed: int
     frac_train: float
 
@@ -126,8 +127,8 @@ def _shares(evidence: Sequence[Evidence], first: Candidate, n_pairs: int) -> lis
     return [share for share in dict.fromkeys(shares) if share in of_size.values() and 0 < share * n_pairs - 1]
 
 
-def _orders(n_pairs: int, first: Candidate) -> Iterator[tuple[SplitRule, int, Tensor]]:
-    rules: list[SplitRule] = [rule for rule in dict.fromkeys([first.split, *ORDERS]) if rule in ORDERS]
+def _orders(n_pairs: int, first: Candidate) -> Iterator[tuple[str, int, Tensor]]:
+    rules = [rule for rule in dict.fromkeys([first.split, *ORDERS]) if rule in ORDERS]
     for rule in rules:
         for seed in dict.fromkeys([first.data_seed, *SEEDS]):
             yield rule, seed, ORDERS[rule](n_pairs, seed)
@@ -189,8 +190,7 @@ def settled(
     Args:
         file: Its name, for messages.
         config: With the split that was told.
-        told: `listed` pair by pair in the file; by rule `in the file` or `given`; `assumed`; `unknown` if it is
-            listed and no rule draws it.
+        told: `listed` pair by pair in the file; by rule `in the file` or `given`; `assumed`.
         claims: Losses that the file claims.
         networks: By step.
         before: The last network one update earlier, if that is known.
@@ -200,17 +200,18 @@ def settled(
         UserError: The split given is not the one trained on, or the losses are far from those of any.
     """
     if config.task.n_pairs > MOST_PAIRS:
-        raise UserError(f"at most {MOST_PAIRS} pairs are evaluated; p = {config.modular.p} has {config.task.n_pairs}")
-    task, modular = config.task.draw(), config.modular
-    evidence = evidence_of(claims, networks, before, config.transformer, task.inputs, task.labels)
+        raise UserError(f"at most {MOST_PAIRS} pairs are evaluated; the task has {config.task.n_pairs}")
+    task, modular = config.task.draw(), config.task if isinstance(config.task, ModularAddition) else None
+    evidence = evidence_of(claims, networks, before, config.model, task.inputs, task.labels)
     wrong, never = contradictions(evidence, task.is_train), impossible(evidence)
     known = told in ("listed", "in the file", "given")
     if known and not wrong:
         if not evidence:
             notes.append("the file claims no losses that its split could be compared by")
         return config, "given" if told == "given" else "in the file"
-    first = Candidate(modular.split, modular.data_seed, modular.frac_train)
-    found = None if never or told in ("listed", "unknown") else search(evidence, first)
+    found = None
+    if modular and not never and told != "listed":
+        found = search(evidence, Candidate(modular.split, modular.data_seed, modular.frac_train))
     if known and not (found and found.products == FLOAT32) and not contradictions(evidence, task.is_train, TF32):
         notes.extend(f"contradicts the file: {one}; products in TF32 would explain it" for one in wrong)
         return config, "given" if told == "given" else "in the file"
@@ -226,13 +227,15 @@ def settled(
         return config.with_(**found.candidate._asdict()), f"found: {found.candidate.label}"
     far = max((abs(one.here(task.is_train) - one.claimed) for one in evidence), default=0.0)
     # Half the loss of guessing: one update moves a loss by far less, a matrix the wrong way round by more.
-    if far > math.log(modular.p) / 2 and (known or never):
+    if far > math.log(config.task.n_classes) / 2 and (known if told != "listed" else bool(never)):
         raise UserError(
-            f"{file}: {'; '.join(never or wrong)}: a matrix is the wrong way round for this layout, or the split or "
-            "the task is another; --data-seed, --frac-train, --split and --operation say which"
+            f"{file}: {'; '.join(never or wrong)}: a matrix is the wrong way round for this layout (or in "
+            "the mapping of keys), or the split or the task is another; --data-seed, --frac-train, --split and "
+            "--operation say which"
         )
     notes.extend(f"contradicts the file: {one}" for one in never or (wrong if known else []))
     if told == "listed":
+        notes.extend(disbelieved(evidence, networks, config, task))
         return config, "in the file"
     notes.append("the split is a stand-in: train and test columns are nan, those on all pairs are what they are")
     return config, STAND_IN

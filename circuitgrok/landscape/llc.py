@@ -8,6 +8,7 @@ singular points it is smaller than any Hessian can say. It depends on nbeta and 
 only estimates made alike, and believe none whose status is not `diagnostics_passed`:
 
     diverged               a chain became non-finite: there is no estimate (nan)
+    one_chain              a single chain that shows no fault; whether others would agree cannot be known
     not_converged          the chains disagree, drift, or are too short (`faults` says which)
     not_a_critical_point   the loss still has a slope at w* that moves the estimate by more than its error
     diagnostics_passed     none of these was found
@@ -156,7 +157,7 @@ def estimate_llc(
         spread_se=spread.mcse,
         slope_shift=shift,
         status=[
-            "not_a_critical_point" if s == "diagnostics_passed" and tilted else s
+            "not_a_critical_point" if s in ("diagnostics_passed", "one_chain") and tilted else s
             for s, tilted in zip(states, sloped, strict=True)
         ],
         faults=reasons,

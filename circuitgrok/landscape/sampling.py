@@ -44,7 +44,9 @@ class Sampling(BaseModel):
         default=10, ge=1, le=MANY, description="of hmc: gradients in one draw; see hmc on half turns"
     )
     geometry: GeometryName = Field(default="free", description="where chains may move")
-    n_chains: int = Field(default=4, ge=2, le=MANY, description="independent chains at each point")
+    n_chains: int = Field(
+        default=4, ge=1, le=MANY, description="independent chains at each point; one cannot know whether others agree"
+    )
     n_draws: int = Field(default=200, ge=8, le=MANY, description="draws of each chain, burn-in included")
     n_burnin: int | None = Field(default=None, ge=0, description="draws thrown away; by default found from the draws")
     n_thin: int = Field(default=1, ge=1, le=MANY, description="sampler steps in one draw")

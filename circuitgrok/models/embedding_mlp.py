@@ -43,7 +43,7 @@ class EmbeddingMLP(PairMLP):
     Without biases and with ReLU it is homogeneous of degree depth + 2.
     """
 
-    schemes: ClassVar[tuple[str, ...]] = ("fan_in", "torch")
+    schemes: ClassVar[tuple[str, ...]] = ("fan_in", "torch", "pizza")
     called: ClassVar[str] = "an MLP on embeddings"
     has_heads: ClassVar[bool] = False
     has_embedding: ClassVar[bool] = True
@@ -88,6 +88,8 @@ class EmbeddingMLP(PairMLP):
         embedding has length 1 in expectation (norm 19.34 at the default shape); biases zero.
         `torch`, as PyTorch's own layers: embeddings of standard deviation 1, layers uniform in +-1 / sqrt(inputs),
         trained biases too, with a layer of its own for each number that is read (d_embed inputs; norm 87.99).
+        `pizza`, as the MLPs of Zhong et al. 2023: embeddings of standard deviation 1 / sqrt(d_hidden / 2), hidden
+        layers as PyTorch's own, with all that they read as inputs, and W_U of standard deviation 1 / sqrt(d_hidden).
 
         Example:
             >>> params = EmbeddingMLP().init(torch.Generator().manual_seed(0))
@@ -96,6 +98,12 @@ class EmbeddingMLP(PairMLP):
         """
         check_scheme(self.schemes, scheme)
         shapes = self.shapes()
+        if scheme == "pizza":
+            tables = {name: shapes.pop(name) for name in ("embed.W_E", "unembed.W_U")}
+            stds = {"embed.W_E": math.sqrt(2 / self.d_hidden), "unembed.W_U": 1 / math.sqrt(self.d_hidden)}
+            drawn = gaussian(tables, generator, stds.__getitem__)
+            drawn |= uniform(shapes, generator, lambda name: shapes[name][0], self.is_trainable)
+            return scaled({name: drawn[name] for name in self.shapes()}, alpha, alpha_by_role)
         if scheme == "torch":
             embedding = gaussian({"embed.W_E": shapes.pop("embed.W_E")}, generator, lambda name: 1.0)
             n_inputs = {name: shape[0] for name, shape in shapes.items()} | {"blocks.0.mlp.W_in": self.d_embed}

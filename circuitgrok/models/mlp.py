@@ -96,7 +96,7 @@ class QuadraticMLP(PairMLP):
     The rows of U and V are those of `blocks.0.mlp.W_in`: first the numbers as a, then as b.
     """
 
-    schemes: ClassVar[tuple[str, ...]] = ("gromov",)
+    schemes: ClassVar[tuple[str, ...]] = ("gromov", "fan_in", "torch")
     called: ClassVar[str] = "a quadratic MLP"
     has_heads: ClassVar[bool] = False
     has_embedding: ClassVar[bool] = False
@@ -125,10 +125,12 @@ class QuadraticMLP(PairMLP):
         alpha: float = 1.0,
         alpha_by_role: Mapping[Role, float] | None = None,
     ) -> Params:
-        """Random weights of standard deviation 0.5 / (2 n_neurons)^(1/3), times alpha and the factor of each role.
+        """Random weights, times alpha and the factor of each role.
 
-        Logits are cubic in the weights, and their sum has one term for each neuron: the exponent keeps the
-        analytic solution (`analytic.gromov_network`) at the same multiple of the init for any width.
+        `gromov`: of standard deviation 0.5 / (2 n_neurons)^(1/3). Logits are cubic in the weights, and their sum has
+        one term for each neuron: the exponent keeps the analytic solution (`analytic.gromov_network`) at the same
+        multiple of the init for any width. `fan_in`: 1 / sqrt(rows). `torch`, as PyTorch's own layers: uniform in
+        +-1 / sqrt(rows).
 
         Example:
             >>> QuadraticMLP(p=5, n_neurons=4).init(torch.Generator().manual_seed(0))["unembed.W_U"].shape
@@ -137,7 +139,11 @@ class QuadraticMLP(PairMLP):
         Source: the code of Doshi et al. 2023 (arXiv:2310.13061).
         """
         check_scheme(self.schemes, scheme)
-        drawn = gaussian(self.shapes(), generator, lambda _: 0.5 / (2 * self.n_neurons) ** (1 / 3))
+        shapes = self.shapes()
+        if scheme == "torch":
+            return scaled(uniform(shapes, generator, lambda n: shapes[n][0], self.is_trainable), alpha, alpha_by_role)
+        std = {"gromov": lambda _: 0.5 / (2 * self.n_neurons) ** (1 / 3), "fan_in": lambda n: shapes[n][0] ** -0.5}
+        drawn = gaussian(shapes, generator, std[scheme])
         return scaled(drawn, alpha, alpha_by_role)
 
     def noisy_logits(

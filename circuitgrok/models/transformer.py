@@ -21,7 +21,7 @@ from circuitgrok.tree import ROLES, Params, Role, is_bias, role
 if TYPE_CHECKING:
     from circuitgrok.models.dropout import Dropout
 
-Scheme = Literal["nanda", "hooked_transformer", "bridge"]
+Scheme = Literal["nanda", "hooked_transformer", "bridge", "pizza", "torch"]
 BiasRole = Literal["attention", "mlp", "unembed"]
 LN_EPS = 1e-5
 
@@ -150,8 +150,9 @@ class Transformer(BaseModel):
     ) -> Params:
         """Random weights: a named base init times `alpha` (and times the factor of each role).
 
-        Drawn in float64, in the order of `shapes`; biases are zero, LayerNorm starts as the identity
-        and is not scaled. See `base_std` for the schemes.
+        Drawn in float64, in the order of `shapes`; biases are zero, LayerNorm starts as the identity and is not
+        scaled. See `base_std` for the schemes; `torch` draws as PyTorch's own layers do: embeddings of standard
+        deviation 1, matrices and the biases that train uniform in +-1 / sqrt(inputs).
 
         Example:
             >>> model = Transformer(p=5, d_model=8, d_head=8, n_heads=1, d_mlp=16)
@@ -165,7 +166,11 @@ class Transformer(BaseModel):
             factors[named] *= factor
         params = {}
         for name, shape in self.shapes().items():
-            if is_bias(name):
+            if scheme == "torch" and role(name) not in ("embed", "normalization"):
+                draw = torch.rand(shape, generator=generator, dtype=torch.float64)
+                bound = self.is_trainable(name) / math.sqrt(self._inputs_of(name))
+                params[name] = (2 * draw - 1) * (bound * factors[role(name)])
+            elif is_bias(name):
                 params[name] = torch.zeros(shape, dtype=torch.float64)
             elif role(name) == "normalization":
                 params[name] = torch.ones(shape, dtype=torch.float64)
@@ -173,6 +178,11 @@ class Transformer(BaseModel):
                 draw = torch.randn(shape, generator=generator, dtype=torch.float64)
                 params[name] = draw * (base_std(self, scheme, name) * factors[role(name)])
         return params
+
+    def _inputs_of(self, name: str) -> int:
+        """How many numbers the layer of a matrix, or of a bias, reads."""
+        read = {"O": self.n_heads * self.d_head, "out": self.d_mlp}
+        return read.get(name.rsplit("_", 1)[-1], self.d_model)
 
     def logits(self, params: Params, inputs: Int[Tensor, "*given pair 3"]) -> Float[Tensor, "*stack pair c"]:
         """Logits at the last position, one row per input; differentiable any number of times.
@@ -226,8 +236,14 @@ def base_std(model: Transformer, scheme: Scheme, name: str) -> float:
     `nanda`: 1/sqrt(d_model), but W_U 1/sqrt(d_vocab) with d_vocab = p + 1 (the paper's code; norm 42.2 at
     p = 113, d_model = 128). `hooked_transformer`: 0.8/sqrt(d_model) everywhere (TransformerLens up to 3.x;
     33.6). `bridge`: the same with W_O and W_out divided by sqrt(2 n_layers) (TransformerLens 4.3; 30.4).
+    `pizza`: as `nanda`, but W_in 1/sqrt(d_mlp) and W_U 1/sqrt(n_tokens) (the code of Zhong et al. 2023; 37.4).
+    `torch`: 1, of the embeddings, which alone are normal there.
     """
     tensor = name.rsplit(".", 1)[-1]
+    if scheme == "torch":
+        return 1.0
+    if scheme == "pizza":
+        return 1 / math.sqrt({"W_U": model.n_tokens, "W_in": model.d_mlp}.get(tensor, model.d_model))
     if scheme == "nanda":
         return 1 / math.sqrt(model.p + 1 if tensor == "W_U" else model.d_model)
     std = 0.8 / math.sqrt(model.d_model)

@@ -24,7 +24,8 @@ DRIFT_MOST = 4.0  # standard errors
 DRAWS_LEAST = 20  # the first fifth of them must have the 4 draws that halves of chains need
 FIRST, LAST = 0.2, 0.5  # shares of the draws whose means are compared; Geweke takes 0.1 and 0.5
 
-Status = Literal["diagnostics_passed", "not_converged", "diverged"]
+Status = Literal["diagnostics_passed", "one_chain", "not_converged", "diverged"]
+ONE_CHAIN = "one chain: whether others would agree with it (R-hat) cannot be known"
 
 
 class Diagnosis(NamedTuple):
@@ -155,7 +156,7 @@ def faults(diagnosis: Diagnosis) -> list[str]:
         return [f"stuck: {value['n_stuck']} chains never move, and R-hat is undefined"]
     found = []
     if value["r_hat"] != value["r_hat"]:
-        found.append("R-hat is undefined: it needs two chains that move")
+        found.append(ONE_CHAIN)
     elif value["r_hat"] > R_HAT_MOST:
         found.append(f"R-hat is {value['r_hat']:.2f}, above {R_HAT_MOST}: the chains have not mixed")
     if not value["ess_bulk"] >= ESS_LEAST:
@@ -168,11 +169,16 @@ def faults(diagnosis: Diagnosis) -> list[str]:
 def status(diagnosis: Diagnosis) -> Status:
     """What the faults amount to: "diverged", "not_converged" if there are others, or "diagnostics_passed".
 
+    Of a single chain that shows no fault the status is "one_chain": that it was everywhere where others would have
+    been is what it cannot know.
+
     Raises:
         ValueError: The diagnosis is of more than one entry.
     """
     found = faults(diagnosis)
-    return "diagnostics_passed" if not found else "diverged" if diagnosis.n_diverged > 0 else "not_converged"
+    if not found:
+        return "diagnostics_passed"
+    return "one_chain" if found == [ONE_CHAIN] else "diverged" if diagnosis.n_diverged > 0 else "not_converged"
 
 
 def _statistics(kept: Float[Tensor, "entry chain draw"]) -> Float[Tensor, "entry 5"]:

@@ -3,6 +3,7 @@
     config.json                      config, hash, environment, initial norms, format version
     index.jsonl                      one line per checkpoint, written after its file: step, file, sha256
     step_000012300.safetensors       weights under TransformerLens' classic names
+    split.bits                       the training pairs of a split that no rule draws, eight in a byte
     history.jsonl                    one line per evaluation
     updates.jsonl                    one line per checkpoint but the last: the step that left it
     events.jsonl                     begun, resumed, fell back, another environment, stopped, finished
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitgrok.errors import DamagedFile, RunError, UserError
 from circuitgrok.store.completion import Completion, read_completion
-from circuitgrok.store.files import read_verified
+from circuitgrok.store.files import read_plain, read_verified
 from circuitgrok.store.gaps import Gap, removed_ranges, split
 from circuitgrok.store.lines import Lines, last_record
 from circuitgrok.store.locking import holder
@@ -42,16 +43,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.models.kinds import AnyModel
     from circuitgrok.tree import Params
 
 # What a folder without config.json may not hold, and the files whose temporaries may be removed.
 FACTS = re.compile(r"step_\d{9}\.safetensors|complete\.json|(history|index|updates|events|saved_losses)\.jsonl")
 OWN = re.compile(
     r"step_\d{9}\.safetensors(\.sha256)?|(config|complete)\.json|(history|index|updates|events|saved_losses)\.jsonl"
-    r"|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
+    r"|split\.bits|\.holder|summary\.txt(\.sha256)?|figure\.(png|svg)|measures\.parquet(\.sha256)?"
 )
 _ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
 _SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
+SPLIT = "split.bits"
 SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
 UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
 
@@ -136,7 +139,31 @@ class Run:
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: {'; '.join(explain(error, LEAVES))}") from None
         if (hash_of(content) if is_old(content) else config.hash) != self.manifest.get("hash"):
             raise DamagedFile(f"{self.path / 'config.json'} is damaged: the config does not match its hash")
+        self._take_note_of_split(getattr(config.task, "split", ""))
         return config
+
+    def _take_note_of_split(self, split: str) -> None:
+        """Read the training pairs that no rule draws.
+
+        Raises:
+            DamagedFile: They are missing, or not those that the config names.
+        """
+        from circuitgrok.tasks.splits import LISTED, unpacked
+
+        if not split.startswith(LISTED):
+            return
+        file = self.path / SPLIT
+        try:
+            unpacked(read_plain(file), split)
+        except FileNotFoundError:
+            raise DamagedFile(f"{file} is missing, though the config's split is {split}") from None
+        except (ValueError, UserError) as error:
+            raise DamagedFile(f"{file} is damaged: it {error}") from None
+
+    @property
+    def model(self) -> "AnyModel":
+        """The shape of every network."""
+        return self.config.model
 
     @property
     def task(self) -> Any:
@@ -186,18 +213,6 @@ class Run:
         """Whether the config's split is the one trained on: not where it stands in for that of an imported run."""
         imported = self.manifest["environment"].get("imported") or {}
         return imported.get("split") not in UNKNOWN_SPLITS
-
-    def require_split(self, what: str) -> None:
-        """Refuse what needs the training set, where that is not known.
-
-        Raises:
-            UserError: The split is a stand-in; the message begins with `what`.
-        """
-        if not self.split_is_known:
-            raise UserError(
-                f"{what} needs the training set, and the split of {self.name} is a stand-in: import the file "
-                "again with --data-seed, --frac-train and --split, or measure other groups"
-            )
 
     @property
     def index(self) -> dict[int, str]:

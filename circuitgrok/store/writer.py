@@ -15,7 +15,7 @@ from circuitgrok.store.files import SUBFOLDERS, drop_temporaries, write_atomical
 from circuitgrok.store.lines import Head, JsonLines, head_at
 from circuitgrok.store.manifest import CONFIG, write_manifest
 from circuitgrok.store.resume import CUT_BACK, write_moments, write_resume
-from circuitgrok.store.run import FACTS, OWN, Run, load
+from circuitgrok.store.run import FACTS, OWN, SPLIT, Run, load
 from circuitgrok.store.sealed import seal_line
 from circuitgrok.store.weights import file_name, pieces
 
@@ -34,6 +34,7 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
             config.json.
         DamagedFile: Its config.json is not what was written.
     """
+    pairs = _listed_pairs(config)
     path.mkdir(parents=True, exist_ok=True)
     if not (path / CONFIG).exists() and not (path / CONFIG).is_symlink():
         left = sorted(f.name for f in path.iterdir() if FACTS.fullmatch(f.name))
@@ -43,6 +44,8 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
                 f"{path} has no config.json, but {', '.join(left[:4])}{', …' * (len(left) > 4)} of a run: put its "
                 f"config.json back, choose another --out, or remove those files"
             )
+        if pairs is not None:
+            write_atomically(path / SPLIT, pairs)
         facts = {"config": config.model_dump(mode="json"), "hash": config.hash}
         write_manifest(path, {**facts, "environment": dict(environment), "start": dict(start)})
     run = load(path)
@@ -51,6 +54,18 @@ def create(path: Path, config: "TrainConfig", environment: Mapping[str, Any], st
         if not folder.is_symlink() or folder == path:
             drop_temporaries(folder, OWN)
     return run
+
+
+def _listed_pairs(config: "TrainConfig") -> bytes | None:
+    """The training pairs of a split that no rule draws, as they lie in the run's folder.
+
+    Raises:
+        UserError: This process does not know them.
+    """
+    from circuitgrok.tasks.splits import LISTED, packed
+
+    split = getattr(config.task, "split", "")
+    return packed(split) if split.startswith(LISTED) else None
 
 
 def refuse_another(run: Run, config: "TrainConfig", start: Mapping[str, Any], imports: bool = False) -> None:

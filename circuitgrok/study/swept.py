@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from circuitgrok.training.outlook import Outlook
+
 SEEDS = ("seed", "data_seed", "noise_seed")
 DONE = ("finished", "diverged")
 FLAGS = tuple(f"{name}_censored" for name in ACCURACY_RULES)
@@ -76,6 +78,19 @@ class Sweep:
 
         train(list(self.configs.values()), self.out, names=list(self.configs), **how)
         return self
+
+    def outlook(self, **how: Any) -> "Outlook":
+        """What `train` would do, before it does it: stacks, time and disk; writes nothing.
+
+        Args:
+            how: For `circuitgrok.training.outlook.outlook`: `threads`, `workers`, `executor`, `device`.
+
+        Raises:
+            UserError: What `train` refuses.
+        """
+        from circuitgrok.training.outlook import outlook
+
+        return outlook(list(self.configs.values()), self.out, names=list(self.configs), **how)
 
     @property
     def swept(self) -> list[str]:
@@ -208,7 +223,7 @@ class Sweep:
             panels[", ".join(f"{n} = {_shown(v)}" for n, v in zip(others, setting, strict=True))] = rows
         if len(panels) > MOST_PANELS:
             raise UserError(f"{len(panels)} panels for {' and '.join(others)} are more than {MOST_PANELS}: sweep fewer")
-        labels = {name: self._label(name) for name in fields}
+        labels = {name: self.label(name) for name in fields}
         if len(fields) == 1:
             medians = {
                 title: {event: cells(rows, fields, f"{event}_by") for event in ACCURACY_RULES}
@@ -232,7 +247,7 @@ class Sweep:
             raise UserError(f"the two axes must be two fields; got {fields[0]!r} twice")
         return fields
 
-    def _label(self, name: str) -> str:
+    def label(self, name: str) -> str:
         """A field and what it is, in the words of `--help`."""
         config = next(iter(self.configs.values()))
         kinds = {section: type(getattr(config, section)) for section in KINDS}

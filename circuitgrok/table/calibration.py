@@ -18,15 +18,16 @@ from pydantic import ValidationError
 from circuitgrok.canonical import canonical_json, from_json
 from circuitgrok.errors import DamagedFile, UserError
 from circuitgrok.landscape.sampling import SamplerName, Sampling
+from circuitgrok.store.checkpoints import Checkpoints
 from circuitgrok.store.files import read_json
 from circuitgrok.store.kept import digest_file, read_vouched, write_vouched
+from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.table.llc import llc_along, sharpness_along
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from circuitgrok.store.run import Run
 
 LADDER = (1e6, 3e5, 1e5, 3e4, 1e4, 3e3, 1e3, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0)
 FIRST_RUNG = 1e3
@@ -45,7 +46,7 @@ class Calibration(NamedTuple):
 
 @in_plain_surroundings
 def calibrate(
-    run: "Run",
+    run: Checkpoints,
     *,
     sampler: SamplerName = "sghmc",
     n_draws: int = 200,
@@ -110,8 +111,10 @@ def calibrate(
 
 
 @in_plain_surroundings
-def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> Calibration:
+def calibration_of(run: Checkpoints, tick: Callable[[float], None] | None = None) -> Calibration:
     """The calibration in `RUN/llc/calibration.json`: made and written there the first time, and then kept.
+
+    Checkpoints without a folder of a run are calibrated each time.
 
     Raises:
         DamagedFile: The file holds something else; remove it to calibrate anew.
@@ -119,6 +122,8 @@ def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> C
     """
     import pandas as pd
 
+    if not isinstance(run, Run):
+        return calibrate(run, tick=tick)
     file = run.path / "llc" / "calibration.json"
     if not file.exists() and not digest_file(file).exists():
         found = calibrate(run, tick=tick)
@@ -138,7 +143,7 @@ def calibration_of(run: "Run", tick: Callable[[float], None] | None = None) -> C
 
 @in_plain_surroundings
 def step_bias(
-    run: "Run", sampling: Sampling, steps: Sequence[int], tick: Callable[[int, int], None] | None = None
+    run: Checkpoints, sampling: Sampling, steps: Sequence[int], tick: Callable[[int, int], None] | None = None
 ) -> "pd.DataFrame":
     """Bias of the step size at some checkpoints: what half the step tells, with its standard error.
 
@@ -172,7 +177,7 @@ def step_bias(
     )
 
 
-def _try(run: "Run", rung: Sampling, at: list[int]) -> "pd.DataFrame":
+def _try(run: Checkpoints, rung: Sampling, at: list[int]) -> "pd.DataFrame":
     """One row per probe: both estimates, and what is wrong with them ("" if nothing)."""
     found = step_bias(run, rung, at)
     faults = found["faults"].where(found["status"].isin(["diverged", "not_converged"]), "")

@@ -38,7 +38,7 @@ SPLITS = ("train", "test", "all", "test_mirror_seen", "test_mirror_unseen")
 
 
 @dataclass(frozen=True)
-class Checkpoints:
+class Opened:
     """Some checkpoints of one run, `[ckpt ...]`; tables by pair are all m^2 pairs (i, j) in the order i * m + j.
 
     Attributes:
@@ -163,10 +163,10 @@ class Checkpoints:
         return self.model.neuron_to_logit(self.params)[..., self.hidden.classes]
 
 
-def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, " freq"]) -> Checkpoints:
+def checkpoints_of(config: TrainConfig, params: Params, key_freqs: Int[Tensor, " freq"]) -> Opened:
     """Some checkpoints of a run of a config, with the loss that it minimised, all on the device of the weights."""
     device = next(iter(params.values())).device
-    return Checkpoints(
+    return Opened(
         params,
         config.model,
         moved(config.task.draw(), device),
@@ -209,13 +209,13 @@ def key_frequencies_by_rule(params: Params, model: AnyModel, task: Dataset) -> d
     return {name: rule(at) for name, rule in KEY_FREQUENCY_RULES.items()}
 
 
-def _alone(params: Params, model: AnyModel, task: Dataset) -> Checkpoints:
+def _alone(params: Params, model: AnyModel, task: Dataset) -> Opened:
     """One network as a stack of one, before it has key frequencies."""
     stack = {name: value[None] for name, value in params.items()}
-    return Checkpoints(stack, model, task, task.labels.new_empty(0, dtype=torch.long))
+    return Opened(stack, model, task, task.labels.new_empty(0, dtype=torch.long))
 
 
-KEY_FREQUENCY_RULES: dict[str, Callable[[Checkpoints], Tensor]] = {
+KEY_FREQUENCY_RULES: dict[str, Callable[[Opened], Tensor]] = {
     "wl_energy": lambda at: key_freqs.wl_energy(at.W_L[0], at.hidden.m),
     "embed_energy": lambda at: key_freqs.embed_energy(at.W_E[0], at.hidden.m),
     "logit_energy": lambda at: key_freqs.logit_energy(at.logits[0]),

@@ -1,22 +1,19 @@
 """Walks through a loss basin from a checkpoint of a run."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from circuitgrok.errors import UserError
 from circuitgrok.landscape.exploration import JITTER, Exploration, explore
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.polar.profiles import Measure
+from circuitgrok.store.checkpoints import Checkpoints, config_of, require_split
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.table.needs import why_not
-
-if TYPE_CHECKING:
-    from circuitgrok.store.run import Run
 
 
 @in_plain_surroundings
 def explore_run(
-    run: "Run",
+    run: Checkpoints,
     step: int,
     sampling: Sampling,
     *,
@@ -28,7 +25,7 @@ def explore_run(
     """`explore` from a checkpoint of a run.
 
     Args:
-        run: An opened run.
+        run: An opened run, or other checkpoints.
         step: The checkpoint to start from.
         sampling: How to sample.
         prior: Precision of a Gaussian about 0 on the weights that move; 0 is none.
@@ -40,8 +37,7 @@ def explore_run(
         RunError: No checkpoint at that step.
         UserError: As for `explore`; or the run's loss is not the mean cross-entropy, or its split is a stand-in.
     """
-    if reason := why_not("llc", run.config):
+    if reason := why_not("llc", config_of(run)):
         raise UserError(f"the posterior that is explored {reason}")
-    run.require_split("explore")
-    model = run.config.model
-    return explore(run.at(step), model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)
+    require_split(run, "explore")
+    return explore(run.at(step), run.model, run.task, sampling, prior=prior, jitter=jitter, measure=measure, tick=tick)

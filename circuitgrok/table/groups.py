@@ -36,7 +36,7 @@ from circuitgrok.measures.spectra import complexity, fourier
 from circuitgrok.measures.spectra.sum_waves import Rivals, losses_of_sums, rivals
 from circuitgrok.measures.spectra.tuning import NeuronFrequencies, WaveShares, frequencies_of, shares_of
 from circuitgrok.models.kinds import transformer_of
-from circuitgrok.table.checkpoints import SPLITS, Checkpoints
+from circuitgrok.table.checkpoints import SPLITS, Opened
 from circuitgrok.table.polar import orbit_columns
 
 Columns = dict[str, Tensor]
@@ -46,7 +46,7 @@ SIDES = ("train", "test")
 SEED = 0  # of all draws that a measure makes: of random sets, random neurons, triples
 
 
-def fourier_columns(at: Checkpoints) -> Columns:
+def fourier_columns(at: Opened) -> Columns:
     """Spectra of the embedding (or of a's rows of W_in) and of the neuron-to-logit map, and how sparse they are."""
     columns = {"gini[W_E]": fourier.fourier_gini(at.W_E), "gini[W_L]": fourier.fourier_gini(at.W_L.mT)}
     spectra = {"W_E": fourier.frequency_power(at.W_E), "W_L": fourier.frequency_power(at.W_L.mT)}
@@ -56,7 +56,7 @@ def fourier_columns(at: Checkpoints) -> Columns:
     return columns
 
 
-def circuit_columns(at: Checkpoints) -> Columns:
+def circuit_columns(at: Opened) -> Columns:
     """Loss and accuracy in full, of the circuit alone and without it, at the logits and at the neurons; controls."""
     every = logit_circuit(at.logits, torch.arange(1, at.hidden.m // 2 + 1))
     each, against = Circuit(every.waves[:, at.key_freqs - 1], every.mean), rivals(at.logits, at.labels)
@@ -90,7 +90,7 @@ def circuit_columns(at: Checkpoints) -> Columns:
     return columns | {f"cosine_coefficient[{k}]": alpha[:, k - 1] for k in at.key_freqs.tolist()}
 
 
-def _random_controls(at: Checkpoints, every: Circuit, against: Rivals) -> Columns:
+def _random_controls(at: Opened, every: Circuit, against: Rivals) -> Columns:
     """Losses of as many other frequencies, mean and spread over random sets; nan where there are not as many."""
     columns = {}
     drawn = of_sets(every, random_sets(at.key_freqs, at.hidden.m, N_CONTROLS, SEED))
@@ -105,7 +105,7 @@ def _random_controls(at: Checkpoints, every: Circuit, against: Rivals) -> Column
     return columns
 
 
-def memorization_columns(at: Checkpoints) -> Columns:
+def memorization_columns(at: Opened) -> Columns:
     """What the circuit and the rest each carry of the right answers, and what a unit of norm buys."""
     parts = parts_of(at.logits, at.key_freqs)
     margins = {s: memorization.mean_margins(parts, at.labels, at.where(s)) for s in SIDES}
@@ -125,12 +125,12 @@ def memorization_columns(at: Checkpoints) -> Columns:
     return columns
 
 
-def scale_columns(at: Checkpoints) -> Columns:
+def scale_columns(at: Opened) -> Columns:
     """Size of the logits, and margins on each side of the split."""
     return _sizes(at.logits, at.labels, {split: at.where(split) for split in SIDES})
 
 
-def score_columns(at: Checkpoints) -> Columns:
+def score_columns(at: Opened) -> Columns:
     """The trained loss and accuracy on each side of the split; for classes, size of the logits and margins too."""
     sides = {split: at.task.where(split) for split in SIDES}
     columns = {}
@@ -153,7 +153,7 @@ def _sizes(logits: Tensor, labels: Tensor, sides: dict[str, Tensor]) -> Columns:
     return columns
 
 
-def irrep_columns(at: Checkpoints) -> Columns:
+def irrep_columns(at: Opened) -> Columns:
     """How much of the logits' variance is a function of the product in each irrep, and how like its trace."""
     if at.group is None:
         raise ValueError("irreps are of the products of a finite group; got checkpoints without one")
@@ -164,7 +164,7 @@ def irrep_columns(at: Checkpoints) -> Columns:
     return columns | {f"trace_similarity[{name}]": similarity[:, i] for i, name in enumerate(at.group.irreps)}
 
 
-def sparsity_columns(at: Checkpoints) -> Columns:
+def sparsity_columns(at: Opened) -> Columns:
     """How few frequencies a feature or a neuron uses, and how few directions the weights."""
     return {
         "ipr[W_E]": neurons.inverse_participation(at.W_E).mean(-1),
@@ -177,7 +177,7 @@ def sparsity_columns(at: Checkpoints) -> Columns:
     }
 
 
-def neuron_columns(at: Checkpoints) -> Columns:
+def neuron_columns(at: Opened) -> Columns:
     """How purely neurons are tuned, to which key frequencies, and what their waves of a + b reach W_L's directions."""
     tuned = NeuronFrequencies(*(torch.stack(field) for field in zip(*map(frequencies_of, at.spectra), strict=True)))
     sizes = neurons.cluster_sizes(tuned, at.hidden.m)
@@ -199,7 +199,7 @@ def neuron_columns(at: Checkpoints) -> Columns:
     return columns
 
 
-def attention_columns(at: Checkpoints) -> Columns:
+def attention_columns(at: Opened) -> Columns:
     """Where each head of the last block looks, how sharply, and to which frequency it is tuned."""
     model = transformer_of(at.model)
     pattern = torch.stack([one.pattern for one in at.last_blocks]).mT  # [ckpt pair head pos]
@@ -215,7 +215,7 @@ def attention_columns(at: Checkpoints) -> Columns:
     return columns | {f"head_fve[head {h}]": tuned.frac_explained[:, h] for h in heads}
 
 
-def form_columns(at: Checkpoints) -> Some:
+def form_columns(at: Opened) -> Some:
     """Clock or pizza: symmetricity of gradients, distance irrelevance, circularity, and both forms of the logits."""
     model, m = transformer_of(at.model), at.hidden.m
     drawn = clock_pizza.sample_triples(m, torch.Generator().manual_seed(SEED))
@@ -241,7 +241,7 @@ def form_columns(at: Checkpoints) -> Some:
     return columns | {f"pizza_coefficient[{k}]": forms.beta[:, i] for i, k in enumerate(at.key_freqs.tolist())}
 
 
-def circle_columns(at: Checkpoints) -> Columns:
+def circle_columns(at: Opened) -> Columns:
     """Clock or pizza by circle: what each writes alone, and what the circle of twice its frequency writes beside it.
 
     A forward over all pairs for each. In the whole network's logits circles even each other out.
@@ -261,7 +261,7 @@ def circle_columns(at: Checkpoints) -> Columns:
     return columns
 
 
-def _of_circle(at: Checkpoints, freq: int) -> tuple[Tensor, Tensor | None]:
+def _of_circle(at: Opened, freq: int) -> tuple[Tensor, Tensor | None]:
     """The logits with one circle left in the embedding; how far b's is turned, if b has its own."""
     model = transformer_of(at.model)
     with torch.no_grad():
@@ -270,7 +270,7 @@ def _of_circle(at: Checkpoints, freq: int) -> tuple[Tensor, Tensor | None]:
     return logits, turns
 
 
-def ablation_columns(at: Checkpoints) -> Columns:
+def ablation_columns(at: Opened) -> Columns:
     """Loss and accuracy on both sides of the split without each part of the last block, and without random neurons."""
     where = torch.stack([at.where(split) for split in SIDES])
     classes = at.hidden.classes
@@ -286,7 +286,7 @@ def ablation_columns(at: Checkpoints) -> Columns:
     return columns
 
 
-def hessian_columns(at: Checkpoints) -> Columns:
+def hessian_columns(at: Opened) -> Columns:
     """The spectrum of the training loss's Hessian, on the CPU; a second or more for each checkpoint."""
     return spectrum_columns(moved(at.params, CPU), at.model, moved(at.task, CPU))
 
@@ -300,7 +300,7 @@ def _if_defined(compute: Callable[[], Tensor]) -> Tensor | Undefined:
 
 
 SLOW = ("circles", "ablations", "hessian", "llc")  # groups that are measured only when they are asked for
-GROUPS: Mapping[str, Callable[[Checkpoints], Some]] = {
+GROUPS: Mapping[str, Callable[[Opened], Some]] = {
     "fourier": fourier_columns,
     "circuits": circuit_columns,
     "memorization": memorization_columns,

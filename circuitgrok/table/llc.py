@@ -21,8 +21,10 @@ from circuitgrok.landscape.curvature import random_starts, sharpness
 from circuitgrok.landscape.llc import LLC, estimate_llc, refuse_unstable
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.models.kinds import AnyModel
+from circuitgrok.store.checkpoints import Checkpoints, config_of, require_split
 from circuitgrok.store.kept import Estimates
 from circuitgrok.store.records import is_number, is_step
+from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.table.needs import why_not
 from circuitgrok.tasks.kinds import Dataset
@@ -31,7 +33,6 @@ from circuitgrok.tree import Params
 if TYPE_CHECKING:
     import pandas as pd
 
-    from circuitgrok.store.run import Run
 
 CHAINS_AT_ONCE = 32  # more in one stack go no faster, and a finished checkpoint is kept the later
 COLUMNS = {"llc" if field == "llc" else f"llc_{field}": field for field in LLC._fields if field != "traces"}
@@ -84,12 +85,12 @@ def llc_of(
 
 @in_plain_surroundings
 def llc_along(
-    run: "Run", sampling: Sampling, steps: Sequence[int] | None = None, tick: Tick | None = None
+    run: Checkpoints, sampling: Sampling, steps: Sequence[int] | None = None, tick: Tick | None = None
 ) -> "pd.DataFrame":
     """Learning coefficients at the checkpoints of a run: one row per step, with diagnostics and status.
 
     Args:
-        run: An opened run.
+        run: An opened run, in whose folder estimates are kept; of other checkpoints nothing is kept.
         sampling: How to sample, the same at every checkpoint.
         steps: Checkpoints to measure; all by default.
         tick: Called with (checkpoints done, all).
@@ -106,11 +107,11 @@ def llc_along(
     import pandas as pd
 
     _check(run)
-    at, index = sorted(set(run.steps if steps is None else steps)), run.index
-    file = run.path / "llc" / f"{settings_hash(sampling)}.jsonl"
-    kept = Estimates(file, run.manifest["hash"], run.sealed)
+    at, index = sorted(set(run.steps if steps is None else steps)), run.index if isinstance(run, Run) else {}
+    kept = _kept(run, sampling)
     # a line of before there was a spread has not passed what `diagnostics_passed` says: it is measured anew
-    known = {line["step"]: line for line in kept_estimates(kept) if line.keys() >= {*COLUMNS}}
+    lines = kept_estimates(kept) if kept else ()
+    known = {line["step"]: line for line in lines if line.keys() >= {*COLUMNS}}
     done = {step: known[step] for step in at if step in known and known[step]["sha256"] == index.get(step)}
     left = [step for step in at if step not in done]
     if left:
@@ -121,14 +122,22 @@ def llc_along(
         for i in range(0, len(left), block):
             here = left[i : i + block]
             tops = curvature[i : i + block]
-            found = llc_of(run.stack(here), run.config.model, run.task, sampling, seeds=here, curvature=tops)
-            new = {s: {"step": s, "sha256": index[s], **r} for s, r in zip(here, rows_of(found), strict=True)}
-            kept.add(new.values())
+            found = llc_of(run.stack(here), run.model, run.task, sampling, seeds=here, curvature=tops)
+            new = {s: {"step": s, "sha256": index.get(s), **r} for s, r in zip(here, rows_of(found), strict=True)}
+            if kept:
+                kept.add(new.values())
             done |= new
             if tick:
                 tick(len(done), len(at))
     table = pd.DataFrame([done[step] for step in at], index=pd.Index(at, name="step"), columns=list(COLUMNS))
     return table.astype({name: float for name in COLUMNS if name not in TEXTS})
+
+
+def _kept(run: Checkpoints, sampling: Sampling) -> Estimates | None:
+    """Where the estimates of a run are kept; None for checkpoints without a folder of a run."""
+    if not isinstance(run, Run):
+        return None
+    return Estimates(run.path / "llc" / f"{settings_hash(sampling)}.jsonl", run.manifest["hash"], run.sealed)
 
 
 def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
@@ -150,24 +159,24 @@ def kept_estimates(kept: Estimates) -> Iterator[dict[str, Any]]:
 
 
 @in_plain_surroundings
-def sharpness_along(run: "Run", sampling: Sampling, steps: Sequence[int]) -> Tensor:
+def sharpness_along(run: Checkpoints, sampling: Sampling, steps: Sequence[int]) -> Tensor:
     """Top curvature of the sampled loss at each checkpoint, `[step]`: the `curvature` of their estimates."""
     _check(run)
     found = []
     for i in range(0, len(steps), CHAINS_AT_ONCE):
         weights = run.stack(list(steps[i : i + CHAINS_AT_ONCE]))
-        loss = _chain_loss(weights, run.config.model, run.task, sampling, 1)
+        loss = _chain_loss(weights, run.model, run.task, sampling, 1)
         at = loss.start
         tried = [sharpness(loss, at, start[None]) for start in random_starts(sampling.n_chains, at.shape[1])]
         found.append(torch.stack(tried).amax(0))
     return torch.cat(found)
 
 
-def _check(run: "Run") -> None:
+def _check(run: Checkpoints) -> None:
     """Refuses runs whose loss is not the one that is sampled, and a split that is not known."""
-    if (reason := why_not("llc", run.config)) is not None:
+    if (reason := why_not("llc", config_of(run))) is not None:
         raise UserError(f"llc {reason}")
-    run.require_split("llc")
+    require_split(run, "llc")
 
 
 def settings_hash(sampling: Sampling) -> str:

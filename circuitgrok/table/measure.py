@@ -17,8 +17,10 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import CPU, moved, resolved
 from circuitgrok.errors import Undefined, UserError
 from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM, is_sparse, why_undefined
+from circuitgrok.store.checkpoints import Checkpoints, config_of, name_of, require_split, saved_steps, split_is_known
+from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.table.checkpoints import SPLITS, Checkpoints, check_rule, checkpoints_of, key_frequencies_by_rule
+from circuitgrok.table.checkpoints import SPLITS, Opened, check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.table.groups import GROUPS, SLOW
 from circuitgrok.table.needs import fitting, why_not
 from circuitgrok.table.polar import polar_columns
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from circuitgrok.landscape.sampling import Sampling
-    from circuitgrok.store.run import Run
 
 Tick = Callable[[int, int], None]
 # Columns that would be others with another split; all of the groups hessian and llc would.
@@ -79,7 +80,7 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
 
 @in_plain_surroundings
 def measure(
-    run: "Run",
+    run: Checkpoints,
     names: str | Sequence[str] | None = None,
     steps: int | Sequence[int] | None = None,
     *,
@@ -88,7 +89,7 @@ def measure(
     device: str | torch.device = "cpu",
     tick: Tick | None = None,
 ) -> "pd.DataFrame":
-    """Measures along a run: one row per checkpoint, one column per number.
+    """Measures along a run, or along checkpoints of anybody: one row per checkpoint, one column per number.
 
     Columns are `name` or `name[part]`, where a part is a split, a role, a tensor, a frequency or an irrep. On tasks of
     numbers modulo p the key frequencies are found once, at the run's last checkpoint, by the named rule, and kept along
@@ -102,7 +103,8 @@ def measure(
     trained on. Where the loss divided the logits by a temperature, so does the table.
 
     Args:
-        run: An opened run.
+        run: An opened run, or other `Checkpoints`: what `open_checkpoints` gives, or an object of one's own. Nothing is
+            kept of what is estimated on checkpoints without a folder, as `attrs["kept"]` says.
         names: Groups to measure (`names_of_groups`), or one; by default the quick ones that make sense for the run.
         steps: Checkpoints to measure, or one, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
@@ -129,15 +131,17 @@ def measure(
     """
     import pandas as pd
 
-    config, model, task = run.config, run.config.model, run.task
-    chosen = quick_groups(config) if names is None else (names,) if isinstance(names, str) else tuple(names)
+    config, model, task = config_of(run), run.model, run.task
+    quick = [name for name in quick_groups(config) if name != "updates" or isinstance(run, Run)]
+    chosen = quick if names is None else (names,) if isinstance(names, str) else tuple(names)
     check_groups(chosen, config)
     check_rule(rule)
     where = resolved(device)
-    blind = [] if run.split_is_known else [name for name in chosen if name in _OF_TRAINING]
-    if blind:
-        run.require_split(", ".join(blind))
-    saved = run.saved_steps()
+    if "updates" in chosen and not isinstance(run, Run):
+        raise UserError("updates are recorded while training, and only runs that were trained here have them")
+    if blind := [name for name in chosen if name in _OF_TRAINING]:
+        require_split(run, ", ".join(blind))
+    known, saved = split_is_known(run), saved_steps(run)
     at = sorted(set(saved if steps is None else (steps,) if isinstance(steps, int) else steps))
     by_rule = (
         key_frequencies_by_rule(_on(run.at(saved[-1]), where), model, moved(task, where))
@@ -163,11 +167,13 @@ def measure(
             tick(min(i + size, len(at)), len(at))
     table = pd.DataFrame(columns, index=at, dtype="float64")
     table.index.name = "step"
-    if "updates" in chosen:
+    if "updates" in chosen and isinstance(run, Run):
         table = table.join(run.updates)  # the last checkpoint, and runs not trained here, have none: nan
-    table.attrs = {"run": run.name, "config": config.hash}
+    table.attrs = {"run": name_of(run), "config": config.hash}
+    if not isinstance(run, Run):
+        table.attrs["kept"] = "in this table only: these checkpoints have no folder of a run"
     undefined |= _of_no_pairs(list(columns), task)
-    if not run.split_is_known:
+    if not known:
         sided = [name for name in map(str, table) if _BY_SPLIT.fullmatch(name)]
         table[sided] = math.nan
         undefined |= dict.fromkeys(sided, "the split is a stand-in, not the one trained on")
@@ -184,7 +190,7 @@ def measure(
         }
     if undefined:
         table.attrs["undefined"] = undefined
-    if "polar" in chosen and (said := _thinned(run, at)):
+    if "polar" in chosen and isinstance(run, Run) and (said := _thinned(run, at)):
         table.attrs["thinned"] = said
     return _with_llc(table, run, at, sampling, tick) if "llc" in chosen else table
 
@@ -194,7 +200,7 @@ def _on(params: Params, device: torch.device) -> Params:
     return params if device == CPU else {name: value.to(device, torch.float64) for name, value in params.items()}
 
 
-def _thinned(run: "Run", at: Sequence[int]) -> str:
+def _thinned(run: Run, at: Sequence[int]) -> str:
     """What the path can no longer tell, where checkpoints between the measured ones were removed; "" if none were."""
     inside = [gap for gap in run.thinned if at[0] <= gap.after and (gap.before or math.inf) <= at[-1]]
     if not inside:
@@ -206,7 +212,7 @@ def _thinned(run: "Run", at: Sequence[int]) -> str:
     )
 
 
-def _values(value: Tensor | Undefined, at: Checkpoints) -> Tensor:
+def _values(value: Tensor | Undefined, at: Opened) -> Tensor:
     """A column at some checkpoints."""
     n = len(next(iter(at.params.values())))
     return torch.full((n,), math.nan) if isinstance(value, Undefined) else value
@@ -228,7 +234,7 @@ def _of_keys(key_freqs: Tensor, hidden: Relabelled, unseen: Tensor, table: "pd.D
 
 
 def _with_llc(
-    table: "pd.DataFrame", run: "Run", at: list[int], sampling: "Sampling | None", tick: Tick | None
+    table: "pd.DataFrame", run: Checkpoints, at: list[int], sampling: "Sampling | None", tick: Tick | None
 ) -> "pd.DataFrame":
     """The table with the columns of `llc_along`; attrs say the settings, and the step's bias at three checkpoints."""
     from circuitgrok.table.calibration import calibration_of, step_bias

@@ -10,7 +10,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import part_norms, path_norm
 from circuitgrok.polar.parts import part_paths
 from circuitgrok.polar.path import Polar, polar_path
-from circuitgrok.table.checkpoints import Checkpoints
+from circuitgrok.table.checkpoints import Opened
 from circuitgrok.tree import Params
 
 Columns = dict[str, Tensor]
@@ -48,7 +48,7 @@ def _neurons(paths: Polar, layer: str) -> Columns:
     return columns
 
 
-def orbit_columns(at: Checkpoints) -> Columns:
+def orbit_columns(at: Opened) -> Columns:
     """The least norm with which the same function can be written, how far from it the network is, and path norms."""
     model = transformer_of(at.model)
     plain, least = part_norms(at.params, model), at.least_norms

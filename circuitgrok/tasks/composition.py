@@ -19,7 +19,7 @@ from pydantic import Field, field_validator, model_validator
 
 from circuitgrok.tasks.examples import Examples, digest
 from circuitgrok.tasks.finite_groups import Group, cyclic_group, dihedral_group, symmetric_group
-from circuitgrok.tasks.splits import SPLITS, SplitPairs
+from circuitgrok.tasks.splits import SplitPairs, training_mask
 
 FAMILIES = {"S": symmetric_group, "C": cyclic_group, "D": dihedral_group}
 LARGEST = 1000  # elements; the table has their square
@@ -108,6 +108,6 @@ def _order(name: str) -> int:
 def _drawn(config: Composition) -> Examples:
     n = config.p
     a, b = (x.flatten() for x in torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij"))
-    is_train = SPLITS[config.split](config.n_pairs, config.frac_train, config.data_seed)
+    is_train = training_mask(config.split, config.n_pairs, config.frac_train, config.data_seed)
     inputs = torch.stack([a, b, torch.full_like(a, n)], dim=1)
     return Examples(inputs, named_group(config.group).table.flatten(), is_train, digest(is_train))

@@ -29,7 +29,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from circuitgrok.tasks.examples import digest
-from circuitgrok.tasks.splits import SPLITS, SplitPairs, SplitRule
+from circuitgrok.tasks.splits import SplitPairs, SplitRule, training_mask
 
 Operation = Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
 
@@ -232,7 +232,7 @@ def _drawn(config: ModularAddition) -> Task:
     p, operation = config.p, config.operation
     numbers = torch.tensor(operands(operation, p))
     a, b = (x.flatten() for x in torch.meshgrid(numbers, numbers, indexing="ij"))
-    is_train = SPLITS[config.split](config.n_pairs, config.frac_train, config.data_seed)
+    is_train = training_mask(config.split, config.n_pairs, config.frac_train, config.data_seed)
     generator = torch.Generator().manual_seed(config.label_seed)
     if operation == "random":
         labels = torch.randint(p, a.shape, generator=generator)

@@ -8,22 +8,33 @@ Where a b = b a, a test pair (a, b) whose mirror (b, a) is in the training set i
 `mirror_free` leaves no such pair. Both orders are on one side, a + b = b + a counted once, and pairs a = b are drawn
 among themselves, so that the number of training pairs does not depend on the seed.
 
+A split that no rule draws is listed pair by pair: its name is `listed:` and the digest of its mask. The mask itself is
+not in a config. It is known in a process that was given the pairs (`listed_split`), or that opened a run whose folder
+holds them.
+
 Source: Nanda et al. 2023 (arXiv:2301.05217), authors' code, for `nanda`; Varma et al. 2023 (arXiv:2309.02390) for
 training on after grokking with a smaller set.
 """
 
 import math
 import random
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Int
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor
 
+from circuitgrok.errors import UserError
+from circuitgrok.tasks.examples import digest
+
 SplitRule = Literal["nanda", "randperm", "mirror_free"]
+LISTED = "listed:"  # before the digest of a mask that no rule draws
+_NAMED = r"^listed:[0-9a-f]{16}$"
+_KNOWN: dict[str, Tensor] = {}  # masks of listed splits, by name
 
 
 def nanda_split(n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
@@ -81,14 +92,91 @@ def _mask(order: Int[Tensor, " pair"], frac_train: float) -> Bool[Tensor, " pair
     return is_train
 
 
-SPLITS: dict[SplitRule, Callable[[int, float, int], Tensor]] = {
+SPLITS: dict[str, Callable[[int, float, int], Tensor]] = {
     "nanda": nanda_split,
     "randperm": randperm_split,
     "mirror_free": mirror_free_split,
 }
 
 # The order of all pairs whose beginning is trained on, for the rules that have one.
-ORDERS: dict[SplitRule, Callable[[int, int], Tensor]] = {"nanda": _shuffled, "randperm": _permuted}
+ORDERS: dict[str, Callable[[int, int], Tensor]] = {"nanda": _shuffled, "randperm": _permuted}
+
+
+def listed_split(is_train: Bool[Tensor, " pair"]) -> str:
+    """The name of a split that is listed pair by pair, as the `split` of a task; from now on this process knows it.
+
+    Args:
+        is_train: The training pairs, row by row; at least one on each side.
+
+    Raises:
+        UserError: All pairs are on one side.
+
+    Example:
+        >>> listed_split(torch.tensor([True, False, True, True]))
+        'listed:52a5c4a10657220c'
+    """
+    if bool(is_train.all()) or not bool(is_train.any()):
+        raise UserError(f"a split must have a pair on each side; got {int(is_train.sum())} of {len(is_train)} to train")
+    name = f"{LISTED}{digest(is_train.bool())}"
+    _KNOWN.setdefault(name, is_train.bool().clone())
+    return name
+
+
+def training_mask(split: str, n_pairs: int, frac_train: float, seed: int) -> Bool[Tensor, " pair"]:
+    """The training pairs of a split: drawn by its rule, or those that were listed.
+
+    Raises:
+        UserError: A listed split that this process does not know, or one of another number of pairs.
+    """
+    if not split.startswith(LISTED):
+        return SPLITS[split](n_pairs, frac_train, seed)
+    if split not in _KNOWN:
+        raise UserError(
+            f"the pairs of split {split} are not in the config: open the run that has them (cg.load), or give them by "
+            "circuitgrok.tasks.splits.listed_split"
+        )
+    found = _KNOWN[split]
+    if len(found) != n_pairs or int(found.sum()) != int(frac_train * n_pairs):
+        raise UserError(
+            f"split {split} has {int(found.sum())} of {len(found)} pairs to train on; the task has {n_pairs} pairs, "
+            f"and frac_train {frac_train:g} of them is {int(frac_train * n_pairs)}"
+        )
+    return found
+
+
+def packed(split: str) -> bytes:
+    """The mask of a listed split as bytes, eight pairs in each: what lies in a run's folder.
+
+    Raises:
+        UserError: This process does not know it.
+    """
+    if split not in _KNOWN:
+        raise UserError(f"the pairs of split {split} are not known here: open the run that has them")
+    mask = _KNOWN[split]
+    return len(mask).to_bytes(8, "little") + _bits(mask).tobytes()
+
+
+def unpacked(content: bytes, split: str) -> None:
+    """Take note of a listed split from its bytes.
+
+    Raises:
+        ValueError: They are not those of that split.
+
+    Example:
+        >>> name = listed_split(torch.arange(9) < 4)
+        >>> unpacked(packed(name), name)
+    """
+    n = int.from_bytes(content[:8], "little")
+    bits = torch.frombuffer(bytearray(content[8:] or b"\0"), dtype=torch.uint8)
+    mask = ((bits[:, None] >> torch.arange(8, dtype=torch.uint8)) & 1).flatten().bool()
+    if len(content) != 8 + (n + 7) // 8 or listed_split(mask[:n]) != split:
+        raise ValueError(f"does not hold the pairs of split {split}")
+
+
+def _bits(mask: Bool[Tensor, " pair"]) -> Any:
+    import numpy as np
+
+    return np.packbits(mask.numpy(), bitorder="little")
 
 
 def share_of(n_train: int, n_pairs: int) -> float:
@@ -102,7 +190,7 @@ def share_of(n_train: int, n_pairs: int) -> float:
     return next(f for d in range(1, 17) for x in near if int((f := round(x, d)) * n_pairs) == n_train)
 
 
-def train_size(rule: SplitRule, n_pairs: int, frac_train: float) -> int:
+def train_size(rule: str, n_pairs: int, frac_train: float) -> int:
     """Number of training pairs that a rule draws, the same for all seeds.
 
     Example:
@@ -120,9 +208,16 @@ class SplitPairs(BaseModel, ABC, frozen=True, extra="forbid", allow_inf_nan=Fals
 
     frac_train: float = Field(default=0.3, gt=0, lt=1, description="share of the pairs to train on")
     data_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the train/test split")
-    split: SplitRule = Field(
+    split: SplitRule | Annotated[str, Field(pattern=_NAMED)] = Field(
         default="nanda", description="rule that draws the split; mirror_free: (a, b) and (b, a) on one side"
     )
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _rule_or_list(cls, given: Any) -> Any:
+        if given not in SPLITS and not re.fullmatch(_NAMED, str(given)):
+            raise ValueError(f"split: must be one of {', '.join(SPLITS)}; got {given!r}")
+        return given
 
     @property
     @abstractmethod

@@ -15,15 +15,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
 from circuitgrok import select, tree
-from circuitgrok.config.bounds import open_files, refuse_what_does_not_fit, size_of
+from circuitgrok.config.bounds import memory, open_files, refuse_what_does_not_fit, size_of
 from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.device import is_elsewhere, resolved, same_bits_again
+from circuitgrok.device import is_elsewhere, memory_of, resolved, same_bits_again
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.store import resume
 from circuitgrok.store.behind import Behind
@@ -38,8 +38,11 @@ from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, su
 from circuitgrok.training.steps import Steps, steps_of, uncapturable
 from circuitgrok.training.stopping import Stop, stop_signals
 
-STACK_NUMBERS = 2**27  # most neuron activations of a stack in one forward: about 1 GB in float64
-BYTES_PER_NUMBER = 64  # of a GPU's memory for each of them: those of forward and backward, in both graphs of a stack
+if TYPE_CHECKING:
+    from circuitgrok.training.slurm import Slurm
+
+STACK_NUMBERS = 2**27  # most neuron activations of a stack on a CPU: about 1 GB in float64; more are no faster there
+BYTES_PER_NUMBER = 64  # of a stack at work, for each activation or number of its state; 18 to 31 were measured on CPUs
 FILES_PER_RUN = 2  # at most open at once for a run at work: its lock, and one that is read or written
 FILES_KEPT_FREE = 100  # for the interpreter, its libraries, and whoever called
 K = TypeVar("K")
@@ -53,7 +56,7 @@ def train(
     progress: Progress | None = None,
     threads: int = 1,
     workers: int = 1,
-    executor: Executor | None = None,
+    executor: "Executor | Slurm | None" = None,
     device: str | torch.device = "cpu",
     allow_inexact: bool = False,
     skip_held: bool = False,
@@ -69,10 +72,11 @@ def train(
         names: Names of the subfolders; by default from the configs.
         progress: Who is told; by default nobody.
         threads: Threads of torch, in each process. With one, a run's bits do not depend on the stack it is in.
-        workers: Processes that train stacks side by side. A script that asks for several has its work under
-            `if __name__ == "__main__":`, as Python's own pools ask for.
+        workers: Processes that train stacks side by side; on "cuda" each on a GPU of its own. A script that asks for
+            several has its work under `if __name__ == "__main__":`, as Python's own pools ask for.
         executor: Who runs the stacks instead, such as dask's `client.get_executor()`: anything with `submit`, whose
-            processes see the same folder.
+            processes see the same folder; `workers` says for how many of them there must be work. Or jobs of Slurm:
+            `circuitgrok.slurm("partition=gpu,gres=gpu:1,time=2:00:00")`.
         device: Where to compute: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one. Only on the CPU do a run's
             bits not depend on the stack it is in.
         allow_inexact: Resume even where torch, instruction set, threads or device differ from the run's own.
@@ -86,7 +90,7 @@ def train(
         UserError: The device is not there, or cannot do float64.
         RunError: A folder holds another run, is being written, or was begun in another environment; or a worker died
             again and again.
-        Interrupted: SIGINT, SIGTERM or SIGUSR1 arrived; everything is saved.
+        Interrupted: SIGINT, SIGTERM, SIGUSR1 or SIGUSR2 arrived; everything is saved.
 
     Example:
         >>> import tempfile
@@ -131,14 +135,14 @@ class How(NamedTuple):
 
 @in_plain_surroundings
 def train_here(
-    configs: Mapping[str, TrainConfig], how: How, watching: Progress, stop_file: Path | None = None
+    configs: Mapping[str, TrainConfig], how: How, watching: Progress, going: Path | None = None
 ) -> list[Run]:
-    """Train runs by their names in this process, one stack after the other; see `train`."""
+    """Train runs by their names in this process, one stack after the other, while `going` is there; see `train`."""
     where = resolved(how.device)
     here = environment(how.threads, where)
     for config in configs.values():
         refuse_what_does_not_fit(config)
-    with _threads(how.threads), same_bits_again(where), stop_signals(stop_file) as stop:
+    with threads_of_torch(how.threads), same_bits_again(where), stop_signals(going) as stop:
         facts = {name: start_facts(config) for name, config in configs.items()}  # what is refused leaves no folder
         opened, free = [], []
         for name, config in configs.items():
@@ -156,7 +160,7 @@ def train_here(
         for run in begun:
             if not how.allow_inexact:
                 _same_environment(run, differing[run.path])
-        for alike in stacks({run: run.config for run in begun}, most=_most_numbers(where)):
+        for alike in stacks({run: run.config for run in begun}, room=room(where)):
             with contextlib.ExitStack() as held:
                 ours = [run for run in alike if _holds(run, held, how.skip_held)]
                 points = {run.path: resume.resume_points(run) for run in ours if unfinished(run)}
@@ -238,24 +242,32 @@ def _say_how_it_begins(
     add_event(run, "begun" if begun else "resumed", start)
 
 
-def _most_numbers(device: torch.device) -> int:
-    """Of neuron activations in one forward of a stack: on a GPU what its memory holds."""
-    if device.type != "cuda":
-        return STACK_NUMBERS
-    return torch.cuda.get_device_properties(device).total_memory // BYTES_PER_NUMBER
+def stacks(pending: Mapping[K, TrainConfig], parts: int = 1, room: float | None = None) -> Iterator[list[K]]:
+    """What may train as one stack, as many as memory and open files allow, and such that there is work for `parts`.
 
-
-def stacks(pending: Mapping[K, TrainConfig], parts: int = 1, most: int | None = None) -> Iterator[list[K]]:
-    """What may train as one stack, as many as memory and open files allow, and such that there is work for `parts`."""
-    numbers = STACK_NUMBERS if most is None else most
+    Args:
+        pending: The runs' configs.
+        parts: Least number of stacks, if there are as many runs.
+        room: Bytes for one of them; None where only the worker knows.
+    """
     by_key: dict[str, list[K]] = {}
     for one, config in pending.items():
         by_key.setdefault(config.stack_key, []).append(one)
     for alike in by_key.values():
         size = size_of(pending[alike[0]])
-        fitting = min(numbers // max(size.neurons, size.state), (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN)
-        together = max(1, min(fitting, -(-len(alike) // parts)))
-        yield from (alike[i : i + together] for i in range(0, len(alike), together))
+        most = (open_files() - FILES_KEPT_FREE) // FILES_PER_RUN
+        if room is not None:
+            most = min(most, int(room / BYTES_PER_NUMBER) // max(size.neurons, size.state))
+        most = max(1, min(most, -(-len(alike) // parts)))
+        yield from (alike[i : i + most] for i in range(0, len(alike), most))
+
+
+def room(device: str | torch.device, sharers: int = 1) -> float:
+    """Bytes that a stack may take on a device: of a GPU all, of a CPU's memory a share."""
+    there = memory_of(resolved(device))
+    if there is not None:
+        return there
+    return min(STACK_NUMBERS * BYTES_PER_NUMBER, (memory() or math.inf) / sharers)
 
 
 def _starting_points(together: list[Run], found: Mapping[Path, Mapping[int, str]]) -> Iterator[tuple[list[Run], int]]:
@@ -350,7 +362,8 @@ def _loop(steps: Steps, writers: list[Writer], start: int, progress: Progress, s
 
 
 @contextlib.contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads_of_torch(count: int) -> Iterator[None]:
+    """So many for a while."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

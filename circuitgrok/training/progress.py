@@ -71,6 +71,42 @@ class Silent:
         """Show nothing."""
 
 
+class Together:
+    """Several `Progress`, each told everything in turn.
+
+    Example:
+        >>> Together(Silent(), Silent()).note("nobody shows it")
+    """
+
+    def __init__(self, *listeners: Progress) -> None:
+        self._listeners = listeners
+
+    def begin(self, runs: Sequence[Run], start: int, steps: int) -> None:
+        """Tell all."""
+        for one in self._listeners:
+            one.begin(runs, start, steps)
+
+    def at(self, step: int, records: Sequence[dict[str, Any]] | None) -> None:
+        """Tell all."""
+        for one in self._listeners:
+            one.at(step, records)
+
+    def note(self, text: str) -> None:
+        """Tell all."""
+        for one in self._listeners:
+            one.note(text)
+
+    def stacks(self, now: Sequence[StackNow], done: int, of: int) -> None:
+        """Tell all."""
+        for one in self._listeners:
+            one.stacks(now, done, of)
+
+    def end(self) -> None:
+        """Tell all."""
+        for one in self._listeners:
+            one.end()
+
+
 class LiveProgress:
     """A bar with loss, test accuracy, norm and time left; for a stack, medians and how many have grokked.
 

@@ -1,4 +1,4 @@
-"""How training is asked to stop: by a signal, or by a file that whoever handed out the work has left."""
+"""How training is asked to stop: by a signal, or by a file that whoever handed out the work takes away."""
 
 import contextlib
 import signal
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1")
+STOPPING = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 LOOK_EVERY_S = 1.0  # for the file
 
 
@@ -15,12 +15,12 @@ class Stop:
     """Whether something asked us to stop; `by` says what.
 
     Args:
-        file: One that asks by being there, for a process that no signal reaches.
+        file: One that asks by being gone, for a process that no signal reaches.
 
     Example:
-        >>> stop = Stop(Path("/nowhere/stop"))
-        >>> bool(stop)
-        False
+        >>> stop = Stop(Path("/nowhere/going"))
+        >>> bool(stop), stop.by
+        (True, 'a stop of the whole sweep')
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -30,19 +30,20 @@ class Stop:
     def __bool__(self) -> bool:
         if not self.by and self._file is not None and time.monotonic() - self._looked > LOOK_EVERY_S:
             self._looked = time.monotonic()
-            self.by = "a stop of the whole sweep" if self._file.exists() else ""
+            self.by = "" if self._file.exists() else "a stop of the whole sweep"
         return bool(self.by)
 
     def __call__(self, number: int, _: Any) -> None:
-        """A signal arrived."""
-        if self.by:
+        """A signal arrived; the same one again stops at once, while a scheduler may send several kinds."""
+        name = signal.Signals(number).name
+        if self.by == name:
             raise KeyboardInterrupt("stopped at once, at the second signal; the last resume point holds")
-        self.by = signal.Signals(number).name
+        self.by = self.by or name
 
 
 @contextlib.contextmanager
 def stop_signals(file: Path | None = None) -> Iterator[Stop]:
-    """Turn SIGINT, SIGTERM and SIGUSR1 into a request, where they can be handled (the main thread)."""
+    """Turn the signals of `STOPPING` into a request, where they can be handled (the main thread)."""
     stop, previous = Stop(file), {}
     with contextlib.suppress(ValueError):
         for number in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):

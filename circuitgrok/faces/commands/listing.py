@@ -34,7 +34,7 @@ def presets(argv: list[str]) -> int:
     table.add_column("what it is")
     for name, preset in PRESETS.items():
         table.add_row(name, _duration(preset.minutes), preset.line)
-    _print(table)
+    print_table(table)
     show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
     return 0
 
@@ -104,7 +104,7 @@ def print_rows(rows: Sequence["RunRow"]) -> None:
         table.add_column(column.replace("_", " "), overflow="fold", no_wrap=column not in ("name", "interventions"))
     for row in rows:
         table.add_row(*(Text(plain(getattr(row, column))) for column in shown))
-    _print(table)
+    print_table(table)
     if left_out:
         said = ", ".join(column.replace("_", " ") for column in left_out)
         show(f"left out here: {said}; a wider terminal shows them, --csv all")
@@ -138,7 +138,8 @@ def _console() -> "Console":
     return Console(width=None if Console().is_terminal else 10_000)
 
 
-def _print(table: "Table") -> None:
+def print_table(table: "Table") -> None:
+    """Print a table; in a file no line is ever folded."""
     console = _console()
     with console.capture() as drawn:  # rich would end the process by itself, where the reader of a pipe has gone
         console.print(table)

@@ -50,7 +50,7 @@ def measure(argv: list[str]) -> int:
     import torch
 
     from circuitgrok.device import resolved
-    from circuitgrok.faces.summary import SUMMARISED, summary_lines
+    from circuitgrok.faces.summary import SUMMARISED, spectrum_lines, summary_lines
     from circuitgrok.table.measure import check_groups, measure, quick_groups
     from circuitgrok.table.needs import fitting
 
@@ -71,8 +71,9 @@ def measure(argv: list[str]) -> int:
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))
-    elif "thinned" in table.attrs:
-        show(f"  thinned      {table.attrs['thinned']}")
+    else:
+        thinned = [f"  thinned      {table.attrs['thinned']}"] if "thinned" in table.attrs else []
+        show(*thinned, *spectrum_lines(table))
     for reason, names in _undefined(table).items():
         show(f"  undefined    {names}: {reason}")
     show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")

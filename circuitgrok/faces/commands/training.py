@@ -1,22 +1,21 @@
-"""Commands that bring runs about: train, sweep, import."""
+"""Commands that bring runs about: train, sweep."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Any
 
 from circuitgrok.errors import UserError
-from circuitgrok.faces.commands.listing import print_runs
-from circuitgrok.faces.fields import config_leaves, kinds_of
+from circuitgrok.faces.commands.listing import print_runs, print_table
 from circuitgrok.faces.flags import (
     ALIASES,
-    REQUIRED,
     TRAIN_FLAGS,
     config_values,
     field_flags,
     headings,
     in_name,
     parse,
-    positional,
 )
 from circuitgrok.faces.start import start_of_sweep, start_of_train
 from circuitgrok.measures.learning.classes import DELAY
@@ -25,11 +24,18 @@ from circuitgrok.training.progress import load_torch
 
 if TYPE_CHECKING:
     from circuitgrok.study.swept import Sweep
+    from circuitgrok.training.outlook import Outlook
 
-UNSAID = {"frac_train", "data_seed", "split", "operation", "act"}  # fields that a published file may leave out
 SWEEP_FLAGS = {
     "delay": (int, DELAY, "steps from memorised to grokked, from which a run's class is grokking"),
-    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads"),
+    "workers": (int, 1, "processes that train stacks side by side, each with its own --threads; on cuda each on a GPU"),
+    "dask": (str, "", "address of a dask scheduler whose workers train the stacks: tcp://HOST:PORT"),
+    "slurm": (
+        str,
+        "",
+        "train the stacks as jobs of Slurm with these options of sbatch: partition=gpu,gres=gpu:1,time=2:00:00; "
+        "stacks=12 splits runs that are alike, at_once=4 is the most at work together",
+    ),
 }
 
 
@@ -49,6 +55,11 @@ def train(argv: list[str]) -> int:
     config = start.config().with_(**start.others, **changed)
     varied = [*(f"-{kind}" for kind in start.others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
     out = Path(os.path.expanduser(options.out) or f"checkpoints/{start.name}{''.join(varied)}")
+    if options.dry_run:
+        from circuitgrok.training.outlook import outlook
+
+        _print_outlook(outlook([config], out.parent, names=[out.name], **_where(options)), options)
+        return 0
     from circuitgrok.training.loop import train as train_runs
 
     [run] = train_runs([config], out.parent, names=[out.name], **_how(options))
@@ -72,6 +83,7 @@ def sweep(argv: list[str]) -> int:
         start.rest,
         headings(start.kinds),
     )
+    _refuse_two_ways(options)
     load_torch(options.quiet)
     from circuitgrok.errors import Interrupted
     from circuitgrok.study.sweep import planned
@@ -86,8 +98,13 @@ def sweep(argv: list[str]) -> int:
     values = {name: list(taken) for name, taken in given.items() if taken}
     out = options.out or f"checkpoints/{start.name}-sweep"
     planned_sweep = planned(start.config(), others | values, out=out, delay=options.delay)
+    if options.dry_run:
+        with _hands(options) as hands:
+            _print_outlook(planned_sweep.outlook(**_where(options), **hands), options)
+        return 0
     try:
-        runs = planned_sweep.train(**_how(options), workers=options.workers, skip_held=True).runs
+        with _hands(options) as hands:
+            runs = planned_sweep.train(**_how(options), **hands, skip_held=True).runs
     except Interrupted:
         _write_sweep(planned_sweep)
         raise
@@ -96,18 +113,72 @@ def sweep(argv: list[str]) -> int:
     return 1 if any(one.state == "diverged" for one in runs) else 0
 
 
+def _refuse_two_ways(options: Any) -> None:
+    """A sweep is trained by processes of its own, by dask's or by Slurm's."""
+    given = [f"--{name}" for name in ("dask", "slurm") if getattr(options, name)]
+    given += ["--workers"] if options.workers != 1 else []
+    if len(given) > 1:
+        raise UserError(
+            f"{given[0]} brings workers of its own, and how many there are is its business; got {' and '.join(given)}: "
+            f"leave out one"
+        )
+
+
+@contextlib.contextmanager
+def _hands(options: Any) -> Iterator[dict[str, Any]]:
+    """Who trains the stacks, for `train`."""
+    if options.dask:
+        from circuitgrok.training.clusters import dask_workers
+
+        with dask_workers(options.dask) as (executor, workers):
+            yield {"executor": executor, "workers": workers}
+    elif options.slurm:
+        from circuitgrok.training.slurm import slurm
+
+        yield {"executor": slurm(options.slurm)}
+    else:
+        yield {"workers": options.workers}
+
+
 def _how(options: Any) -> dict[str, Any]:
     """How to train, from the flags that `train` and `sweep` share."""
-    from circuitgrok.training.loop import Silent
-    from circuitgrok.training.progress import LiveProgress
+    from circuitgrok.training.progress import LiveProgress, Progress, Silent, Together
 
-    progress = Silent() if options.quiet else LiveProgress()
+    progress: Progress = Silent() if options.quiet else LiveProgress()
+    if options.log == "tensorboard":
+        from circuitgrok.training.tensorboard import TensorBoard
+
+        if getattr(options, "workers", 1) > 1:
+            raise UserError("--log tensorboard sees what trains in this process: leave out --workers")
+        progress = Together(progress, TensorBoard())
     return {
         "progress": progress,
-        "threads": options.threads,
-        "device": options.device,
+        **_where(options),
         "allow_inexact": options.allow_inexact,
     }
+
+
+def _where(options: Any) -> dict[str, Any]:
+    """What to compute on."""
+    return {"threads": options.threads, "device": options.device}
+
+
+def _print_outlook(found: "Outlook", options: Any) -> None:
+    """Say what training would do."""
+    from rich.table import Table
+
+    from circuitgrok.faces.ahead import AheadRow, outlook_lines, stack_rows
+
+    if found.stacks:
+        table = Table(box=None, header_style="bold")
+        for column in AheadRow._fields:
+            numbers = column not in ("stack", "what")
+            table.add_column(column.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+        for row in stack_rows(found):
+            table.add_row(*map(plain, row))
+        print_table(table)
+    elsewhere = "dask" if getattr(options, "dask", "") else "Slurm" if getattr(options, "slurm", "") else ""
+    show(*outlook_lines(found, getattr(options, "workers", 1), options.threads, elsewhere))
 
 
 def _write_sweep(found: "Sweep") -> None:
@@ -146,41 +217,3 @@ def _summarise(run: Any, quiet: bool) -> None:
     lines = [*summary_lines(run, table), f"  figure       {paths[0]} and {paths[1].name}"]
     write_vouched(saved, "".join(f"{plain(line)}\n" for line in lines).encode())
     show(*lines)
-
-
-def import_published(argv: list[str]) -> int:
-    """Bring in a file of published networks as a run."""
-    import tyro
-
-    layouts = Literal["nanda", "hooked-transformer", "pizza"]
-    leaves = config_leaves("nanda", kinds_of("nanda"))
-    unsaid = {name: leaf for name, leaf in leaves.items() if name in UNSAID}
-    options = parse(
-        "circuitgrok import",
-        "Bring in a file of published networks as a run, with its task and split rebuilt. The networks are run here, "
-        "and their losses printed beside those that the file claims. The last flags say what a file does not.",
-        {
-            "file": (
-                Annotated[str, positional()],
-                REQUIRED,
-                "weights: .pth, .pt or .safetensors; none is unpickled",
-            ),
-            "layout": (Annotated[layouts, tyro.conf.arg(name="as")], REQUIRED, "whose layout the file has"),
-            "config": (str, "", "JSON file of the published settings; pizza: config_ID.json beside model_ID.pt"),
-            "out": (str, "checkpoints", "folder that gets the run's folder"),
-            "name": (str, "", "name of the run's folder; the file's by default"),
-            "step": (Optional[int], None, "updates behind the weights"),  # noqa: UP045
-            **{name: (Optional[leaf.annotation], None, leaf.help) for name, leaf in unsaid.items()},  # noqa: UP045
-        },
-        argv,
-    )
-    load_torch(quiet=False)
-    from circuitgrok.foreign.published import read_published, report, write_run
-
-    given = {name: getattr(options, name) for name in unsaid if getattr(options, name) is not None}
-    file, config, out = map(os.path.expanduser, (options.file, options.config, options.out))
-    published = read_published(file, options.layout, config or None, step=options.step, **given)
-    one = write_run(published, Path(out) / (options.name or Path(options.file).stem))
-    show(*report(published))
-    show(f"{one.path} is {one.state}; `circuitgrok measure {one.path}` measures it")
-    return 0

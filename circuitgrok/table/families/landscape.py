@@ -136,7 +136,7 @@ COEFFICIENT = (
     ),
     Family(
         "llc_status",
-        "`diagnostics_passed`, `not_a_critical_point`, `not_converged` or `diverged`.",
+        "`diagnostics_passed`, `one_chain`, `not_a_critical_point`, `not_converged` or `diverged`.",
         "text", ANY, "here", ("llc",), _LLC,
     ),
     Family(
