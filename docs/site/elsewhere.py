@@ -29,6 +29,7 @@ PAGES = {
     "pydantic.BaseModel": "https://docs.pydantic.dev/latest/api/base_model/",
     "pydantic.ValidationError": "https://docs.pydantic.dev/latest/errors/errors/",
     "pydantic.FieldInfo": "https://docs.pydantic.dev/latest/api/fields/",
+    "rich.table.Table": "https://rich.readthedocs.io/en/stable/reference/table.html",
     "fractions.Fraction": f"{PYTHON}/fractions.html#fractions.Fraction",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
     "os.PathLike": f"{PYTHON}/os.html#os.PathLike",
