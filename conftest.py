@@ -36,6 +36,8 @@ import torch  # noqa: E402 - after the hook
 if "OMP_NUM_THREADS" not in os.environ:  # as many as workers share the cores; who sets the variable means it
     torch.set_num_threads(1)
 
+collect_ignore = ["docs/conf.py", "docs/site", "docs/_pages", "docs/_build"]  # of the site, which needs the extra docs
+
 # Nothing is written into the checkout, which may be read-only: what hypothesis remembers lies elsewhere.
 hypothesis.configuration.set_hypothesis_home_dir(
     Path(tempfile.gettempdir()) / f"hypothesis-{getattr(os, 'getuid', int)()}"

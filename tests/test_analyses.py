@@ -1,4 +1,4 @@
-"""Every analysis and notebook runs, and writes what it announces; nothing that is committed has outputs."""
+"""Every analysis runs, and writes what it announces."""
 
 import importlib
 import itertools
@@ -19,7 +19,6 @@ from circuitgrok.landscape.exploration import Equipartition
 from circuitgrok.study.claims import decide
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "analyses" / "notebooks").glob("*.ipynb"))
 
 
 def quick(name: str, out: Path, *more: str) -> list[str]:
@@ -413,24 +412,6 @@ def test_depths_are_compared_at_the_learning_rate_that_is_best_for_each_network_
     assert (two.decision, four.decision) == ("holds", "fails") and "seeds 5.05," in two.measured
     assert [claim.decision for claim in solved] == ["fails", "fails", "holds"] and more.decision == "holds"
     assert "paired difference 0.485 [" in more.measured
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_from_top_to_bottom(notebook):
-    import nbformat
-    from nbclient import NotebookClient
-
-    content = nbformat.read(notebook, as_version=4)
-    NotebookClient(content, timeout=120, resources={"metadata": {"path": str(notebook.parent)}}).execute()
-    pictures = [out for cell in content.cells for out in cell.get("outputs", ()) if "image/png" in out.get("data", {})]
-    assert len(pictures) >= 4
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_no_committed_notebook_has_outputs(notebook):
-    cells = json.loads(notebook.read_text())["cells"]
-    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
 @pytest.mark.slow

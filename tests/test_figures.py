@@ -1,5 +1,6 @@
 """What is drawn is what was given, and nothing is shown."""
 
+import base64
 import sys
 from types import SimpleNamespace
 
@@ -73,6 +74,11 @@ def test_spectrum_drawn_is_a_bar_per_frequency_as_a_share_of_the_largest(ax):
     key = {k for k, bar in bars.items() if bar.get_facecolor() == bars[2.0].get_facecolor()}
     assert key == {2.0, 5.0}
     assert [text.get_text() for text in ax.texts] == ["key: 2, 5"]
+
+
+def test_many_key_frequencies_are_counted_and_not_named(ax):
+    figures.draw_spectrum(ax, dict.fromkeys(range(1, 16), 1.0), list(range(1, 10)), "W_E")
+    assert [text.get_text() for text in ax.texts] == ["key: 9 of 15"]
 
 
 def test_spectrum_of_a_dead_network_is_drawn_as_zeros(ax):
@@ -232,6 +238,34 @@ def test_png_and_svg_are_written_with_the_same_bytes_twice(finished, table, tmp_
         written.append([path.read_bytes() for path in paths])
     assert written[0] == written[1]
     assert written[0][0].startswith(b"\x89PNG") and b"<svg" in written[0][1]
+
+
+def test_the_ending_of_a_name_says_what_alone_is_written_and_a_pdf_has_the_same_bytes_twice(tmp_path):
+    figure, ax = figures.sheet(1, 1, (3, 2))
+    ax.plot([0, 1], [0, 1], label="a line")
+    for form, begins in (("pdf", b"%PDF"), ("svg", b"<?xml"), ("png", b"\x89PNG")):
+        [path] = figures.save(figure, tmp_path / form / f"alpha0.5.{form}")
+        first = path.read_bytes()
+        figures.save(figure, path)
+        assert path.read_bytes() == first and first.startswith(begins)
+        assert [file.name for file in path.parent.iterdir()] == [f"alpha0.5.{form}"]
+    paths = figures.save(figure, tmp_path / "alpha0.5", formats=("png", "svg", "pdf"))
+    assert [path.name for path in paths] == ["alpha0.5.png", "alpha0.5.svg", "alpha0.5.pdf"]
+
+
+def test_a_figure_shows_itself_in_a_notebook():
+    """A real kernel, which has no `%matplotlib inline` and no pyplot."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    source = (
+        "import sys\nfrom circuitgrok import figures\nfigure, ax = figures.sheet(1, 1, (3, 2))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\nfigure"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    NotebookClient(notebook, timeout=120).execute()
+    [shown] = notebook.cells[0].outputs
+    assert base64.b64decode(shown["data"]["image/png"]) == figures.sheet(1, 1, (3, 2))[0]._repr_png_()  # pyright: ignore
 
 
 def test_drawing_does_not_import_pyplot(finished, table, tmp_path, monkeypatch):

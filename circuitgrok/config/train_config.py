@@ -41,7 +41,13 @@ Kind = TypeVar("Kind", bound=Intervention)
 
 
 class TrainConfig(Section):
-    """Everything that decides the bits of one run."""
+    """Everything that decides the bits of one run.
+
+    Example:
+        >>> config = TrainConfig.preset("quickstart").with_(alpha=0.8, fixed_norm=True, steps=2000)
+        >>> config.init.alpha, config.schedule.steps, config.interventions[0].kind
+        (0.8, 2000, 'fixed_norm')
+    """
 
     task: Annotated[AnyTask, Field(discriminator="kind")] = Field(default_factory=ModularAddition)
     model: Annotated[AnyModel, Field(discriminator="kind")] = Field(default_factory=Transformer)

@@ -1,7 +1,8 @@
 """Figures: functions draw finished numbers on the Axes they are given; `figures.NAME` finds each in its file.
 
 Colours are Okabe and Ito's (told apart by colour-blind readers), lines differ in style too, axes carry
-units. `save` writes PNG and SVG, the same bytes for the same figure. Nothing is ever shown on a screen.
+units. `save` writes PNG and SVG, or PDF, the same bytes for the same figure; `paper` makes a figure fit for print. A
+figure at the end of a notebook's cell is shown there; nothing else is ever shown on a screen.
 """
 
 from importlib import import_module
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from circuitgrok.figures.phases import draw_classes as draw_classes
     from circuitgrok.figures.phases import draw_phases as draw_phases
     from circuitgrok.figures.phases import phase_figure as phase_figure
+    from circuitgrok.figures.print_size import COLUMN as COLUMN
+    from circuitgrok.figures.print_size import PAGE as PAGE
+    from circuitgrok.figures.print_size import paper as paper
     from circuitgrok.figures.style import BLUE as BLUE
     from circuitgrok.figures.style import GREEN as GREEN
     from circuitgrok.figures.style import GREY as GREY
@@ -54,6 +58,7 @@ _HOMES = {
     "one_run": "LOSS_UNITS calibration_figure draw_accuracies draw_losses draw_polar draw_roles draw_spectrum "
     "run_figure spectrum",
     "many_runs": "draw_band draw_cells draw_dots draw_groups draw_runs draw_seeds",
+    "print_size": "COLUMN PAGE paper",
     "phases": "draw_classes draw_phases phase_figure",
     "fields": "field_axis places",
     "times": "draw_times times_figure",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from circuitgrok.store.checkpoints import Checkpoints
 
+MOST_NAMED = 8  # key frequencies that a panel has room to name
 LOSS_UNITS = {
     "cross_entropy": "cross-entropy (nats)",
     "stablemax": "stablemax loss (nats)",
@@ -45,7 +46,7 @@ def draw_losses(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", unit
         ax.plot(table.index, table[f"excluded_loss[{side}]"], color=PURPLE, ls="-.", label=f"excluded ({said})")
     ax.set_yscale("log")
     ax.set_ylabel(unit)
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", frameon=False)
 
 
 def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> None:
@@ -55,7 +56,7 @@ def draw_accuracies(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") 
         ax.plot(table.index, unseen, color=ORANGE, ls=":", label="test, (b, a) not in train")
     ax.set_ylim(-0.02, 1.02)
     ax.set_ylabel("accuracy")
-    ax.legend(loc="center left")
+    ax.legend(loc="center left", frameon=False)
 
 
 def _draw_sides(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame", score: str) -> bool:
@@ -79,8 +80,9 @@ def draw_polar(ax: "Axes", history: "pd.DataFrame", table: "pd.DataFrame") -> No
     other.set_ylabel("angle to the start (rad)", color=ORANGE)
     other.set_ylim(0, None)
     other.grid(False)
+    other.spines["top"].set_visible(False)
     lines = [*ax.get_lines(), *other.get_lines()]
-    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left")
+    ax.legend(lines, [str(line.get_label()) for line in lines], loc="center left", frameon=False)
 
 
 def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
@@ -90,7 +92,7 @@ def draw_roles(ax: "Axes", table: "pd.DataFrame") -> None:
         ax.plot(table.index, table[column], color=colour, ls=style, label=role)
     ax.set_ylim(0, None)
     ax.set_ylabel("weight norm of each role")
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", frameon=False)
 
 
 def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[int], name: str) -> None:
@@ -98,12 +100,15 @@ def draw_spectrum(ax: "Axes", power: Mapping[int, float], key_freqs: Sequence[in
     top = max(power.values()) or 1.0
     colours = [RED if k in key_freqs else GREY for k in power]
     ax.bar(list(power), [value / top for value in power.values()], color=colours)
+    few = len(key_freqs) <= MOST_NAMED
+    ax.set_ylim(0, 1.15)  # room for what stands above the bars
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("frequency k")
     ax.set_ylabel(f"energy in {name} (share of largest)")
     ax.text(
         0.98,
-        0.96,
-        "key: " + ", ".join(map(str, key_freqs)),
+        0.99,
+        "key: " + (", ".join(map(str, key_freqs)) if few else f"{len(key_freqs)} of {len(power)}"),
         ha="right",
         va="top",
         transform=ax.transAxes,

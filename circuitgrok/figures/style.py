@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777",
-)  # fmt: skip  # fmt: skip
+)  # fmt: skip
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -30,9 +31,11 @@ STYLE: Any = {
     "savefig.dpi": 160,
     "svg.hashsalt": "circuitgrok",
     "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
+UNSAID = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}  # what would make other bytes of the same figure
 LINES = ("-", "--", "-.", ":", (0, (1, 3)))
-MIXED_STEPS = 10  # steps below this are drawn on a linear scale  # steps below this are drawn on a linear scale
+MIXED_STEPS = 10  # steps below this are drawn on a linear scale
 
 
 def in_style() -> AbstractContextManager[None]:
@@ -42,27 +45,76 @@ def in_style() -> AbstractContextManager[None]:
     return matplotlib.rc_context(STYLE)
 
 
-def sheet(rows: int, columns: int, size: tuple[float, float], **subplots: Any) -> "tuple[Figure, Any]":
-    """An empty figure in the house style and its Axes, without touching pyplot's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+@cache
+def sheet_class() -> "type[Figure]":
+    """A figure that a notebook shows where it stands at the end of a cell, without pyplot and without a magic line."""
     from matplotlib.figure import Figure
 
+    class Sheet(Figure):
+        """A figure of the house."""
+
+        def _repr_png_(self) -> bytes:
+            return drawn(self, "png", dpi=self.dpi)
+
+    return Sheet
+
+
+def sheet(rows: int, columns: int, size: tuple[float, float], **subplots: Any) -> "tuple[Figure, Any]":
+    """An empty figure in the house style and its Axes, without touching pyplot's global state.
+
+    Args:
+        rows: Of panels.
+        columns: Of panels.
+        size: Width and height in inches.
+        subplots: What `Figure.subplots` takes, such as `sharey=True`.
+
+    Example:
+        >>> from circuitgrok import figures
+        >>> figure, axes = figures.sheet(1, 2, (6.75, 2.5), sharey=True)
+        >>> len(axes), figure._repr_png_()[1:4]  # what a notebook shows
+        (2, b'PNG')
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with in_style():
-        figure = Figure(figsize=size, layout="constrained")
+        figure = sheet_class()(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, **subplots)
     return figure, axes
 
 
-def save(figure: "Figure", stem: str | Path) -> list[Path]:
-    """Write `stem`.png and `stem`.svg, each whole or not at all; their paths."""
-    paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
-    paths[0].parent.mkdir(parents=True, exist_ok=True)
-    for path, unsaid in zip(paths, ("Software", "Date"), strict=True):
-        drawn = io.BytesIO()
-        with in_style():
-            figure.savefig(drawn, format=path.suffix[1:], metadata={unsaid: None})
-        write_atomically(path, drawn.getvalue())
+def drawn(figure: "Figure", form: str, **options: Any) -> bytes:
+    """A file of the figure, the same bytes for the same figure: no date and no version in it."""
+    file = io.BytesIO()
+    with in_style():
+        figure.savefig(file, format=form, metadata={UNSAID[form]: None}, **options)
+    return file.getvalue()
+
+
+def save(figure: "Figure", stem: str | Path, formats: Sequence[str] = ("png", "svg")) -> list[Path]:
+    """Write a figure as files, each whole or not at all; their paths.
+
+    Args:
+        figure: What is drawn.
+        stem: The name without its ending: `stem`.png and `stem`.svg are written. A name that ends on .png, .svg or .pdf
+            is that file alone.
+        formats: Of the files, some of png, svg and pdf.
+
+    Example:
+        >>> from circuitgrok import figures
+        >>> figure, ax = figures.sheet(1, 1, (3.3, 2.5))
+        >>> [path.name for path in figures.save(figure, "figure")]
+        ['figure.png', 'figure.svg']
+        >>> [path.name for path in figures.save(figure, "figure.pdf")]
+        ['figure.pdf']
+    """
+    name = Path(stem)
+    if name.suffix[1:] in UNSAID:
+        formats, name = [name.suffix[1:]], name.with_suffix("")
+    paths = [Path(f"{name}.{form}") for form in formats]
+    name.parent.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        write_atomically(path, drawn(figure, path.suffix[1:]))
     return paths
 
 

@@ -27,7 +27,14 @@ LN_EPS = 1e-5
 
 
 class Transformer(BaseModel):
-    """Shape of a transformer for modular arithmetic; `init` draws one, `logits` runs it."""
+    """Shape of a transformer for modular arithmetic; `init` draws one, `logits` runs it.
+
+    Example:
+        >>> model = Transformer(p=7, d_model=8, d_head=4, n_heads=2, d_mlp=16)
+        >>> params = model.init(torch.Generator().manual_seed(0))
+        >>> model.logits(params, torch.tensor([[2, 3, 7]])).shape  # one row of p + 1 classes for each pair
+        torch.Size([1, 8])
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

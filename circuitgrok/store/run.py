@@ -364,6 +364,11 @@ def load(path: str | os.PathLike[str]) -> Run:
 
     Raises:
         RunError: The folder holds no run.
+
+    Example:
+        >>> run = load("checkpoints/reference")
+        >>> run.state, run.at(4000)["blocks.0.mlp.W_in"].shape
+        ('finished', torch.Size([64, 256]))
     """
     run = Run(Path(os.path.expanduser(path)))
     _ = run.manifest

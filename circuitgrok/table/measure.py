@@ -120,6 +120,14 @@ def measure(
     Raises:
         UserError: An unknown group or rule, a group that makes no sense for this run, or a device that is not there.
         RunError: A step without a checkpoint, or a run without any.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> table = measure(cg.reference(), ["polar", "circuits"])
+        >>> table.loc[[0, 4000], ["norm", "angle_start", "restricted_loss[all]"]].round(2).to_numpy().tolist()
+        [[29.54, 0.0, 3.48], [20.75, 1.38, 0.0]]
+        >>> table.attrs["key_freqs"]
+        [5, 6, 9]
     """
     import pandas as pd
 

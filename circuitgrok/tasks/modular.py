@@ -45,6 +45,11 @@ class Task:
         is_train: Which pairs are trained on; the others are the test set.
         split_hash: First 16 hex digits of the SHA-256 of `is_train`: equal hashes, equal splits.
         operation: What is done to a and b.
+
+    Example:
+        >>> task = modular_addition(p=29, frac_train=0.5)
+        >>> task.n_train, task.inputs.shape, task.inputs[30].tolist(), task.labels[30].item()
+        (420, torch.Size([841, 3]), [1, 1, 29], 2)
     """
 
     p: int
