@@ -125,7 +125,7 @@ def test_named_splits_partition_the_pairs():
         ({"frac_train": float("nan")}, "frac_train"),
         ({"p": 5, "frac_train": 0.03}, "at least one pair on each side of the split: 0.03 of 25 pairs is 0"),
         ({"data_seed": -1}, "data_seed"),
-        ({"split": "random"}, "'nanda', 'randperm' or 'mirror_free'"),
+        ({"split": "random"}, "must be one of nanda, randperm, mirror_free; got"),
         ({"fraction": 0.3}, "fraction\n.*Extra inputs"),
         ({"operation": "power"}, "'add', 'subtract', 'multiply', 'divide', 'random', 'quadratic' or 'times_square'"),
         ({"p": 9, "operation": "multiply"}, "p must be prime to multiply: .* have no inverse; got 9"),

@@ -137,16 +137,16 @@ def test_nothing_half_written_is_ever_under_a_final_name(what, fails_at, tmp_pat
 
 STOPPED_TWICE = """
 import os, signal, sys
-import circuitgrok.training.loop
+import circuitgrok.training.steps
 from circuitgrok.faces.cli import run
-before = circuitgrok.training.loop.forward
+before = circuitgrok.training.steps.forward
 def signalled(stack, step):
     if step == 5:
         for _ in range(int(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGTERM)
             signal.sigpending()  # a system call, so that the handler runs
     return before(stack, step)
-circuitgrok.training.loop.forward = signalled
+circuitgrok.training.steps.forward = signalled
 sys.exit(run(sys.argv[2:]))
 """
 

@@ -133,8 +133,8 @@ def test_a_job_that_a_signal_stops_saves_and_asks_to_go_on_unless_somebody_ends_
     asked, answers[1]["squeue"] = answers[0], state
     stopped = iter(range(10**6))
     monkeypatch.setattr(
-        "circuitgrok.training.loop.evaluate",
-        lambda *given, found=sys.modules["circuitgrok.training.loop"].evaluate: (
+        "circuitgrok.training.steps.evaluate",
+        lambda *given, found=sys.modules["circuitgrok.training.steps"].evaluate: (
             os.kill(os.getpid(), number) if next(stopped) == 3 else None,
             found(*given),
         )[1],
@@ -150,8 +150,8 @@ def test_a_job_that_a_signal_stops_saves_and_asks_to_go_on_unless_somebody_ends_
 def test_a_job_that_never_has_time_to_train_a_step_is_put_back_twice(tmp_path, answers, monkeypatch):
     answers[1]["squeue"] = "RUNNING\n"
     monkeypatch.setattr(
-        "circuitgrok.training.loop.new_stack",
-        lambda *given, found=sys.modules["circuitgrok.training.loop"].new_stack: (
+        "circuitgrok.training.course.new_stack",
+        lambda *given, found=sys.modules["circuitgrok.training.course"].new_stack: (
             os.kill(os.getpid(), signal.SIGUSR2),
             found(*given),
         )[1],

@@ -138,7 +138,7 @@ def imported(run: Run) -> object:
         with plain_surroundings():
             torch.save(run.at(24), file)
         told = {"frac_train": 0.5, "data_seed": 0, "split": "nanda"}
-        one = write_run(read_published(file, "hooked-transformer", step=24, **told), Path(out) / "run")
+        one = write_run(read_published(file, "hooked-transformer", steps=24, **told), Path(out) / "run")
         return {**files_of(one.path), "config.json": None}
 
 

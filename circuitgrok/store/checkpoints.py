@@ -148,6 +148,8 @@ def saved_steps(checkpoints: Checkpoints) -> list[int]:
     Raises:
         RunError: There is no network.
     """
+    if isinstance(checkpoints, Run):
+        return checkpoints.saved_steps()
     if not (steps := checkpoints.steps):
         raise RunError(f"{name_of(checkpoints)} has no checkpoint yet; train it with the command that made it")
     return steps
