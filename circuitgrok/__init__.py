@@ -1,6 +1,34 @@
 """circuitgrok: train grokking networks, checkpoint them densely, take every checkpoint apart.
 
-Names are loaded when they are first used, so that importing the package costs nothing.
+Names are loaded when they are first used, so that importing the package costs nothing. Those that matter:
+
+    TrainConfig, train, sweep     what to train, one run or a grid; `until="grokked+500"` stops there
+    load, runs, reference         a run from its folder; a table of all runs; the run that comes with the package
+    open_checkpoints              networks of other hands: files, folders, state dicts
+    measure, columns              a table of numbers along a run; what each of its columns is
+    ablate, patch, radial         a checkpoint without a part, with a part of another, at other radii
+    edited, parts                 any list of such changes; the parts that there are
+    neurons, compare              the neurons by frequency; two checkpoints side by side
+    inspect, report               the same to look at: in a notebook, as one offline page
+    lens                          TransformerLens: `cg.lens.bridge(run, step)`
+    thinning, thin                fewer checkpoints of a run that is over
+    slurm                         who trains a sweep: `cg.sweep(..., executor=cg.slurm("partition=gpu"))`
+
+Rooms are open by their names: `cg.measures.spectra.fourier`, `cg.landscape.llc`, `cg.interventions.penalties`.
+
+Example:
+    >>> import circuitgrok as cg
+    >>> run = cg.reference()
+    >>> cg.runs(run.path)[["alpha", "grokked_by"]].values.tolist()
+    [[1.0, 2160.0]]
+    >>> cg.measure(run, "polar", [0, 4000])["norm"].round(1).tolist()
+    [29.5, 20.7]
+    >>> cg.ablate(run, 4000, "freq 5").test_acc.__round__(2), cg.parts(run)[:2]
+    (0.85, ['head 0', 'head 1'])
+    >>> cg.neurons(run, 4000)["freq"].nunique() < 15, cg.radial(run, 4000, [1.0])["test_acc"].tolist()
+    (True, [1.0])
+    >>> cg.columns().set_index("name").loc["norm", "file"]
+    'polar/path.py'
 """
 
 from importlib import import_module

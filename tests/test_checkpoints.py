@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_both_are_checkpoints(run):
 
 
 def test_own_checkpoints_have_the_table_of_the_run_that_they_are_of(run):
-    groups = ["polar", "fourier", "circuits", "memorization", "hessian", "attention"]
+    groups: list[Any] = ["polar", "fourier", "circuits", "memorization", "hessian", "attention"]
     table, theirs = measure(run, groups, run.steps[-2:]), measure(copied(run), groups, run.steps[-2:])
     assert table.equals(theirs)  # to the bit: the same arithmetic
     assert theirs.attrs["run"] == "Own" and "no folder" in theirs.attrs["kept"] and "kept" not in table.attrs

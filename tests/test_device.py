@@ -463,7 +463,7 @@ def measurable(tmp_path_factory):
 def test_every_measure_elsewhere_is_that_of_the_cpu_to_ten_digits(elsewhere, measurable):
     for run in measurable:
         slow = ("llc", "hessian", "updates") if run.name != "plain" else ("llc", "updates")
-        groups = [name for name in fitting(names_of_groups(), run.config) if name not in slow]
+        groups: list[Any] = [name for name in fitting(names_of_groups(), run.config) if name not in slow]
         at = run.steps[-2:]
         here, there = measure(run, groups, at), measure(run, groups, at, device=str(elsewhere))
         assert list(here) == list(there) and here.attrs == there.attrs, run.name

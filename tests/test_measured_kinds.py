@@ -1,6 +1,7 @@
 """Every kind of network and task is measured: columns against planted networks, and against a second way to them."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -248,7 +249,8 @@ def test_there_are_key_frequencies_where_there_are_numbers(tables):
 def test_losses_are_of_the_logits_that_the_loss_saw(tmp_path):
     """A temperature T makes every loss that of a network whose W_U is T times smaller."""
     [run] = train([tiny(temperature=4.0, steps=8)], tmp_path, names=["run"])
-    cooled, groups = run.stack(), ("circuits", "memorization", "scale")
+    groups: list[Any] = ["circuits", "memorization", "scale"]
+    cooled = run.stack()
     cooled["unembed.W_U"], cooled["unembed.b_U"] = cooled["unembed.W_U"] / 4, cooled["unembed.b_U"] / 4
     measured, config = measure(run, groups), run.config
     at = Opened(cooled, config.model, run.task, torch.tensor(measured.attrs["key_freqs"]))

@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+from typing import get_args
 
 from circuitgrok.config.leaf_types import Leaves
 from circuitgrok.config.leaves import KINDS
 from circuitgrok.config.named import FILE, generated
 from circuitgrok.faces.fields import every_leaf
+from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES
+from circuitgrok.table.groups import GROUPS
+from circuitgrok.table.needs import Group, Rule
 
 CODE = """
 import circuitgrok as cg
@@ -16,6 +20,9 @@ cg.TrainConfig().with_(weight_decay=3, steps=10, model="dense", train_biases=["m
 cg.TrainConfig().with_(weigth_decay=3)
 cg.TrainConfig().with_(loss="mes")
 cg.TrainConfig().with_(steps=1.5)
+cg.measure(cg.reference(), ["polar", "circuits"], rule="logit_energy")
+cg.measure(cg.reference(), ["polrr"])
+cg.measure(cg.reference(), "polar", rule="wl")
 """
 
 
@@ -40,4 +47,11 @@ def test_a_type_checker_sees_what_would_be_refused(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     lines = [one["range"]["start"]["line"] for one in json.loads(done.stdout)["generalDiagnostics"]]
-    assert lines == [4, 5, 6], done.stdout
+    assert lines == [4, 5, 6, 8, 9], done.stdout
+
+
+def test_a_type_checker_sees_a_group_of_measures_that_is_none():
+    """The names that it is told are those of the functions."""
+    assert set(get_args(Group)) == {"polar", "updates", "llc", *GROUPS} and set(get_args(Rule)) == {
+        *KEY_FREQUENCY_RULES
+    }

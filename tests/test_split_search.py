@@ -222,7 +222,7 @@ def stand_in(folder: Path, seed: int) -> Published:
 
 def test_nothing_is_said_by_side_of_a_stand_in_and_the_rest_does_not_depend_on_it(tmp_path):
     runs = [write_run(stand_in(tmp_path, seed), tmp_path / f"run{seed}") for seed in (0, 1)]
-    names = [*quick(runs[0]), "ablations"]
+    names: list[Any] = [*quick(runs[0]), "ablations"]
     one, other = (measure(run, names) for run in runs)
     nan = [name for name, why in one.attrs["undefined"].items() if "stand-in" in why]
     assert one.columns.equals(other.columns) and set(nan) == {name for name in one if one[name].isna().all()} & set(nan)

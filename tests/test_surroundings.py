@@ -205,7 +205,7 @@ def test_a_refusal_leaves_the_setting_too(setting, own):
     with SETTINGS[setting]():
         before = state()
         with pytest.raises(ValueError, match="unknown measures"):
-            measure(own, "polr")
+            measure(own, "polr")  # pyright: ignore
         with pytest.raises(ValueError, match="every run needs a name"):
             train([tiny()], names=["one", "two"])
         assert state() == before

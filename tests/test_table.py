@@ -191,7 +191,7 @@ def test_unknown_measures_are_refused_with_those_there_are(finished, names, said
 
 def test_unknown_rule_and_missing_step_are_refused(finished):
     with pytest.raises(ValueError, match=f"unknown .* rule 'wl'; there are {', '.join(KEY_FREQUENCY_RULES)}"):
-        measure(finished, rule="wl")
+        measure(finished, rule="wl")  # pyright: ignore
     with pytest.raises(RunError, match="no checkpoint at step 3"):
         measure(finished, ["scale"], steps=[3])
 

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -116,7 +117,8 @@ def test_thinned_run_has_what_was_kept_bit_for_bit_and_says_what_is_gone(dense, 
 
 
 def test_measures_of_a_thinned_run_are_those_of_before_and_its_path_is_a_lower_bound_that_says_so(dense, tmp_path):
-    run, groups = copied(dense, tmp_path), ["polar", "circuits", "updates"]
+    groups: list[Any] = ["polar", "circuits", "updates"]
+    run = copied(dense, tmp_path)
     before = cg.measure(run, groups)
     thin(thinning(run, checkpoint_every=20))
     after = cg.measure(run, groups)

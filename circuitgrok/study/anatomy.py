@@ -7,6 +7,7 @@ from circuitgrok import figures
 from circuitgrok.measures.learning.phases import Phase
 from circuitgrok.store.run import Run
 from circuitgrok.table.measure import measure
+from circuitgrok.table.needs import Group
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Line = tuple[str, str, str | None, str]  # column, label, colour, style
-GROUPS = ["polar", "fourier", "circuits", "memorization", "scale", "orbits", "sparsity", "neurons", "attention"]
-GROUPS += ["forms", "ablations", "updates"]
+GROUPS: list[Group] = [
+    "polar", "fourier", "circuits", "memorization", "scale", "orbits", "sparsity", "neurons", "attention",
+    "forms", "ablations", "updates",
+]  # fmt: skip
 PAIRS = {  # column: (label, colour)
     "circuit_only": ("circuit only", figures.GREEN),
     "both": ("each alone", figures.SKY),

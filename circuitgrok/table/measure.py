@@ -8,7 +8,7 @@ measure means adding a column to a group, or a group to `GROUPS`. Which groups m
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings
 from circuitgrok.table.checkpoints import SPLITS, Opened, check_rule, checkpoints_of, key_frequencies_by_rule
 from circuitgrok.table.groups import GROUPS, SLOW
-from circuitgrok.table.needs import fitting, why_not
+from circuitgrok.table.needs import Group, Rule, fitting, why_not
 from circuitgrok.table.polar import polar_columns
 from circuitgrok.tasks.kinds import Dataset, modular
 from circuitgrok.tasks.modular import Task
@@ -44,12 +44,12 @@ _OF_TRAINING = ("hessian", "llc")
 _NUMBERS = 2**23  # neuron activations of the checkpoints that are taken together
 
 
-def names_of_groups() -> tuple[str, ...]:
+def names_of_groups() -> tuple[Group, ...]:
     """The groups that can be measured: `polar` looks at the whole path, `updates` at what was recorded in training."""
-    return ("polar", *GROUPS, "updates", "llc")
+    return get_args(Group)
 
 
-def quick_groups(config: TrainConfig | None = None) -> tuple[str, ...]:
+def quick_groups(config: TrainConfig | None = None) -> tuple[Group, ...]:
     """The groups that are measured by default: all but those that take a second or more for each checkpoint.
 
     Args:
@@ -59,7 +59,7 @@ def quick_groups(config: TrainConfig | None = None) -> tuple[str, ...]:
         >>> quick_groups(TrainConfig().with_(model="dense", task="digits"))
         ('polar', 'scores', 'updates')
     """
-    quick = (name for name in names_of_groups() if name not in SLOW)
+    quick: list[Group] = [name for name in names_of_groups() if name not in SLOW]
     return tuple(fitting(quick, TrainConfig() if config is None else config))
 
 
@@ -81,10 +81,10 @@ def check_groups(names: Sequence[str], config: TrainConfig) -> None:
 @in_plain_surroundings
 def measure(
     run: Checkpoints,
-    names: str | Sequence[str] | None = None,
+    names: Group | Sequence[Group] | None = None,
     steps: int | Sequence[int] | None = None,
     *,
-    rule: str = "wl_energy",
+    rule: Rule = "wl_energy",
     sampling: "Sampling | None" = None,
     device: str | torch.device = "cpu",
     tick: Tick | None = None,

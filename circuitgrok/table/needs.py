@@ -5,11 +5,18 @@ said in `NEEDS` can be measured on every run.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.tasks.composition import Composition
 from circuitgrok.tasks.modular import ModularAddition
 
+# What can be asked for, by name, for type checkers and editors; a test compares with the functions.
+Group = Literal[
+    "polar", "fourier", "circuits", "memorization", "scale", "orbits", "sparsity", "neurons", "attention", "forms",
+    "circles", "scores", "irreps", "ablations", "hessian", "updates", "llc",
+]  # fmt: skip
+Rule = Literal["wl_energy", "embed_energy", "logit_energy", "neuron_argmax", "neuron_argmax_pure"]
 Need = Callable[[TrainConfig], str | None]
 
 
@@ -90,6 +97,6 @@ def why_not(name: str, config: TrainConfig) -> str | None:
     return next((reason for need in NEEDS.get(name, ()) if (reason := need(config)) is not None), None)
 
 
-def fitting(names: Iterable[str], config: TrainConfig) -> list[str]:
+def fitting(names: Iterable[Group], config: TrainConfig) -> list[Group]:
     """Those of some groups that make sense for runs of a config."""
     return [name for name in names if why_not(name, config) is None]

@@ -35,7 +35,7 @@ def presets(argv: list[str]) -> int:
     for name, preset in PRESETS.items():
         table.add_row(name, _duration(preset.minutes), preset.line)
     print_table(table)
-    show(f"times on {MACHINE}; `circuitgrok train PRESET` trains one")
+    show(f"times on {MACHINE}; `circuitgrok train PRESET --dry-run` measures here, without --dry-run it trains")
     return 0
 
 

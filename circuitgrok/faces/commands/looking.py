@@ -77,6 +77,7 @@ def measure(argv: list[str]) -> int:
     for reason, names in _undefined(table).items():
         show(f"  undefined    {names}: {reason}")
     show(f"{len(table)} checkpoints × {table.shape[1]} columns → {out}")
+    show(f"next: `circuitgrok report {one.path} -o {one.name}.html` looks inside; cg.columns() tells of columns")
     return 0
 
 

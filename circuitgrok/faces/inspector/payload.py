@@ -18,7 +18,7 @@ from circuitgrok.measures.learning.crossings import events
 from circuitgrok.measures.learning.phases import phases
 from circuitgrok.store.checkpoints import config_of
 from circuitgrok.table.measure import measure, quick_groups
-from circuitgrok.table.needs import why_not
+from circuitgrok.table.needs import Group, why_not
 from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import Task
 from circuitgrok.tasks.operations import as_addition
@@ -69,7 +69,7 @@ def payload(runs: Sequence["Run"], weights: int = KEPT, tick: Tick | None = None
 def of_run(run: "Run", among: int, weights: int, tick: Tick | None) -> tuple[dict[str, Any], Arrays]:
     """One run on a page that shows `among` of them."""
     config, task, said = config_of(run), run.task, about(run)
-    groups = [name for name in quick_groups(config) if name not in UNMEASURED]
+    groups: list[Group] = [name for name in quick_groups(config) if name not in UNMEASURED]
     first = events(said.history).values() if said.split_is_known and said.history is not None else ()
     if not run.steps:
         raise UserError(f"{said.name} has no checkpoint yet; train it with the command that made it")
