@@ -1,5 +1,7 @@
 """Fixtures: one finished tiny run, and a process that forks workers."""
 
+import signal
+
 import pytest
 from tiny import tiny
 from workers import Workers
@@ -7,6 +9,15 @@ from workers import Workers
 from circuitgrok.store.run import Run
 from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before():
+    """What is done on a signal is after each test what it was before: nothing that listens to them stays behind."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 @pytest.fixture(scope="session")

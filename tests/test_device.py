@@ -60,7 +60,7 @@ def elsewhere(request, monkeypatch):
             pytest.skip("there is no GPU")
         yield resolved("cuda")
         return
-    for module in (loop, measuring):
+    for module in (loop, beginning, measuring):
         monkeypatch.setattr(module, "resolved", torch.device)
     with StandIn():
         yield DEVICE

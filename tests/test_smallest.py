@@ -90,8 +90,3 @@ def test_one_training_pair_has_no_temperature_of_its_own(tmp_path):
     with pytest.raises(UserError, match="n / ln n is no temperature for 1 training example: give nbeta"):
         measure(run, "llc", 24, sampling=how)
     assert measure(run, "llc", 24, sampling=how.model_copy(update={"nbeta": 1.0}))["llc"].notna().all()
-
-
-def test_a_config_alone_is_refused_with_what_to_type(tmp_path):
-    with pytest.raises(UserError, match=r"train\(\[config\]\)"):
-        train(tiny(), tmp_path)  # pyright: ignore[reportArgumentType]
