@@ -418,7 +418,7 @@ def test_measure_writes_the_table_that_the_run_gives(finished, tmp_path, capsys)
     written, expected = pd.read_parquet(one.path / "measures.parquet"), measure(one)
     pd.testing.assert_frame_equal(written, expected, check_exact=True)
     assert written.attrs == expected.attrs
-    assert out.splitlines()[-1].startswith(f"{len(expected)} checkpoints × {expected.shape[1]} columns")
+    assert out.splitlines()[-2].startswith(f"{len(expected)} checkpoints × {expected.shape[1]} columns")
     assert out.startswith("finished: finished after 24 steps") and "measuring" in err
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 MOST_WAITING = 1 << 27  # bytes of tensors that may wait to be written
+LOOK_EVERY_S = 0.2  # for a signal that came just before the wait: Python tells of it only when that ends
 _LINE = 1 << 10  # what a job counts that holds no tensors: a line of a record
 
 
@@ -105,7 +106,7 @@ class Behind:
                     if stopped is not None:
                         self._drop()
                     self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._over)
+                    self._changed.wait_for(lambda: self._over, LOOK_EVERY_S)
             except KeyboardInterrupt as again:  # Python's own `join` takes an interrupted one for the thread's end
                 stopped = again
         self._thread.join()

@@ -8,7 +8,7 @@ measure means adding a column to a group, or a group to `GROUPS`. Which groups m
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -46,7 +46,8 @@ _NUMBERS = 2**23  # neuron activations of the checkpoints that are taken togethe
 
 def names_of_groups() -> tuple[Group, ...]:
     """The groups that can be measured: `polar` looks at the whole path, `updates` at what was recorded in training."""
-    return get_args(Group)
+    names: tuple[Any, ...] = ("polar", *GROUPS, "updates", "llc")  # with groups of one's own
+    return names
 
 
 def quick_groups(config: TrainConfig | None = None) -> tuple[Group, ...]:
