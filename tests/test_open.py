@@ -498,3 +498,10 @@ def test_opened_networks_are_drawn_and_summed_up_with_and_without_their_split(tm
         assert found.history["train_acc"].isna().all() == (split is None)
     with pytest.raises(UserError, match="hessian needs the training set, and the split of memory is a stand-in"):
         cg.measure(opened(networks()), "hessian")
+
+
+def test_opened_checkpoints_are_shown_in_a_line():
+    model = Transformer(p=5, d_model=8, n_heads=1, d_head=8, d_mlp=16)
+    networks = {step: model.init(torch.Generator().manual_seed(step)) for step in (0, 100)}
+    shown = repr(cg.open_checkpoints(networks, model=model, task=cg.modular_addition(p=5, frac_train=0.5)))
+    assert "a + b mod 5" in shown and "2 networks, steps 0 to 100; split given" in shown and len(shown) < 200

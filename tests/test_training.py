@@ -2,7 +2,10 @@
 
 import json
 import math
+import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +19,12 @@ import circuitgrok.training.steps
 from circuitgrok import tree
 from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.errors import Interrupted
 from circuitgrok.interventions.losses import accuracy, cross_entropy
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import train
 from circuitgrok.training.origin import initial_weights
-from circuitgrok.training.progress import Silent
+from circuitgrok.training.progress import LiveProgress, Silent, usual_progress
 from circuitgrok.training.stack import new_stack, put_state, state_of
 from circuitgrok.training.step import ForwardPass, forward, update
 from circuitgrok.tree import Params
@@ -491,3 +495,32 @@ def test_loop_ends_when_every_run_has_diverged(tmp_path):
 def test_weights_that_are_infinite_at_the_start_leave_no_checkpoint(tmp_path):
     run = trained(tmp_path, alpha=1e30)
     assert run.state == "diverged" and run.steps == []
+
+
+def test_who_is_told_without_a_name_is_nobody_but_in_a_notebook_a_bar(monkeypatch):
+    assert isinstance(usual_progress(), Silent)
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert isinstance(usual_progress(), LiveProgress)
+    del shell.kernel  # IPython in a terminal
+    assert isinstance(usual_progress(), Silent)
+
+
+def test_a_run_that_goes_on_says_from_where(tmp_path, capsys):
+    class Told(Silent):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+        def at(self, step, records):
+            if step == 3 and not self.notes:
+                signal.raise_signal(signal.SIGTERM)
+
+    told = Told()
+    with pytest.raises(Interrupted):
+        train(tiny(steps=6), tmp_path, names=["run"], progress=told)
+    told.notes.append("again")
+    train(tiny(steps=6), tmp_path, names=["run"], progress=told)
+    assert told.notes == ["again", "run: resuming at step 3"]

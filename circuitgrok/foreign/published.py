@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Published:
     """Somebody's networks in our terms; they are `Checkpoints`.
 
@@ -45,6 +45,12 @@ class Published:
     split: str
     notes: tuple[str, ...]
     keys: dict[str, str] | None = None
+
+    def __repr__(self) -> str:
+        networks = f"{len(self.networks)} network{'s' * (len(self.networks) != 1)}"
+        steps = f"steps {self.steps[0]} to {self.steps[-1]}" if len(self.networks) > 1 else f"step {self.steps[0]}"
+        task = self.config.task.formula
+        return f"Checkpoints({self.name!r}: {task}, {self.model.called}, {networks}, {steps}; split {self.split})"
 
     @property
     def name(self) -> str:

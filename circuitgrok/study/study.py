@@ -96,7 +96,7 @@ class Question(ABC):
         conclude(given, self.question, table, claims, figure, [*said, *notes])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study(Question):
     """A question and the runs that are asked.
 
@@ -116,6 +116,8 @@ class Study(Question):
         >>> study = Study("Does the sphere?", base, {"free": {}, "sphere": sphere}, {"alpha": [0.5, 1.0]}, seeds=[0, 1])
         >>> list(study.configs())[:3]
         ['free-alpha0.5-s0', 'free-alpha0.5-s1', 'free-alpha1-s0']
+        >>> study
+        Study('Does the sphere?': 2 arms × alpha (2) × 2 seeds, 8 runs)
     """
 
     question: str
@@ -125,6 +127,11 @@ class Study(Question):
     seeds: Sequence[int] = (0, 1, 2)
     seeded: Sequence[str] = ("seed", "data_seed")
     rules: Rules = field(default_factory=lambda: ACCURACY_RULES)
+
+    def __repr__(self) -> str:
+        grid = "".join(f" × {name} ({len(values)})" for name, values in self.grid.items())
+        shape = f"{len(self.arms)} arms{grid} × {len(self.seeds)} seeds"
+        return f"Study({self.question!r}: {shape}, {len(self.configs())} runs)"
 
     def with_(self, **changed: Any) -> "Study":
         """A copy with fields changed, and leaves of the base by their names."""

@@ -37,6 +37,8 @@ def train_stack(
         points = [resume.read_resume(run, start) for run in group]
         put_state(stack, [tensors for tensors, _ in points], start)
         notes = [note for _, note in points]
+    if start:
+        progress.note(f"{group[0].name if len(group) == 1 else f'{len(group)} runs'}: resuming at step {start}")
     for run in group:  # the files are cut back below: later points would speak of lines that are gone
         resume.drop_resume(run, [step for step in resume.resume_steps(run) if step > start])
     try:
