@@ -57,6 +57,16 @@ PRESETS: dict[str, Preset] = {
             "steps": 4000, "eval_every": 10, "checkpoint_every": 50,
         },
     ),
+    # nanda's network on a sphere. Of factors .4 to .9, four seeds at most, .9 was the one at which all generalised, at
+    # steps 300 to 370, 10 to 50 after they had memorised.
+    "sphere": Preset(
+        "ours: the network of nanda with its norm held at 0.9 of its start, without decay: generalises by step 400",
+        0.5,
+        {
+            "fixed_norm": True, "norm_factor": 0.9, "weight_decay": 0.0, "steps": 1000, "eval_every": 10,
+            "checkpoint_every": 50,
+        },
+    ),
     # The authors' code: 1 layer, d_model 128, 4 heads, d_mlp 512, ReLU, MLP biases only, AdamW 1e-3, weight decay 1,
     # betas (.9, .98), 10 warm-up steps whose first has rate 0, 30 % of the pairs, 114 classes, `random.seed(0)` split.
     "nanda": Preset("Nanda et al. 2023 (arXiv:2301.05217): the mainline run, a + b mod 113", 18, {}),

@@ -147,7 +147,7 @@ def read(run: Run) -> Entry:
     lines = turning_points(run.path / "history.jsonl")
     last, known = lines[-1] if lines else None, run.split_is_known
     network, total, init = config["model"].get("kind", USUAL[1]), config["schedule"]["steps"], config["init"]
-    times, said = _times(lines)
+    times, said = _times(lines if known else [])  # by a split that stands in they would say nothing
     accs = {name: getattr(last, name) if last and known else math.nan for name in ("train_acc", "test_acc")}
     task, beside = _task(config["task"]), interventions(config)
     values = {
