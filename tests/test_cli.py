@@ -98,7 +98,7 @@ def test_module_is_the_command_line():
 BAD: dict[str, tuple[list[str], str]] = {
     "no command": ([], "usage"),
     "unknown command": (["trian"], "unknown command 'trian'; did you mean 'train'?; there are train, sweep, presets"),
-    "no preset": (["train"], "`circuitgrok train quickstart`, or --config FILE; there are quickstart, nanda"),
+    "no preset": (["train"], "`circuitgrok train quickstart`, or --config FILE; there are quickstart, sphere"),
     "no preset, but flags": (["train", "--alpha", "2"], "the preset comes first"),
     "unknown preset": (["train", "nand"], "unknown preset 'nand'; did you mean 'nanda'?; there are quickstart"),
     "unknown preset of a sweep": (["sweep", "--preset", "nand"], "unknown preset 'nand'"),
