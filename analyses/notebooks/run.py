@@ -1,10 +1,13 @@
 """Runs notebooks from top to bottom and keeps what they show: `python analyses/notebooks/run.py [NAME ...]`.
 
-What differs from one run to the next and says nothing is left out: times, counts of the kernel, its version, warnings.
+What differs from one run to the next and says nothing is left out: times, progress, counts and version of the kernel,
+warnings.
 """
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -24,7 +27,7 @@ def shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.execution_count = None
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr" and not is_progress(out)]
             for out in cell.outputs:
                 out.pop("execution_count", None)
                 out.pop("metadata", None)
@@ -35,6 +38,11 @@ def shown(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                     if "image/png" in out.data:
                         out.data.pop("text/plain", None)
     return notebook
+
+
+def is_progress(out: Any) -> bool:
+    """Whether an output is a line of progress: how many there are depends on the machine."""
+    return re.match(r"[^\n]+: step \d+/\d+", str(out.get("data", {}).get("text/plain", ""))) is not None
 
 
 if __name__ == "__main__":
