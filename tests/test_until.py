@@ -10,6 +10,9 @@ import circuitgrok as cg
 from circuitgrok.errors import Interrupted, UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD, crossing
+from circuitgrok.store.run import load
+from circuitgrok.store.writer import add_event
+from circuitgrok.training import course
 from circuitgrok.training.loop import train
 from circuitgrok.training.progress import Silent
 from circuitgrok.training.until import Until, Watch, until_of
@@ -110,6 +113,24 @@ def test_a_stop_that_is_met_again_after_an_interruption_is_at_the_same_step(whol
         train(config, tmp_path, names=["run"], until="memorised", progress=Stopping())
     stopped = train(config, tmp_path, names=["run"], until="memorised")
     assert stopped.state == "stopped@memorised" and stopped.history.index[-1] == end
+
+
+def test_a_run_that_is_killed_before_it_says_that_it_stopped_stops_there_again(whole, tmp_path, monkeypatch):
+    """Its history has come as far as was asked, and says nothing of a stop."""
+    [config, *_], [run, *_] = whole
+
+    def killed(there, event, *given, **facts):
+        if event == "stopped":
+            raise OSError("killed")
+        return add_event(there, event, *given, **facts)
+
+    with monkeypatch.context() as dying, pytest.raises(OSError, match="killed"):
+        dying.setattr(course, "add_event", killed)
+        train(config, tmp_path, names=["run"], until="memorised")
+    left = load(tmp_path / "run")
+    assert left.state == "interrupted" and left.history.index[-1] == due(run, 0)
+    again = train(config, tmp_path, names=["run"], until="memorised")
+    assert again.state == "stopped@memorised" and again.history.index[-1] == due(run, 0)
 
 
 def test_one_config_gives_one_run_and_a_word_that_is_no_event_is_refused_before_any_folder(tmp_path):

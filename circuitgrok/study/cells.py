@@ -9,7 +9,12 @@ from circuitgrok.study.survival import Median, censored_median
 if TYPE_CHECKING:
     import pandas as pd
 
-OVER = "finished|diverged|stopped@"  # states of runs that have come to an end
+DONE = ("finished", "diverged")  # for good
+
+
+def is_done(state: str) -> bool:
+    """Whether a run has come to its end, or as far as it was asked to (`until`)."""
+    return state in DONE or state.startswith("stopped@")
 
 
 def cells(table: "pd.DataFrame", fields: Sequence[str], column: str) -> "pd.DataFrame":
@@ -43,7 +48,7 @@ def cells(table: "pd.DataFrame", fields: Sequence[str], column: str) -> "pd.Data
             dict(zip(fields, setting, strict=True))
             | {
                 "n": len(recorded),
-                "n_missing": int((~rows["state"].fillna("").str.match(OVER)).sum()),
+                "n_missing": int((~rows["state"].fillna("").map(is_done).astype(bool)).sum()),
                 "value": middle.value,
                 "is_censored": middle.is_censored,
                 "n_grokked": int(recorded["grokked_by"].notna().sum()),

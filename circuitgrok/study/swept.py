@@ -16,7 +16,7 @@ from circuitgrok.figures.times import times_figure
 from circuitgrok.measures.learning.classes import CLASSES, DELAY, class_of
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events
 from circuitgrok.store.run import Run, load
-from circuitgrok.study.cells import cells
+from circuitgrok.study.cells import DONE, cells, is_done
 from circuitgrok.study.legs import course
 from circuitgrok.study.rows import row
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from circuitgrok.training.outlook import Outlook
 
 SEEDS = ("seed", "data_seed", "noise_seed")
-DONE = ("finished", "diverged")  # for good
 FLAGS = tuple(f"{name}_censored" for name in ACCURACY_RULES)
 TIMES = tuple(f"{name}_{end}" for name in ACCURACY_RULES for end in ("after", "by", "censored"))
 AT_END = ("train_loss", "test_loss", "train_acc", "test_acc", "gap", "r0", "final_norm")
@@ -276,11 +275,6 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(repr(self))}</p>{self.table.to_html(max_rows=60, float_format='{:.4g}'.format)}"
-
-
-def is_done(state: str) -> bool:
-    """Whether a run has come to its end, or as far as it was asked to (`until`)."""
-    return state in DONE or state.startswith("stopped@")
 
 
 def _cell(value: Any) -> Any:

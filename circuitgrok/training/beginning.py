@@ -30,7 +30,8 @@ def unfinished(run: Run, until: str = "") -> bool:
     """Whether there is something left to train; nothing of a run that has come as far as it was asked to."""
     if run.state in ("finished", "diverged"):
         return _cut_short(run)
-    return not (until and is_over(run, until_of(until)))
+    # One that was killed at that point has the evaluation but not the stop: it goes on, and stops there.
+    return not (until and run.state.startswith("stopped@") and is_over(run, until_of(until)))
 
 
 def start_facts(config: TrainConfig) -> dict[str, Any]:

@@ -88,8 +88,7 @@ def _loop(
             if not good:
                 return
             if len(good) < len(writers):
-                steps, writers = steps_of(subset(steps.stack, good, step)), [writers[i] for i in good]
-                watches = [watches[i] for i in good] if watches else None
+                steps, writers, watches = _only(good, step, steps, writers, watches)
                 continue
             if schedule.keep_moments:
                 for i, writer in enumerate(writers):
@@ -106,8 +105,7 @@ def _loop(
             if not left:
                 return
             if len(left) < len(writers):
-                steps, writers = steps_of(subset(steps.stack, left, step)), [writers[i] for i in left]
-                watches = [watches[i] for i in left]
+                steps, writers, watches = _only(left, step, steps, writers, watches)
                 continue
         if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
             for i, writer in enumerate(writers):
@@ -128,3 +126,11 @@ def _loop(
             step += 1
         else:
             step = steps.advance(step, is_due)
+
+
+def _only(
+    kept: Sequence[int], step: int, steps: Steps, writers: list[Writer], watches: list[Watch] | None
+) -> tuple[Steps, list[Writer], list[Watch] | None]:
+    """The stack without the runs that have left it, and what goes with those that stay."""
+    watching = [watches[i] for i in kept] if watches else None
+    return steps_of(subset(steps.stack, list(kept), step)), [writers[i] for i in kept], watching
