@@ -1,13 +1,12 @@
 """Shares of variance in factorial designs: planted effects in closed form, a twin by loops, what no level can hide."""
 
-import math
 from itertools import product
 
 import pytest
 import torch
 from oracles import noise
 
-from circuitgrok.polar.factorial import shares, squares, touching
+from circuitgrok.polar.factorial import shares, squares
 
 NAMES = ("radius", "direction", "temperature")
 
@@ -51,15 +50,11 @@ def test_parts_agree_with_means_over_cells_by_loops_and_add_up():
     assert sum(share.estimate for share in shares(x, NAMES).values()) == pytest.approx(1, rel=1e-12)
 
 
-def test_what_acts_only_together_touches_both_and_neither_alone():
+def test_what_acts_only_together_is_neither_factors_own():
     values = torch.stack([torch.outer(contrast(0, 1), contrast(0, 1)), torch.outer(contrast(0, 2), contrast(0, 1))])
     found = shares(values, NAMES[:2])
     assert found["radius",].estimate == pytest.approx(0, abs=1e-15)
     assert found[NAMES[:2]].estimate == pytest.approx(1)
-    torch.testing.assert_close(touching("radius", values, NAMES[:2]), torch.ones(2).double())
-    alone = contrast(0, 1)[None, :, None].expand(1, 2, 3)
-    assert touching("direction", alone, NAMES[:2]).item() == pytest.approx(0, abs=1e-15)
-    assert math.isnan(touching("direction", torch.ones(1, 2, 3), NAMES[:2]).item())
 
 
 def test_a_wider_range_of_one_factor_takes_the_share_of_the_others():

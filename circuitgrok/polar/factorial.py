@@ -2,7 +2,8 @@
 
 Two cautions. A share is one of the levels that were tried: a factor that is varied over a wider range has a larger one,
 so that a curve over the range says more than a number. And a factor with a small share may still act through its
-interactions: `touching` adds those up.
+interactions: their squares belong to it as much as to the others (the total index of I. Sobol', "Sensitivity estimates
+for nonlinear mathematical models", 1993).
 """
 
 import math
@@ -110,25 +111,3 @@ def shares(values: Float[Tensor, "run ..."], factors: Sequence[str]) -> dict[tup
     ends = ((estimate - half_width).clamp(min=0), (estimate + half_width).clamp(max=1))
     rows = torch.stack([estimate, stderr, *ends], dim=1).tolist()
     return {of: Share(*row) for of, row in zip(parts, rows, strict=True)}
-
-
-def touching(factor: str, values: Float[Tensor, "run ..."], factors: Sequence[str]) -> Float[Tensor, " run"]:
-    """Each run's share of variance that a factor has a part in: its own and that of all its interactions.
-
-    Where it is small the factor does nothing, at any level of the others. nan of a run in which nothing varies.
-
-    Args:
-        factor: One of them.
-        values: One number for each run and cell.
-        factors: Names of the axes behind `run`.
-
-    Example:
-        >>> only_together = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-        >>> touching("radius", only_together, ["radius", "direction"])
-        tensor([1.], dtype=torch.float64)
-
-    Source: the total index of I. Sobol', "Sensitivity estimates for nonlinear mathematical models" (1993).
-    """
-    parts = squares(values, factors)
-    own = [part for of, part in parts.items() if factor in of]
-    return torch.stack(own).sum(0) / torch.stack(list(parts.values())).sum(0)
