@@ -279,7 +279,7 @@ def test_a_claim_that_the_seeds_cannot_decide_is_refused_before_training(tmp_pat
     with pytest.raises(UserError, match="2 seeds cannot decide 'Most runs begin.'"):
         few.train(Asked(False, tmp_path, 1))
     assert not (tmp_path / "runs").exists()
-    crowd = [most] * 20  # ten seeds decide one such claim, and not twenty of them together
+    crowd = [most] * 40  # ten seeds decide one such claim, and not forty of them together
     registered.refuse_undecidable([most], 10)
     with pytest.raises(UserError, match="fewer claims"):
         registered.refuse_undecidable(crowd, 10)
