@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,15 +43,14 @@ class Design:
         Raises:
             ValueError: A seed has not one row for each cell.
         """
-        import pandas as pd
-
         rows = self.of(table)
         seeds = sorted({int(seed) for seed in rows["seed"]})
-        cells = pd.MultiIndex.from_product([seeds, *self.levels.values()])
         known = rows.set_index(["seed", *self.levels])[column]
-        if known.index.has_duplicates or len(missing := cells.difference(known.index)):
-            said = "several rows for a cell" if known.index.has_duplicates else f"no row for {missing[0]}"
-            raise ValueError(f"{column}: a factorial design has one row for each seed and cell; there are {said}")
+        cells, there = list(product(seeds, *self.levels.values())), set(known.index)
+        said = "several rows for a cell" if known.index.has_duplicates else ""
+        said = said or next((f"no row for {cell}" for cell in cells if cell not in there), "")
+        if said:
+            raise ValueError(f"{column}: a factorial design has one row for each seed and cell; got {said}")
         sizes = [len(values) for values in self.levels.values()]
         return seeds, torch.tensor(known.loc[cells].to_numpy(dtype=float)).view(len(seeds), *sizes)
 
