@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -225,6 +226,20 @@ def test_a_replication_trains_as_many_other_seeds_and_says_both_words(tmp_path, 
     first = f"norm {mean_interval(table['r0'][:3].tolist())}"
     assert f"Measured: of the first seeds {first}; of others" in verdict
     assert "claim: It begins above 1. [power .8 at" in capsys.readouterr().out
+
+
+def test_a_row_that_is_kept_stands_for_its_run_and_no_other(tmp_path):
+    asked, of = study(grid={}, arms={"free": {}}), Asked(quick=True, out=tmp_path / "out", threads=1)
+    table = asked.rows(of, lambda run: {"n": len(run.steps), "never": math.nan})
+    shutil.rmtree(tmp_path / "out" / "runs")
+    more = asked.with_(seeds=[3, 4, 5])
+    again = more.rows(of, lambda run: {"n": -1, "never": math.nan})
+    assert again[:2].equals(table) and again["n"].tolist() == [*table["n"], -1]
+    assert [path.name for path in (tmp_path / "out" / "runs").glob("free*")] == ["free-s5"]
+    assert again["r0"].tolist() == asked.table(asked.with_(seeds=[3, 4]).train(of))["r0"].tolist() + [again["r0"][2]]
+    shutil.rmtree(tmp_path / "out" / "runs")
+    other = asked.with_(alpha=2.0, seeds=[3]).rows(Asked(True, tmp_path / "out", 1))  # another config is another run
+    assert other["r0"][0] == pytest.approx(2 * table["r0"][0], rel=1e-6)
 
 
 def test_claims_are_written_committed_and_recorded_before_the_first_run(tmp_path, monkeypatch, capsys):
