@@ -8,9 +8,10 @@ is not evidence that it never would.
 
 The hold counts steps, because the question is about training and not about who looks at it: a number of evaluations
 would ask for ten times the stretch on a grid that is ten times as coarse. Runs that are evaluated on different grids
-can so be compared. `HOLD` is 50 steps: longer than the flickers of an accuracy on its way up, one to a few dozen steps,
-short beside what is timed, hundreds of steps and more; and five evaluations at the usual `eval_every` of 10. At
-least the next evaluation is asked, because on a grid coarser than that one alone cannot tell a flicker.
+can so be compared. `HOLD` is a choice: 50 steps are five evaluations at the usual `eval_every` of 10, and short beside
+what is timed, hundreds of steps and more. What is kept for longer counts, and `afterwards` says whether it was lost
+again. At least the next evaluation is asked, because on a grid that is coarser than the hold one evaluation alone
+cannot be told from a flicker.
 
 What remains of the grid:
 
