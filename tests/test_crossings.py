@@ -31,7 +31,7 @@ def brute_force(steps: list[int], values: list[float], threshold: float, hold: i
     return Event(steps[-1], None, steps[-1])
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     values=st.lists(st.sampled_from([0.0, 0.9499999, 0.95, 1.0, NAN]), min_size=1, max_size=14),
     gaps=st.lists(st.integers(1, 30), min_size=14, max_size=14),
@@ -56,7 +56,7 @@ def test_interval_is_one_gap_between_evaluations_or_censored_at_the_end(values, 
         assert by == 0 or values[by // 10 - 1] < 0.5
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     values=st.lists(st.sampled_from([0.0, 0.95, 1.0, NAN]), min_size=1, max_size=16),
     gaps=st.lists(st.integers(1, 30), min_size=16, max_size=16),
@@ -89,7 +89,7 @@ def last_possible(event):
     return float("inf") if event.by is None else event.by
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     gaps=st.lists(st.integers(1, 25), min_size=2, max_size=20),
     seen=st.lists(st.booleans(), min_size=20, max_size=20),
