@@ -53,7 +53,7 @@ class Likely:
         best: The largest log-likelihood.
         point: The other coefficients there, and ln s.
         n: Differences within groups of times that are known.
-        error: About the standard error.
+        error: About the standard error; without censoring the standard error.
         fitting: Between which values every time fits without any error: these are not excluded at any level, as the
             evaluations do not tell them apart. (nan, nan) where no value does.
     """
@@ -93,7 +93,7 @@ class Likely:
         if math.isinf(value):
             return math.inf
         moved = (value - self.estimate) / self.error
-        start = np.append(self.point[:-1], self.point[-1] + math.log1p(moved**2 / self.n) / 2)
+        start = np.append(self.point[:-1], self.point[-1] + math.log1p(moved**2 / self._free) / 2)
         drop = max(self.best - _most_likely(self.rows.without(0, value), start)[0], 0.0)
         return math.sqrt(self._free * math.expm1(2 * drop / self.n))
 
@@ -221,7 +221,7 @@ def _likely(rows: Rows) -> Likely | None:
     if spread < 1e-9 * _extent(rows) and not (rows.upper > rows.lower).any():
         return None
     best, point = _most_likely(rows, np.append(start, math.log(spread or FINEST)))
-    error = math.exp(point[-1]) * math.sqrt(float(np.linalg.inv(x.T @ x)[0, 0]))
+    error = math.exp(point[-1]) * math.sqrt(n / (n - x.shape[1]) * float(np.linalg.inv(x.T @ x)[0, 0]))
     return Likely(float(point[0]), rows, best, point[1:], n, error, _fitting(rows))
 
 
