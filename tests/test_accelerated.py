@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm, t
 
 from circuitgrok.study.accelerated import time_effect
-from circuitgrok.study.verdicts import mean_interval
+from circuitgrok.study.intervals import mean_interval
 
 INF = math.inf
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from circuitgrok.study.intervals import Interval
 from circuitgrok.study.paired_signs import Signs
-from circuitgrok.study.verdicts import Interval
 from circuitgrok.study.within_groups import Rows, likelihood
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ which it was: signs are a fair coin whatever the law of times and of seeds, and 
 
 from dataclasses import dataclass
 
-from circuitgrok.study.verdicts import Interval
+from circuitgrok.study.intervals import Interval
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from circuitgrok.study.accelerated import Profile, time_effect
+from circuitgrok.study.accelerated import time_effect
 from circuitgrok.study.claims import Found, Quantity, Selection
 
 if TYPE_CHECKING:
@@ -58,14 +58,12 @@ def censored_median(times: Sequence[float], limits: Sequence[float]) -> Median:
 
 @dataclass(frozen=True)
 class Slope(Quantity):
-    """How the logarithm of a time grows along a column, every seed at a level of its own, by maximum likelihood.
+    """How the logarithm of a time grows along a column, every seed at a level of its own (`accelerated.time_effect`).
 
     Attributes:
-        of: The rows.
+        of: The rows, of which a seed may have several.
         on: The column that it grows along.
-        column: The event: `<column>_after` is the last step at which it had not happened and `<column>_by` the first
-            at which it had, nan where it is censored.
-        limit: Column of what is known of a censored time: that it is larger.
+        column: Event whose times are taken: columns `<event>_after` and `<event>_by` (nan where it is censored).
         beside: Columns that are held constant.
         name: What it is, for people.
     """
@@ -73,20 +71,15 @@ class Slope(Quantity):
     of: Selection
     on: str
     column: str = "grokked"
-    limit: str = "steps"
     beside: Sequence[str] = ()
     name: str = "slope of ln T_grok"
 
-    def profile(self, table: "pd.DataFrame") -> Profile | None:
-        """How likely its values are; None where the times do not tell."""
-        rows = self.of(table)
-        by = rows[f"{self.column}_by"]
-        after = rows[f"{self.column}_after"].where(by.notna(), rows[self.limit])
-        regressors = [rows[name].tolist() for name in (self.on, *self.beside)]
-        return time_effect(after.tolist(), by.tolist(), regressors, rows["seed"].tolist())
-
     def found(self, table: "pd.DataFrame") -> Found:
         """The slope, with the interval of the profile likelihood."""
-        by, profile = self.of(table)[f"{self.column}_by"], self.profile(table)
-        slope = None if profile is None else profile.interval()
-        return Found(slope, f"{self.name} {slope or 'not known'}; {by.isna().sum()} of {len(by)} times censored")
+        rows = self.of(table)
+        after, by = rows[f"{self.column}_after"], rows[f"{self.column}_by"]
+        regressors = [rows[name].tolist() for name in (self.on, *self.beside)]
+        fit = time_effect(after.tolist(), by.tolist(), regressors, rows["seed"].tolist()) if len(rows) else None
+        missed, n = int(by.isna().sum()), rows["seed"].nunique()
+        said = f"{self.name} {fit.interval(0.95) if fit else 'not known'}; {missed} of {len(rows)} times censored"
+        return Found(fit.interval, said, n, bool(missed)) if fit else Found(None, said, n, 0 < missed == len(rows))
