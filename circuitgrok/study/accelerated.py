@@ -114,7 +114,7 @@ class Likely:
             far *= 2
             if far > farthest:
                 return side * math.inf
-        away: Any = brentq(excess, 0, far, xtol=1e-8 * self.error)
+        away: Any = brentq(excess, 0, far, xtol=1e-6 * self.error)
         return inner + side * float(away)
 
 
@@ -137,9 +137,10 @@ def time_effect(
         something, a median that is censored on both sides, exact times without spread, no difference more than there
         are coefficients.
 
-        A group's level may be any. Where groups differ less than times within them, censoring one arm biases the
-        likelihood towards larger effects: with levels a third as wide as s, ten pairs, and 30 % of the slower arm
-        censored, an interval of 95 % misses in 5 %, and with half of it in 7 %.
+        A group's level may be any. Where groups differ less than times within them, a budget biases the estimate of
+        the likelihood towards larger effects, by 0.2 s with levels a third as wide as s and 30 % of the slower arm
+        censored; of intervals of 95 % of ten such pairs 4 % missed then, of twenty 5 %, most of
+        them above; with half of the arm censored, where signs decide more often, 1 and 3 %.
 
     Raises:
         ValueError: A time is known to be earlier than it is known not to have happened.

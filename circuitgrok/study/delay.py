@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from circuitgrok.study.accelerated import Likely, time_effect
+from circuitgrok.study.intervals import Interval
 from circuitgrok.study.paired_signs import Signs
-from circuitgrok.study.verdicts import Interval
 from circuitgrok.study.within_groups import levels
 
 
