@@ -283,8 +283,8 @@ def main() -> None:
         "0.3 % of good estimates are further off than 3 MCSE, and more where the MCSE is itself uncertain. Median "
         f"gradients for an effective draw: {listed(costs, '{} {:.3g}')}.",
         f"Networks: population loss, {TOGETHER} chains from a most singular point, {TIMES} times. HMC's step was "
-        "chosen by its acceptance on each; the others take theirs from it, and as many gradients a draw. Their coefficient is "
-        "the limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta: "
+        "chosen by its acceptance on each; the others take theirs from it, and as many gradients a draw. Their "
+        "coefficient is the limit at large nbeta; what a sampler can see is less by about (m - 1) / ln nbeta: "
         f"{listed(pd.Series(orders), '{} {:.2f}')}. `spread` is 1 where chains have arrived: those that have all gone "
         "the same small way from the point agree with each other.",
         "Judge: devinterp 1.3.2, the first network, first half of the draws left out. Its chains run one after the "
