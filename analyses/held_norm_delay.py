@@ -218,7 +218,7 @@ def main() -> None:
         f"runs. Held runs censored at ρ: {listed(missed, '{:g}: {}')}.",
         f"T_grok counts from step 0; with T_grok − T_mem instead: {Slope(delayed, 'rho').found(table).words}. The "
         "law's own slope is 7.6, at other p and share. Slopes: maximum likelihood, normal errors of ln T, a level "
-        "for every seed, censored times as lower bounds; intervals from the profile likelihood.",
+        "for every seed, times between evaluations or beyond the budget; intervals from the profile likelihood.",
         f"Temperature {tau:.3f} or one over it, from step {begin} on: the ratio of the root mean squares of centred "
         f"logits at ρ = {HIGH:g} and {LOW:g} in the memorised directions, geometric mean over seeds (a power "
         f"{math.log(tau) / math.log(HIGH / LOW):.2f} of the norm). A step of the same length turns a network of larger "

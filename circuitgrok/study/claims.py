@@ -165,15 +165,20 @@ class Ratio(Quantity):
     def found(self, table: "pd.DataFrame") -> Found:
         """The logarithm of the ratio."""
         over, under = (of_seeds(rows(table), self.name) for rows in (self.over, self.under))
-        seeds = over.index.intersection(under.index).tolist()
-        sides = [(over.loc[seeds], self.column), (under.loc[seeds], self.by or self.column)]
+        event, other = self.column, self.by or self.column
+        has = [
+            rows.index[rows[f"{of}_after"].notna()] for rows, of in ((over, event), (under, other))
+        ]  # or no such event
+        seeds = has[0].intersection(has[1]).tolist()
+        sides = [(over.loc[seeds], event), (under.loc[seeds], other)]
         after = [time for rows, event in sides for time in rows[f"{event}_after"]]
         by = [time for rows, event in sides for time in rows[f"{event}_by"]]
         missed = [int(rows[f"{event}_by"].isna().sum()) for rows, event in sides]
         fit = time_effect(after, by, [[1.0] * len(seeds) + [0.0] * len(seeds)], seeds * 2) if seeds else None
         said = f"censored of {len(seeds)}: above {missed[0]}, below {missed[1]}" if any(missed) else ""
         if fit is None:
-            return Found(None, "; ".join([f"{self.name} not known", *[said] * bool(said)]), len(seeds), any(missed))
+            is_cut = 0 < len(seeds) <= sum(missed)  # where a budget ended first, and not too few seeds, is the reason
+            return Found(None, "; ".join([f"{self.name} not known", *[said] * bool(said)]), len(seeds), is_cut)
         words = f"{self.name}, {factor(fit.interval(0.95))}" + (f"; {said}" if said else "")
         return Found(fit.interval, words, len(seeds), any(missed))
 

@@ -112,7 +112,7 @@ class Band:
         >>> of = {"alpha": [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], "grokked_by": [90.0, 70.0, None, 50.0, 60.0, 80.0]}
         >>> band, table = Band(where(), "alpha", has_grokked, "α"), pd.DataFrame(of).assign(seed=[0, 1] * 3)
         >>> band.values(table), band.picks(table), band.at_soonest(where())(table)["grokked_by"].tolist()
-        ([1.0, 3.0], [3.0, 2.0], [80.0, 50.0])
+        ([1.0, 3.0], [3.0, 2.0], [nan, 80.0])
         >>> band.is_found("There are radii at which most runs grok.").judge(table).words
         'α in {1, 3} of all 2 seeds; each half picks for the other: 3, 2; so there 1 of 2'
     """
