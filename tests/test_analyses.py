@@ -91,7 +91,7 @@ def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_
     assert (held["final_norm"] / held["r0"] - 1).abs().max() < 1e-6  # float32 weights
     assert table[table["arm"] == "free"]["arc_length, memorising"].gt(0).all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert re.search(r"\*\*holds\*\* \(.*?\): (\*post hoc\* )?Control: of a homogeneous network direction alone", verdict)
+    assert re.search(r"\*\*holds\*\* \(.*?\): (\*post hoc\* )?Control: of a homogeneous network", verdict)
     assert decisions_of(verdict) == 11
 
 
