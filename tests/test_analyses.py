@@ -483,3 +483,14 @@ def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its
     assert [claim.decision for claim in made] == expected
     assert "decided null: walk noise, gradient noise, label noise" in made[2].measured
     assert "weight noise -20.6" in made[8].measured and "unknown: fewer than two seeds" in made[11].measured
+
+
+@pytest.mark.slow
+def test_at_scale_holds_the_norms_of_its_parts_and_keeps_a_row_of_each_run(tmp_path):
+    run_quick("at_scale", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    held = table[table["part"] != "free"]
+    assert (held["final_norm"] / held["r0"] - 1).abs().max() < 1e-6 and len(table) == 22  # float32 weights
+    assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 22
+    assert (table["lies_fitted"].notna() == (table["part"] == "doses")).all()
+    assert (tmp_path / "out" / "verdict.md").read_text().count("\n* **") == 7
