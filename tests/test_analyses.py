@@ -93,7 +93,7 @@ def test_radial_or_angular_holds_what_it_trains_and_of_homogeneous_networks_all_
     control = table[table["part"] == "transplants"].filter(like="homogeneous")
     assert control.shape == (2, 6) and (control - 1).abs().max().max() < 1e-9
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 11
+    assert decisions_of(verdict) == 12
 
 
 @pytest.mark.slow
