@@ -162,3 +162,12 @@ CLAIMS = [
 ]  # fmt: skip
 QUESTION = "Does holding the norm prevent memorising, or is it outrun; and where does generalising stop?"
 STUDY = Studies(QUESTION, PARTS, claims=CLAIMS)
+
+
+def main() -> None:
+    given, study = STUDY.asked(__file__, STUDY, "a small grid")
+    study.train(given)
+
+
+if __name__ == "__main__":
+    main()
