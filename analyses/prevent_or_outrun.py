@@ -17,18 +17,31 @@ and budgets do not fit is not shown to be unfittable.
 """
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
 import circuitgrok as cg
+from circuitgrok import figures
+from circuitgrok.measures.learning.capacity import PUBLISHED, bits_by_accuracy, bits_by_loss
+from circuitgrok.measures.learning.crossings import events
+from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Ratio, Selection, Share, where
 from circuitgrok.study.selections import Band, has_grokked
+from circuitgrok.study.rows import slug
 from circuitgrok.study.study import Studies, Study, evenly
+from circuitgrok.study.survival import censored_median
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TRUE, RANDOM, LIES = "true labels", "random labels", "10 % lies"
 HELD = {"fixed_norm": True, "weight_decay": 0.0, "lr": 3e-3, "eval_every": 10}
 SEEDED = ("seed", "data_seed", "label_seed")
+EXCLUDED = {"p = 113": 0.9, "p = 29": 0.8}  # radii at which excluded loss is measured
 F0, OTHERS = 0.5, [0.4, 0.65, 0.8]  # the share of the pairs that predicts, and those that are predicted
 RADII = [0.6, 0.7, 0.8, 0.9, 1.0, 1.25]
 PUBLISHED_SIZE = cg.TrainConfig.preset("sphere").with_(**HELD, norm_factor=1.0, steps=300, **evenly(300))
@@ -46,15 +59,15 @@ ARMS = {
     RANDOM: lambda cell: {"operation": "random"} | budget(cell),
     LIES: lambda cell: {"corrupted": 0.1} | budget(cell),
 }
-LARGE, SMALL_PART, DOSES, OTHER, RATES = "p = 113", "p = 29", "doses", "other shares", "rates"
+SOME_ARMS = {TRUE: {}, LIES: {"corrupted": 0.1, "steps": 200}}
+LARGE, SMALL_PART, DOSES, RATES = "p = 113", "p = 29", "doses", "rates"
+FEWER, MORE = "fewer pairs", "more pairs"
 PARTS = {
-    LARGE: Study("At the published size?", PUBLISHED_SIZE, ARMS, {"alpha": [0.7, 0.9, 1.2]}, seeded=SEEDED),
+    LARGE: Study("At the published size?", PUBLISHED_SIZE, ARMS, {"alpha": [0.9]}, seeded=SEEDED),
     SMALL_PART: Study("At a small one?", SMALL, ARMS, {"alpha": RADII}, seeded=SEEDED),
     DOSES: Study("Which dose?", SMALL, {"lies": {}}, {"corrupted": [0.02, 0.05, 0.2], "alpha": [0.8]}, seeded=SEEDED),
-    OTHER: Study(
-        "With fewer or more pairs?", SMALL, {TRUE: {}, LIES: {"corrupted": 0.1, "steps": 300}},
-        {"frac_train": OTHERS, "alpha": RADII}, seeded=SEEDED,
-    ),
+    FEWER: Study("With fewer pairs?", SMALL, SOME_ARMS, {"frac_train": [0.4], "alpha": RADII[:4]}, seeded=SEEDED),
+    MORE: Study("With more?", SMALL, SOME_ARMS, {"frac_train": [0.65, 0.8], "alpha": RADII[2:]}, seeded=SEEDED),
     RATES: Study(
         "At which rate?", SMALL, {RANDOM: {"operation": "random"}}, {"lr": [1e-3, 1e-2], "alpha": [0.6, 0.7]},
         seeded=SEEDED,
@@ -95,7 +108,8 @@ def fitted(rows: Selection, column: str, when: str) -> Mean:
 def edges(table: pd.DataFrame) -> pd.DataFrame:
     """For each seed and share: the largest radius at which it generalises (0 without any), and the next of the grid."""
     lines = []
-    for (f, seed), rows in where(arm=TRUE, p=29)(table).groupby(["f", "seed"]):
+    small = table["part"].isin([SMALL_PART, FEWER, MORE])
+    for (f, seed), rows in where(arm=TRUE)(table[small]).groupby(["f", "seed"]):
         radii = rows["alpha"].sort_values().tolist()
         last = max(rows["alpha"][has_grokked(rows)], default=0.0)
         lines.append(
@@ -142,6 +156,13 @@ def _log(x: float) -> float:
 
 AT = "Where it generalises soonest"
 tenth, there = where(part=LARGE, arm=LIES, alpha=0.9), part(SMALL_PART, LIES, alpha=0.6)
+RATE_COLOURS = {
+    (LARGE, 3e-3): figures.BLUE,
+    (SMALL_PART, 3e-3): figures.RED,
+    (RATES, 1e-3): figures.SKY,
+    (RATES, 1e-2): figures.ORANGE,
+}
+NOTES = ["TODO"]
 CLAIMS = [
     outrun(LARGE).exceeds(1, f"p = 113: {AT}, memorising is outrun: random labels take longer to fit."),
     outrun(SMALL_PART).exceeds(1, f"p = 29: {AT}, memorising is outrun: random labels take longer to fit."),
@@ -162,11 +183,180 @@ CLAIMS = [
 ]  # fmt: skip
 QUESTION = "Does holding the norm prevent memorising, or is it outrun; and where does generalising stop?"
 STUDY = Studies(QUESTION, PARTS, claims=CLAIMS)
+_TINY = {"d_model": 16, "d_head": 4, "d_mlp": 32}
+_ARMS = {TRUE: {}, RANDOM: {"operation": "random"}, LIES: {"corrupted": 0.1}}
+QUICK = STUDY.with_(
+    {
+        LARGE: {"p": 13, "arms": _ARMS, "grid": {"alpha": [0.7, 0.9]}},
+        SMALL_PART: {"p": 7, "arms": _ARMS, "grid": {"alpha": [0.6, 0.8]}},
+        DOSES: {"p": 7, "grid": {"corrupted": [0.1, 0.2], "alpha": [0.8]}},
+        FEWER: {"p": 7, "arms": {TRUE: {}, LIES: _ARMS[LIES]}, "grid": {"frac_train": [0.4], "alpha": [0.6, 0.8]}},
+        MORE: {"p": 7, "arms": {TRUE: {}, LIES: _ARMS[LIES]}, "grid": {"frac_train": [0.65, 0.8], "alpha": [0.6, 0.8]}},
+        RATES: {"p": 7, "grid": {"lr": [1e-3], "alpha": [0.6]}},
+    },
+    seeds=[0, 1], steps=20, checkpoint_every=10, **_TINY,
+)  # fmt: skip
+
+
+def measures(run: Run, twin: Run | None) -> dict[str, Any]:
+    """What a run adds to its row: the lies that are fitted, also by T_gen of its twin, and bits of random labels."""
+    task, history = run.config.modular, run.history
+    line = {"p": task.p, "f": task.frac_train, "dose": task.corrupted, "rate": run.config.optimizer.lr}
+    line["unseen_acc"] = history["test_mirror_unseen_acc"].iloc[-1]
+    if task.corrupted:
+        shares = history["train_corrupted_acc"]
+        line |= {"fitted_end": shares.iloc[-1], "fitted_grokked": at_grok(run, shares)}
+        line["fitted_then"] = at_grok(twin, shares, shares.iloc[-1]) if twin else math.nan
+    if task.operation == "random":
+        loss, right = (torch.tensor(history[f"train_{of}"].to_numpy()) for of in ("loss", "acc"))
+        bits = torch.cat([bits_by_loss(loss, task.n_train, task.p), bits_by_accuracy(right, task.n_train, task.p)])
+        line["bits"] = bits.max().item() / sum(w.numel() for w in run.at(0).values())
+    return line
+
+
+def at_grok(run: Run, values: pd.Series, else_: float = math.nan) -> float:
+    """A column at the step at which a run generalised, or something else if it did not."""
+    when = events(run.history)["grokked"].by
+    return else_ if when is None else float(values.loc[:when].iloc[-1])
+
+
+def twin_of(name: str, runs: Mapping[str, Run]) -> Run | None:
+    """The run with true labels of the same start, pairs and radius."""
+    for arm in (slug(LIES), slug(RANDOM)):
+        name = name.replace(arm, slug(TRUE))
+    return runs.get(name)
+
+
+def over_time(runs: Mapping[str, Run], labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Medians over seeds at each step: the share of the lies that is fitted; excluded loss where it is measured."""
+    lines = []
+    for name, run in runs.items():
+        arm, part_of, alpha = (labels[name][of] for of in ("arm", "part", "alpha"))
+        key = {"part": part_of, "f": run.config.modular.frac_train, "alpha": alpha}
+        if arm == LIES:
+            lines += [{**key, "step": step, "fitted": x} for step, x in run.history["train_corrupted_acc"].items()]
+        if arm == TRUE and EXCLUDED.get(part_of) == alpha:
+            excluded = cg.measure(run, ["circuits"])["excluded_loss[train]"]
+            lines += [
+                {**key, "step": step, "excluded": x, "train": run.history["train_loss"].loc[step]}
+                for step, x in zip(excluded.index, excluded, strict=True)
+            ]
+    return pd.DataFrame(lines).groupby(["part", "f", "alpha", "step"], as_index=False).median()
+
+
+TIMES = (  # event, arm, colour, line, mark, what it is
+    ("memorised", TRUE, figures.BLUE, "--", "s", "$T_{mem}$: true labels, train ≥ .99"),
+    ("grokked", TRUE, figures.BLUE, "-", "o", "$T_{gen}$: true labels, test ≥ .95"),
+    ("memorised", RANDOM, figures.RED, "-", "D", "$T_{random}$: random labels, train ≥ .99"),
+)
+
+
+def draw_race(ax: "Axes", rows: pd.DataFrame, curves: pd.DataFrame) -> Any:
+    """Times against the radius over the share of the lies that is fitted by then; open triangles: censored medians."""
+    grid = (
+        curves.dropna(subset="fitted")
+        .pivot(index="step", columns="alpha", values="fitted")
+        .loc[lambda of: of.index > 0]
+    )
+    radii, steps = grid.columns.to_numpy(), grid.index.to_numpy()
+    image = ax.pcolormesh(_edges(radii), _edges(steps), grid, cmap="YlOrBr", vmin=0, vmax=1, rasterized=True)
+    for shift, (event, arm, colour, style, mark, said) in zip((-0.012, 0, 0.012), TIMES, strict=True):
+        of_arm = where(arm=arm)(rows)
+        known: list[tuple[float, float]] = []
+        for alpha in sorted(set(of_arm["alpha"])):
+            group, at = where(alpha=alpha)(of_arm), alpha * math.exp(shift)
+            times = group[f"{event}_by"]
+            ax.plot([at] * int(times.notna().sum()), times.dropna(), mark, color=colour, ms=2.2, alpha=0.5)
+            middle = censored_median(times.tolist(), group["steps"].tolist())
+            if middle.is_censored:
+                ax.plot(at, middle.value, "^", color=colour, mfc="white", ms=6, zorder=4)
+            else:
+                known.append((at, middle.value))
+        if len(of_arm):
+            ax.plot(*zip(*known, strict=True), style, marker=mark, ms=4.5, color=colour, label=said) if known else None
+    ax.set(
+        xscale="log", yscale="log", xlim=_edges(radii)[[0, -1]], ylim=(steps.min() / 1.1, rows["steps"].max() * 1.25)
+    )
+    ax.set_xticks(radii, [f"{alpha:g}" for alpha in radii])
+    ax.minorticks_off()
+    ax.grid(False)
+    return image
+
+
+def _edges(centres: Any) -> Any:
+    """Edges of cells around points of a logarithmic axis."""
+    logs = torch.tensor(centres).double().log()
+    middles = (logs[1:] + logs[:-1]) / 2
+    ends = (2 * logs[:1] - middles[:1], 2 * logs[-1:] - middles[-1:])
+    return torch.cat([ends[0], middles, ends[1]]).exp().numpy()
+
+
+def draw(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
+    """p = 29: the race against the radius, a panel for each share of the pairs, with the predicted end."""
+    figure, axes = figures.sheet(1, 4, (10.2, 3.5), sharey=True)
+    small = table[table["part"].isin([SMALL_PART, FEWER, MORE])]
+    found = edges(table)
+    images = []
+    for ax, f in zip(axes, sorted({F0, *OTHERS}), strict=True):
+        images += [draw_race(ax, small[small["f"] == f], curves[(curves["f"] == f) & (curves["part"] != LARGE)])]
+        at, of_f = predicted(table, f), found[found["f"] == f]
+        ax.axvline(
+            at, color="black", ls=":", lw=1.2, label="predicted $α^*(f)$" if f != F0 else "$T_{gen} = T_{random}$"
+        )
+        ends = (
+            of_f[["last", "next"]].replace([0, math.inf], [small["alpha"].min() / 2, 2 * small["alpha"].max()]).median()
+        )
+        ax.plot(ends, [1.03, 1.03], color=figures.GREEN, lw=3, transform=ax.get_xaxis_transform(), clip_on=True)
+        ax.set_title(f"f = {f:g}" + (", which predicts" if f == F0 else ""), fontsize=9, pad=9)
+    axes[0].set_ylabel("optimizer step")
+    figure.supxlabel("held norm, in units of α = ‖θ‖/‖θ₀‖", fontsize=9)
+    figure.colorbar(images[0], ax=list(axes), label="share of the lies fitted", pad=0.01)
+    handles = axes[sorted({F0, *OTHERS}).index(F0)].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=7)
+    return figure
+
+
+def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
+    """p = 113: the race, excluded loss; doses of lies; bits of random labels for each parameter."""
+    figure, ((race, excluded), (dose, bits)) = figures.sheet(2, 2, (7.2, 6))
+    large = curves[curves["part"] == LARGE]
+    image = draw_race(race, where(part=LARGE)(table), large)
+    figure.colorbar(image, ax=race, label="share of the lies fitted")
+    race.set(title="p = 113, f = 0.3", xlabel="held norm, α", ylabel="optimizer step")
+    figures.legend_above(race, 1)
+    for name, colour in ((LARGE, figures.BLUE), (SMALL_PART, figures.ORANGE)):
+        of = curves[(curves["part"] == name)].dropna(subset="excluded")
+        excluded.plot(of["step"], of["excluded"], color=colour, label=f"{name}, α = {EXCLUDED[name]:g}: excluded")
+        excluded.plot(of["step"], of["train"], "--", color=colour, label=f"{name}: train")
+    excluded.set(xlabel="optimizer step", ylabel="cross-entropy on train (nats)", yscale="log")
+    doses = table[(table["p"] == table.loc[table["part"] == SMALL_PART, "p"].iloc[0]) & (table["alpha"] == 0.8)]
+    doses = doses[(doses["dose"] > 0) & (doses["f"] == F0)].assign(percent=lambda rows: 100 * rows["dose"])
+    figures.draw_seeds(dose, doses, "percent", "fitted_end", figures.RED, "-", "lies fitted")
+    figures.draw_seeds(dose, doses, "percent", "unseen_acc", figures.BLUE, "-", "right on unseen mirrors")
+    figures.values_axis(dose, doses["percent"].tolist(), "dose of lies (% of the training labels), p = 29, α = 0.8")
+    dose.set(ylim=(-0.03, 1.03), ylabel="share at the end")
+    for (name, rate), rows in where(arm=RANDOM)(table).groupby(["part", "rate"]):
+        figures.draw_seeds(
+            bits, rows, "alpha", "bits", RATE_COLOURS.get((name, rate), figures.GREY), "-", f"{name}, rate {rate:g}"
+        )
+    bits.axhline(PUBLISHED, color="black", lw=0.8)
+    bits.text(0.02, PUBLISHED, "2.16: Song and Ye 2026", va="top", fontsize=7, transform=bits.get_yaxis_transform())
+    bits.set(yscale="log", ylabel="bits of random labels per parameter")
+    figures.values_axis(bits, table["alpha"].tolist(), "held norm, α")
+    figures.legends([excluded, dose, bits])
+    return figure
 
 
 def main() -> None:
-    given, study = STUDY.asked(__file__, STUDY, "a small grid")
-    study.train(given)
+    given, study = STUDY.asked(__file__, QUICK, "tiny networks and few steps")
+    runs, labels = study.train(given), study.labels()
+    names = {id(run): name for name, run in runs.items()}
+    table = study.table(runs, lambda run: measures(run, twin_of(names[id(run)], runs)))
+    curves = over_time(runs, labels)
+    given.out.mkdir(parents=True, exist_ok=True)
+    curves.to_csv(given.out / "curves.csv", index=False, float_format="%.5g")
+    figures.save(draw_more(table, curves), given.out / "more")
+    study.write(given, table, draw(table, curves), NOTES)
 
 
 if __name__ == "__main__":
