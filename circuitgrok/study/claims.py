@@ -173,7 +173,8 @@ class Ratio(Quantity):
         fit = time_effect(after, by, [[1.0] * len(seeds) + [0.0] * len(seeds)], seeds * 2) if seeds else None
         said = f"censored of {len(seeds)}: above {missed[0]}, below {missed[1]}" if any(missed) else ""
         if fit is None:
-            return Found(None, "; ".join([f"{self.name} not known", *[said] * bool(said)]), len(seeds), any(missed))
+            is_cut = 0 < len(seeds) <= sum(missed)  # where a budget ended first, and not too few seeds, is the reason
+            return Found(None, "; ".join([f"{self.name} not known", *[said] * bool(said)]), len(seeds), is_cut)
         words = f"{self.name}, {factor(fit.interval(0.95))}" + (f"; {said}" if said else "")
         return Found(fit.interval, words, len(seeds), any(missed))
 

@@ -205,5 +205,15 @@ def conclude(
     notes: Sequence[str],
 ) -> None:
     """Write table, figure and verdict, and print the verdict."""
-    verdicts.write(given.out, question, decided, notes, table, figure)
+    verdicts.write(given.out, question, decided, notes, table, figure, machine_of(given))
     print((given.out / "verdict.md").read_text("utf-8"))
+
+
+def machine_of(given: Asked) -> str:
+    """What computes, in words: the device, its instruction set or model, threads, torch."""
+    from circuitgrok.device import resolved
+    from circuitgrok.store.environment import environment
+
+    here = environment(given.threads, resolved(given.device or "cpu"))
+    of = f"{here['device_name']}" if here["device"] == "cuda" else f"{here['cpu']} ({here['isa']})"
+    return f"{here['device']}: {of}, {here['threads']} threads, torch {here['torch']}"

@@ -82,4 +82,4 @@ class Slope(Quantity):
         fit = time_effect(after.tolist(), by.tolist(), regressors, rows["seed"].tolist()) if len(rows) else None
         missed, n = int(by.isna().sum()), rows["seed"].nunique()
         said = f"{self.name} {fit.interval(0.95) if fit else 'not known'}; {missed} of {len(rows)} times censored"
-        return Found(fit.interval if fit else None, said, n, bool(missed))
+        return Found(fit.interval, said, n, bool(missed)) if fit else Found(None, said, n, 0 < missed == len(rows))
