@@ -42,6 +42,7 @@ TRUE, RANDOM, LIES = "true labels", "random labels", "10 % lies"
 HELD = {"fixed_norm": True, "weight_decay": 0.0, "lr": 3e-3, "eval_every": 10}
 SEEDED = ("seed", "data_seed", "label_seed")
 EXCLUDED = {"p = 113": 0.9, "p = 29": 0.8}  # radii at which excluded loss is measured
+SEEN = ["train_acc", "train_loss", "test_mirror_unseen_acc", "train_corrupted_acc"]
 F0, OTHERS = 0.5, [0.4, 0.65, 0.8]  # the share of the pairs that predicts, and those that are predicted
 RADII = [0.6, 0.7, 0.8, 0.9, 1.0, 1.25]
 PUBLISHED_SIZE = cg.TrainConfig.preset("sphere").with_(**HELD, norm_factor=1.0, steps=300, **evenly(300))
@@ -228,26 +229,32 @@ def twin_of(name: str, runs: Mapping[str, Run]) -> Run | None:
 
 
 def over_time(runs: Mapping[str, Run], labels: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Medians over seeds at each step: the share of the lies that is fitted; excluded loss where it is measured."""
-    lines = []
+    """Medians over seeds at each step, of runs with lies, of those at p = 113, and of excluded loss where measured."""
+    parts = []
     for name, run in runs.items():
         arm, part_of, alpha = (labels[name][of] for of in ("arm", "part", "alpha"))
-        key = {"part": part_of, "f": run.config.modular.frac_train, "alpha": alpha}
-        if arm == LIES:
-            lines += [{**key, "step": step, "fitted": x} for step, x in run.history["train_corrupted_acc"].items()]
+        lines = run.history.reindex(columns=SEEN).reset_index()
         if arm == TRUE and EXCLUDED.get(part_of) == alpha:
-            excluded = cg.measure(run, ["circuits"])["excluded_loss[train]"]
-            lines += [
-                {**key, "step": step, "excluded": x, "train": run.history["train_loss"].loc[step]}
-                for step, x in zip(excluded.index, excluded, strict=True)
-            ]
-    return pd.DataFrame(lines).groupby(["part", "f", "alpha", "step"], as_index=False).median()
+            circuits = cg.measure(run, ["circuits"]).set_index("step")
+            lines = lines.join(circuits["excluded_loss[train]"].rename("excluded"), on="step")
+        elif arm != LIES and part_of != LARGE:
+            continue
+        parts.append(lines.assign(part=part_of, f=run.config.modular.frac_train, alpha=alpha, arm=arm))
+    return pd.concat(parts).groupby(["part", "f", "alpha", "arm", "step"], as_index=False).median()
 
 
 TIMES = (  # event, arm, colour, line, mark, what it is
     ("memorised", TRUE, figures.BLUE, "--", "s", "$T_{mem}$: true labels, train ≥ .99"),
     ("grokked", TRUE, figures.BLUE, "-", "o", "$T_{gen}$: true labels, test ≥ .95"),
     ("memorised", RANDOM, figures.RED, "-", "D", "$T_{random}$: random labels, train ≥ .99"),
+)
+
+CURVES = (  # at p = 113: arm, column, colour, line, what it is
+    (TRUE, "train_acc", figures.BLUE, "--", "true labels: train"),
+    (TRUE, "test_mirror_unseen_acc", figures.BLUE, "-", "true labels: unseen mirrors"),
+    (RANDOM, "train_acc", figures.RED, "-", "random labels: train"),
+    (LIES, "train_corrupted_acc", figures.ORANGE, "-", "10 % lies: lies fitted"),
+    (LIES, "test_mirror_unseen_acc", figures.ORANGE, "--", "10 % lies: unseen mirrors"),
 )
 
 
@@ -319,15 +326,16 @@ def draw(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
 def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     """p = 113: the race, excluded loss; doses of lies; bits of random labels for each parameter."""
     figure, ((race, excluded), (dose, bits)) = figures.sheet(2, 2, (7.2, 6))
-    large = curves[curves["part"] == LARGE]
-    image = draw_race(race, where(part=LARGE)(table), large)
-    figure.colorbar(image, ax=race, label="share of the lies fitted")
-    race.set(title="p = 113, f = 0.3", xlabel="held norm, α", ylabel="optimizer step")
-    figures.legend_above(race, 1)
+    for arm, column, colour, style, said in CURVES:
+        of = where(part=LARGE, arm=arm)(curves)
+        race.plot(of["step"], of[column], style, color=colour, label=said)
+    race.set(
+        title=f"p = 113, f = 0.3, α = {EXCLUDED[LARGE]:g}", xlabel="optimizer step", ylabel="share (median over seeds)"
+    )
     for name, colour in ((LARGE, figures.BLUE), (SMALL_PART, figures.ORANGE)):
-        of = curves[(curves["part"] == name)].dropna(subset="excluded")
+        of = where(part=name, arm=TRUE)(curves).dropna(subset="excluded")
         excluded.plot(of["step"], of["excluded"], color=colour, label=f"{name}, α = {EXCLUDED[name]:g}: excluded")
-        excluded.plot(of["step"], of["train"], "--", color=colour, label=f"{name}: train")
+        excluded.plot(of["step"], of["train_loss"], "--", color=colour, label=f"{name}: train")
     excluded.set(xlabel="optimizer step", ylabel="cross-entropy on train (nats)", yscale="log")
     doses = table[(table["p"] == table.loc[table["part"] == SMALL_PART, "p"].iloc[0]) & (table["alpha"] == 0.8)]
     doses = doses[(doses["dose"] > 0) & (doses["f"] == F0)].assign(percent=lambda rows: 100 * rows["dose"])
@@ -343,7 +351,7 @@ def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     bits.text(0.02, PUBLISHED, "2.16: Song and Ye 2026", va="top", fontsize=7, transform=bits.get_yaxis_transform())
     bits.set(yscale="log", ylabel="bits of random labels per parameter")
     figures.values_axis(bits, table["alpha"].tolist(), "held norm, α")
-    figures.legends([excluded, dose, bits])
+    figures.legends([race, excluded, dose, bits])
     return figure
 
 
