@@ -153,10 +153,11 @@ def draw(courses: dict[str, list[Course]], table: pd.DataFrame, budget: int) -> 
             ax.plot([], [], marker, color=figures.GREY, mfc=None if kind == "held" else "white", ms=5, label=kind)
         figures.times_axis(ax, budget)
         ax.set(ylim=(budget / 100, 1.3 * budget), ylabel=f"steps to test accuracy {GROKKED[1]:g}")
-    slope, known = Slope(held, "rho").found(table).interval, held(table).dropna(subset="grokked_by")
-    if slope:  # through the middle of the times that are known
-        middle = known["grokked_by"].map(math.log).mean() - slope.estimate * known["rho"].mean()
-        axes[1].plot(RHOS, [math.exp(middle + slope.estimate * rho) for rho in RHOS], color=figures.GREY, lw=1)
+    columns = ("held_norm", "grokked_after", "grokked_by", "seed")
+    law = cg.fit_delay(*(held(table)[name].tolist() for name in columns), free(table)["norm_at_grok"].tolist())
+    if law.slope and law.at_critical:
+        line = [law.at_critical.estimate * math.exp(law.slope.estimate * (rho - 1)) for rho in RHOS]
+        axes[1].plot(RHOS, line, color=figures.GREY, lw=1)
     axes[1].set_xlabel("held norm ρ = ‖θ‖ / W_c")
     axes[2].set_xlabel("size of the logits that the loss sees when the hold begins")
     figures.legends(axes[:2])

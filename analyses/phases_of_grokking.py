@@ -103,7 +103,7 @@ def notes(runs: pd.DataFrame, every: int) -> list[str]:
         f"Half-way in units of T_grok, median over seeds: {listed(order, '{} {:.2f}', '; ')}.",
         "Seeds that did not grok are left out of the order; of the others, memorised and grokked by "
         f"{listed(times, '{}: {:g}, {:g}', '; ')}. A way starts at the checkpoint at which the training set was "
-        f"memorised and ends at the last one; half-way is held at {HOLD + 1} checkpoints in a row. Checkpoints every "
+        f"memorised and ends at the last one; half-way is kept for {HOLD} steps. Checkpoints every "
         f"{every} steps and where the test loss moves. Phases by {rules} (learning/phases.py). Key frequencies by "
         f"wl_energy at the last checkpoint. Figure: seed {solved.index[0]}.",
     ]

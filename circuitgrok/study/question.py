@@ -7,7 +7,7 @@ replication puts those of other seeds beside them.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +17,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.study import registered, verdicts
 from circuitgrok.study.asked import Asked, parser_of
 from circuitgrok.study.evidence import Claim, Declared, decide
+from circuitgrok.study.kept import keep_rows, kept_rows
 from circuitgrok.study.registered import Announced
 from circuitgrok.study.rows import R, Rules, tabulate
 
@@ -85,8 +86,8 @@ class Question(ABC):
             sys.exit(0)
         return given, study
 
-    def train(self, given: Asked) -> dict[str, Run]:
-        """The runs by name, trained where they are not there yet, below `given.out`.
+    def train(self, given: Asked, except_for: Collection[str] = ()) -> dict[str, Run]:
+        """The runs by name, but for some, trained where they are not there yet, below `given.out`.
 
         Raises:
             UserError: A claim that the seeds cannot decide; a small design (`--quick`) is not asked.
@@ -97,7 +98,26 @@ class Question(ABC):
         for line in self._planned(given):
             print(f"claim: {line}")
         registered.registered(given, self.question, seeds, self.claims)
-        return train_missing(self.configs(), given)
+        asked = {name: config for name, config in self.configs().items() if name not in except_for}
+        return train_missing(asked, given) if asked else {}
+
+    def rows(self, given: Asked, more: Callable[[Run], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
+        """The table, of runs that are trained where neither they nor their rows are there yet.
+
+        Rows are kept in `rows.jsonl` beside the verdict: a run that is not there is not trained again to be counted.
+        Of those that are there, rows are made anew.
+        """
+        import pandas as pd
+
+        file, configs = given.out / "rows.jsonl", self.configs()
+        kept = kept_rows(file, configs)
+        gone = [name for name in kept if not (given.out / "runs" / name).exists()]
+        runs = self.train(given, except_for=gone)
+        made: list[Any] = self.table(runs, more).to_dict("records")
+        found = {name: kept[name] for name in gone} | dict(zip(runs, made, strict=True))
+        rows = {name: found[name] for name in configs}
+        keep_rows(file, rows, configs)
+        return pd.DataFrame(list(rows.values()))
 
     def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
         """The runs by what a column of labels says, in the order of the table; of those with some labels only."""
