@@ -29,8 +29,8 @@ from circuitgrok.measures.learning.capacity import PUBLISHED, bits_by_accuracy, 
 from circuitgrok.measures.learning.crossings import events
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Ratio, Selection, Share, where
-from circuitgrok.study.selections import Band, has_grokked
 from circuitgrok.study.rows import listed, slug
+from circuitgrok.study.selections import Band, has_grokked
 from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.study.survival import censored_median
 
@@ -245,7 +245,7 @@ def over_time(runs: Mapping[str, Run], labels: Mapping[str, Mapping[str, Any]]) 
         arm, part_of, alpha = (labels[name][of] for of in ("arm", "part", "alpha"))
         lines = run.history.reindex(columns=SEEN).reset_index()
         if arm == TRUE and EXCLUDED.get(part_of) == alpha:
-            circuits = cg.measure(run, ["circuits"]).set_index("step")
+            circuits = cg.measure(run, ["circuits"], steps=[step for step in run.steps if step % 50 == 0])
             lines = lines.join(circuits["excluded_loss[train]"].rename("excluded"), on="step")
         elif arm != LIES and part_of != LARGE:
             continue
@@ -270,11 +270,8 @@ CURVES = (  # at p = 113: arm, column, colour, line, what it is
 
 def draw_race(ax: "Axes", rows: pd.DataFrame, curves: pd.DataFrame) -> Any:
     """Times against the radius over the share of the lies that is fitted by then; open triangles: censored medians."""
-    grid = (
-        curves.dropna(subset="fitted")
-        .pivot(index="step", columns="alpha", values="fitted")
-        .loc[lambda of: of.index > 0]
-    )
+    shown = where(arm=LIES, step=lambda step: step > 0)(curves)
+    grid = shown.pivot(index="step", columns="alpha", values=SEEN[-1])
     radii, steps = grid.columns.to_numpy(), grid.index.to_numpy()
     image = ax.pcolormesh(_edges(radii), _edges(steps), grid, cmap="YlOrBr", vmin=0, vmax=1, rasterized=True)
     for shift, (event, arm, colour, style, mark, said) in zip((-0.012, 0, 0.012), TIMES, strict=True):
@@ -291,9 +288,7 @@ def draw_race(ax: "Axes", rows: pd.DataFrame, curves: pd.DataFrame) -> Any:
                 known.append((at, middle.value))
         if len(of_arm):
             ax.plot(*zip(*known, strict=True), style, marker=mark, ms=4.5, color=colour, label=said) if known else None
-    ax.set(
-        xscale="log", yscale="log", xlim=_edges(radii)[[0, -1]], ylim=(steps.min() / 1.1, rows["steps"].max() * 1.25)
-    )
+    ax.set(xscale="log", yscale="log", xlim=_edges(radii)[[0, -1]], ylim=(steps.min() / 1.1, rows["steps"].max() * 1.6))
     ax.set_xticks(radii, [f"{alpha:g}" for alpha in radii])
     ax.minorticks_off()
     ax.grid(False)
@@ -316,20 +311,19 @@ def draw(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     images = []
     for ax, f in zip(axes, sorted({F0, *OTHERS}), strict=True):
         images += [draw_race(ax, small[small["f"] == f], curves[(curves["f"] == f) & (curves["part"] != LARGE)])]
-        at, of_f = predicted(table, f), found[found["f"] == f]
-        ax.axvline(
-            at, color="black", ls=":", lw=1.2, label="predicted $α^*(f)$" if f != F0 else "$T_{gen} = T_{random}$"
+        ax.set_xlim(RADII[0] / 1.08, RADII[-1] * 1.08)
+        ax.axvline(predicted(table, f), color="black", ls=":", lw=1.2, label="predicted $α^*(f)$, from f = 0.5")
+        last, after = found[found["f"] == f][["last", "next"]].median()
+        ends = [max(last, RADII[0] / 1.08), min(after, RADII[-1] * 1.08)]
+        ax.plot(
+            ends, [0.975] * 2, color=figures.GREEN, lw=4, transform=ax.get_xaxis_transform(), label="found: stops here"
         )
-        ends = (
-            of_f[["last", "next"]].replace([0, math.inf], [small["alpha"].min() / 2, 2 * small["alpha"].max()]).median()
-        )
-        ax.plot(ends, [1.03, 1.03], color=figures.GREEN, lw=3, transform=ax.get_xaxis_transform(), clip_on=True)
-        ax.set_title(f"f = {f:g}" + (", which predicts" if f == F0 else ""), fontsize=9, pad=9)
+        ax.set_title(f"f = {f:g}" + (", which predicts" if f == F0 else ""), fontsize=9)
     axes[0].set_ylabel("optimizer step")
     figure.supxlabel("held norm, in units of α = ‖θ‖/‖θ₀‖", fontsize=9)
     figure.colorbar(images[0], ax=list(axes), label="share of the lies fitted", pad=0.01)
     handles = axes[sorted({F0, *OTHERS}).index(F0)].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=7)
+    figure.legend(*handles, loc="outside upper center", ncols=5, fontsize=7)
     return figure
 
 
@@ -355,12 +349,13 @@ def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     dose.set(ylim=(-0.03, 1.03), ylabel="share at the end")
     for (name, rate), colour in RATE_COLOURS.items():
         of = where(arm=RANDOM, part=name, rate=rate)(table)
-        figures.draw_seeds(bits, of, "alpha", "bits", colour, "-", f"{of['p'].max():g}, rate {rate:g}")
+        figures.draw_seeds(bits, of, "alpha", "bits", colour, "-", f"p = {of['p'].max():g}, rate {rate:g}")
     bits.axhline(PUBLISHED, color="black", lw=0.8)
     bits.text(0.02, PUBLISHED, "2.16: Song and Ye 2026", va="top", fontsize=7, transform=bits.get_yaxis_transform())
     bits.set(yscale="log", ylabel="bits of random labels per parameter")
     figures.values_axis(bits, table["alpha"].tolist(), "held norm, α")
-    figures.legends([race, excluded, dose, bits])
+    race.legend(fontsize=6, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.95))
+    figures.legends([excluded, dose, bits])
     return figure
 
 
