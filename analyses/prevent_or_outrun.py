@@ -333,9 +333,8 @@ def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     for arm, column, colour, style, said in CURVES:
         of = where(part=LARGE, arm=arm)(curves)
         race.plot(of["step"], of[column], style, color=colour, label=said)
-    race.set(
-        title=f"p = 113, f = 0.3, α = {EXCLUDED[LARGE]:g}", xlabel="optimizer step", ylabel="share (median over seeds)"
-    )
+    race.set(xlabel=f"optimizer step (p = 113, f = 0.3, α = {EXCLUDED[LARGE]:g})", ylabel="share (median over seeds)")
+    figures.legend_above(race, 2)
     for name, colour in ((LARGE, figures.BLUE), (SMALL_PART, figures.ORANGE)):
         of = where(part=name, arm=TRUE)(curves).dropna(subset="excluded")
         excluded.plot(of["step"], of["excluded"], color=colour, label=f"{name}, α = {EXCLUDED[name]:g}: excluded")
@@ -354,7 +353,6 @@ def draw_more(table: pd.DataFrame, curves: pd.DataFrame) -> "Figure":
     bits.text(0.02, PUBLISHED, "2.16: Song and Ye 2026", va="top", fontsize=7, transform=bits.get_yaxis_transform())
     bits.set(yscale="log", ylabel="bits of random labels per parameter")
     figures.values_axis(bits, table["alpha"].tolist(), "held norm, α")
-    race.legend(fontsize=6, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.95))
     figures.legends([excluded, dose, bits])
     return figure
 
