@@ -83,16 +83,30 @@ def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
 
 
 @pytest.mark.slow
-def test_radial_or_angular_swaps_moves_and_has_a_control_that_cannot_fail_to_be_exact(tmp_path):
+def test_radial_or_angular_holds_what_it_trains_and_of_homogeneous_networks_all_is_direction(tmp_path):
     run_quick("radial_or_angular", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert set(table["arm"]) == {"free", "angular only", "angular only, after", "radial only, after"}
-    held = table[table["arm"] == "angular only"]
-    assert (held["final_norm"] / held["r0"] - 1).abs().max() < 1e-6  # float32 weights
-    assert table[table["arm"] == "free"]["arc_length, memorising"].gt(0).all()
+    runs = table[table["part"] != "transplants"]
+    assert runs.groupby("part").size().to_dict() == {"factorial": 72, "larger memoriser": 8, "rate ∝ r": 8}
+    assert (runs["final_norm"] / runs["norm_radius"] - 1).abs().max() < 1e-6  # float32 weights
+    assert (runs["lr"] / runs["norm_radius"]).groupby(runs["part"]).std()["rate ∝ r"] < 1e-9  # ten digits in the table
+    control = table[table["part"] == "transplants"].filter(like="homogeneous")
+    assert control.shape == (2, 6) and (control - 1).abs().max().max() < 1e-9
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert re.search(r"\*\*holds\*\* \(.*?\): (\*post hoc\* )?Control: of a homogeneous network", verdict)
     assert decisions_of(verdict) == 11
+
+
+@pytest.mark.slow
+def test_existence_at_radius_inflates_and_turns_what_it_trains_on(tmp_path):
+    run_quick("existence_at_radius", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("part").size().to_dict() == {"inflated": 12, "scaled": 40}
+    assert (table["final_norm"] / table["norm_radius"] - 1).abs().max() < 1e-6  # float32 weights
+    inflated = table[(table["part"] == "inflated") & (table["arm"] == "generaliser")]
+    assert (inflated["start_unseen"] == inflated["source_unseen"]).all()  # the same function at every norm
+    assert (inflated["r0"] / inflated["norm_radius"] - 1).abs().max() < 1e-6
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == 9
 
 
 @pytest.mark.slow
