@@ -218,7 +218,9 @@ def refuse_unstable(sampling: Sampling, curvature: Float[Tensor, " point"], nbet
 
 def _streams(sampling: Sampling, seeds: Sequence[int], law: str = "") -> list[int]:
     """A seed for every chain, 32 bits mixed from (seed, point, chain): torch's generator drops all bits above."""
-    names = (f"{sampling.seed}/{point}/{chain}{law and '/' + law}" for point in seeds for chain in range(sampling.n_chains))
+    names = (
+        f"{sampling.seed}/{point}/{chain}{law and '/' + law}" for point in seeds for chain in range(sampling.n_chains)
+    )
     return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in names]
 
 
