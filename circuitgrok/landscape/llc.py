@@ -51,7 +51,7 @@ from circuitgrok.surroundings import in_plain_surroundings
 
 SHIFT_TOLERANCE = 0.05  # share of an estimate by which a slope at the point may move it
 LOCAL = 0.1  # displacement over the size of a weight up to which a window is called local
-NOISE_PAIRS = 8  # Gaussian displacements with both signs for each chain
+NOISE_PAIRS = 4  # Gaussian displacements with both signs for each chain
 
 
 class LLC(NamedTuple):
