@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from circuitgrok.study.alarms import Indicator, first_held
-from circuitgrok.study.verdicts import Interval
+from circuitgrok.study.intervals import Interval
 
 if TYPE_CHECKING:
     import pandas as pd
