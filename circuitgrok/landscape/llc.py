@@ -22,8 +22,8 @@ errors or more below 1. Of ten within 10 % five were within 4 errors of 1 (hmc f
 not, at 0.64 to 0.86, 2 to 5 % off. So it is a warning and no part of the status: far below 1 the chains have not been
 everywhere yet, but the loss may not care about where they have not been.
 
-Nor is a number that passed a local one: it is that of a window of finite width. `window` says how wide the chains went,
-over the size of the weights; above `LOCAL` they were somewhere else. And `prior` and `noise` (`landscape.noise`) say
+Nor is a number that passed a local one: it is that of a window of finite width. `window` says how far the chains went,
+over the size of the weights; above 0.1 they were somewhere else. `prior` and `noise` (`landscape.noise_rise`) say
 what Gaussian noise of that width does without any posterior: what an estimate adds is its distance from these.
 
 Source: Lau et al. 2023 (arXiv:2308.12108), section 4; refined forms Wang et al. 2024 (arXiv:2410.02984).
@@ -41,7 +41,7 @@ from torch import Tensor
 from circuitgrok.errors import UserError
 from circuitgrok.geometry import unit
 from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
-from circuitgrok.landscape.noise import Rise, noise_rise
+from circuitgrok.landscape.noise_rise import Rise, noise_rise
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.samplers.diagnostics import diagnose, faults, status
 from circuitgrok.samplers.geometry import Geometry
@@ -50,7 +50,6 @@ from circuitgrok.samplers.target import Target, squared_norm
 from circuitgrok.surroundings import in_plain_surroundings
 
 SHIFT_TOLERANCE = 0.05  # share of an estimate by which a slope at the point may move it
-LOCAL = 0.1  # displacement over the size of a weight up to which a window is called local
 NOISE_PAIRS = 4  # Gaussian displacements with both signs for each chain
 
 
@@ -72,7 +71,7 @@ class LLC(NamedTuple):
     spread_se: Tensor  # its Monte Carlo standard error
     slope_shift: Tensor  # what the slope at w* adds to `llc`; 0 at a critical point
     displacement: Tensor  # of the draws from w*, root mean square per weight
-    window: Tensor  # the displacement over the root mean square of the weights at w*; above `LOCAL` not local
+    window: Tensor  # the displacement over the root mean square of the weights at w*; above 0.1 not local
     prior: Tensor  # what `llc` would be of chains that do not see the loss, noise of 1/sqrt(localization); never below
     prior_se: Tensor  # its Monte Carlo standard error
     noise: Tensor  # nbeta (E[L] - L(w*)) under Gaussian noise as wide as the displacement

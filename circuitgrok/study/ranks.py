@@ -116,7 +116,8 @@ class PartialSpearman(Quantity):
 def _resampled(columns: "np.ndarray") -> "np.ndarray":
     """The correlation in resamples of the rows, the same rows in every group."""
     import numpy as np
+    import torch
 
     n = columns.shape[-1]
-    drawn = np.random.default_rng(SEED).integers(0, n, (RESAMPLES, n))
+    drawn = torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(SEED)).numpy()
     return partial_spearman(np.moveaxis(columns[..., drawn], -2, 0))

@@ -6,7 +6,7 @@ L is the mean training loss without decay and penalties, h its Hessian's eigenva
 from circuitgrok.table.family import ANY, NOT_NEGATIVE, NOT_POSITIVE, SHARE, Family
 
 _ALONG = "landscape/hessian_along.py"
-_LLC, _NOISE = "landscape/llc.py", "landscape/noise.py"
+_LLC, _NOISE = "landscape/llc.py", "landscape/noise_rise.py"
 _DIAGNOSTICS = "samplers/diagnostics.py"
 _LAU = "arXiv:2308.12108"
 _MADDOX = "arXiv:2003.02139"
