@@ -17,6 +17,7 @@ at equal loss; levels that the judged seed has helped to set; key frequencies kn
 
 import math
 from functools import partial
+from statistics import median
 
 import pandas as pd
 
@@ -33,7 +34,7 @@ from circuitgrok.study.effects import Factor
 from circuitgrok.study.ranks import PartialSpearman
 from circuitgrok.study.rows import listed, slug
 from circuitgrok.study.selections import derived
-from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.study import Leaves, Study, evenly
 from circuitgrok.table.warning_columns import warning_columns
 from circuitgrok.training.progress import ticks
 
@@ -90,8 +91,12 @@ def told(table: pd.DataFrame, indicators: dict[str, Indicator], convention: str 
 
 def leads_of(indicator: str) -> Selection:
     """The leads of an indicator in the arm that groks, a row for each seed in which it did."""
-    one = {indicator: INDICATORS[indicator]}
-    return lambda table: told(table, one)[lambda of: (of["arm"] == GROKS[0]) & of["lead"].notna()]
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        found = told(table, {indicator: INDICATORS[indicator]})
+        return found[(found["arm"] == GROKS[0]) & found["lead"].notna()]
+
+    return rows
 
 
 def warned(rows: pd.DataFrame) -> pd.Series:
@@ -130,15 +135,16 @@ CLAIMS = [
            over=derived(ends(GROKS[0]), **over_prior))
     .is_within(1.25, "That difference is one of noise robustness: prior-only λ̂ has it within a factor of 1.25."),
 ]  # fmt: skip
+ARMS: dict[str, Leaves] = {
+    "groks": {}, "dropout": {"dropout_mlp": 0.1}, "no decay": {"weight_decay": 0.0, "steps": SHORT},
+    "few pairs": {"frac_train": 0.2, "steps": SHORT}, "random labels": {"operation": "random", "steps": SHORT},
+}  # fmt: skip
 STUDY = Study(
     "What does λ̂ tell of the time to grok that noise robustness and training loss do not?",
     cg.TrainConfig.preset("quickstart").with_(
         d_model=32, d_head=8, d_mlp=128, frac_train=0.6, lr=2e-3, eval_every=10, steps=BUDGET, **evenly(GRID)
     ),
-    arms={
-        "groks": {}, "dropout": {"dropout_mlp": 0.1}, "no decay": {"weight_decay": 0.0, "steps": SHORT},
-        "few pairs": {"frac_train": 0.2, "steps": SHORT}, "random labels": {"operation": "random", "steps": SHORT},
-    },
+    arms=ARMS,
     seeds=range(20),
     seeded=("seed", "data_seed", "label_seed"),
     claims=CLAIMS,
@@ -146,7 +152,7 @@ STUDY = Study(
 TINY = {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02, "warmup": 0, "eval_every": 5}
 QUICK = STUDY.with_(
     seeds=[0, 1], steps=160, checkpoint_every=10, **TINY,
-    arms={name: {leaf: x for leaf, x in arm.items() if leaf != "steps"} for name, arm in STUDY.arms.items()},
+    arms={name: {leaf: x for leaf, x in arm.items() if leaf != "steps"} for name, arm in ARMS.items()},
 )  # fmt: skip
 COLOURS = {
     "groks": figures.BLUE, "dropout": figures.SKY, "no decay": figures.ORANGE, "few pairs": figures.GREY,
@@ -254,7 +260,7 @@ def warned_by_convention(table: pd.DataFrame) -> pd.DataFrame:
         rows = told(table, INDICATORS, convention)
         rows = rows[(rows["arm"] == GROKS[0]) & rows["lead"].notna()]
         found[convention] = (rows["lead"] > 0).groupby(rows["indicator"]).mean()
-    return pd.DataFrame(found).reindex(INDICATORS)
+    return pd.DataFrame(found).reindex([*INDICATORS])
 
 
 def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
@@ -280,7 +286,7 @@ def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
                                                                    "logit_std"]].median()  # fmt: skip
     first = table[(table["arm"] == GROKS[0]) & (table["since"] == 0)].pivot(index="run", columns="at", values="llc")
     slopes = {
-        f"{low} to {high}": (first[high] / first[low]).map(lambda x: math.log10(x) if x > 0 else math.nan)
+        f"{low} to {high}": [math.log10(x) for x in (first[high] / first[low]).tolist() if x > 0]
         for low, high in (("nβ ÷10", "along"), ("along", "nβ ×10"))
         if {low, high} <= {*first}
     }
@@ -295,7 +301,7 @@ def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
         f"{reliable['noise'].quantile(0.9):.3f}); sghmc has no test of steps, so no acceptance.",
         f"Windows at the landmark, medians of λ̂ over prior-only λ̂: {listed(shares, '{} {:.2f}')}. "
         f"A plateau in nβ would be an exponent of 0, noise alone has 1: "
-        f"{', '.join(f'{name} {slope.median():.2f}' for name, slope in slopes.items()) or 'not known'}.",
+        f"{', '.join(f'{name} {median(slope):.2f}' for name, slope in slopes.items() if slope) or 'not known'}.",
         f"False alarms: levels are set by the controls of other seeds, at most 5 % of which give an alarm. With {n} "
         f"controls that resolves a rate of {resolved_rate(max(1, n - len(CONTROLS)))}. Measured on controls that had "
         f"no part in their level: {listed(fired, '{} {:.3f}')}; by arm {listed(by_arm, '{} {:.3f}')}.",
