@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata, spearmanr
 
+from circuitgrok.study import ranks
 from circuitgrok.study.claims import where
 from circuitgrok.study.ranks import RESAMPLES, PartialSpearman, partial_spearman
 
@@ -71,7 +72,8 @@ def test_a_claim_counts_seeds_leaves_out_what_is_unknown_and_knows_its_resolutio
 
 
 @pytest.mark.slow
-def test_the_bootstrap_covers_the_truth_of_no_partial_correlation():
+def test_the_bootstrap_covers_the_truth_of_no_partial_correlation(monkeypatch):
+    monkeypatch.setattr(ranks, "RESAMPLES", 1000)
     quantity = PartialSpearman(where(), "x", "y", ["z"])
     intervals = [quantity.found(table()).interval for _ in range(200)]
     missed = np.mean([not i.low <= 0 <= i.high for i in intervals])
