@@ -41,6 +41,7 @@ from circuitgrok.training.progress import ticks
 GRID, AFTER, SINCE = 50, 100, (0, 200, 400)  # of checkpoints; landmark after memorising; checkpoints after it
 BUDGET, SHORT = 1300, 800  # steps of runs that may grok, and of controls, which are judged up to SINCE[-1]
 GAMMA, STEP, DRAWS, FRICTION = 1e4, 2e-5, 48, 0.7
+LONGER, CHECKED = 10, 4  # chains so many times as long, at the landmark of so many seeds
 MATCHED_LOSS, MATCHED_WINDOW = 0.01, 0.05  # nats; width of the window over the size of a weight
 WINDOWS = {"γ ×3": (3e4, 1.0), "γ ×10": (1e5, 1.0), "nβ ÷10": (1e4, 0.1), "nβ ×10": (1e4, 10.0)}  # γ, nβ / (n / ln n)
 GROKS, CONTROLS = ("groks", "dropout"), ("no decay", "few pairs", "random labels")
@@ -224,19 +225,23 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         rows = first[first["at"] == name]
         axes[0, 1].plot([i] * len(rows), rows["llc"] / rows["llc_prior"], "o", color=figures.BLUE, ms=4, alpha=0.6)
         if len(rows):
-            axes[0, 1].text(i, 0.02, f"σ/w {rows['llc_window'].median():.3f}", ha="center", fontsize=7,
+            axes[0, 1].text(i, 0.95, f"σ/w {rows['llc_window'].median():.3f}", ha="center", fontsize=7,
                             transform=axes[0, 1].get_xaxis_transform())  # fmt: skip
     axes[0, 1].axhline(1, color="black", lw=0.8)
     axes[0, 1].set_xticks(range(5), [{"along": "γ, nβ"}.get(name, name) for name in names])
     axes[0, 1].set(yscale="log", ylabel="λ̂ over prior-only λ̂", xlabel="window at the landmark")
     of = everywhere[(everywhere["arm"] == GROKS[0]) & everywhere["lead"].notna()]
+    of = of.assign(at_once=of["alarm"] == of["run"].map(along.groupby("run")["step"].first()))
     for i, name in enumerate(reversed(INDICATORS)):
-        rows = of[of["indicator"] == name]["lead"]
-        axes[1, 1].plot(rows, [i] * len(rows), "o", color=figures.BLUE, ms=4, alpha=0.4)
+        rows = of[of["indicator"] == name]
+        for so, colour in ((rows["at_once"], "white"), (~rows["at_once"], figures.BLUE)):
+            axes[1, 1].plot(rows["lead"][so], [i] * int(so.sum()), "o", color=figures.BLUE, ms=5, mfc=colour, alpha=0.7)
         if len(rows):
-            axes[1, 1].plot(rows.median(), i, "|", color="black", ms=14, mew=2)
+            axes[1, 1].plot(rows["lead"].median(), i, "|", color="black", ms=14, mew=2)
     axes[1, 1].set_yticks(range(len(INDICATORS)), reversed(INDICATORS))
-    axes[1, 1].set_xlabel("lead (steps) at 5 % false alarms; 0: no warning")
+    axes[1, 1].set_xlabel(
+        "lead (steps) at 5 % false alarms; 0: none\nhollow: at the landmark itself, which tells the arm"
+    )
     shares = warned_by_convention(table)
     notes_of = shares.map(lambda x: "–" if math.isnan(x) else f"{x:.2f}")
     axes[1, 2].set_facecolor("#d9d9d9")
@@ -263,6 +268,11 @@ def warned_by_convention(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found).reindex([*INDICATORS])
 
 
+def first_of(table: pd.DataFrame) -> pd.Series:
+    """λ̂ at the landmark, by run."""
+    return table[(table["at"] == "along") & (table["since"] == 0)].set_index("run")["llc"]
+
+
 def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
     """How the estimates were made and how far they go, false alarms, and rank correlations of every indicator."""
     along, found = table[table["at"] == "along"], told(table, INDICATORS)
@@ -280,6 +290,10 @@ def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
                     landmark(*GROKS), one.column, "remaining", given, name + ", loss held" * bool(given)
                 )
                 correlations[name, bool(given)] = of.found(table).words
+    missed = groks[groks["grokked"].isna()]
+    unfounded = missed["alarm"].notna().groupby(missed["indicator"], sort=False).mean()
+    longer = table[table["at"] == "longer chains"].set_index("run")
+    changed = longer["llc"] / first_of(table).reindex(longer.index)
     twins = PartialSpearman(landmark(*GROKS), "llc", "llc_prior", ("train_loss",), "λ̂ and prior-only λ̂, loss held")
     reliable = along.assign(noise=(along["llc_mcse"] / along["llc"]).abs())
     matched = table[table["at"].isin(ENDS)].groupby(["at", "arm"])[["llc", "llc_prior", "llc_window", "temperature",
@@ -299,12 +313,19 @@ def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
         f"{along['llc_r_hat'].median():.3f}, median ESS {along['llc_ess_bulk'].median():.0f}, Monte Carlo error over "
         f"the value {reliable['noise'].median():.3f} (nine in ten below "
         f"{reliable['noise'].quantile(0.9):.3f}); sghmc has no test of steps, so no acceptance.",
+        f"Chains {LONGER} times as long at the landmark of {len(longer)} seeds: λ̂ over that of the short ones "
+        f"{listed(changed, '{} {:.3f}')}; over prior-only λ̂ "
+        f"{listed(longer['llc'] / longer['llc_prior'], '{} {:.3f}')}; "
+        f"{listed(longer[['llc_status', 'llc_r_hat', 'llc_ess_bulk']], '{} {}, R̂ {:.3f}, ESS {:.0f}', '; ')}.",
         f"Windows at the landmark, medians of λ̂ over prior-only λ̂: {listed(shares, '{} {:.2f}')}. "
         f"A plateau in nβ would be an exponent of 0, noise alone has 1: "
         f"{', '.join(f'{name} {median(slope):.2f}' for name, slope in slopes.items() if slope) or 'not known'}.",
         f"False alarms: levels are set by the controls of other seeds, at most 5 % of which give an alarm. With {n} "
         f"controls that resolves a rate of {resolved_rate(max(1, n - len(CONTROLS)))}. Measured on controls that had "
         f"no part in their level: {listed(fired, '{} {:.3f}')}; by arm {listed(by_arm, '{} {:.3f}')}.",
+        f"Alarms in the {missed['run'].nunique()} runs of the arm {GROKS[0]} that did not grok within the budget: "
+        f"{listed(unfounded, '{} {:.2f}')}. An indicator that warns of these too, at the first checkpoint, tells that "
+        "an arm has many pairs and decay; it does not tell when.",
         f"Median leads in steps: {listed(groks.groupby('indicator', sort=False)['lead'].median(), '{} {:g}')}.",
         "Share of runs warned of, by convention: "
         f"{listed(warned_by_convention(table), '{} {:.2f}, {:.2f}, {:.2f}, {:.2f}', '; ')} "
@@ -320,6 +341,14 @@ def notes(table: pd.DataFrame, nbeta: float) -> list[str]:
     ]
 
 
+def checked(run: Run, nbeta: float) -> list[Row]:
+    """The landmark again with longer chains."""
+    memorised = events(run.history)["memorised"].by
+    first = next((s for s in run.steps if memorised is not None and s >= memorised + AFTER), None)
+    how = sampling_of(nbeta).model_copy(update={"n_draws": LONGER * DRAWS})
+    return [] if first is None else [{"at": "longer chains", "step": first, **estimates_at(run, [first], how)[0]}]
+
+
 def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "tiny runs")
     runs = study.train(given)
@@ -332,6 +361,9 @@ def main() -> None:
             path = given.out / "runs" / f"{name}.measured.json"
             found += [{"run": name, **row} for row in kept(path, partial(measured, run, nbeta, given.quick))]
             tick(i + 1, len(runs))
+        for run in study.grouped(runs)[GROKS[0]][: 0 if given.quick else CHECKED]:
+            path = given.out / "runs" / f"{run.name}.longer.json"
+            found += [{"run": run.name, **row} for row in kept(path, partial(checked, run, nbeta))]
     labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})
     table = labels[["run", "arm", "seed", "memorised", "grokked"]].merge(pd.DataFrame(found), on="run")
     table = table.drop(columns=["llc_faults", "llc_drift", "llc_acceptance", "llc_ess_tail", "llc_mean_loss"])
