@@ -224,11 +224,10 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     for i, name in enumerate(names := ["nβ ÷10", "along", "nβ ×10", "γ ×3", "γ ×10"]):
         rows = first[first["at"] == name]
         axes[0, 1].plot([i] * len(rows), rows["llc"] / rows["llc_prior"], "o", color=figures.BLUE, ms=4, alpha=0.6)
-        if len(rows):
-            axes[0, 1].text(i, 0.95, f"σ/w {rows['llc_window'].median():.3f}", ha="center", fontsize=7,
-                            transform=axes[0, 1].get_xaxis_transform())  # fmt: skip
     axes[0, 1].axhline(1, color="black", lw=0.8)
-    axes[0, 1].set_xticks(range(5), [{"along": "γ, nβ"}.get(name, name) for name in names])
+    widths = [first[first["at"] == name]["llc_window"].median() for name in names]
+    said = [f"{n if n != 'along' else 'γ, nβ'}\nσ/w {width:.3f}" for n, width in zip(names, widths, strict=True)]
+    axes[0, 1].set_xticks(range(5), said)
     axes[0, 1].set(yscale="log", ylabel="λ̂ over prior-only λ̂", xlabel="window at the landmark")
     of = everywhere[(everywhere["arm"] == GROKS[0]) & everywhere["lead"].notna()]
     of = of.assign(at_once=of["alarm"] == of["run"].map(along.groupby("run")["step"].first()))
