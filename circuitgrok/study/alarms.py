@@ -49,11 +49,11 @@ def alarms(
     Example:
         >>> import pandas as pd
         >>> fall = {"a": [8.0, 8.0, 2.0, 2.0, 2.0], "b": [8.0, 4.0, 4.0, 4.0, 4.0]}
-        >>> rows = [{"run": run, "step": 10 * i, "x": x} for run, of in fall.items() for i, x in enumerate(of)]
+        >>> rows = [{"run": run, "step": 100 * i, "x": x} for run, of in fall.items() for i, x in enumerate(of)]
         >>> table = pd.DataFrame(rows)
-        >>> found = alarms(table, {"falls": Indicator("x")}, table["run"] == "b", held=20)
+        >>> found = alarms(table, {"falls": Indicator("x")}, table["run"] == "b", held=200)
         >>> found[["run", "level", "alarm"]].values.tolist()
-        [['a', 6.0, 20.0], ['b', nan, nan]]
+        [['a', 6.0, 200.0], ['b', nan, nan]]
     """
     import pandas as pd
 
