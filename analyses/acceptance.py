@@ -68,8 +68,11 @@ def main() -> None:
         lines[heading] = []
         for row in rows():
             before = kept.line_of(row)
-            line = tried(row, given, at) if is_asked(row, only) else untried(row, "left out by --only")
-            line = before if before is not None and line.word == "not tried" else line
+            if is_asked(row, only):
+                found = tried(row, given, at)
+                line = before if before and before.got and not found.got else found
+            else:
+                line = before or untried(row, "left out by --only")
             print(f"{line.word:9}  {row.name}: {line.got or '–'}; expected {row.expected}; {row.band}. {line.said}")
             lines[heading].append(line)
             kept.add(line)

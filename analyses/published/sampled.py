@@ -124,8 +124,8 @@ def rows() -> Rows:
     return [
         Row("A2 MALA", f"share of {len(LANDSCAPES)} potentials × nβ 100, 1000 within .03 or 3 errors of exact",
             f"{WATANABE}; Lau et al. 2023, arXiv:2308.12108", "1", about(1, 0, EXACT), on_potentials),
-        Row("A2 x²+y⁴", "nβ E[K] at nβ = 10⁶: what no Hessian sees", WATANABE, "λ = 3/4", about(0.75, 1e-3, "nβ^(−1/2)"),
-            hidden_quartic),
+        Row("A2 x²+y⁴", "nβ E[K] at nβ = 10⁶: what no Hessian sees", WATANABE, "λ = 3/4",
+            about(0.75, 1e-3, "nβ^(−1/2)"), hidden_quartic),
         Row("A2 5-3-5", "λ̂ by HMC at nβ = 10⁴", f"{AOYAGI}; Furman and Lau 2024, arXiv:2402.03698", "6.5 in the limit",
             about(6.5, 0.65, "a tenth"), deep_linear_sampled),
         Row("A2 quadratic", "MALA on a quadratic: λ̂ = ½ N_eff(γ/nβ), in standard errors off", law, f"0 ({IDEAL:.4f})",
