@@ -66,11 +66,11 @@ class Design(NamedTuple):
 
 FRACTIONS, RATES = (0.5, 0.65, 0.8), {"λ .3": {"weight_decay": 0.3}, "λ 1": {}, "λ 3": {"weight_decay": 3.0}}
 DESIGNS: dict[str, Design] = {
-    "held": Design("omnigrok", leaves={"steps": 600, "checkpoint_every": 20}, apart=True),
+    "held": Design("omnigrok", leaves={"steps": 600, "checkpoint_every": 20}, until="grokked+50", apart=True),
     "first": Design("nanda", leaves={"steps": 1000, "eval_every": 10, "checkpoint_every": 500}, apart=True),
-    "orthograd": Design("prieto-orthograd"),
+    "orthograd": Design("prieto-orthograd", until="grokked+50"),
     "collapse": Design("prieto", leaves={"steps": 500, "checkpoint_every": 50}),
-    "clean": Design("gromov"),
+    "clean": Design("gromov", leaves={"steps": 100}),
     "corrupted": Design("doshi"),
     "corrupted, decay": Design("doshi-decay"),
     "mlp": Design("devinterp"),
