@@ -42,7 +42,8 @@ STUDY = Study(  # the delay law's network at p = 41 on 65 % of the pairs, where 
 QUICK = STUDY.with_(p=11, frac_train=0.8, d_embed=32, d_hidden=64, lr=1e-2, eval_every=5, steps=120, seeds=[0, 1])
 held, free = where(arm="held"), where(arm="free")
 delayed = derived(  # times counted from when they had memorised
-    held, grokked_by=lambda rows: rows["grokked_by"] - rows["memorised_by"],
+    held, grokked_after=lambda rows: rows["grokked_after"] - rows["memorised_by"],
+    grokked_by=lambda rows: rows["grokked_by"] - rows["memorised_by"],
     steps=lambda rows: rows["steps"] - rows["memorised_by"],
 )  # fmt: skip
 
@@ -197,7 +198,7 @@ def main() -> None:
         f"runs. Held runs censored at ρ: {listed(missed, '{:g}: {}')}.",
         f"T_grok counts from step 0; with T_grok − T_mem instead: {Slope(delayed, 'rho').found(table).words}. The "
         "law's own slope is 7.6, at other p and share. Slopes: maximum likelihood, normal errors of ln T, a level "
-        "for every seed, censored times as lower bounds; intervals from the profile likelihood.",
+        "for every seed, times between evaluations or beyond the budget; intervals from the profile likelihood.",
         f"Temperature {tau:.3f} or one over it, from step {begin} on: the ratio of the root mean squares of centred "
         f"logits at ρ = {HIGH:g} and {LOW:g} in the memorised directions, geometric mean over seeds (a power "
         f"{math.log(tau) / math.log(HIGH / LOW):.2f} of the norm). A step of the same length turns a network of larger "

@@ -359,6 +359,7 @@ def test_planted_delays_and_temperatures_are_recovered_and_all_censored_is_undec
     noise = 1 + 0.02 * np.random.default_rng(0).standard_normal(len(rows))
     table = pd.DataFrame(rows).assign(steps=10_000)
     table["grokked_by"] *= noise
+    table["grokked_after"] = table["grokked_by"] - 1e-3
     made = decide(module.CLAIMS, table)
     assert [claim.decision for claim in made] == ["holds"] * 7 + [made[7].decision]
     share = 0.12 / 0.15

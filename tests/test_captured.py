@@ -197,6 +197,7 @@ GROWING: dict[str, Any] = {  # by a factor of 1 + 2 lr anti_decay in each step
 }  # fmt: skip
 RUNS: dict[str, list[TrainConfig]] = {
     "plain": [tiny(seed=seed, keep_moments=True) for seed in range(2)],
+    "parts of the split": [tiny(), tiny(data_seed=1, corrupted=0.2), tiny(split="mirror_free", corrupted=0.1)],
     "everything": [tiny(**MANY), tiny(**MANY, seed=1)],
     "holds": [tiny(fixed_norm=True, norm_from_step=9), tiny(fixed_direction=True, hold_from_train_acc=0.12), tiny()],
     "arcs": [tiny(fixed_norm=True, norm_motion="geodesic", norm_transport=True, norm_from_step=9)],

@@ -5,9 +5,10 @@ import pytest
 from loops import for_each
 
 from circuitgrok import figures
-from circuitgrok.study.claims import decide, where
+from circuitgrok.study.claims import where
 from circuitgrok.study.effects import Gains, draw_gains, joint_intervals
-from circuitgrok.study.verdicts import mean_interval
+from circuitgrok.study.evidence import decide
+from circuitgrok.study.intervals import mean_interval
 
 NOISE = [0.0, 0.01, -0.01, 0.02]
 
@@ -34,9 +35,9 @@ def test_gains_are_paired_by_seed_and_intervals_widen_with_the_number_of_arms():
 
 @for_each(
     ("arms", "decision"),
-    [(["good", "bad"], "holds"), (["bad"], "fails"), (["bad", "null"], "fails"), (["bad", "other"], "undecided")],
+    [(["good", "bad"], "holds"), (["bad"], "opposite"), (["bad", "null"], "opposite"), (["bad", "other"], "not shown")],
 )
-def test_one_arm_that_gains_is_enough_and_one_that_is_unknown_forbids_failing(arms, decision):
+def test_one_arm_that_gains_is_enough_and_one_that_is_unknown_forbids_the_opposite(arms, decision):
     [claim] = decide([GAINS.any_exceeds(arms, 0.1, "")], table(good=0.2, bad=-0.2, null=0.0))
     assert claim.decision == decision and ("decided null: null" in claim.measured) == ("null" in arms)
 
@@ -46,7 +47,7 @@ def test_who_gains_is_told_apart_from_zero_and_without_a_control_nobody_does():
     assert GAINS.gainers(rows, ["plain", "good", "bad", "null", "other"]) == ["good"]
     none = rows[rows["arm"] != "plain"]
     assert GAINS.gainers(none, ["good"]) == []
-    assert decide([GAINS.any_exceeds(["good"], 0.1, "")], none)[0].decision == "undecided"
+    assert decide([GAINS.any_exceeds(["good"], 0.1, "")], none)[0].decision == "not shown"
 
 
 def test_a_figure_of_gains_has_a_line_for_each_arm_from_the_top_on_and_no_interval_of_one_seed():

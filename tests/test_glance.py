@@ -18,11 +18,12 @@ from circuitgrok.measures.learning.crossings import ACCURACY_RULES, afterwards, 
 from circuitgrok.store.run import RunError, runs_below
 
 LINE = {"norm": 42.2, "test_loss": 5.1, "train_loss": 1e-7}
+PARTS = {"test_mirror_unseen_acc": 0.25, "train_clean_acc": 1.0, "train_corrupted_acc": 0.5}
 
 
-def history(rows):
+def history(rows, more=PARTS):
     """Lines as a run writes them."""
-    return "".join(canonical_json(LINE | {"step": s, "test_acc": a, "train_acc": b}) + "\n" for s, a, b in rows)
+    return "".join(canonical_json(LINE | more | {"step": s, "test_acc": a, "train_acc": b}) + "\n" for s, a, b in rows)
 
 
 @for_each("seed", range(30))
@@ -33,7 +34,7 @@ def test_what_is_kept_of_a_history_decides_as_all_of_it(seed, tmp_path, monkeypa
         if stream.random() < (0.5 if seed % 3 == 0 else 0.05):
             acc = [stream.choice([0.0, 0.5, 0.9499, 0.95, 0.99, 1.0, 1e-05]) for _ in range(2)]
         rows.append((10 * step, *acc))
-    (tmp_path / "history.jsonl").write_text(history(rows))
+    (tmp_path / "history.jsonl").write_text(history(rows, PARTS if seed % 2 else {}))
     monkeypatch.setattr("circuitgrok.faces.glance._BLOCK", 700)
     kept = turning_points(tmp_path / "history.jsonl")
     assert kept[-1] == rows[-1] and len(kept) < len(rows)

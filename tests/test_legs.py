@@ -3,9 +3,9 @@
 import pytest
 from tiny import tiny
 
+from circuitgrok.study.asked import Asked
 from circuitgrok.study.legs import course, until
 from circuitgrok.study.study import Study, train_missing
-from circuitgrok.study.verdicts import Asked
 
 KEPT = {"eval_every": 2, "keep_moments": True, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 

@@ -1,8 +1,10 @@
 """Studies: names and configs of the grid, the table against histories, and the template as a user lays it."""
 
+import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,10 +17,12 @@ from tiny import tiny
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES
+from circuitgrok.study import registered
+from circuitgrok.study.asked import Asked
+from circuitgrok.study.intervals import mean_interval
 from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import at_events, censored
 from circuitgrok.study.study import Studies, Study
-from circuitgrok.study.verdicts import Asked
 
 ARMS = {"free": {}, "on the sphere": {"fixed_norm": True, "weight_decay": 0.0}}
 
@@ -67,7 +71,8 @@ def test_several_studies_are_one_table_and_the_verdict_says_the_setting_of_each(
     figure, ax = figures.sheet(1, 1, (2, 2))
     ax.plot([0, 1], [0, 1])
     claim = Share(where(which="radii"), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
-    both.write(asked, table, [claim], figure, ["And this."])
+    both = replace(both, claims=[claim])
+    both.write(asked, table, figure, ["And this."])
     verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
     assert verdict.strip() in capsys.readouterr().out and "share of runs: 0 of 4" in verdict and "And this." in verdict
     unit = table["r0"][4:].mean()
@@ -164,10 +169,11 @@ def test_the_table_is_what_the_histories_say_and_what_is_written_says_the_settin
     figure, ax = figures.sheet(1, 1, (2, 2))
     ax.plot([0, 1], [0, 1])
     claim = Share(where(), lambda rows: rows["grokked_by"].notna()).is_all("All grok.")
-    asked.write(of, table, [claim], figure, ["And this."])
+    asked.with_(claims=[claim]).write(of, table, figure, ["And this."])
     verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
     assert verdict.strip() in capsys.readouterr().out
-    assert "**fails**: All grok. Measured: share of runs: 0 of 4." in verdict and "And this." in verdict
+    assert "* **counterexample** (" in verdict and "All grok. Measured: share of runs: 0 of 4." in verdict
+    assert "And this." in verdict and "not committed before the first run" in verdict and "*post hoc*" in verdict
     assert f"|θ₀| = {table['r0'].mean():.2f} at α = 1" in verdict and "seeds [3, 4]" in verdict
     assert "transformer (n_layers 1, n_heads 2, d_model 8, d_head 4, d_mlp 16);" in verdict
     assert "test_acc never held 0.95 within the budget: free alpha 1: 2 of 2" in verdict
@@ -191,11 +197,101 @@ def test_a_table_of_checkpoints_is_written_and_decides_while_the_setting_is_that
     long, (figure, _) = pd.DataFrame({"step": [0, 1, 2]}), figures.sheet(1, 1, (2, 2))
     claim = Share(where(), lambda rows: rows["step"] > 0).is_all("All are late.")
     of, asked = study(grid={}), Asked(quick=True, out=tmp_path / "out", threads=1)
-    of.write(asked, long, [claim], figure, runs=runs.assign(r0=2.5))
-    assert pd.read_csv(tmp_path / "out" / "table.csv").equals(long)
+    of.write(asked, long.assign(seed=0), figure, runs=runs.assign(r0=2.5), made=[claim])
+    assert pd.read_csv(tmp_path / "out" / "table.csv").equals(long.assign(seed=0))
     verdict = (tmp_path / "out" / "verdict.md").read_text("utf-8")
-    assert "**fails**: All are late. Measured: share of runs: 2 of 3." in verdict
+    assert "All are late. Measured: share of runs: 2 of 3." in verdict
     assert "2 runs, seeds [3, 4]" in verdict and "a: 1 of 2" in verdict and "|θ₀| = 2.50" in verdict
+
+
+def test_a_replication_trains_as_many_other_seeds_and_says_both_words(tmp_path, monkeypatch, capsys):
+    from circuitgrok import figures
+    from circuitgrok.study.claims import Mean, Share, where
+
+    norm = Mean(where(arm="free"), "r0", "norm").exceeds(1, "It begins above 1.")
+    of = study(grid={}, arms={"free": {}}, seeds=[3, 4, 5], claims=[norm])
+    script = tmp_path / "why.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "--quick", "--replicate", "--threads", "1", "--out", str(tmp_path)])
+    asked, twice = of.asked(str(script), of, "nothing")
+    assert asked.replicates and list(twice.all_seeds) == [3, 4, 5, 6, 7, 8]
+    table = twice.table(twice.train(asked))
+    figure, ax = figures.sheet(1, 1, (2, 2))
+    ax.plot([0, 1], [0, 1])
+    late = Share(where(), lambda rows: rows["seed"] > 0).exceeds(0.9, "Most seeds are late.")
+    twice.write(asked, table, figure, made=[late])
+    verdict = (tmp_path / "verdict.md").read_text("utf-8")
+    assert "* of the first seeds **holds**, of others **holds**, of all **holds** (" in verdict
+    assert "2 of 2 claims got the same word, of the 1 that the first seeds decided 1." in verdict
+    first = f"norm {mean_interval(table['r0'][:3].tolist())}"
+    assert f"Measured: of the first seeds {first}; of others" in verdict
+    assert "claim: It begins above 1. [power .8 at" in capsys.readouterr().out
+
+
+def test_claims_are_written_committed_and_recorded_before_the_first_run(tmp_path, monkeypatch, capsys):
+    from circuitgrok.study.claims import Mean, where
+
+    norm = Mean(where(arm="free"), "r0", "norm").exceeds(1, "It begins above 1.")
+    of = study(grid={}, arms={"free": {}}, seeds=[3, 4], claims=[norm, "A sentence."])
+    script = tmp_path / "why.py"
+    script.write_text("1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(script), "--claims"])
+    with pytest.raises(SystemExit, match="0"):
+        of.asked(str(script), of, "nothing")
+    file = tmp_path / "out" / "why" / "claims.json"
+    content = json.loads(file.read_bytes())
+    assert [claim["text"] for claim in content["claims"]] == ["It begins above 1.", "A sentence."]
+    assert content["claims"][0]["rule"] == "norm > 1" and content["seeds"] == [3, 4]
+    me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*me, "commit", "-q", "-m", "claims"]):
+        subprocess.run(["git", *words], check=True)
+    asked = Asked(False, tmp_path / "out" / "why", 1, script=script)
+    record = registered.registered(asked, of.question, of.all_seeds, of.claims)
+    head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert record.commit == head and record.digest == content["digest"]
+    assert registered.in_words(record, script).startswith(f"Claims (digest {record.digest[:12]}) committed at {head}")
+    assert not registered.is_post_hoc("A sentence.", record) and registered.is_post_hoc("Another.", record)
+    more = [*of.claims, "Another."]  # what was recorded stays, whatever is claimed later
+    assert registered.registered(asked, of.question, of.all_seeds, more) == record
+    script.write_text("2")
+    assert "changed since then" in registered.in_words(record, script)
+
+
+def test_claims_that_were_changed_after_their_commit_are_not_taken_as_committed(tmp_path, monkeypatch):
+    of = study(grid={}, arms={"free": {}}, seeds=[3, 4], claims=["A sentence."])
+    script = tmp_path / "why.py"
+    file = tmp_path / "out" / "why" / "claims.json"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(registered.claims_file(of.question, of.all_seeds, ["Another sentence."]))
+    monkeypatch.chdir(tmp_path)
+    me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*me, "commit", "-q", "-m", "claims"]):
+        subprocess.run(["git", *words], check=True)
+    asked = Asked(False, tmp_path / "out" / "why", 1, script=script)
+    assert not registered.registered(asked, of.question, of.all_seeds, of.claims).commit
+
+
+def test_a_claim_that_the_seeds_cannot_decide_is_refused_before_training(tmp_path):
+    from circuitgrok.study.claims import Share, where
+
+    most = Share(where(), lambda rows: rows["r0"] > 0).exceeds(0.5, "Most runs begin.")
+    few = study(grid={}, arms={"free": {}}, claims=[most])
+    with pytest.raises(UserError, match="2 seeds cannot decide 'Most runs begin.'"):
+        few.train(Asked(False, tmp_path, 1))
+    assert not (tmp_path / "runs").exists()
+    crowd = [most] * 40  # ten seeds decide one such claim, and not forty of them together
+    registered.refuse_undecidable([most], 10)
+    with pytest.raises(UserError, match="fewer claims"):
+        registered.refuse_undecidable(crowd, 10)
+
+
+def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(tmp_path, monkeypatch, capsys):
+    of = study(grid={}, arms={"free": {}})
+    monkeypatch.setattr(sys, "argv", ["why.py", "--dry-run", "--threads", "1", "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="0"):
+        of.asked(str(tmp_path / "why.py"), of, "nothing")
+    said = capsys.readouterr().out
+    assert "2 runs to step 20" in said and "0 of 2 runs are finished" in said and not (tmp_path / "out").exists()
 
 
 def test_jobs_in_processes_answer_in_their_order_each_with_one_thread():

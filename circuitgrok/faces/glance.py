@@ -18,7 +18,9 @@ from circuitgrok.store.files import LONGEST, open_plain
 from circuitgrok.store.records import evaluation
 
 _BLOCK = 1 << 20  # bytes read at a time
-_LINE = re.compile(rb'"step":([^,]+),"test_acc":([^,]+),"test_loss":[^,]+,"train_acc":([^,}]+)')
+_LINE = re.compile(
+    rb'"step":([^,]+),"test_acc":([^,]+),"test_loss":[^,]+,(?:"test_mirror_unseen_acc":[^,]+,)?"train_acc":([^,}]+)'
+)
 
 
 class Glance(NamedTuple):

@@ -4,7 +4,6 @@ Steps count updates. An epoch e was saved after its update, so its weights have 
 was taken before its update, so that of epoch e belongs to step e.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from circuitgrok.foreign.claims import Claims
 from circuitgrok.foreign.split_search import STAND_IN
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.store.checkpoints import evaluation
-from circuitgrok.store.run import SIDED, RunError
+from circuitgrok.store.run import RunError, without_sides
 from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tree import Params
 
@@ -98,7 +97,7 @@ class Published:
         import pandas as pd
 
         history = pd.DataFrame(self.evaluated).set_index("step")
-        return history if self.split_is_known else history.assign(**dict.fromkeys(SIDED, math.nan))
+        return history if self.split_is_known else without_sides(history)
 
     @cached_property
     def evaluated(self) -> list[dict[str, float]]:

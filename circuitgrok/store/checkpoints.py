@@ -5,9 +5,8 @@ one's own. What more is known of it is used where it is there: a `config` (else 
 `name`, a `history`, and whether the split is the one trained on (`split_is_known`).
 """
 
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,9 +16,10 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES
 from circuitgrok.models.kinds import AnyModel
-from circuitgrok.store.run import SIDED, Run, RunError
+from circuitgrok.store.run import Run, RunError, without_sides
 from circuitgrok.tasks.kinds import Dataset
 from circuitgrok.tasks.modular import ModularAddition, Task
+from circuitgrok.tasks.shares import NOBODYS, Side, shares
 from circuitgrok.tasks.splits import listed_split, share_of
 from circuitgrok.tree import Params
 
@@ -158,8 +158,8 @@ def saved_steps(checkpoints: Checkpoints) -> list[int]:
 def history_of(checkpoints: Checkpoints) -> "pd.DataFrame":
     """One row per evaluation: that which was written while training, else one per network, evaluated now.
 
-    Columns are `train_loss`, `test_loss` (of the config's loss), `train_acc`, `test_acc`, `norm`; by side they are nan
-    where the split is not known.
+    Columns are `train_loss`, `test_loss` (of the config's loss), `train_acc`, `test_acc`, accuracies of parts of the
+    sides (`tasks.shares`) and `norm`; by side they are nan where the split is not known.
     """
     import pandas as pd
 
@@ -167,7 +167,7 @@ def history_of(checkpoints: Checkpoints) -> "pd.DataFrame":
     if isinstance(own, pd.DataFrame):
         return own
     history = pd.DataFrame([evaluated(checkpoints, step) for step in saved_steps(checkpoints)]).set_index("step")
-    return history if split_is_known(checkpoints) else history.assign(**dict.fromkeys(SIDED, math.nan))
+    return history if split_is_known(checkpoints) else without_sides(history)
 
 
 def evaluated(checkpoints: Checkpoints, step: int) -> dict[str, float]:
@@ -184,14 +184,20 @@ def evaluation(step: int, params: Params, config: TrainConfig, task: Dataset) ->
     if task.labels.is_floating_point():
         raise UserError("accuracies need classes; the answers of this task are real numbers")
     record: dict[str, float] = {"step": step, "norm": tree.norm(params).item()}
-    for side, where in {"train": task.is_train, "test": ~task.is_train}.items():
-        total, right = 0.0, 0
-        for inputs, labels in slices(config.model, task.inputs[where], task.labels[where]):
+    for side in get_args(Side):
+        told, total = shares(task, side), 0.0
+        every = torch.stack(list(told.values()), dim=1)  # [pair part], of which the first is the side
+        right = torch.zeros(len(told), dtype=torch.int64, device=every.device)
+        for inputs, labels in slices(config.model, task.inputs[task.where(side)], every):
             with torch.no_grad():
                 logits = config.model.logits(params, inputs) / config.temperature
-            total += LOSSES[config.objective.loss].exact(logits, labels).item() * len(labels)
-            right += int((logits.argmax(-1) == labels).sum())
-        record |= {f"{side}_loss": total / int(where.sum()), f"{side}_acc": right / int(where.sum())}
+            total += LOSSES[config.objective.loss].exact(logits, labels[:, 0]).item() * len(labels)
+            right += (logits.argmax(-1, keepdim=True) == labels).sum(0)
+        sizes = (every != NOBODYS).sum(0)
+        record |= {
+            f"{side}_loss": total / len(every),
+            **dict(zip(told, (right.double() / sizes).tolist(), strict=True)),
+        }
     return record
 
 

@@ -55,8 +55,13 @@ OWN = re.compile(
 _ANY_ORDER = ("events.jsonl", "saved_losses.jsonl")
 _SETTLED_NS = 50_000_000  # clocks of file systems tick this slowly: a younger file may change within the tick
 SPLIT = "split.bits"
-SIDED = ("train_loss", "test_loss", "train_acc", "test_acc")
 UNKNOWN_SPLITS = ("stand-in", "assumed", "unknown")  # the last two: imports before losses were compared
+
+
+def without_sides(history: "pd.DataFrame") -> "pd.DataFrame":
+    """A history in which all that needs the split is nan: losses and accuracies by side and by parts of them."""
+    sided = [name for name in map(str, history) if name.startswith(("train_", "test_"))]
+    return history.assign(**dict.fromkeys(sided, math.nan))
 
 
 @dataclass(frozen=True, repr=False)
@@ -267,7 +272,7 @@ class Run:
 
     @property
     def history(self) -> "pd.DataFrame":
-        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm.
+        """One row per evaluation, indexed by step: losses (nats), accuracies, weight norm (`docs/runs.md`).
 
         Losses and accuracies by side are nan where the split is not known.
         """
@@ -277,7 +282,7 @@ class Run:
         if not rows:
             raise RunError(f"{self.path} has no history yet; train it with the command that made it")
         history = pd.DataFrame(rows).set_index("step")
-        return history if self.split_is_known else history.assign(**dict.fromkeys(SIDED, math.nan))
+        return history if self.split_is_known else without_sides(history)
 
     @property
     def updates(self) -> "pd.DataFrame":

@@ -16,7 +16,7 @@ from circuitgrok.canonical import canonical_json
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig
 
-HISTORY_LINE = 250  # bytes of a line: six columns and a seal
+HISTORY_LINE = 300  # bytes of a line: seven columns and a seal
 UPDATES_LINE = 5000  # of a one-layer transformer: each part of a step, by role and tensor
 INDEX_LINE = 180
 OTHER_FILES = 8000  # config.json, complete.json, events, digests: for each run

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from circuitgrok import figures
-from circuitgrok.study.claims import Declared, Found, Quantity, Selection
-from circuitgrok.study.verdicts import Decision, Interval, above, factor, mean_interval, within
+from circuitgrok.study.claims import Found, Level, Quantity, Selection, of_seeds
+from circuitgrok.study.evidence import Declared, Judged
+from circuitgrok.study.intervals import Decision, Interval, above, factor, mean_interval, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +49,14 @@ class Factor(Quantity):
 
     def found(self, table: "pd.DataFrame") -> Found:
         """The mean logarithm."""
-        values = self.of(table).set_index("seed")[self.column]
+        values = of_seeds(self.of(table), self.name)[self.column]
         if self.over is not None or self.by is not None:
-            values = values / (self.over or self.of)(table).set_index("seed")[self.by or self.column]
+            values = values / of_seeds((self.over or self.of)(table), self.name)[self.by or self.column]
         logs = [math.log(value) for value in values if 0 < value < math.inf]
         if len(logs) < max(2, len(values)):
             return Found(None, f"{self.name} not known in {len(values) - len(logs)} of {len(values)} seeds")
-        interval = mean_interval(logs)
-        return Found(interval, f"{self.name}, {factor(interval)}")
+        words = f"{self.name}, {factor(mean_interval(logs))}"
+        return Found(lambda level: mean_interval(logs, level), words, len(logs))
 
 
 @dataclass(frozen=True)
@@ -63,23 +64,42 @@ class Known(Quantity):
     """A number that is known to an interval already: of a fit, or of what is too large for a table.
 
     Attributes:
-        interval: Estimate and 95 % interval.
+        at: The interval of a level of confidence.
         words: What it is, with its numbers.
+        name: What it is.
+        n: Seeds that it rests on.
 
     Example:
-        >>> from circuitgrok.study.claims import decide
-        >>> share = Known(Interval(0.96, 0.94, 0.98), "share 0.96 [0.94, 0.98]")
+        >>> from circuitgrok.study.evidence import decide
+        >>> share = Known(student(0.96, 0.005, 9), "share 0.96 [0.949, 0.971]", "share", 10)
         >>> [claim] = decide([share.exceeds(0.9, "It is most of it.")], None)
         >>> claim.decision, claim.measured
-        ('holds', 'share 0.96 [0.94, 0.98]')
+        ('holds', 'share 0.96 [0.949, 0.971]')
     """
 
-    interval: Interval
+    at: Level
     words: str
+    name: str = "it"
+    n: int = 0
 
     def found(self, table: "pd.DataFrame") -> Found:
         """The interval, whatever the table."""
-        return Found(self.interval, self.words)
+        return Found(self.at, self.words, self.n)
+
+
+def student(estimate: float, stderr: float, df: float) -> Level:
+    """Student's interval of an estimate with a standard error, at any level.
+
+    >>> print(student(2.0, 0.5, 9)(0.95))
+    2 [0.869, 3.13]
+    """
+    from scipy.stats import t
+
+    def at(level: float) -> Interval:
+        half = float(t.isf((1 - level) / 2, df)) * stderr
+        return Interval(estimate, estimate - half, estimate + half)
+
+    return at
 
 
 def joint_intervals(values: Mapping[str, Iterable[float]], level: float = 0.95) -> dict[str, Interval | None]:
@@ -131,21 +151,27 @@ class Gains:
         return [arm for arm, interval in known.items() if interval and interval.low > 0]
 
     def any_exceeds(self, arms: Iterable[str], bound: float, text: str) -> Declared:
-        """The claim that some of these arms gains more than a bound; it fails if each of them does not.
+        """The claim that some of these arms gains more than a bound; the opposite is that none of them does.
 
         What was measured names the arms whose gain is a decided null: within the bound on both sides.
         """
         asked = list(arms)
 
-        def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
+        def judge(table: "pd.DataFrame") -> Judged:
             gains = self.found(table)
-            known = joint_intervals({arm: gains[arm] if arm in gains else [] for arm in asked})
-            decisions: set[Decision] = {above(i, bound) if i else "undecided" for i in known.values()}
+            values = {arm: gains[arm].tolist() if arm in gains else [] for arm in asked}
+            known = joint_intervals(values)
             null = [arm for arm, i in known.items() if i and within(i, bound) == "holds"]
             said = f"{self.name}: {in_points(known)}" + (f" (decided null: {', '.join(null)})" if null else "")
-            return said, "holds" if "holds" in decisions else "fails" if decisions == {"fails"} else "undecided"
 
-        return Declared(text, judge)
+            def decided(level: float) -> Decision:
+                found = joint_intervals(values, level).values()
+                decisions: set[Decision] = {above(i, bound) if i else "not shown" for i in found}
+                return "holds" if "holds" in decisions else "opposite" if decisions == {"opposite"} else "not shown"
+
+            return Judged(said, decided)
+
+        return Declared(text, judge, f"largest gain > {bound:g} ({self.name})")
 
 
 def in_points(intervals: Mapping[str, Interval | None]) -> str:

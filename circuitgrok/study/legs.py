@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.measures.learning.crossings import HOLD, Event, crossing
 from circuitgrok.store.run import Run
-from circuitgrok.study.study import train_missing
-from circuitgrok.study.verdicts import Asked
+from circuitgrok.study.asked import Asked
+from circuitgrok.study.question import train_missing
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -39,7 +39,9 @@ R = TypeVar("R", bound=Recorded)
 def row(run: Recorded, rules: Rules = ACCURACY_RULES) -> dict[str, Any]:
     """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked."""
     history = run.history
-    times = {f"{name}_by": math.nan if event.by is None else event.by for name, event in events(history, rules).items()}
+    times: dict[str, float] = {}
+    for name, event in events(history, rules).items():
+        times |= {f"{name}_after": max(event.after, 0), f"{name}_by": math.nan if event.by is None else event.by}
     last = history.iloc[-1]
     return {
         "r0": run.manifest["start"]["norm"],

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from circuitgrok.study.claims import Declared, Selection, where
-from circuitgrok.study.verdicts import Decision
+from circuitgrok.study.claims import Selection, Share
+from circuitgrok.study.evidence import Declared, Judged
+from circuitgrok.study.intervals import above, share_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,12 +76,13 @@ class Band:
 
     Example:
         >>> import pandas as pd
-        >>> of = {"alpha": [1.0, 1.0, 2.0, 2.0, 3.0], "grokked_by": [90.0, 70.0, 50.0, None, 60.0]}
-        >>> band, table = Band(where(), "alpha", has_grokked, "α"), pd.DataFrame(of)
-        >>> band.values(table), band.soonest(table), band.at_soonest(where())(table)["grokked_by"].tolist()
-        ([1.0, 3.0], 3.0, [60.0])
-        >>> band.is_found("There are radii at which every run groks.").judge(table)
-        ('α in {1, 3}, T_grok least at 3', 'holds')
+        >>> from circuitgrok.study.claims import where
+        >>> of = {"alpha": [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], "grokked_by": [90.0, 70.0, None, 50.0, 60.0, 80.0]}
+        >>> band, table = Band(where(), "alpha", has_grokked, "α"), pd.DataFrame(of).assign(seed=[0, 1] * 3)
+        >>> band.values(table), band.picks(table), band.at_soonest(where())(table)["grokked_by"].tolist()
+        ([1.0, 3.0], [3.0, 2.0], [nan, 80.0])
+        >>> band.is_found("There are radii at which most runs grok.").judge(table).words
+        'α in {1, 3} of all 2 seeds; each half picks for the other: 3, 2; so there 1 of 2'
     """
 
     of: Selection
@@ -94,22 +96,53 @@ class Band:
         is_all = self.is_so(rows).groupby(rows[self.along]).all()
         return is_all[is_all].index.tolist()
 
-    def soonest(self, table: "pd.DataFrame") -> float:
-        """The one of these at which the median T_grok is least; nan without any."""
+    def picks(self, table: "pd.DataFrame") -> list[float]:
+        """For two halves of the seeds, the value that each picks; nan where none is in its band.
+
+        That is where the median T_grok is least, of the values at which it is so in all seeds of the half.
+        """
+        return [self._soonest(table[is_picking]) for is_picking in self._halves(table)]
+
+    def at_soonest(self, rows: Selection) -> Selection:
+        """Those of some rows that are at the value picked by the half of the seeds that theirs is not in.
+
+        So no seed is judged at a value that it picked, and all are judged; none of a half for which there is no band.
+        """
+
+        def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
+            found = rows(table)
+            is_there = [
+                ~is_picking[found.index] & (found[self.along] == pick)
+                for is_picking, pick in zip(self._halves(table), self.picks(table), strict=True)
+            ]
+            return found[is_there[0] | is_there[1]]
+
+        return chosen
+
+    def is_found(self, text: str, least: float = 0.5) -> Declared:
+        """The claim that there is a band: where half of the seeds pick, it is so in more than a share of the others.
+
+        A seed for which nothing is picked is one in which it is not so.
+        """
+
+        def judge(table: "pd.DataFrame") -> Judged:
+            n = self.of(table)["seed"].nunique()
+            k = int(self.is_so(self.at_soonest(self.of)(table)).sum())
+            values = ", ".join(f"{value:g}" for value in self.values(table))
+            picked = ", ".join(f"{pick:g}" for pick in self.picks(table))
+            said = f"{self.name} in {{{values}}} of all {n} seeds; each half picks for the other: {picked}; so there "
+            return Judged(f"{said}{k} of {n}", lambda level: above(share_interval(k, n, level), least))
+
+        rule = f"{self.name} picked by half of the seeds: share of the others > {least:g}"
+        share = Share(self.of, self.is_so)
+        return Declared(text, judge, rule, lambda n, alpha: share.plan(n, alpha, lambda i: above(i, least)))
+
+    def _soonest(self, table: "pd.DataFrame") -> float:
         rows = self.of(table)
         times = rows[rows[self.along].isin(self.values(table))].groupby(self.along)["grokked_by"].median().dropna()
         return float(times.index[int(times.argmin())]) if len(times) else math.nan
 
-    def at_soonest(self, rows: Selection) -> Selection:
-        """Those of some rows that are there; none without a band."""
-        return lambda table: where(**{self.along: self.soonest(table)})(rows(table))
-
-    def is_found(self, text: str) -> Declared:
-        """The claim that there is a band."""
-
-        def judge(table: "pd.DataFrame") -> tuple[str, Decision]:
-            values, soonest = self.values(table), self.soonest(table)
-            said = f"{self.name} in {{{', '.join(f'{value:g}' for value in values)}}}"
-            return said + f", T_grok least at {soonest:g}" * math.isfinite(soonest), "holds" if values else "fails"
-
-        return Declared(text, judge)
+    @staticmethod
+    def _halves(table: "pd.DataFrame") -> "list[pd.Series]":
+        is_first = table["seed"].isin(sorted(table["seed"].unique())[::2])
+        return [is_first, ~is_first]

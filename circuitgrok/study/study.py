@@ -5,95 +5,23 @@ here: names of runs, training what is missing, one row per run, what has to be s
 several studies under one question, in one table and one verdict.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
-from circuitgrok.store.run import Run
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, decide
-from circuitgrok.study.rows import R, Rules, censored, name_of, norms, slug, tabulate
-from circuitgrok.study.verdicts import Asked, Claim
+from circuitgrok.study.question import Question
+from circuitgrok.study.registered import Announced
+from circuitgrok.study.rows import Rules, censored, name_of, norms, slug
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 Leaves = Mapping[str, Any]  # fields of a config by name
 _OF_THE_TASK = ("p", "n_in", "n_out")  # sizes of a network that its task decides
-
-
-class Question(ABC):
-    """What is done with the runs that a question asks for, be they one grid or several."""
-
-    question: str
-
-    @abstractmethod
-    def labels(self) -> dict[str, dict[str, Any]]:
-        """Arm, values of the grid and seed of each run, by its name."""
-
-    @abstractmethod
-    def configs(self) -> dict[str, TrainConfig]:
-        """The config of each run, by its name."""
-
-    @abstractmethod
-    def rules_of(self) -> dict[str, Rules]:
-        """The rules for the times of each run, by its name."""
-
-    @abstractmethod
-    def about(self, table: "pd.DataFrame") -> list[str]:
-        """Setting and censoring of the runs of a table, in words."""
-
-    def asked(self, script: str, quick: Self, smaller: str) -> tuple[Asked, Self]:
-        """The options of the command line, and the study that they ask for: `quick`, or this one.
-
-        Args:
-            script: The analysis' own `__file__`; results go to `out/<its name>` beside it by default.
-            quick: What `--quick` asks for.
-            smaller: In what it is smaller, for `--help`.
-        """
-        given = verdicts.asked(self.question, script, smaller)
-        return given, quick if given.quick else self
-
-    def train(self, given: Asked) -> dict[str, Run]:
-        """The runs by name, trained where they are not there yet, below `given.out`."""
-        return train_missing(self.configs(), given)
-
-    def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
-        """The runs by what a column of labels says, in the order of the table; of those with some labels only."""
-        groups: dict[Any, list[R]] = {}
-        for name, line in self.labels().items():
-            if name in runs and by in line and all(line.get(label) == value for label, value in only.items()):
-                groups.setdefault(line[by], []).append(runs[name])
-        return groups
-
-    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
-        """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
-
-        Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
-        """
-        return tabulate(self.labels(), runs, more, self.rules_of())
-
-    def write(
-        self,
-        given: Asked,
-        table: "pd.DataFrame",
-        claims: Sequence[Claim | Declared],
-        figure: "Figure",
-        notes: Sequence[str] = (),
-        runs: "pd.DataFrame | None" = None,
-    ) -> None:
-        """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`.
-
-        A table with other rows than one per run, such as checkpoints, needs `runs`, which has those, for the setting.
-        """
-        said = self.about(table if runs is None else runs)
-        conclude(given, self.question, table, claims, figure, [*said, *notes])
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,6 +37,10 @@ class Study(Question):
         seeds: Each sets the leaves of `seeded`, so that arms are compared seed by seed.
         seeded: Leaves that a seed sets.
         rules: The column and the level at which a run has memorised, has grokked, and what else is to have a time.
+        claims: What is claimed before anything is trained; a sentence alone is decided by more than the table.
+
+    Both weights and split are drawn anew for every seed. To cross them (several splits for each start) would make runs
+    that share a split, and of ten runs with five splits there are five.
 
     Example:
         >>> base = TrainConfig.preset("quickstart")
@@ -124,9 +56,10 @@ class Study(Question):
     base: TrainConfig
     arms: Mapping[str, Leaves | Callable[[TrainConfig], Leaves]]
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    seeds: Sequence[int] = (0, 1, 2)
+    seeds: Sequence[int] = range(10)
     seeded: Sequence[str] = ("seed", "data_seed")
     rules: Rules = field(default_factory=lambda: ACCURACY_RULES)
+    claims: Sequence[Announced] = ()
 
     def __repr__(self) -> str:
         grid = "".join(f" × {name} ({len(values)})" for name, values in self.grid.items())
@@ -138,6 +71,15 @@ class Study(Question):
         own = {name: value for name, value in changed.items() if name in self.__dataclass_fields__}
         leaves = {name: value for name, value in changed.items() if name not in own}
         return replace(self, **own, **({"base": self.base.with_(**leaves)} if leaves else {}))
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds over which claims are decided."""
+        return list(self.seeds)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Study":
+        """The same study of other seeds."""
+        return replace(self, seeds=seeds)
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """Arm, values of the grid and seed of each run, by its name."""
@@ -189,6 +131,7 @@ class Studies(Question):
         question: One sentence.
         parts: The studies by name.
         column: Column of the table that names a run's part.
+        claims: What is claimed before anything is trained; a sentence alone is decided by more than the table.
 
     Example:
         >>> base = TrainConfig.preset("quickstart")
@@ -203,11 +146,21 @@ class Studies(Question):
     question: str
     parts: Mapping[str, Study]
     column: str = "part"
+    claims: Sequence[Announced] = ()
 
     def with_(self, parts: Mapping[str, Leaves] | None = None, **changed: Any) -> "Studies":
         """A copy in which each part is changed, as `Study.with_` does: by what `parts` has for it, and `changed`."""
         made = {name: part.with_(**{**changed, **(parts or {}).get(name, {})}) for name, part in self.parts.items()}
         return replace(self, parts=made)
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds of the part that has the fewest."""
+        return min((list(part.seeds) for part in self.parts.values()), key=len)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Studies":
+        """The same question with other seeds in every part."""
+        return replace(self, parts={name: part.with_seeds(seeds) for name, part in self.parts.items()})
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """Part, arm, values of the part's grid and seed of each run, by its name."""
@@ -240,26 +193,3 @@ class Studies(Question):
 def evenly(steps: int) -> dict[str, Any]:
     """Leaves of runs that keep a checkpoint every so many steps, the first and the last, and no others."""
     return {"checkpoint_every": steps, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
-
-
-def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
-    """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
-    from circuitgrok.training.loop import train
-    from circuitgrok.training.progress import LiveProgress
-
-    folder, threads = given.out / "runs", given.threads
-    runs = train(list(configs.values()), folder, names=list(configs), progress=LiveProgress(), threads=threads)
-    return dict(zip(configs, runs, strict=True))
-
-
-def conclude(
-    given: Asked,
-    question: str,
-    table: "pd.DataFrame",
-    claims: Sequence[Claim | Declared],
-    figure: "Figure",
-    notes: Sequence[str],
-) -> None:
-    """Decide what is declared, write table, figure and verdict, and print the verdict."""
-    verdicts.write(given.out, question, decide(claims, table), notes, table, figure)
-    print((given.out / "verdict.md").read_text("utf-8"))

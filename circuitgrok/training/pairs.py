@@ -10,6 +10,7 @@ from circuitgrok.apart import placed
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.interventions.batches import Batches, MiniBatch, noise_columns
 from circuitgrok.interventions.logits import OnLogits
+from circuitgrok.tasks.shares import NOBODYS, Side, shares
 from circuitgrok.training.moment import Moment
 from circuitgrok.tree import Params
 
@@ -29,6 +30,34 @@ class Batch(NamedTuple):
         rows = torch.arange(len(places), device=places.device)[:, None]
         inputs, labels = self.inputs[rows, places], self.labels[rows, places]
         return Batch(placed(inputs) if inputs.is_floating_point() else inputs, labels)
+
+
+class Shares(NamedTuple):
+    """Parts of one side of each run's split, by column of the history (`tasks.shares`)."""
+
+    names: tuple[str, ...]
+    labels: Tensor  # [run part pair], of a run without such a part NOBODYS throughout
+    sizes: Tensor  # [run part], float64
+
+    def accuracies(self, said: Tensor) -> dict[str, Tensor]:
+        """Share of right answers by column, `[run]`, given what is said `[run pair]`; nan in a run without the part."""
+        right = (said.unsqueeze(1) == self.labels).sum(-1)
+        return dict(zip(self.names, (right.double() / self.sizes).unbind(1), strict=True))
+
+    def of(self, kept: Sequence[int]) -> "Shares":
+        """Those of some runs."""
+        return Shares(self.names, self.labels[list(kept)], self.sizes[list(kept)])
+
+
+def shares_of(configs: Sequence[TrainConfig], of: Side, device: torch.device) -> Shares | None:
+    """The parts of one side of each run's split, on a device; None where answers are real numbers."""
+    found = [shares(config.task.draw(), of) for config in configs]
+    if not found[0]:
+        return None
+    names = tuple(dict.fromkeys(name for one in found for name in one))
+    nobodys = torch.full_like(found[0][f"{of}_acc"], NOBODYS)
+    labels = torch.stack([torch.stack([one.get(name, nobodys) for name in names]) for one in found])
+    return Shares(names, labels.to(device), (labels != NOBODYS).sum(-1).double().to(device))
 
 
 def side(configs: Sequence[TrainConfig], train: bool, device: torch.device) -> Batch:

@@ -31,7 +31,7 @@ from circuitgrok.interventions.noise import DropoutRate, OnForward
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.fused import Workspace
 from circuitgrok.training.origin import checkpoint, initial_weights, moments
-from circuitgrok.training.pairs import Batch, side
+from circuitgrok.training.pairs import Batch, Shares, shares_of, side
 from circuitgrok.tree import Params, role
 
 PADDING = 64  # rows of the flat weights end on a vector register, so that no element sees a scalar tail
@@ -68,6 +68,8 @@ class Stack:
         starts: What each penalty measures from that asks for it, by kind.
         train_pairs: All of them; a step may see a batch (`training.pairs`).
         test_pairs: The rest.
+        train_shares: The parts of all training pairs whose accuracies are told; None where answers are real numbers.
+        test_shares: Those of the rest.
         workspace: Buffers of the training batch's forward and backward.
         test_workspace: Buffers of the test batch's forward.
         clock: Steps that the optimizer had taken before step 0.
@@ -90,6 +92,8 @@ class Stack:
     starts: dict[str, Params]
     train_pairs: Batch
     test_pairs: Batch
+    train_shares: Shares | None
+    test_shares: Shares | None
     workspace: Workspace
     test_workspace: Workspace
     clock: int = 0
@@ -127,7 +131,8 @@ def new_stack(configs: Sequence[TrainConfig], device: torch.device = CPU) -> Sta
     drawn = tree.stack(initial_weights(config) for config in configs)
     weights = {name: value.to(device) for name, value in drawn.items()}
     sides = (side(configs, True, device), side(configs, False, device))
-    stack = _built(configs, weights, _starts(configs, weights), sides)
+    shares = (shares_of(configs, "train", device), shares_of(configs, "test", device))
+    stack = _built(configs, weights, _starts(configs, weights), sides, shares)
     stack.decay_target = _decay_target(configs, stack.flat)
     constrain(stack, 0, None, torch.zeros(len(configs), dtype=torch.bool, device=device))
     for i, config in enumerate(configs):
@@ -140,7 +145,11 @@ def new_stack(configs: Sequence[TrainConfig], device: torch.device = CPU) -> Sta
 
 
 def _built(
-    configs: Sequence[TrainConfig], weights: Params, starts: dict[str, Params], sides: tuple[Batch, Batch]
+    configs: Sequence[TrainConfig],
+    weights: Params,
+    starts: dict[str, Params],
+    sides: tuple[Batch, Batch],
+    shares: tuple[Shares | None, Shares | None],
 ) -> Stack:
     """A stack at these weights, with nothing remembered yet; reads no file."""
     first = configs[0]
@@ -177,6 +186,8 @@ def _built(
         starts=starts,
         train_pairs=sides[0],
         test_pairs=sides[1],
+        train_shares=shares[0],
+        test_shares=shares[1],
         workspace=Workspace(),
         test_workspace=Workspace(),
     )
@@ -295,8 +306,9 @@ def subset(stack: Stack, kept: Sequence[int], step: int) -> Stack:
 
     configs = [stack.configs[i] for i in kept]
     sides = (pairs(stack.train_pairs), pairs(stack.test_pairs))
+    shares = (stack.train_shares and stack.train_shares.of(kept), stack.test_shares and stack.test_shares.of(kept))
     starts = {kind: rows(start) for kind, start in stack.starts.items()}
-    smaller = _built(configs, rows(stack.weights), starts, sides)
+    smaller = _built(configs, rows(stack.weights), starts, sides, shares)
     if stack.decay_target is not None and any(config.optimizer.decay_to_init for config in configs):
         smaller.decay_target = stack.decay_target[list(kept)]
     smaller.clock = stack.clock

@@ -7,6 +7,7 @@ Each part is an intervention at work (`interventions.base`), asked when its turn
 `training.stack`.
 """
 
+import math
 from functools import reduce
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -26,8 +27,9 @@ from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, O
 from circuitgrok.interventions.penalties import Penalty
 from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
+from circuitgrok.tasks.shares import PARTIAL
 from circuitgrok.training.moment import Moment, moment
-from circuitgrok.training.pairs import Batch, as_seen, batch_noise, clean_logits, seen_pairs
+from circuitgrok.training.pairs import Batch, Shares, as_seen, batch_noise, clean_logits, seen_pairs
 from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
@@ -188,8 +190,8 @@ def evaluated(stack: Stack, ahead: ForwardPass) -> dict[str, Tensor]:
     columns = {
         "train_loss": torch.where(ahead.objective.isfinite(), stack.loss.exact(logits, seen.labels), torch.nan),
         "test_loss": stack.loss.exact(test_logits, unseen.labels),
-        "train_acc": _right(stack, logits, seen),
-        "test_acc": _right(stack, test_logits, unseen),
+        **_accuracies(stack, "train_acc", logits, seen, stack.train_shares),
+        **_accuracies(stack, "test_acc", test_logits, unseen, stack.test_shares),
         "norm": tree.norm(stack.views, axes=1),
         "norm_unembed": tree.norm({n: v for n, v in stack.views.items() if role(n) == "unembed"}, axes=1),
     }
@@ -200,7 +202,13 @@ def evaluated(stack: Stack, ahead: ForwardPass) -> dict[str, Tensor]:
     return columns
 
 
+def _accuracies(stack: Stack, column: str, logits: Tensor, pairs: Batch, shares: Shares | None) -> dict[str, Tensor]:
+    """Shares of right answers on a side and on its parts, `[run]` by column."""
+    return {column: _right(stack, logits, pairs)} if shares is None else shares.accuracies(logits.argmax(-1))
+
+
 def records(step: int, columns: dict[str, Tensor]) -> list[dict[str, float]]:
-    """Columns `[run]` as one record for each run."""
+    """Columns `[run]` as one record for each run; the accuracy of a part that a run has not is not in its own."""
     rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [{"step": step, **dict(zip(columns, row, strict=True))} for row in rows]
+    named = (zip(columns, row, strict=True) for row in rows)
+    return [{"step": step, **{n: v for n, v in row if not (n in PARTIAL and math.isnan(v))}} for row in named]

@@ -1,0 +1,209 @@
+"""What every question does with its runs: claims said before, training what is missing, a table, a verdict.
+
+The claims are part of the question. Before the first run they are recorded, with the commit of their file; a claim that
+the seeds cannot decide is refused; what each can decide is said. Afterwards the words are taken together (Holm), and a
+replication puts those of other seeds beside them.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from circuitgrok.config.train_config import TrainConfig
+from circuitgrok.store.files import write_atomically
+from circuitgrok.store.run import Run
+from circuitgrok.study import registered, verdicts
+from circuitgrok.study.asked import Asked, parser_of
+from circuitgrok.study.evidence import Claim, Declared, decide
+from circuitgrok.study.registered import Announced
+from circuitgrok.study.rows import R, Rules, tabulate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Question(ABC):
+    """What is done with the runs that a question asks for, be they one grid or several."""
+
+    question: str
+    claims: Sequence[Announced]
+
+    @abstractmethod
+    def labels(self) -> dict[str, dict[str, Any]]:
+        """Arm, values of the grid and seed of each run, by its name."""
+
+    @abstractmethod
+    def configs(self) -> dict[str, TrainConfig]:
+        """The config of each run, by its name."""
+
+    @abstractmethod
+    def rules_of(self) -> dict[str, Rules]:
+        """The rules for the times of each run, by its name."""
+
+    @abstractmethod
+    def about(self, table: "pd.DataFrame") -> list[str]:
+        """Setting and censoring of the runs of a table, in words."""
+
+    @property
+    @abstractmethod
+    def all_seeds(self) -> list[int]:
+        """The seeds over which claims are decided."""
+
+    @abstractmethod
+    def with_seeds(self, seeds: Sequence[int]) -> Self:
+        """The same question of other seeds."""
+
+    def asked(self, script: str, quick: Self, smaller: str) -> tuple[Asked, Self]:
+        """The options of the command line, and the study that they ask for: `quick`, or this one.
+
+        With `--claims` or `--dry-run` it ends here, when the file of claims is written, or what would be trained said.
+
+        Args:
+            script: The analysis' own `__file__`; results go to `out/<its name>` beside it by default.
+            quick: What `--quick` asks for.
+            smaller: In what it is smaller, for `--help`.
+        """
+        parser = parser_of(self.question, script, smaller, "where to compute: cpu, cuda, cuda:1")
+        parser.add_argument("--claims", action="store_true", help="write the file of claims, to commit it, and stop")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be trained, how long, and stop")
+        parser.add_argument("--replicate", action="store_true", help="as many other seeds as well, words side by side")
+        of = parser.parse_args()
+        given = Asked(of.quick, of.out, of.threads, of.device, Path(script), of.replicate)
+        study = quick if given.quick else self
+        if of.claims:
+            registered.refuse_undecidable(self.claims, len(self.all_seeds))
+            given.claims.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(given.claims, registered.claims_file(self.question, self.all_seeds, self.claims))
+            print(f"{given.claims}: {len(self.claims)} claims; commit it, then train")
+            sys.exit(0)
+        study = study.with_seeds(_twice(study.all_seeds)) if given.replicates else study
+        if of.dry_run:
+            print(outlook_of(study.configs(), given))
+            sys.exit(0)
+        return given, study
+
+    def train(self, given: Asked) -> dict[str, Run]:
+        """The runs by name, trained where they are not there yet, below `given.out`.
+
+        Raises:
+            UserError: A claim that the seeds cannot decide; a small design (`--quick`) is not asked.
+        """
+        seeds = self._first_seeds(given)
+        if not given.quick:
+            registered.refuse_undecidable(self.claims, len(seeds))
+        for line in self._planned(given):
+            print(f"claim: {line}")
+        registered.registered(given, self.question, seeds, self.claims)
+        return train_missing(self.configs(), given)
+
+    def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
+        """The runs by what a column of labels says, in the order of the table; of those with some labels only."""
+        groups: dict[Any, list[R]] = {}
+        for name, line in self.labels().items():
+            if name in runs and by in line and all(line.get(label) == value for label, value in only.items()):
+                groups.setdefault(line[by], []).append(runs[name])
+        return groups
+
+    def table(self, runs: Mapping[str, R], more: Callable[[R], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
+        """One row per run: its labels, its start and end, when it memorised and grokked, and `more` of it.
+
+        Times are those of `crossings.events`, nan where they are censored at the last step (`steps`).
+        """
+        return tabulate(self.labels(), runs, more, self.rules_of())
+
+    def write(
+        self,
+        given: Asked,
+        table: "pd.DataFrame",
+        figure: "Figure",
+        notes: Sequence[str] = (),
+        runs: "pd.DataFrame | None" = None,
+        made: "Callable[[pd.DataFrame], Sequence[Declared]] | Sequence[Declared]" = (),
+    ) -> None:
+        """Write table, figure and verdict, and print the verdict; setting and censoring are said before `notes`.
+
+        Args:
+            given: The options.
+            table: Of the rows that decide the claims.
+            figure: What is shown.
+            notes: What else has to be said.
+            runs: One row per run, for the setting, if the table has other rows, such as checkpoints.
+            made: Claims that are decided by more than the table. Their sentences are among the study's claims, or they
+                are post hoc. A function is given the rows of the seeds that decide.
+        """
+        record = registered.registered(given, self.question, self._first_seeds(given), self.claims)
+        declared = [claim for claim in self.claims if isinstance(claim, Declared)]
+
+        def decided(rows: "pd.DataFrame") -> list[Claim]:
+            return decide([*declared, *(made(rows) if callable(made) else made)], rows)
+
+        by_seeds: dict[str, list[Claim]] = {"": decided(table)}
+        if given.replicates:
+            is_first = table["seed"].isin(self._first_seeds(given))
+            subsets = (table[is_first], table[~is_first], table)
+            by_seeds = dict(zip(verdicts.AGAIN, map(decided, subsets), strict=True))
+        texts = [claim.text for claim in next(iter(by_seeds.values()))]
+        late = frozenset(text for text in texts if registered.is_post_hoc(text, record))
+        when = registered.in_words(record, given.script)
+        said = self.about(table if runs is None else runs)
+        planned = [f"Planned for {len(self._first_seeds(given))} seeds: {' '.join(self._planned(given))}"]
+        all_notes = [when, *(planned if self.claims else []), *said, *notes]
+        conclude(given, self.question, table, verdicts.Decided(by_seeds, late), figure, all_notes)
+
+    def _planned(self, given: Asked) -> list[str]:
+        plans = registered.plans(self.claims, len(self._first_seeds(given)))
+        return [
+            registered.text_of(claim) + (f" [{plan.words}]" if plan else "")
+            for claim, plan in zip(self.claims, plans, strict=True)
+        ]
+
+    def _first_seeds(self, given: Asked) -> list[int]:
+        seeds = self.all_seeds
+        return seeds[: len(seeds) // 2] if given.replicates else seeds
+
+
+def _twice(seeds: Sequence[int]) -> list[int]:
+    """Some seeds, and as many above the largest of them."""
+    return [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + len(seeds))]
+
+
+def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
+    """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
+    from circuitgrok.training.loop import train
+    from circuitgrok.training.progress import LiveProgress
+
+    folder, names = given.out / "runs", list(configs)
+    where = {"threads": given.threads, "device": given.device or "cpu"}
+    runs = train(list(configs.values()), folder, names=names, progress=LiveProgress(), **where)
+    return dict(zip(configs, runs, strict=True))
+
+
+def outlook_of(configs: Mapping[str, TrainConfig], given: Asked) -> str:
+    """What training would do, in a line for each stack and one for all."""
+    from circuitgrok.training.outlook import outlook
+
+    where = {"threads": given.threads, "device": given.device or "cpu"}
+    ahead = outlook(list(configs.values()), given.out / "runs", names=list(configs), **where)
+    lines = [
+        f"{len(stack.names)} runs to step {stack.steps}, {stack.what}: {stack.seconds / 60:.1f} minutes, "
+        f"{stack.bytes / 2**20:.0f} MiB"
+        for stack in ahead.stacks
+    ]
+    done = f"{len(ahead.finished)} of {len(configs)} runs are finished"
+    return "\n".join([*lines, f"{done}; the others take about {ahead.seconds / 60:.0f} minutes"])
+
+
+def conclude(
+    given: Asked,
+    question: str,
+    table: "pd.DataFrame",
+    decided: "verdicts.Decided",
+    figure: "Figure",
+    notes: Sequence[str],
+) -> None:
+    """Write table, figure and verdict, and print the verdict."""
+    verdicts.write(given.out, question, decided, notes, table, figure)
+    print((given.out / "verdict.md").read_text("utf-8"))
