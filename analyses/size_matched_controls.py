@@ -115,7 +115,7 @@ def main() -> None:
         "the rule finds (`own`), once as many of its strongest as the run of the same seed under decay has (`matched`: "
         "`cg.measure(run, n_keys=K)`). Claims are of the last checkpoint. Median numbers: "
         f"{listed(sizes, '{} {}: {:g}')}.",
-        "Restricted loss from unseen pairs alone, median at the end (nats; for a memoriser ln 29 = 3.37 or more, whatever "
+        "Restricted loss from unseen pairs alone, median at the end (nats; of a memoriser ln p or more, whatever "
         f"the set): {listed(unseen, '{} {}: {:.3g}')}.",
     ]
     study.write(given, last.drop(columns="step"), draw(course), notes, runs=of)

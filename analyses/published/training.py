@@ -51,10 +51,11 @@ class Design(NamedTuple):
             if given.mnist is None:
                 raise NotTried("needs --mnist FOLDER, MNIST in idx files, from http://yann.lecun.com/exdb/mnist")
             base = base.with_(folder=str(given.mnist))
+        tiny = TINY | ({"p": 23} if "p" in base.leaves() else {})
         found = {}
         for arm, changed in self.arms.items():
             for seed in SEEDS[:2] if quick else SEEDS:
-                leaves: dict[str, Any] = {**changed, "seed": seed, "data_seed": seed, **(TINY if quick else {})}
+                leaves: dict[str, Any] = {**changed, "seed": seed, "data_seed": seed, **(tiny if quick else {})}
                 found[f"{arm}-s{seed}"] = base.with_(**leaves)
         return found
 
