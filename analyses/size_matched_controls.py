@@ -57,8 +57,8 @@ CLAIMS = [
 ]  # fmt: skip
 LATER = [  # once it was seen that a partner may have so many key frequencies that there are not as many others
     Factor(with_others(memorises), "restricted", "its strongest over random ones", by="random").exceeds(
-        0.5, "Where there are as many other frequencies, a memoriser restricted to its strongest loses more than half of "
-        "what it loses restricted to random ones."
+        0.5, "Where there are as many other frequencies, a memoriser restricted to its strongest loses more than half "
+        "of what it loses restricted to random ones."
     ),
     Factor(with_others(groks), "restricted", "key over random ones", by="random").falls_below(
         0.01, "Where there are as many other frequencies, a run that groks loses less than a hundredth."
