@@ -5,7 +5,7 @@ checkpoints with one set of sampling numbers. A measure gives the alarm where it
 value when the run memorised to its value at the end; the level is taken from the *other* grokking runs, so that no
 run sets its own. An alarm before test accuracy rises is a lead; an alarm in a control is a false one.
 
-    python analyses/llc_along_training.py            # 9 runs, 66 checkpoints each: 45 minutes on two cores
+    python analyses/llc_along_training.py            # 66 checkpoints of each run: hours
     python analyses/llc_along_training.py --quick    # tiny ones: seconds
 """
 
@@ -20,21 +20,15 @@ from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.store.run import Run
 from circuitgrok.study.alarms import Indicator, alarms
-from circuitgrok.study.claims import Declared, Ratio, Selection, Share, where
+from circuitgrok.study.claims import Ratio, Selection, Share, where
 from circuitgrok.study.effects import Factor
+from circuitgrok.study.evidence import Declared
 from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import listed
-from circuitgrok.study.selections import derived
+from circuitgrok.study.selections import by_seed, derived
 from circuitgrok.study.study import Study, evenly
 from circuitgrok.table.calibration import calibrate
 
-STUDY = Study(
-    "Along training, which moves first: learning coefficient, effective dimension, circuit, or norm?",
-    cg.TrainConfig.preset("quickstart").with_(**evenly(100)).with_(checkpoints_per_decade=10),
-    arms={"groks": {}, "no decay": {"weight_decay": 0.0}, "few pairs": {"frac_train": 0.2}},
-)
-TINY = {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02, "warmup": 0, "steps": 300}
-QUICK = STUDY.with_(seeds=[0], checkpoint_every=75, checkpoints_per_decade=1, eval_every=5, **TINY)
 COLOURS = {"groks": figures.BLUE, "no decay": figures.ORANGE, "few pairs": figures.GREY}
 INDICATORS = {
     "λ̂": Indicator("llc", is_logarithmic=True),
@@ -44,7 +38,7 @@ INDICATORS = {
     "N_min": Indicator("norm_min"),
 }
 Z = 1.0  # where the effective dimension is taken; at smaller z the Hessian's spectrum takes several times as long
-LABELS = ["run", "arm", "seed", "memorised", "grokked"]
+LABELS = ["run", "arm", "seed", "memorised", "grokked", "grokked_after"]
 KEPT = ["step", "llc.*", "effective_dimension.*", "norm|norm_min|sharpness", r".*\[test\]", r"restricted_loss\[all\]"]
 PASSED = "diagnostics_passed"
 
@@ -69,7 +63,12 @@ def by(indicator: str, grokked: bool = True) -> Selection:
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         found = told(table)
         is_asked = ((found["arm"] == "groks") == grokked) & (found["grokked"].notna() == grokked)
-        return found[is_asked & (found["indicator"] == indicator)]
+        found = found[is_asked & (found["indicator"] == indicator)]
+        before = [
+            table["step"][(table["run"] == run) & (table["step"] < alarm)].max()
+            for run, alarm in zip(found["run"], found["alarm"].fillna(math.inf), strict=True)
+        ]
+        return found.assign(alarm_after=before, alarm_by=found["alarm"], grokked_by=found["grokked"])
 
     return rows
 
@@ -82,7 +81,8 @@ def leads(name: str) -> Declared:
 
 def is_quiet(name: str) -> Declared:
     """The claim that an indicator gives no false alarm in most controls."""
-    fired = Share(by(name, grokked=False), lambda rows: rows["alarm"].notna(), "share of controls with an alarm")
+    controls = by_seed(by(name, grokked=False), alarm="max")
+    fired = Share(controls, lambda rows: rows["alarm"].notna(), "share of seeds with an alarm in a control")
     return fired.falls_below(0.5, f"{name} gives no alarm in most runs that do not grok.")
 
 
@@ -99,6 +99,14 @@ CLAIMS = [
     Factor(derived(ends, llc=lambda rows: 2 * rows["llc"]), "llc", "λ̂ / (N_eff(1) / 2)", by="effective_dimension[1]")
     .is_within(2, "λ̂ is what the curvature at the point says, within a factor of two."),
 ]  # fmt: skip
+STUDY = Study(
+    "Along training, which moves first: learning coefficient, effective dimension, circuit, or norm?",
+    cg.TrainConfig.preset("quickstart").with_(**evenly(100)).with_(checkpoints_per_decade=10),
+    arms={"groks": {}, "no decay": {"weight_decay": 0.0}, "few pairs": {"frac_train": 0.2}},
+    claims=CLAIMS,
+)
+TINY = {"p": 7, "d_model": 8, "d_head": 4, "n_heads": 2, "d_mlp": 16, "lr": 0.02, "warmup": 0, "steps": 300}
+QUICK = STUDY.with_(seeds=[0], checkpoint_every=75, checkpoints_per_decade=1, eval_every=5, **TINY)
 PANELS = {  # column: (label, scale)
     "accuracy[test]": ("test accuracy", "linear"),
     "llc": ("learning coefficient λ̂", "log"),
@@ -157,7 +165,7 @@ def main() -> None:
     labels = of.rename(columns={"memorised_by": "memorised", "grokked_by": "grokked"})[LABELS]
     table = pd.concat([rows.assign(run=name) for name, rows in zip(runs, found, strict=True)]).merge(labels, on="run")
     table = table.filter(regex=f"^({'|'.join([*LABELS, *KEPT])})$")
-    study.write(given, table, CLAIMS, draw(table), notes(table, sampling, list(why)), runs=of)
+    study.write(given, table, draw(table), notes(table, sampling, list(why)), runs=of)
 
 
 if __name__ == "__main__":

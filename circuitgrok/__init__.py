@@ -11,6 +11,7 @@ Names are loaded when they are first used, so that importing the package costs n
     neurons, compare              the neurons by frequency; two checkpoints side by side
     inspect, report               the same to look at: in a notebook, as one offline page
     lens                          TransformerLens: `cg.lens.bridge(run, step)`
+    fit_delay                     the time to grok against the norm that is held
     thinning, thin                fewer checkpoints of a run that is over
     slurm                         who trains a sweep: `cg.sweep(..., executor=cg.slurm("partition=gpu"))`
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from circuitgrok.store.run import load as load
     from circuitgrok.store.thinning import thin as thin
     from circuitgrok.store.thinning import thinning as thinning
+    from circuitgrok.study.delay import fit_delay as fit_delay
     from circuitgrok.study.sweep import sweep as sweep
     from circuitgrok.table.columns import columns as columns
     from circuitgrok.table.measure import measure as measure
@@ -75,6 +77,7 @@ _HOMES = {
     "columns": "table.columns",
     "compare": "inspection.views",
     "edited": "inspection.changed",
+    "fit_delay": "study.delay",
     "inspect": "faces.inspector.widget",
     "load": "store.run",
     "measure": "table.measure",

@@ -49,7 +49,7 @@ def test_the_delay_can_be_chosen():
 
 def test_a_flicker_is_not_grokking():
     table = history(100, None)
-    table.loc[2000 : 2000 + 10 * (HOLD - 1), "test_acc"] = 1.0  # one evaluation too few
+    table.loc[2000 : 2000 + HOLD - 10, "test_acc"] = 1.0  # one evaluation too few
     assert class_of(events(table)) == "memorisation"
-    table.loc[2000 + 10 * HOLD, "test_acc"] = 1.0
+    table.loc[2000 + HOLD, "test_acc"] = 1.0
     assert class_of(events(table)) == "grokking"

@@ -273,3 +273,16 @@ def test_drawing_does_not_import_pyplot(finished, table, tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     figures.save(figures.run_figure(finished, table), tmp_path / "figure")
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_shares_that_are_left_fall_between_evaluations_and_censored_runs_are_ticks(ax):
+    nan = float("nan")
+    arms = {"a": ([0, 100, 100, 400], [100, 200, 200, nan]), "b": ([300, 400], [nan, nan])}
+    figures.draw_survival(ax, arms, {"a": figures.BLUE, "b": figures.RED}, event="memorised")
+    a, b = drawn(ax)["a, 3 of 4"], drawn(ax)["b, 0 of 2"]
+    assert a == ([1, 1, 100, 100, 200, 400], pytest.approx([1, 1, 0.75, 0.75, 0.25, 0.25]))
+    assert b == ([1, 400], [1, 1])
+    ticks = [line for line in ax.get_lines() if line.get_marker() == "|"]
+    assert [list(line.get_xdata()) for line in ticks] == [[400], [300, 400]]
+    assert [list(line.get_ydata()) for line in ticks] == [pytest.approx([0.25]), [1, 1]]
+    assert ax.get_xscale() == "log" and "memorised" in ax.get_ylabel()

@@ -76,7 +76,7 @@ def test_a_long_history_costs_less_than_half_of_parsing_it(tmp_path):
         parsing = time.process_time() - began
     finally:
         gc.enable()
-    assert len(kept) == 7 and len(parsed) == 100_000
+    assert len(kept) == 3 and len(parsed) == 100_000
     assert glanced < 0.5 * parsing
 
 

@@ -3,9 +3,11 @@
 import pytest
 from tiny import tiny
 
+from circuitgrok.measures.learning.crossings import HOLD
 from circuitgrok.study.asked import Asked
 from circuitgrok.study.legs import course, until
-from circuitgrok.study.study import Study, train_missing
+from circuitgrok.study.question import train_missing
+from circuitgrok.study.study import Study
 
 KEPT = {"eval_every": 2, "keep_moments": True, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
 
@@ -36,8 +38,10 @@ def test_a_course_ends_with_the_leg_in_which_it_is_sure_and_others_go_on(given, 
     reached = ("norm", start.history["norm"].iloc[0] * 0.5)  # from the first evaluation on
     assert not course(*start.legs).is_over("norm", 1e9) and start.crossed(*reached).by == 0
     assert not start.is_over("train_acc", 1.1)
-    assert start.is_over(*reached)  # evaluated at 0, 2 ... 10: five more are asked for
-    short = start._replace(history=start.history.iloc[:-1])
+    assert not start.is_over(*reached)  # evaluated at 0, 2 ... 10: not as long as a level must be kept
+    long = start._replace(history=start.history.set_axis(start.history.index * (HOLD // 10)))
+    assert long.is_over(*reached)  # to the very step
+    short = long._replace(history=long.history.iloc[:-1])
     assert short.crossed(*reached).by == 0 and not short.is_over(*reached)
-    found = until(reached, {"a": start, "b": short}, {"b": tiny(**KEPT)}, leg=10, budget=20, given=given)
-    assert found["a"] is start and [run.name for run in found["b"].legs] == ["first", "b-leg0"]
+    found = until(reached, {"a": long, "b": short}, {"b": tiny(**KEPT)}, leg=10, budget=HOLD + 10, given=given)
+    assert found["a"] is long and [run.name for run in found["b"].legs] == ["first", "b-leg0"]

@@ -495,7 +495,8 @@ def test_opened_networks_are_drawn_and_summed_up_with_and_without_their_split(tm
         legend = [line.get_label() for ax in figure.axes[:2] for line in ax.get_lines()]
         assert ("train" in legend, "all pairs" in legend) == (split is not None, split is None)
         assert cg.lens.bridge(found, 100)(PAIRS).shape == (P * P, 3, P + 1)
-        assert found.history["train_acc"].isna().all() == (split is None)
+        for column in ("train_acc", "test_loss", "test_mirror_unseen_acc"):
+            assert found.history[column].isna().all() == (split is None)
     with pytest.raises(UserError, match="hessian needs the training set, and the split of memory is a stand-in"):
         cg.measure(opened(networks()), "hessian")
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +22,7 @@ from circuitgrok.study import registered
 from circuitgrok.study.asked import Asked
 from circuitgrok.study.intervals import mean_interval
 from circuitgrok.study.processes import in_processes
-from circuitgrok.study.rows import at_events, censored
+from circuitgrok.study.rows import at_events, censored, row
 from circuitgrok.study.study import Studies, Study
 
 ARMS = {"free": {}, "on the sphere": {"fixed_norm": True, "weight_decay": 0.0}}
@@ -227,6 +228,20 @@ def test_a_replication_trains_as_many_other_seeds_and_says_both_words(tmp_path, 
     assert "claim: It begins above 1. [power .8 at" in capsys.readouterr().out
 
 
+def test_a_row_that_is_kept_stands_for_its_run_and_no_other(tmp_path):
+    asked, of = study(grid={}, arms={"free": {}}), Asked(quick=True, out=tmp_path / "out", threads=1)
+    table = asked.rows(of, lambda run: {"n": len(run.steps), "never": math.nan})
+    shutil.rmtree(tmp_path / "out" / "runs")
+    more = asked.with_(seeds=[3, 4, 5])
+    again = more.rows(of, lambda run: {"n": -1, "never": math.nan})
+    assert again[:2].equals(table) and again["n"].tolist() == [*table["n"], -1]
+    assert [path.name for path in (tmp_path / "out" / "runs").glob("free*")] == ["free-s5"]
+    assert again["r0"].tolist() == asked.table(asked.with_(seeds=[3, 4]).train(of))["r0"].tolist() + [again["r0"][2]]
+    shutil.rmtree(tmp_path / "out" / "runs")
+    other = asked.with_(alpha=2.0, seeds=[3]).rows(Asked(True, tmp_path / "out", 1))  # another config is another run
+    assert other["r0"][0] == pytest.approx(2 * table["r0"][0], rel=1e-6)
+
+
 def test_claims_are_written_committed_and_recorded_before_the_first_run(tmp_path, monkeypatch, capsys):
     from circuitgrok.study.claims import Mean, where
 
@@ -342,3 +357,26 @@ def test_a_study_that_cannot_be_laid_is_refused_with_2(argv, said, tmp_path, mon
     assert call(["new-study", *argv]) == 2
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["there.py"] and Path("there.py").read_text() == "mine"
+
+
+# --- rows ---------------------------------------------------------------------------------------------
+
+
+def recorded(**columns):
+    """A run that was evaluated every ten steps, as far as its row looks at it."""
+    n = len(columns["test_acc"])
+    history = pd.DataFrame({"train_acc": [1.0] * n, "norm": [3.0] * n} | columns, index=range(0, 10 * n, 10))
+    return cast(Any, SimpleNamespace(history=history, manifest={"start": {"norm": 5.0}}, state="finished"))
+
+
+def test_the_time_of_every_event_is_an_interval_and_that_of_unseen_pairs_is_there_where_the_history_knows_them():
+    test_acc, unseen = [0.5] * 3 + [0.97] * 12, [0.5] * 6 + [0.96] * 9
+    of = row(recorded(test_acc=test_acc, test_mirror_unseen_acc=unseen))
+    assert (of["memorised_after"], of["memorised_by"]) == (0, 0)
+    assert (of["grokked_after"], of["grokked_by"]) == (20, 30)
+    assert (of["grokked_unseen_after"], of["grokked_unseen_by"]) == (50, 60)
+    of = row(recorded(test_acc=test_acc, test_mirror_unseen_acc=[0.5] * 15))
+    assert of["grokked_unseen_after"] == of["steps"] == 140 and math.isnan(of["grokked_unseen_by"])
+    for known in ({}, {"test_mirror_unseen_acc": [math.nan] * 3 + [1.0] * 12}):
+        of = row(recorded(test_acc=test_acc, **known))
+        assert "grokked_by" in of and not [name for name in of if name.startswith("grokked_unseen")]

@@ -91,11 +91,11 @@ def test_summary_of_more_than_half_of_the_frequencies_says_that_restricted_loss_
     assert numbers(notes[0]) == ["3", "5", f"{blank:.2e}"]
 
 
-def planted(finished, folder, train_acc, test_acc):
+def planted(finished, folder, train_acc, test_acc, every=2):
     """The finished run with another history."""
     run = copied(finished, folder)
     records = [
-        {"step": 2 * i, "train_acc": a, "test_acc": b, "train_loss": 0.5, "test_loss": 2.0, "norm": 3.0}
+        {"step": every * i, "train_acc": a, "test_acc": b, "train_loss": 0.5, "test_loss": 2.0, "norm": 3.0}
         for i, (a, b) in enumerate(zip(train_acc, test_acc, strict=True))
     ]
     return rewritten(run, "history.jsonl", records)
@@ -117,23 +117,23 @@ def test_summary_and_table_of_runs_tell_when_a_run_memorised_and_grokked(finishe
         ([0.5] + [0.99] * 9, "", "; below at 1 of 15 later evaluations, not at the end"),
         (
             [0.94] * 10,
-            ", lost 20–22",
-            "; lost again at step 20–22, below at 10 of 15 later evaluations, and at the end",
+            ", lost 100–110",
+            "; lost again at step 100–110, below at 10 of 15 later evaluations, and at the end",
         ),
         (
             [0.94] * 6 + [0.99] * 4,
-            ", lost 20–22 and back",
-            "; lost again at step 20–22, below at 6 of 15 later evaluations, not at the end",
+            ", lost 100–110 and back",
+            "; lost again at step 100–110, below at 6 of 15 later evaluations, not at the end",
         ),
     ],
 )
 def test_summary_and_table_of_runs_tell_when_a_level_was_lost_again(finished, tmp_path, told, later, mark, said):
     test_acc = [0.0] * 5 + [0.99] * 6 + later
-    run = planted(finished, tmp_path, [0.1] + [1.0] * (len(test_acc) - 1), test_acc)
+    run = planted(finished, tmp_path, [0.1] + [1.0] * (len(test_acc) - 1), test_acc, every=10)
     [line] = [line for line in summary_lines(run, told[2]) if line.startswith("  grokked")]
-    assert line == f"  grokked at   step 8–10   (test_acc ≥ 0.95 at 6 evaluations in a row){said}"
+    assert line == f"  grokked at   step 40–50   (test_acc ≥ 0.95, kept for 50 steps){said}"
     row = read(run).cells
-    assert (row.memorised, row.grokked) == ("0–2", f"8–10{mark}")
+    assert (row.memorised, row.grokked) == ("0–10", f"40–50{mark}")
 
 
 def test_row_of_a_run_tells_alpha_with_base_init_and_norm(tmp_path):
@@ -240,3 +240,14 @@ def test_every_field_that_intervenes_is_said_and_nothing_is_said_of_plain_traini
 def test_an_intervention_of_ones_own_is_said_also_where_nobody_has_defined_it():
     content = {"interventions": [{"kind": "fourth_powers", "fourth_powers": 0.5}, {"kind": "l1", "l1": 0.25}]}
     assert interventions(content) == "l1 0.25, fourth_powers 0.5"
+
+
+def test_summary_tells_of_test_pairs_whose_mirror_was_not_trained_on_where_they_are_otherwise(finished, tmp_path, told):
+    run = planted(finished, tmp_path, [1.0] * 3, [0.97] * 3)
+    records = [*run.records("history.jsonl")]
+    for unseen, expected in ((None, []), (0.97, []), (0.5, ["  of these     0.5000 on test pairs whose mirror"])):
+        known = [record | ({} if unseen is None else {"test_mirror_unseen_acc": unseen}) for record in records]
+        lines = summary_lines(rewritten(run, "history.jsonl", known), told[2])
+        assert [
+            line[: len("  of these     0.5000 on test pairs whose mirror")] for line in lines if "mirror" in line
+        ] == expected

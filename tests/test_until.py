@@ -2,6 +2,7 @@
 
 import random
 import signal
+from itertools import accumulate
 
 import pytest
 from tiny import tiny
@@ -33,10 +34,12 @@ def test_words_are_events_and_steps():
 
 
 def test_the_step_is_that_of_the_crossing_and_is_told_when_its_hold_is_whole():
-    """Over a thousand random histories."""
-    draw, happened, steps = random.Random(0), 0, [10 * i for i in range(60)]
+    """Over a thousand random histories, on even and uneven grids, some coarser than the hold."""
+    draw, happened = random.Random(0), 0
     for _ in range(1000):
-        event, stays, more = draw.choice(list(ACCURACY_RULES)), draw.choice((0.6, 0.9)), draw.choice((0, 35))
+        gaps = draw.choice([(10,), (1, 2, 10, 30), (40,), (30, 80)])
+        steps = list(accumulate((draw.choice(gaps) for _ in range(60)), initial=0))
+        event, stays, more = draw.choice(list(ACCURACY_RULES)), draw.choice((0.6, 0.9)), draw.choice((0, 35, 200))
         column, level = ACCURACY_RULES[event]
         values = [1.0]
         for _ in steps[1:]:
@@ -44,12 +47,12 @@ def test_the_step_is_that_of_the_crossing_and_is_told_when_its_hold_is_whole():
         watch = Watch(Until(event, more))
         stopped = next((s for s, v in zip(steps, values, strict=True) if watch.see({"step": s, column: v})), None)
         found = crossing(steps, values, level).by
-        if found is None or found + 10 * HOLD > steps[-1]:  # at the end of a record `crossing` takes a shorter hold
+        if found is None or found + HOLD > steps[-1]:  # at the end of a record `crossing` takes a shorter hold
             assert (watch.happened, stopped) == (None, None)
             continue
         happened += 1
-        due = max(found + 10 * HOLD, -(-(found + more) // 10) * 10)
-        assert (watch.happened, stopped) == (found, due if due <= steps[-1] else None)
+        due = next((s for s in steps if s > found and s >= found + max(HOLD, more)), None)
+        assert (watch.happened, stopped) == (found, due)
     assert happened > 500
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from circuitgrok.canonical import from_json
 from circuitgrok.errors import DamagedFile
-from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES
 from circuitgrok.store.files import LONGEST, open_plain
 from circuitgrok.store.records import evaluation
 
@@ -34,9 +34,9 @@ class Glance(NamedTuple):
 def turning_points(path: Path) -> list[Glance]:
     """The evaluations in a history that decide when a level was crossed, lost or kept; long stretches are thinned.
 
-    While no accuracy crosses its level, the first `HOLD` + 1 evaluations of a stretch say that it lasted, and the last
-    one where it ended: crossings and losses are the same as those of all evaluations (tested). A half-written last line
-    is dropped.
+    While no accuracy crosses its level, the first two evaluations of a stretch say where it began and that it was no
+    single one, and the last one where it ended: crossings and losses are the same as those of all evaluations (tested).
+    A half-written last line is dropped.
 
     Raises:
         DamagedFile: A line is longer than any that is written, or is no evaluation.
@@ -53,7 +53,7 @@ def _evaluations(path: Path, block: bytes) -> Iterable[Glance]:
         columns = dict(zip(Glance._fields, zip(*found, strict=True), strict=True))
         sides = ({float(word) >= level for word in columns[name]} for name, level in ACCURACY_RULES.values())
         if all(len(side) == 1 for side in sides):
-            found = [*found[: HOLD + 1], *found[HOLD + 1 :][-1:]]
+            found = [*found[:2], *found[2:][-1:]]
         return [Glance(int(step), float(test), float(train)) for step, test, train in found]
     except ValueError:
         return _one_by_one(path, block)
@@ -94,11 +94,11 @@ def _one_by_one(path: Path, block: bytes) -> Iterator[Glance]:
 
 
 def _thinned(seen: Iterable[Glance]) -> list[Glance]:
-    """The first `HOLD` + 1 and the last evaluation of every stretch in which all stay on the same sides."""
+    """The first two and the last evaluation of every stretch in which all stay on the same sides."""
     kept: list[Glance] = []
     for _, stretch in groupby(seen, key=_sides):
         same = iter(stretch)
-        kept += [*islice(same, HOLD + 1), *deque(same, maxlen=1)]
+        kept += [*islice(same, 2), *deque(same, maxlen=1)]
     return kept
 
 

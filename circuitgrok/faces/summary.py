@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from circuitgrok.store.checkpoints import Checkpoints
 
 SUMMARISED = ("polar", "fourier", "circuits", "irreps")  # groups that a summary and its figure are made of
+UNSEEN = "test_mirror_unseen_acc"
 USUAL = ("modular_addition", "transformer")  # task and network that need no mention
 ALPHA_REFERENCE = "42.20, the nanda init at p = 113, d_model = 128"
 
@@ -73,7 +74,7 @@ def summary_lines(run: "Checkpoints", table: "pd.DataFrame") -> list[str]:
         f"  alpha        {began} = {start_norm(run):.2f}"
         + (f" (reference {ALPHA_REFERENCE})" if config.model.kind == "transformer" else ""),
         *(
-            f"  {name + ' at':12s} {event}   ({rules[name]} at {HOLD + 1} evaluations in a row)" + _since(since[name])
+            f"  {name + ' at':12s} {event}   ({rules[name]}, kept for {HOLD} steps)" + _since(since[name])
             for name, event in (events(history) if known else {}).items()
         ),
         *([f"  phases       {_phases(table)}"] if known and "excluded_loss[train]" in table else []),
@@ -96,8 +97,11 @@ def _since(later: Afterwards | None) -> str:
 def _sides(history: "pd.DataFrame", loss: str) -> list[str]:
     """Accuracy and loss at the end, on both sides of the split."""
     end = history.iloc[-1]
+    unseen = end.get(UNSEEN, math.nan)
+    told = not math.isnan(unseen) and unseen != end["test_acc"]
     return [
         f"  accuracy     train {end['train_acc']:.4f}, test {end['test_acc']:.4f}",
+        *([f"  of these     {unseen:.4f} on test pairs whose mirror (b, a) was not trained on either"] if told else []),
         f"  loss         train {end['train_loss']:.2e}, test {end['test_loss']:.2e}"
         + (f"   ({loss})" if loss != "cross_entropy" else ""),
     ]

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from circuitgrok.figures.style import step_axis as step_axis
     from circuitgrok.figures.style import times_axis as times_axis
     from circuitgrok.figures.style import values_axis as values_axis
+    from circuitgrok.figures.times import draw_survival as draw_survival
     from circuitgrok.figures.times import draw_times as draw_times
     from circuitgrok.figures.times import times_figure as times_figure
 
@@ -61,7 +62,7 @@ _HOMES = {
     "print_size": "COLUMN PAGE paper",
     "phases": "draw_classes draw_phases phase_figure",
     "fields": "field_axis places",
-    "times": "draw_times times_figure",
+    "times": "draw_survival draw_times times_figure",
 }
 _FOUND = {name: home for home, names in _HOMES.items() for name in names.split()}
 _inside, _names = doors(__name__)

@@ -1,10 +1,11 @@
-"""The times of a sweep's runs against one field, with the censored ones as such."""
+"""When runs came to an event: the share that has not yet, and times against one field; censored ones as such."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from circuitgrok.figures.fields import field_axis, places
-from circuitgrok.figures.style import BLUE, GREY, RED, in_style, sheet, times_axis
+from circuitgrok.figures.style import BLUE, GREY, LINES, RED, in_style, sheet, times_axis
+from circuitgrok.measures.learning.turnbull import turnbull
 from circuitgrok.text import in_figure
 
 if TYPE_CHECKING:
@@ -13,6 +14,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EVENTS = {"memorised": (BLUE, "s", -0.17), "grokked": (RED, "o", 0.17)}  # colour, mark, place within its column
+
+
+def draw_survival(
+    ax: "Axes",
+    arms: Mapping[str, tuple[Sequence[int | float], Sequence[int | float]]],
+    colours: Mapping[str, str],
+    event: str = "grokked",
+) -> None:
+    """The share of each arm's runs that have not come to an event yet, against steps.
+
+    A line goes down from one evaluation to the next, and does not say when between them. A tick is a run that was
+    censored, at its last step. The legend says how many of how many runs came to it.
+
+    Args:
+        ax: Where; its horizontal axis becomes logarithmic.
+        arms: By name, of each run the last step at which it had not happened and the first at which it had (nan where
+            it had not by the end), as columns `<event>_after` and `<event>_by`; what is before step 1 is drawn there.
+        colours: By name of an arm.
+        event: What it is, for people.
+
+    Example:
+        >>> from circuitgrok import figures
+        >>> figure, ax = figures.sheet(1, 1, (3.3, 2.5))
+        >>> figures.draw_survival(ax, {"free": ([90, 190, 400], [100, 200, float("nan")])}, {"free": figures.BLUE})
+        >>> ax.get_legend_handles_labels()[1]
+        ['free, 2 of 3']
+    """
+    start = min(min(after) for after, _ in arms.values())
+    for i, (arm, (after, by)) in enumerate(arms.items()):
+        found = turnbull(after, by)
+        censored = [step for step, end in zip(after, by, strict=True) if not end < float("inf")]
+        last = max([*found.by, *censored])
+        steps, shares = [start], [1.0]
+        for low, high, share in zip(found.after, found.by, found.share, strict=True):
+            steps += [low, high]
+            shares += [shares[-1], share]
+        x, style = [max(step, 1) for step in [*steps, last]], LINES[i % len(LINES)]
+        label = f"{arm}, {found.n - found.n_censored} of {found.n}"
+        ax.plot(x, [*shares, shares[-1]], color=colours[arm], ls=style, label=label)
+        left = [([1.0, *found.share])[sum(end <= step for end in found.by)] for step in censored]
+        ax.plot([max(step, 1) for step in censored], left, "|", color=colours[arm], ms=8, mew=1.5)
+    ax.set(xscale="log", ylim=(-0.03, 1.03), xlabel="optimizer step", ylabel=f"share of runs that have not {event} yet")
 
 
 def draw_times(ax: "Axes", rows: "pd.DataFrame", medians: Mapping[str, "pd.DataFrame"], field: str) -> None:

@@ -53,7 +53,7 @@ class Likely:
         best: The largest log-likelihood.
         point: The other coefficients there, and ln s.
         n: Differences within groups of times that are known.
-        error: About the standard error.
+        error: About the standard error; without censoring the standard error.
         fitting: Between which values every time fits without any error: these are not excluded at any level, as the
             evaluations do not tell them apart. (nan, nan) where no value does.
     """
@@ -93,7 +93,7 @@ class Likely:
         if math.isinf(value):
             return math.inf
         moved = (value - self.estimate) / self.error
-        start = np.append(self.point[:-1], self.point[-1] + math.log1p(moved**2 / self.n) / 2)
+        start = np.append(self.point[:-1], self.point[-1] + math.log1p(moved**2 / self._free) / 2)
         drop = max(self.best - _most_likely(self.rows.without(0, value), start)[0], 0.0)
         return math.sqrt(self._free * math.expm1(2 * drop / self.n))
 
@@ -114,7 +114,7 @@ class Likely:
             far *= 2
             if far > farthest:
                 return side * math.inf
-        away: Any = brentq(excess, 0, far, xtol=1e-8 * self.error)
+        away: Any = brentq(excess, 0, far, xtol=1e-6 * self.error)
         return inner + side * float(away)
 
 
@@ -137,9 +137,10 @@ def time_effect(
         something, a median that is censored on both sides, exact times without spread, no difference more than there
         are coefficients.
 
-        A group's level may be any. Where groups differ less than times within them, censoring one arm biases the
-        likelihood towards larger effects: with levels a third as wide as s, ten pairs, and 30 % of the slower arm
-        censored, an interval of 95 % misses in 5 %, and with half of it in 7 %.
+        A group's level may be any. Where groups differ less than times within them, a budget biases the estimate of
+        the likelihood towards larger effects, by 0.2 s with levels a third as wide as s and 30 % of the slower arm
+        censored; of intervals of 95 % of ten such pairs 4 % missed then, of twenty 5 %, most of
+        them above; with half of the arm censored, where signs decide more often, 1 and 3 %.
 
     Raises:
         ValueError: A time is known to be earlier than it is known not to have happened.
@@ -221,7 +222,7 @@ def _likely(rows: Rows) -> Likely | None:
     if spread < 1e-9 * _extent(rows) and not (rows.upper > rows.lower).any():
         return None
     best, point = _most_likely(rows, np.append(start, math.log(spread or FINEST)))
-    error = math.exp(point[-1]) * math.sqrt(float(np.linalg.inv(x.T @ x)[0, 0]))
+    error = math.exp(point[-1]) * math.sqrt(n / (n - x.shape[1]) * float(np.linalg.inv(x.T @ x)[0, 0]))
     return Likely(float(point[0]), rows, best, point[1:], n, error, _fitting(rows))
 
 

@@ -13,7 +13,7 @@ from circuitgrok.measures.learning.crossings import crossing
 if TYPE_CHECKING:
     import pandas as pd
 
-HELD = 2  # further checkpoints for which an indicator must stay below its level
+HELD = 200  # steps for which an indicator must stay below its level
 
 
 class Indicator(NamedTuple):
@@ -39,16 +39,17 @@ def alarms(table: "pd.DataFrame", indicators: Mapping[str, Indicator], reference
 
     Returns:
         One row per indicator and run: `run`, `indicator`, `level` (nan without another run of the reference), `alarm`
-        (a step; nan if it never stays below for `HELD` further checkpoints) and `steps`, the run's last.
+        (a step; nan if it never stays below for `HELD` steps of the record, by the rule of `crossing`) and `steps`, the
+        run's last.
 
     Example:
         >>> import pandas as pd
         >>> fall = {"a": [8.0, 8.0, 2.0, 2.0, 2.0], "b": [8.0, 4.0, 4.0, 4.0, 4.0]}
-        >>> rows = [{"run": run, "step": 10 * i, "x": x} for run, of in fall.items() for i, x in enumerate(of)]
+        >>> rows = [{"run": run, "step": 100 * i, "x": x} for run, of in fall.items() for i, x in enumerate(of)]
         >>> table = pd.DataFrame(rows)
         >>> found = alarms(table, {"falls": Indicator("x")}, table["run"] == "b")
         >>> found[["run", "level", "alarm"]].values.tolist()
-        [['a', 6.0, 20.0], ['b', nan, nan]]
+        [['a', 6.0, 200.0], ['b', nan, nan]]
     """
     import pandas as pd
 
@@ -97,6 +98,6 @@ def _half_way(rows: "pd.DataFrame", indicator: Indicator) -> float:
 
 
 def _stays_below(rows: "pd.DataFrame", column: str, level: float) -> float:
-    under = (rows[column] < level).tolist()
-    held = [all(under[i : i + HELD + 1]) for i in range(len(under) - HELD)]
-    return float(rows["step"].iloc[held.index(True)]) if any(held) else math.nan
+    steps = [int(step) for step in rows["step"]]
+    step = crossing(steps, (rows[column] < level).astype(float).tolist(), 1.0, HELD).by
+    return math.nan if step is None or step + HELD > steps[-1] else float(step)

@@ -165,8 +165,12 @@ class Ratio(Quantity):
     def found(self, table: "pd.DataFrame") -> Found:
         """The logarithm of the ratio."""
         over, under = (of_seeds(rows(table), self.name) for rows in (self.over, self.under))
-        seeds = over.index.intersection(under.index).tolist()
-        sides = [(over.loc[seeds], self.column), (under.loc[seeds], self.by or self.column)]
+        event, other = self.column, self.by or self.column
+        has = [
+            rows.index[rows[f"{of}_after"].notna()] for rows, of in ((over, event), (under, other))
+        ]  # or no such event
+        seeds = has[0].intersection(has[1]).tolist()
+        sides = [(over.loc[seeds], event), (under.loc[seeds], other)]
         after = [time for rows, event in sides for time in rows[f"{event}_after"]]
         by = [time for rows, event in sides for time in rows[f"{event}_by"]]
         missed = [int(rows[f"{event}_by"].isna().sum()) for rows, event in sides]

@@ -48,9 +48,9 @@ class Course(NamedTuple):
         return crossing([int(step) for step in self.history.index], self.history[column].tolist(), level)
 
     def is_over(self, column: str, level: float) -> bool:
-        """Whether a column has crossed a level, with as many evaluations since as the rule asks for, or it diverged."""
-        by, sure = self.crossed(column, level).by, self.history.index[-1] - HOLD * self.config.schedule.eval_every
-        return self.state == "diverged" or (by is not None and by <= sure)
+        """Whether a column has crossed a level, with as many steps since as the rule asks for, or it diverged."""
+        by = self.crossed(column, level).by
+        return self.state == "diverged" or (by is not None and by + HOLD <= self.history.index[-1])
 
 
 def course(*legs: Run) -> Course:

@@ -7,7 +7,7 @@ replication puts those of other seeds beside them.
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +17,7 @@ from circuitgrok.store.run import Run
 from circuitgrok.study import registered, verdicts
 from circuitgrok.study.asked import Asked, parser_of
 from circuitgrok.study.evidence import Claim, Declared, decide
+from circuitgrok.study.kept import keep_rows, kept_rows
 from circuitgrok.study.registered import Announced
 from circuitgrok.study.rows import R, Rules, tabulate
 
@@ -85,8 +86,8 @@ class Question(ABC):
             sys.exit(0)
         return given, study
 
-    def train(self, given: Asked) -> dict[str, Run]:
-        """The runs by name, trained where they are not there yet, below `given.out`.
+    def train(self, given: Asked, except_for: Collection[str] = ()) -> dict[str, Run]:
+        """The runs by name, but for some, trained where they are not there yet, below `given.out`.
 
         Raises:
             UserError: A claim that the seeds cannot decide; a small design (`--quick`) is not asked.
@@ -97,7 +98,26 @@ class Question(ABC):
         for line in self._planned(given):
             print(f"claim: {line}")
         registered.registered(given, self.question, seeds, self.claims)
-        return train_missing(self.configs(), given)
+        asked = {name: config for name, config in self.configs().items() if name not in except_for}
+        return train_missing(asked, given) if asked else {}
+
+    def rows(self, given: Asked, more: Callable[[Run], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
+        """The table, of runs that are trained where neither they nor their rows are there yet.
+
+        Rows are kept in `rows.jsonl` beside the verdict: a run that is not there is not trained again to be counted.
+        Of those that are there, rows are made anew.
+        """
+        import pandas as pd
+
+        file, configs = given.out / "rows.jsonl", self.configs()
+        kept = kept_rows(file, configs)
+        gone = [name for name in kept if not (given.out / "runs" / name).exists()]
+        runs = self.train(given, except_for=gone)
+        made: list[Any] = self.table(runs, more).to_dict("records")
+        found = {name: kept[name] for name in gone} | dict(zip(runs, made, strict=True))
+        rows = {name: found[name] for name in configs}
+        keep_rows(file, rows, configs)
+        return pd.DataFrame(list(rows.values()))
 
     def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
         """The runs by what a column of labels says, in the order of the table; of those with some labels only."""
@@ -149,7 +169,7 @@ class Question(ABC):
         late = frozenset(text for text in texts if registered.is_post_hoc(text, record))
         when = registered.in_words(record, given.script)
         said = self.about(table if runs is None else runs)
-        planned = [f"Planned for {len(self._first_seeds(given))} seeds: {' '.join(self._planned(given))}"]
+        planned = [f"Planned for {len(self._first_seeds(given))} seeds: {self._planned_in_short(given)}."]
         all_notes = [when, *(planned if self.claims else []), *said, *notes]
         conclude(given, self.question, table, verdicts.Decided(by_seeds, late), figure, all_notes)
 
@@ -159,6 +179,13 @@ class Question(ABC):
             registered.text_of(claim) + (f" [{plan.words}]" if plan else "")
             for claim, plan in zip(self.claims, plans, strict=True)
         ]
+
+    def _planned_in_short(self, given: Asked) -> str:
+        """What the seeds can decide, claims of one plan together, by their places."""
+        places: dict[str, list[int]] = {}
+        for i, plan in enumerate(registered.plans(self.claims, len(self._first_seeds(given))), 1):
+            places.setdefault(plan.words if plan else "decided by more than the seeds", []).append(i)
+        return "; ".join(f"claims {', '.join(map(str, of))}: {words}" for words, of in places.items())
 
     def _first_seeds(self, given: Asked) -> list[int]:
         seeds = self.all_seeds
@@ -205,5 +232,15 @@ def conclude(
     notes: Sequence[str],
 ) -> None:
     """Write table, figure and verdict, and print the verdict."""
-    verdicts.write(given.out, question, decided, notes, table, figure)
+    verdicts.write(given.out, question, decided, notes, table, figure, machine_of(given))
     print((given.out / "verdict.md").read_text("utf-8"))
+
+
+def machine_of(given: Asked) -> str:
+    """What computes, in words: the device, its instruction set or model, threads, torch."""
+    from circuitgrok.device import resolved
+    from circuitgrok.store.environment import environment
+
+    here = environment(given.threads, resolved(given.device or "cpu"))
+    of = f"{here['device_name']}" if here["device"] == "cuda" else f"{here['cpu']} ({here['isa']})"
+    return f"{here['device']}: {of}, {here['threads']} threads, torch {here['torch']}"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES, events, known_rules
 from circuitgrok.store.run import Run
 
 if TYPE_CHECKING:
@@ -37,10 +37,16 @@ R = TypeVar("R", bound=Recorded)
 
 
 def row(run: Recorded, rules: Rules = ACCURACY_RULES) -> dict[str, Any]:
-    """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked."""
+    """What every study tells of a run: start, end, best accuracies, and when it memorised and grokked.
+
+    The time of an event is an interval: `NAME_after` is the last step at which it had not happened, 0 at least, and
+    `NAME_by` the first at which it had, nan where it is censored, at `steps`. Beside the events of the rules there is
+    `grokked_unseen`, the same level as `grokked` on test pairs whose mirror was not trained on, if the history has that
+    accuracy at every evaluation; a run without it has neither column.
+    """
     history = run.history
     times: dict[str, float] = {}
-    for name, event in events(history, rules).items():
+    for name, event in events(history, known_rules(history, rules)).items():
         times |= {f"{name}_after": max(event.after, 0), f"{name}_by": math.nan if event.by is None else event.by}
     last = history.iloc[-1]
     return {

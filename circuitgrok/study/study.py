@@ -119,7 +119,7 @@ class Study(Question):
             f"{config.task.formula}, {sizes} to train on; {config.model.kind} ({shape}); {optimizer} where neither arm "
             f"nor grid says otherwise; base init {config.init.scheme}, |θ₀| = {norms(scaled)} at α = {alpha:g}. "
             f"{len(table)} runs, seeds {list(self.seeds)}, each of {', '.join(self.seeded)}; {schedule.steps} steps, "
-            f"evaluated every {schedule.eval_every}; an event counts once it holds at {HOLD + 1} evaluations in a row."
+            f"evaluated every {schedule.eval_every}; an event counts once it is kept for {HOLD} steps."
         )
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -61,8 +62,19 @@ def write(
     notes: Sequence[str],
     table: "pd.DataFrame",
     figure: "Figure",
+    machine: str = "",
 ) -> None:
-    """Write table.csv, figure.png, figure.svg and verdict.md of an analysis, each whole or not at all."""
+    """Write table.csv, figure.png, figure.svg and verdict.md of an analysis, each whole or not at all.
+
+    Args:
+        folder: Where.
+        question: The title.
+        decided: The claims.
+        notes: What else is said.
+        table: What the claims were decided by.
+        figure: What is shown.
+        machine: Where it was made, in words.
+    """
     from circuitgrok.figures import save
     from circuitgrok.store.files import write_atomically
 
@@ -77,7 +89,8 @@ def write(
     )
     lines = [f"# {question}", "", *decided.lines(), "", rule, ""]
     lines += [f"{note}\n" for note in [*decided.replicated(), *notes]]
-    lines += [f"Made by `{_command()}` at commit {commit()}."]
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
+    lines += [f"Made by `{_command()}` at commit {commit()}, {now} UTC{f', on {machine}' if machine else ''}."]
     write_atomically(folder / "verdict.md", ("\n".join(lines) + "\n").encode("utf-8", errors="backslashreplace"))
 
 

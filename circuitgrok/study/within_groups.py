@@ -41,6 +41,24 @@ class Rows(NamedTuple):
         return Rows(self.lower - shift, self.upper - shift, regressors, self.group)
 
 
+class _Integrand(NamedTuple):
+    """Of every group's integral over its level.
+
+    Attributes:
+        levels: Nodes `[group, node]`.
+        logs: Logarithms of the integrand there.
+        step: Between the nodes of a group.
+        by_mean: Derivatives of each row's term by its mean `[row, node]`.
+        by_spread: And by ln s.
+    """
+
+    levels: "np.ndarray"
+    logs: "np.ndarray"
+    step: "np.ndarray"
+    by_mean: "np.ndarray"
+    by_spread: "np.ndarray"
+
+
 def likelihood(rows: Rows, point: "np.ndarray") -> tuple[float, "np.ndarray"]:
     """The logarithm of the likelihood, and its gradient.
 
@@ -53,6 +71,27 @@ def likelihood(rows: Rows, point: "np.ndarray") -> tuple[float, "np.ndarray"]:
     """
     import numpy as np
 
+    at = _integrand(rows, point)
+    peak = at.logs.max(1)
+    weight = np.exp(at.logs - peak[:, None])
+    mass = weight.sum(1)
+    weight = (weight / mass[:, None])[rows.group]
+    gradient = np.append((weight * at.by_mean).sum(1) @ rows.regressors, (weight * at.by_spread).sum())
+    return float((peak + np.log(mass * at.step)).sum()), gradient
+
+
+def levels(rows: Rows, point: "np.ndarray") -> "np.ndarray":
+    """The mean level of each group `[group]`, in its likelihood at a point."""
+    import numpy as np
+
+    at = _integrand(rows, point)
+    weight = np.exp(at.logs - at.logs.max(1)[:, None])
+    return (weight * at.levels).sum(1) / weight.sum(1)
+
+
+def _integrand(rows: Rows, point: "np.ndarray") -> _Integrand:
+    import numpy as np
+
     spread = math.exp(point[-1])
     shift = rows.regressors @ point[:-1]
     lower, upper, group = rows.lower - shift, rows.upper - shift, rows.group
@@ -61,15 +100,9 @@ def likelihood(rows: Rows, point: "np.ndarray") -> tuple[float, "np.ndarray"]:
     first, last = np.minimum(low, high) - TAIL * spread, np.maximum(low, high) + TAIL * spread
     size = np.diff(starts, append=len(group)).max()
     n = min(math.ceil((last - first).max() * math.sqrt(size) / (FINEST * spread)) + 1, MOST)
-    levels = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, n)
-    logs, by_mean, by_spread = _terms(lower, upper, levels[group], spread)
-    total = np.add.reduceat(logs, starts)
-    peak = total.max(1)
-    weight = np.exp(total - peak[:, None])
-    mass = weight.sum(1)
-    value = (peak + np.log(mass * (last - first) / (n - 1))).sum()
-    weight = (weight / mass[:, None])[group]
-    return float(value), np.append((weight * by_mean).sum(1) @ rows.regressors, (weight * by_spread).sum())
+    nodes = first[:, None] + (last - first)[:, None] * np.linspace(0, 1, n)
+    logs, by_mean, by_spread = _terms(lower, upper, nodes[group], spread)
+    return _Integrand(nodes, np.add.reduceat(logs, starts), (last - first) / (n - 1), by_mean, by_spread)
 
 
 def _terms(lower, upper, level, spread):

@@ -1,8 +1,8 @@
 """Stopping when something has happened: `until="grokked+500"` ends a run 500 steps after it grokked.
 
 It is about this call, not about the run: it is not in the config, and the same call without it goes on. What has
-happened is told by the run's own evaluations and the rule of `measures/learning/crossings.py`, a level kept for its
-whole hold, so that a run stops at the same step whether it was interrupted or not, alone or in a stack.
+happened is told by the run's own evaluations and the rule of `measures/learning/crossings.py`, a level kept for the
+whole hold of steps, so that a run stops at the same step whether it was interrupted or not, alone or in a stack.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from circuitgrok.errors import UserError, nearest
-from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD
+from circuitgrok.measures.learning.crossings import ACCURACY_RULES, HOLD, is_kept
 from circuitgrok.store.run import Run
 
 _WORD = re.compile(r"(\w+)(?:\+(\d+))?")
@@ -67,13 +67,15 @@ class Watch:
         """Take in the next evaluation, or one that was seen before; whether the run has come as far as was asked."""
         if self.happened is None and record["step"] > self._last:
             self._last = record["step"]
-            if record[self._column] >= self._level:
-                self._since = record["step"] if self._since is None else self._since
-                self._kept += 1
-            else:
-                self._since, self._kept = None, 0
-            if self._kept > HOLD:
+            if self._since is not None and is_kept(self._since, self._kept, self._last):
                 self.happened = self._since
+            elif record[self._column] < self._level:
+                self._since, self._kept = None, 0
+            else:
+                since = self._since = self._last if self._since is None else self._since
+                self._kept += 1
+                if self._kept > 1 and self._last >= since + HOLD:
+                    self.happened = since
         return self.happened is not None and record["step"] >= self.happened + self.until.more
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ DELAY = 1000  # steps: from memorised to grokked, from which it is grokking
 def class_of(found: Mapping[str, Event], delay: int = DELAY) -> str:
     """One of `CLASSES`: whether a run fitted its training set, the rest, and how long after.
 
-    With the events of `crossings`, by its levels and sustained as it asks for (`ACCURACY_RULES`, `HOLD`):
+    With the events of `crossings`, by its levels and kept for as many steps as it asks for (`ACCURACY_RULES`, `HOLD`):
 
         comprehension    grokked, and fewer than `delay` steps after it memorised (or before it did)
         grokking         grokked, `delay` steps or more after it memorised

@@ -1,12 +1,30 @@
 """When a run memorised and when it grokked: sustained crossings, as intervals, with censoring.
 
 A crossing is known only between two evaluations, and a first crossing may be a flicker. So an event is
-the first evaluation from which a column stays at or above a threshold for `hold` further evaluations (or
-to the end of the record, if that is nearer), reported as the interval from the evaluation before it. A
-run that never gets there is censored at its last evaluation: that is not evidence that it never would.
+the first evaluation from which a column stays at or above a threshold at every evaluation within the next
+`hold` steps, and at least at the next one (or to the end of the record, if that is nearer), reported as the
+interval from the evaluation before it. A run that never gets there is censored at its last evaluation: that
+is not evidence that it never would.
+
+The hold counts steps, because the question is about training and not about who looks at it: a number of evaluations
+would ask for ten times the stretch on a grid that is ten times as coarse. Runs that are evaluated on different grids
+can so be compared. `HOLD` is a choice: 50 steps are five evaluations at the usual `eval_every` of 10, and short beside
+what is timed, hundreds of steps and more. What is kept for longer counts, and `afterwards` says whether it was lost
+again. At least the next evaluation is asked, because on a grid that is coarser than the hold one evaluation alone
+cannot be told from a flicker.
+
+What remains of the grid:
+
+    a column that stays once it is there    the event is known less closely on a coarser grid, and never otherwise: its
+                                            interval contains that of every finer grid
+    one that flickers                       what lies between two evaluations is not seen. The event comes no later than
+                                            the first evaluation from which a finer grid keeps the level for the hold
+                                            and up to the next evaluation; it may come earlier, if dips are missed
+
+So times are intervals, and an analysis that reads them takes them as that.
 
 That an event happened does not say that it lasted: `afterwards` tells of the same record when the level was first
-lost for as long, at how many of the later evaluations it was, and how the record ends.
+lost by the same rule, at how many of the later evaluations it was, and how the record ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +37,8 @@ ACCURACY_RULES: dict[str, tuple[str, float]] = {
     "memorised": ("train_acc", 0.99),
     "grokked": ("test_acc", 0.95),
 }
-HOLD = 5
+UNSEEN_RULES: dict[str, tuple[str, float]] = {"grokked_unseen": ("test_mirror_unseen_acc", 0.95)}
+HOLD = 50  # steps
 
 
 class Event(NamedTuple):
@@ -48,7 +67,8 @@ def crossing(steps: Sequence[int], values: Sequence[float], threshold: float, ho
         steps: Steps of the evaluations, increasing.
         values: The column at those steps; nan counts as below.
         threshold: Level to reach.
-        hold: Further evaluations for which the level must be kept.
+        hold: Steps for which the level must be kept, at every evaluation within them and at least at the next; 0 for
+            the first crossing, whether or not it is kept.
 
     Raises:
         ValueError: No evaluations, or `steps` and `values` differ in length.
@@ -61,19 +81,34 @@ def crossing(steps: Sequence[int], values: Sequence[float], threshold: float, ho
     """
     if not steps or len(steps) != len(values):
         raise ValueError(f"steps and values must be as many, and some; got {len(steps)} and {len(values)}")
-    above = [value >= threshold for value in values]
-    for i in range(len(above)):
-        if all(above[i : i + hold + 1]):
-            return Event(steps[i - 1] if i else -1, steps[i], None)
-    return Event(steps[-1], None, steps[-1])
+    start: int | None = None
+    for i, value in enumerate(values):
+        if value >= threshold:
+            start = i if start is None else start
+        elif start is not None and is_kept(steps[start], i - start, steps[i], hold):
+            break
+        else:
+            start = None
+    if start is None:
+        return Event(steps[-1], None, steps[-1])
+    return Event(steps[start - 1] if start else -1, steps[start], None)
+
+
+def is_kept(since: int, n: int, end: int, hold: int = HOLD) -> bool:
+    """Whether a level was kept for long enough: at `n` evaluations from step `since` on, the next of which is at `end`.
+
+    >>> is_kept(100, 5, 150), is_kept(100, 5, 151), is_kept(100, 1, 900), is_kept(100, 2, 900)
+    (False, True, False, True)
+    """
+    return end > since + hold and (n > 1 or not hold)
 
 
 class Afterwards(NamedTuple):
     """What became of a level once a crossing of it had been sustained.
 
     Attributes:
-        lost: When the column was first below for `hold` + 1 evaluations in a row, or to the end of the record;
-            censored at its last evaluation if it never was.
+        lost: When the column was first below for as long as a crossing must be kept; censored at the last evaluation
+            if it never was.
         n_below: Evaluations below the level, of those after the crossing.
         n_later: Evaluations after the crossing.
         is_below_at_end: Whether the last evaluation is below.
@@ -126,6 +161,21 @@ def events_afterwards(history: "pd.DataFrame") -> dict[str, Afterwards | None]:
         name: afterwards(steps, history[column].to_numpy().tolist(), level)
         for name, (column, level) in ACCURACY_RULES.items()
     }
+
+
+def known_rules(history: "pd.DataFrame", rules: Mapping[str, tuple[str, float]]) -> dict[str, tuple[str, float]]:
+    """Some rules and, where a history has their columns at every evaluation, those of parts of the test pairs.
+
+    A run that an older version began has them from some step on, and its event may lie before.
+
+    >>> import pandas as pd
+    >>> list(known_rules(pd.DataFrame({"test_acc": [0.5], "test_mirror_unseen_acc": [0.25]}), ACCURACY_RULES))
+    ['memorised', 'grokked', 'grokked_unseen']
+    >>> list(known_rules(pd.DataFrame({"test_acc": [0.5]}), ACCURACY_RULES))
+    ['memorised', 'grokked']
+    """
+    whole = {n: rule for n, rule in UNSEEN_RULES.items() if rule[0] in history and history[rule[0]].notna().all()}
+    return {**rules, **whole}
 
 
 def events(history: "pd.DataFrame", rules: Mapping[str, tuple[str, float]] = ACCURACY_RULES) -> dict[str, Event]:

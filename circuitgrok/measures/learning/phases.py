@@ -13,10 +13,11 @@ loss rises and restricted loss falls while the test loss stays (circuit formatio
     norm_settled         norm within 2 % of its fall from where it ends, sustained and for a tenth of the time since
                          its peak
 
-Each gives an `Event`: an interval between two checkpoints in which it happened, or censored, when the record does not
-show it. Rules of one boundary need not agree; how far they are apart is part of the answer. The paper puts the ends
-of its three phases at 1.4, 9.4 and 14 thousand steps; on its curves excluded loss has its minimum within 0.9 to 1.7
-and its plateau from 9.6 on, the test loss has fallen by 9.4 and the norm settled by 14.7 thousand.
+Sustained is what `crossings` says (of the norm: to the end): at every checkpoint within the next 50 steps, and at least
+at the next one. Each gives an `Event`: an interval between two checkpoints in which it happened, or censored, when the
+record does not show it. Rules of one boundary need not agree; how far they are apart is part of the answer. The paper
+puts the ends of its three phases at 1.4, 9.4 and 14 thousand steps; on its curves excluded loss has its minimum within
+0.9 to 1.7 and its plateau from 9.6 on, the test loss has fallen by 9.4 and the norm settled by 14.7 thousand.
 
 Source: Nanda et al. 2023 (arXiv:2301.05217), section 5.2, for the phases; thresholds are ours.
 """
