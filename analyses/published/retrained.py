@@ -34,16 +34,22 @@ def delay(run: Run) -> float:
     return later - time_to("train_acc", 0.95)(run) if math.isfinite(later) else math.inf
 
 
+@cache
+def circuits(folder: Path) -> pd.DataFrame:
+    """Measures of the circuit at every checkpoint of a run."""
+    return cg.measure(cg.load(folder), "circuits")
+
+
 def halvings_apart(run: Run) -> float:
     """Steps between the checkpoints at which training loss and restricted loss have fallen to half of their start."""
-    table = cg.measure(run, "circuits")
+    table = circuits(run.path)
     halved = [(table[name] < table[name].iloc[0] / 2).idxmax() for name in ("loss[train]", "restricted_loss[all]")]
     return float(abs(int(halved[1]) - int(halved[0])))
 
 
 def least_excluded(run: Run) -> float:
     """The smallest excluded loss on the training pairs."""
-    return float(cg.measure(run, "circuits")["excluded_loss[train]"].min())
+    return float(circuits(run.path)["excluded_loss[train]"].min())
 
 
 def rise(run: Run) -> float:
