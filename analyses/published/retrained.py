@@ -6,7 +6,10 @@ between seeds by a factor of 1.5 and more.
 
 import math
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+import pandas as pd
 from published.files import NANDA, PIZZA
 from published.given import JUDGED, SINGLE, Rows
 from published.starts import DEMO, OMNIGROK, PRIETO, TRUONG
