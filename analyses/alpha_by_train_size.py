@@ -16,8 +16,9 @@ import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.study import verdicts
-from circuitgrok.study.claims import Declared, Found, Quantity, Share, where
+from circuitgrok.study.claims import Found, Quantity, Share, where
+from circuitgrok.study.evidence import Declared
+from circuitgrok.study.intervals import Interval, mean_interval
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import at_ends
 from circuitgrok.study.study import Studies, Study, evenly
@@ -40,12 +41,10 @@ ON = {
         {"n_train": [50, 100, 300, 1000], "alpha": [0.5, 1.0, 2.0, 4.0, 8.0]},
     ),
 }  # fmt: skip
-STUDY = Studies("Is the train/test gap at large radii there only for small training sets?", ON, "task")
 FEW = {
     "addition": {"steps": 40, "grid": {"frac_train": [0.35, 0.65], "alpha": [0.9, 2.2]}},
     "digits": {"steps": 80, "grid": {"n_train": [50, 100], "alpha": [1.0, 2.0]}},
 }
-QUICK = STUDY.with_(FEW, seeds=[0, 1])
 COLOURS = (figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED, figures.PURPLE)
 
 
@@ -61,6 +60,11 @@ class Rise(Quantity):
     task: str
     sizes: Sequence[int]
 
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]: others have it as a field
+        """What it is, for people."""
+        return "difference of the rises" if len(self.sizes) > 1 else "rise"
+
     def found(self, table: pd.DataFrame) -> Found:
         """The mean rise, or the mean difference of two."""
         rows, start = where(task=self.task)(table), REFERENCE[self.task]
@@ -69,18 +73,19 @@ class Rise(Quantity):
         end = max(fits[fits].index, default=start)
         if end <= start or not fits[start]:
             on = " and on ".join(map(str, sizes))
-            return Found(None, f"no radius above the reference is fitted by every seed on {on}")
+            return Found(None, f"no radius above the reference is fitted in time by every seed on {on}", 0, True)
         gaps = [where(n_train=n)(rows).pivot(index="seed", columns="alpha") for n in sizes]
         risen = {of: [gap[of, end] - gap[of, start] for gap in gaps] for of in ("gap", "best_gap")}
-        last, best = (verdicts.mean_interval((of[0] - sum(of[1:])).tolist()) for of in risen.values())
+        last, best = ((of[0] - sum(of[1:])).tolist() for of in risen.values())
+        most = 2.0 * len(sizes)  # a gap lies between -1 and 1
+
+        def at(level: float, values: list[float] = last) -> Interval:
+            return mean_interval(values, level, (-most, most))
+
         means = [f"{gap['gap', start].mean():.3f} to {gap['gap', end].mean():.3f}" for gap in gaps]
         told = ", ".join(f"{mean} on {n}" for mean, n in zip(means, sizes, strict=True))
-        what = "difference of the rises" if len(sizes) > 1 else "rise"
-        return Found(
-            last,
-            f"{what} from α = {start:g} to {end:g}, the largest that all fit, {last} (mean gap {told}); "
-            f"with the best values of each run {best}",
-        )
+        said = f"{self.name} from α = {start:g} to {end:g}, the largest that all fit, {at(0.95)} (mean gap {told}); "
+        return Found(at, f"{said}with the best values of each run {at(0.95, best)}", len(last))
 
 
 def claims(task: str) -> list[Declared]:
@@ -99,6 +104,8 @@ def claims(task: str) -> list[Declared]:
 
 
 CLAIMS = [*claims("addition"), *claims("digits")]
+STUDY = Studies("Is the train/test gap at large radii there only for small training sets?", ON, "task", CLAIMS)
+QUICK = STUDY.with_(FEW, seeds=[0, 1])
 
 
 def draw(table: pd.DataFrame, study: Studies) -> "figures.Figure":
@@ -137,7 +144,7 @@ def main() -> None:
         "The test images of the digits are the same for every size; the more pairs of an addition are trained on, the "
         "more test pairs (a, b) have their mirror (b, a) among them. Omnigrok plots the best values of each run.",
     ]
-    study.write(given, table, CLAIMS, draw(table, study), notes)
+    study.write(given, table, draw(table, study), notes)
 
 
 if __name__ == "__main__":

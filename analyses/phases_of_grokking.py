@@ -3,7 +3,7 @@
 The figure shows one run. The order is asked of all seeds that grok: a measure is half-way when it has done half of
 its way from where it was when the training set was memorised to where it ends, and stays beyond.
 
-    python analyses/phases_of_grokking.py            # five seeds: minutes
+    python analyses/phases_of_grokking.py            # ten seeds; --dry-run says how long
     python analyses/phases_of_grokking.py --quick    # two, for few steps: seconds
 """
 
@@ -16,18 +16,12 @@ from circuitgrok.measures.learning.crossings import HOLD
 from circuitgrok.measures.learning.phases import PHASES, boundaries, phases
 from circuitgrok.study.alarms import Indicator, half_ways
 from circuitgrok.study.anatomy import anatomy, draw_anatomy
-from circuitgrok.study.claims import Declared, Mean, Ratio, decide, where
+from circuitgrok.study.claims import Mean, Ratio, where
 from circuitgrok.study.effects import Factor
+from circuitgrok.study.evidence import Declared
 from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Study
 
-STUDY = Study(
-    "What happens in which order while a network groks?",
-    cg.TrainConfig.preset("quickstart").with_(steps=6000),
-    arms={"quickstart": {}},
-    seeds=range(5),
-)
-QUICK = STUDY.with_(seeds=[0, 1], steps=300, frac_train=0.8, lr=3e-3, checkpoint_every=20)
 WAYS = {  # what is asked for its half-way step
     "embedding: Gini": Indicator("gini[W_E]"),
     "W_L: Gini": Indicator("gini[W_L]"),
@@ -50,24 +44,23 @@ WAYS = {  # what is asked for its half-way step
 
 
 def told(table: pd.DataFrame, memorised: float, grokked: float) -> dict[str, float]:
-    """When each measure was half-way and each rule's event happened, and what the steps of a run were like."""
-    rules = {f"rule {name}": math.nan if e.by is None else float(e.by) for name, e in boundaries(table).items()}
+    """Between which checkpoints each measure was half-way and each rule's event happened; the steps of a run."""
+    by = half_ways(table[table.index >= memorised], WAYS)
+    by |= {f"rule {name}": math.nan if e.by is None else float(e.by) for name, e in boundaries(table).items()}
+    times = {f"{name}_by": step for name, step in by.items()}
+    times |= {f"{name}_after": max(table.index[table.index < step], default=0) for name, step in by.items()}
     between = table[(table.index >= memorised) & (table.index < grokked)]
     parts = table["update_tangential[applied]"] / table["update_radial[applied]"].abs()
-    return (
-        half_ways(table[table.index >= memorised], WAYS)
-        | rules
-        | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
-    )
+    return times | {"outwards": between["cos_descent"].mean(), "sideways": parts.median()}
 
 
-def before(text: str, early: str, late: str = "grokked_by", by: float = 1) -> Declared:
+def before(text: str, early: str, late: str = "grokked", by: float = 1) -> Declared:
     """The claim that one thing comes before another by a factor, in the runs that grokked and in which both moved."""
 
     def rows(runs: pd.DataFrame) -> pd.DataFrame:
-        return runs.dropna(subset=["grokked_by", early, late])
+        return runs.dropna(subset=["grokked_by", f"{early}_by", f"{late}_by"])
 
-    name = "T_grok" if late == "grokked_by" else f"T({late})"
+    name = "T_grok" if late == "grokked" else f"T({late})"
     return Ratio(rows, rows, late, early, name=f"{name} / T({early.removeprefix('rule ')})").exceeds(by, text)
 
 
@@ -85,18 +78,26 @@ CLAIMS = [
     before("Heads are tuned before neurons are pure.", "heads: one frequency", "neurons: purity"),
     before("The embedding is sparse before W_L is.", "embedding: Gini", "W_L: Gini"),
     before("The norm falls after the circuit has taken over the margin.", OWN, "norm"),
-    Mean(grokked, "outwards", "mean cosine")
+    Mean(grokked, "outwards", "mean cosine", bounds=(-1, 1))
     .exceeds(0.5, "Between memorising and grokking, descent points outwards: cos(−∇L, θ) above 0.5 on average."),
     Factor(grokked, "sideways", "tangential over radial").exceeds(
         2, "And yet the applied steps go sideways: tangential parts more than twice the radial ones (median)."
     ),
 ]  # fmt: skip
+STUDY = Study(
+    "What happens in which order while a network groks?",
+    cg.TrainConfig.preset("quickstart").with_(steps=6000),
+    arms={"quickstart": {}},
+    claims=CLAIMS,
+)
+QUICK = STUDY.with_(seeds=[0, 1], steps=300, frac_train=0.8, lr=3e-3, checkpoint_every=20)
 
 
 def notes(runs: pd.DataFrame, every: int) -> list[str]:
     """The order of all half-way steps, which seeds it is of, and by which rules."""
     solved = grokked(runs)
-    order = solved[list(WAYS)].div(solved["grokked_by"], axis=0).median().sort_values()
+    ways = solved[[f"{name}_by" for name in WAYS]].set_axis(list(WAYS), axis=1)
+    order = ways.div(solved["grokked_by"], axis=0).median().sort_values()
     rules = "; ".join(f"{name}: {start or 'start'} to {end}" for name, (start, end) in PHASES.items())
     times = solved[["memorised_by", "grokked_by"]]
     return [
@@ -120,13 +121,10 @@ def main() -> None:
     tables = {seed: anatomy(of[seed]) for seed in solved.index}
     facts = [told(tables[seed], *times) for seed, times in solved[["memorised_by", "grokked_by"]].iterrows()]
     runs = runs.join(pd.DataFrame(facts, index=solved.index))
-    what = [*WAYS, *runs.filter(like="rule ")]
-    table = grokked(runs).melt(["seed", "grokked_by"], what, "what", "step").sort_values("seed", kind="stable")
-    table["of_T_grok"] = table["step"] / table.pop("grokked_by")
     first = solved.index[0]
     figure = draw_anatomy(of[first], tables[first], phases(tables[first]))
     said = notes(runs, study.base.schedule.checkpoint_every)
-    study.write(given, table, decide(CLAIMS, runs), figure, said, runs=runs)
+    study.write(given, runs.reset_index(drop=True), figure, said)
 
 
 if __name__ == "__main__":

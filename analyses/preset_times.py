@@ -21,7 +21,7 @@ from circuitgrok.config.presets import MACHINE, PRESETS
 from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.store.writer import create, write_checkpoint
-from circuitgrok.study import verdicts
+from circuitgrok.study.asked import asked
 from circuitgrok.training.stack import new_stack
 from circuitgrok.training.step import evaluate, forward, update, watched_update
 
@@ -66,7 +66,7 @@ def measured(name: str, rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = verdicts.asked("How long does a run of each preset take?", __file__, "three small presets")
+    given = asked("How long does a run of each preset take?", __file__, "three small presets")
     rounds, names = (2, SMALL) if given.quick else (12, tuple(PRESETS))
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

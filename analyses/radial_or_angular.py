@@ -1,211 +1,271 @@
-"""Does the radial direction of weight space carry memorisation, and do the angular ones carry generalisation?
+"""Does the radius of weight space carry memorisation, and do its directions carry generalisation?
 
-Three tests of the polar picture theta = r u. Transplants: the direction of one checkpoint at the radius of
-another; which of the two decides accuracy, which the loss? Motion: once a run has memorised, let only its norm
-move (a ray), or only its direction (a sphere). Path: how much of the way that a run goes in each phase is radial?
-The control is a homogeneous network, whose accuracy cannot depend on its radius.
+Transplants r_A u_B only move networks, and what they answer is the range of radii that is tried: the wider it is, the
+less is left to direction, and of a homogeneous network all is direction, by algebra. So networks are trained. A random
+direction, that of a memoriser and that of a generaliser are put at every radius and trained on there, the norm held, on
+pairs of which one in ten has a wrong label. Two things are read from the same run: the accuracy on pairs whose mirror
+was not trained on, and the share of the wrong labels that is fitted. Radius and direction are two factors only if they
+come apart both ways: the radius moves the one and not the other, direction the other and not the one.
 
-    python analyses/radial_or_angular.py            # six seeds: minutes
+    python analyses/radial_or_angular.py            # ten seeds: half an hour of one core
     python analyses/radial_or_angular.py --quick    # two, for few steps: seconds
 """
 
-import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 
 import circuitgrok as cg
 from circuitgrok import figures, tree
 from circuitgrok.exact import homogeneous
-from circuitgrok.measures.learning.crossings import events
-from circuitgrok.polar.path import Polar, polar_path
-from circuitgrok.polar.stretches import checkpoint_by, stretches
-from circuitgrok.polar.transplants import by_part, by_tensor, globally, swap_matrix, variance_shares
+from circuitgrok.geometry import ray
+from circuitgrok.polar.factorial import squares
+from circuitgrok.polar.profiles import Measure
+from circuitgrok.polar.transplants import globally, swap_matrix
 from circuitgrok.store.run import Run
-from circuitgrok.study.claims import Declared, Mean, Ratio, Share, where
-from circuitgrok.study.effects import Known
-from circuitgrok.study.study import Study
-from circuitgrok.study.verdicts import Interval
-from circuitgrok.table.moved import at_radius_of, rays, spread, swaps
+from circuitgrok.study.claims import Mean, where
+from circuitgrok.study.designs import Design
+from circuitgrok.study.rows import listed
+from circuitgrok.study.selections import by_seed
+from circuitgrok.study.study import Studies, Study, evenly
+from circuitgrok.tree import Params
 
-FACTORS = torch.logspace(-1, 1, 21, base=4.0)  # of the norm, along a ray
-COLOURS = {
-    "free": figures.BLUE,
-    "angular only": figures.RED,
-    "angular only, after": figures.ORANGE,
-    "radial only, after": figures.PURPLE,
+UNIT = 21.15  # ‖θ₀‖, mean over seeds; a seed's own is within a percent of it
+ALPHAS = [0.8, 1.0, 1.25, 2.0]  # held norms in this unit
+RADII = [round(alpha * UNIT, 2) for alpha in ALPHAS]
+SHARP, PLAIN, SOFT = TEMPERATURES = [0.25, 1.0, 4.0]
+COLOURS = {"memoriser": figures.RED, "random": figures.GREY, "generaliser": figures.BLUE}
+ENDS = ["memoriser", "generaliser"]
+OTHER, RATE = "larger memoriser", "rate ∝ r"
+MIDDLE = 1.118 * UNIT  # of the ranges of radii: between the norms at which memoriser and generaliser were trained
+WIDTHS = [1.25, 1.5, 2.0, 2.5, 3.0, 4.0]  # a range goes from the middle over this to the middle times this
+QUESTION = "Does the radius carry memorisation, and do directions carry generalisation?"
+BASE = cg.TrainConfig.preset("quickstart").with_(
+    d_model=32, d_head=8, d_mlp=128, frac_train=0.7, corrupted=0.1, lr=2e-3, weight_decay=0.0, fixed_norm=True,
+    steps=400, eval_every=50, **evenly(4000),
+)  # fmt: skip
+SEEDED = ("seed", "data_seed", "label_seed")
+FROM = {  # how the directions are trained; the generaliser with the true labels of the same pairs
+    "memoriser": {"norm_factor": 1.25, "steps": 300},
+    OTHER: {"norm_factor": 2.0, "steps": 400},
+    "generaliser": {"corrupted": 0.0, "lr": 3e-3, "steps": 900},
 }
 
 
-def arms(switch: int) -> dict[str, dict[str, Any]]:
-    """How runs may move; those of which only the free ones' checkpoints are looked at keep no others."""
-    few = {"checkpoint_every": 4000, "checkpoints_per_decade": 0}
+def in_proportion(cell: cg.TrainConfig) -> dict[str, Any]:
+    """The rate at which a step turns weights of the held norm by as much as the base's those of norm ‖θ₀‖."""
+    return {"lr": BASE.optimizer.lr * cell.leaves()["norm_radius"] / UNIT}
+
+
+def parts(starts: Mapping[str, Mapping[int, str]]) -> dict[str, Study]:
+    """The runs, from the checkpoints that there are by start and seed."""
+
+    def begun(start: str, cell: cg.TrainConfig, at_rate: bool = False) -> dict[str, Any]:
+        found = {"start": starts[start][cell.init.seed]} if start in starts else {}
+        return found | (in_proportion(cell) if at_rate else {})
+
+    arms = {start: partial(begun, start) for start in COLOURS}
+    rates = {start: partial(begun, start, at_rate=True) for start in ENDS}
+    grid = {"norm_radius": RADII, "temperature": TEMPERATURES}
+    ends = {"norm_radius": [RADII[0], RADII[-1]], "temperature": [PLAIN]}
+    once = {"norm_radius": RADII, "temperature": [PLAIN]}
     return {
-        "free": {},
-        "angular only": few | {"fixed_norm": True},
-        "angular only, after": few | {"fixed_norm": True, "norm_from_step": switch},
-        "radial only, after": few | {"fixed_direction": True, "direction_from_step": switch},
+        "factorial": Study(QUESTION, BASE, arms, grid, seeded=SEEDED, rules=RULES),
+        RATE: Study(QUESTION, BASE, rates, ends, seeded=SEEDED, rules=RULES),
+        OTHER: Study(QUESTION, BASE, {OTHER: partial(begun, OTHER)}, once, seeded=SEEDED, rules=RULES),
     }
 
 
-STUDY = Study(  # of quickstart's pairs 60 %, with which five of six seeds grok within the budget
-    "Does the radial direction carry memorisation and do the angular ones carry generalisation?",
-    cg.TrainConfig.preset("quickstart").with_(
-        frac_train=0.6, steps=4000, checkpoint_every=50, checkpoint_on_move=100.0
-    ),
-    arms(switch=250),
-    seeds=range(6),
-)
-QUICK = STUDY.with_(steps=60, arms=arms(switch=40), seeds=[0, 1])
-free = where(arm="free")
-
-
-def moving(arm: str) -> Share:
-    """The share of an arm's runs that generalise."""
-    return Share(where(arm=arm), lambda rows: rows["test_acc"] >= 0.95, "share that generalised")
-
-
+RULES = {"fitted all labels": ("train_acc", 0.99)}
+factorial = where(part="factorial")
+DESIGN = Design(factorial, {"arm": list(COLOURS), "norm_radius": RADII, "temperature": TEMPERATURES[::-1]})
+SMALLEST = Design(where(part="factorial", norm_radius=RADII[0]), {"arm": list(COLOURS), "temperature": [SOFT, SHARP]})
+AT_RATE = Design(where(part=RATE), {"arm": ENDS, "norm_radius": [RADII[0], RADII[-1]]})
+middle = where(part="factorial", arm="memoriser", norm_radius=RADII[1], temperature=PLAIN)
+alike = where(part="factorial", arm="memoriser", temperature=PLAIN)
+transplants = where(part="transplants")
+SHARE = "share of variance"
 CLAIMS = [
-    Mean(free, "grokked_there", "test accuracy there")
-    .exceeds(0.95, "The grokked direction still generalises at the memorised radius (test accuracy above 0.95)."),
-    Mean(free, "memorised_best", "best test accuracy on its ray").falls_below(
-        0.95, "The memorised direction generalises at no radius from a quarter to four times its own: its test "
-        "accuracy stays below 0.95.",
+    Mean(DESIGN.effect("wrong", "norm_radius"), "rise", "wrong labels fitted, largest less smallest radius")
+    .exceeds(0.25, "Radius memorises: from the smallest to the largest over 25 points more wrong labels are fitted."),
+    Mean(DESIGN.effect("unseen", "norm_radius"), "spread", "unseen mirrors, spread over radii", bounds=(0, 1))
+    .falls_below(0.1, "Radius does not generalise: it moves the accuracy on unseen mirrors by less than 10 points."),
+    Mean(DESIGN.effect("unseen", "arm"), "rise", "unseen mirrors, generaliser less memoriser").exceeds(
+        0.25, "Direction generalises: from a generaliser's over 25 points more unseen mirrors than from a memoriser's."
     ),
-    moving("radial only, after")
-    .falls_below(0.5, "Runs whose motion is radial only once it has memorised do not generalise within the budget."),
-    moving("angular only, after")
-    .exceeds(0.5, "Runs whose motion is angular only once it has memorised generalise within the budget."),
-    moving("angular only")
-    .exceeds(0.5, "Runs whose motion is angular only from the start generalise within the budget."),
-    Ratio(
-        free, free, "radial_per_arc, memorising", "radial_per_arc, generalising",
-        name="radial over arc length, then later",
-    ).exceeds(1, "The way to memorising is more radial than the way to generalising."),
-    Ratio(free, free, "radial_distance, memorising", "arc_length, memorising", name="radial over arc length")
-    .exceeds(1, "Memorising is mostly radial: its radial length exceeds its arc length."),
-    Mean(free, "angle", "angle in degrees")
-    .exceeds(60, "The memorised and the last direction are more than 60° apart."),
+    Mean(DESIGN.effect("wrong", "arm"), "spread", "wrong labels fitted, spread over starts", bounds=(0, 1))
+    .falls_below(0.1, "Direction does not memorise: it moves the wrong labels fitted by less than 10 points."),
+    Mean(DESIGN.effect("unseen", "norm_radius"), "touched", SHARE, bounds=(0, 1)).exceeds(
+        0.25, "What generalises is both: over a quarter of the variance of unseen mirrors is of the radius or of its "
+        "interactions.",
+    ),
+    Mean(middle, "unseen", "unseen mirrors", bounds=(0, 1)).exceeds(
+        0.25, "A memoriser's direction is no fate: put at ‖θ₀‖ and trained on it answers over 25 % of unseen mirrors."
+    ),
+    Mean(middle, "wrong", "wrong labels fitted", bounds=(0, 1))
+    .exceeds(0.5, "Neither excludes the other: there these runs hold over half of the wrong labels."),
+    Mean(SMALLEST.effect("wrong", "temperature"), "rise", "wrong labels fitted, temperature 1/4 less 4").exceeds(
+        0.25, "Radius is logit scale too: at the smallest, sharper logits fit over 25 points more wrong labels than "
+        "softer ones.",
+    ),
+    Mean(AT_RATE.effect("wrong", "norm_radius"), "rise", "wrong labels fitted, largest less smallest radius").exceeds(
+        0.25, "It is not the angle of a step: at rates in proportion to r it moves wrong labels by over 25 points."
+    ),
+    Mean(
+        by_seed(where(part=OTHER), unseen="mean"), "unseen", "difference in unseen mirrors",
+        less=by_seed(alike, unseen="mean"),
+    ).is_within(
+        0.1, "Nor is it the memoriser's own norm: from one of 1.6 times that unseen mirrors differ by under 10 points."
+    ),
+    Mean(transplants, "narrowed", f"{SHARE}, narrowest less widest range").exceeds(
+        0.25, "What transplants say is their range: direction's share of variance falls by over 25 points from radii "
+        "within a factor 1.25 of the middle to radii within a factor 4.",
+    ),
 ]  # fmt: skip
+STUDY = Studies(QUESTION, parts({}), claims=CLAIMS)
+QUICK = STUDY.with_(steps=4, eval_every=2, p=11, seeds=[0, 1])
+SOURCES = Study(QUESTION, BASE, FROM, seeded=SEEDED, rules=RULES, claims=CLAIMS)
 
 
-def part(matrices: Tensor, name: str) -> Known:
-    """How much of the variance of swap matrices is due to the radius, the direction or both, told with the others."""
-    shares = {kind: Interval(x.estimate, x.low, x.high) for kind, x in variance_shares(matrices)._asdict().items()}
-    return Known(shares[name], ", ".join(f"{kind} {share}" for kind, share in shares.items()))
+def measured(run: Run) -> dict[str, Any]:
+    """Both answers, at the end and before."""
+    history, steps = run.history, run.config.schedule.steps
+    of = {"wrong": "train_corrupted_acc", "unseen": "test_mirror_unseen_acc"}
+    line = {"alpha": round(run.config.leaves()["norm_radius"] / UNIT, 3), "lr": run.config.optimizer.lr}
+    line |= {name: history[column].iloc[-1] for name, column in of.items()}
+    for said, share in {"quarter": 0.25, "half": 0.5}.items():
+        line |= {f"{name}_{said}": history[column].asof(share * steps) for name, column in of.items()}
+    return line
 
 
-def transplanted(matrices: dict[str, Tensor], control: Tensor) -> list[Declared]:
-    """What is claimed of transplants with one norm for the whole network, and of those of the homogeneous network."""
-    return [
-        part(matrices["accuracy[test]"], "direction")
-        .exceeds(0.9, "Test accuracy is a matter of direction: more than 90 % of its variance over transplants."),
-        part(matrices["loss[train]"].log(), "radius")
-        .exceeds(0.5, "Training loss is a matter of radius: more than half of the variance of its logarithm."),
-        part(control, "radius")
-        .falls_below(1e-6, "Control: of a homogeneous network direction alone decides accuracy, all of its variance."),
-    ]  # fmt: skip
+def share_of_direction(networks: Params, middle: float, measure: Measure, column: str) -> list[float]:
+    """Of each range of radii, direction's share of the variance of a score over transplants of some networks."""
+    found = []
+    for width in WIDTHS:
+        radii = middle * width ** torch.linspace(-1, 1, 5, dtype=torch.float64)
+        one = {name: value[0] for name, value in networks.items()}
+        at_radii = ray(radii / tree.norm(one), one)
+        of = squares(swap_matrix(at_radii, networks, globally, measure)[column][None], ("radius", "direction"))
+        found.append((of["direction",] / torch.stack(list(of.values())).sum(0)).item())
+    return found
 
 
-def path_of(run: Run) -> Polar:
-    """The whole network's polar coordinates along a run."""
-    return polar_path(run.stack(), torch.tensor(run.steps))["global"]
+def unseen_of(run: Run) -> Measure:
+    """What networks answer of the test pairs whose mirror was not trained on."""
+    task, model = run.task, run.config.model
+    asked = task.where("test_mirror_unseen")
+    inputs, labels = task.inputs[asked], task.labels[asked]
+    return lambda networks: {"unseen": (model.logits(networks, inputs).argmax(-1) == labels).double().mean(-1)}
 
 
-def phases(run: Run, switch: int) -> dict[str, int]:
-    """The steps by which a run had memorised and generalised: the switch and the last step if it did not."""
-    found = {name: event.by for name, event in events(run.history).items()}
-    return {"memorising": found["memorised"] or switch, "generalising": found["grokked"] or run.steps[-1]}
+def ranges(by_start: Mapping[str, list[Run]]) -> pd.DataFrame:
+    """For each seed direction's share in each range of radii, of these networks and of homogeneous ones."""
+    lines, tasks = [], [run.task for run in by_start["memoriser"]]
+    control = homogeneous.trained(tasks, 200, 5)
+    for i, (memoriser, generaliser) in enumerate(zip(by_start["memoriser"], by_start["generaliser"], strict=True)):
+        ends = [generaliser.at(0), memoriser.at(memoriser.steps[-1]), generaliser.at(generaliser.steps[-1])]
+        own = share_of_direction(tree.stack(ends), MIDDLE, unseen_of(generaliser), "unseen")
+        nets = {name: value[i] for name, value in control.items()}
+        length = tree.norm({name: value[0] for name, value in nets.items()}).item()
+        theirs = share_of_direction(nets, length, partial(homogeneous.scores, task=tasks[i]), "accuracy[train]")
+        at = {f"direction, {width:g}": share for width, share in zip(WIDTHS, own, strict=True)}
+        at |= {f"homogeneous, {width:g}": share for width, share in zip(WIDTHS, theirs, strict=True)}
+        lines.append({"part": "transplants", "seed": memoriser.config.init.seed, "narrowed": own[0] - own[-1], **at})
+    return pd.DataFrame(lines)
 
 
-def ends(run: Run, switch: int) -> list[int]:
-    """The steps of the memorised checkpoint, by the event or the switch if that is later, and of the last one."""
-    memorised = max(phases(run, switch)["memorising"], switch)
-    return [run.steps[checkpoint_by(run.steps, memorised)], run.steps[-1]]
+LEGS = {  # the double dissociation: column and factor, the effect, its bound, on which side
+    "radius moves wrong labels": ("wrong", "norm_radius", "rise", 0.25, "above"),
+    "radius leaves unseen mirrors": ("unseen", "norm_radius", "spread", 0.1, "below"),
+    "direction moves unseen mirrors": ("unseen", "arm", "rise", 0.25, "above"),
+    "direction leaves wrong labels": ("wrong", "arm", "spread", 0.1, "below"),
+}
 
 
-def measured(run: Run, switch: int) -> dict[str, float]:
-    """A free run's two ends on their rays, its lengths in each phase, and how far it turns once it has memorised."""
-    path, until, (memorised, last) = path_of(run), phases(run, switch), ends(run, switch)
-    return {
-        "grokked_there": at_radius_of(run, direction=last, radius=memorised)["accuracy[test]"],
-        "memorised_best": rays(run, [memorised], FACTORS)["accuracy[test]"].max().item(),
-        **stretches(path, run.steps, until),
-        "angle": math.degrees(path.angle_end[checkpoint_by(run.steps, until["memorising"])].item()),
-    }
-
-
-def draw(runs: dict[str, list[Run]], matrices: Tensor, profile: dict[str, Tensor]) -> "figures.Figure":
-    """Transplants, rays, the phase portrait, test accuracy by arm."""
-    figure, ((swapped, along), (portrait, arms)) = figures.sheet(2, 2, (10.5, 8))
-    image = swapped.imshow(matrices.mean(0).numpy(), origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    steps = spread(runs["free"][-1].steps, len(matrices[0]))
-    swapped.set_xticks(range(len(steps)), map(str, steps), rotation=60, fontsize=7)
-    swapped.set_yticks(range(len(steps)), map(str, steps), fontsize=7)
-    swapped.set(xlabel="direction of the checkpoint at step", ylabel="radius of the checkpoint at step")
-    swapped.grid(False)
-    figure.colorbar(image, ax=swapped, label="test accuracy (mean over seeds)")
-    for i, (name, colour) in enumerate({"memorised": figures.ORANGE, "last": figures.BLUE}.items()):
-        for split, style in (("train", "--"), ("test", "-")):
-            curves = [pd.Series(run[i].numpy(), index=FACTORS.tolist()) for run in profile[f"accuracy[{split}]"]]
-            figures.draw_band(along, curves, colour, style, f"{name}, {split}")
-    along.set_xscale("log", base=2)
-    along.set(xlabel="factor c of the norm, along the ray c θ", ylabel="accuracy (median and range over seeds)")
-    marks = {"memorised": ("s", figures.ORANGE), "grokked": ("o", figures.GREEN)}
-    for run in runs["free"]:
-        path = path_of(run)
-        portrait.plot(path.angle_end.rad2deg(), path.norm, color=figures.BLUE, alpha=0.5, lw=1)
-        for (name, event), (marker, colour) in zip(events(run.history).items(), marks.values(), strict=True):
-            at = [] if event.by is None else [checkpoint_by(run.steps, event.by)]
-            label = name if run is runs["free"][0] else None
-            portrait.plot(path.angle_end[at].rad2deg(), path.norm[at], marker, color=colour, ms=6, label=label)
-    portrait.set(xlabel="angle to the last checkpoint (degrees)", ylabel="weight norm r")
-    portrait.invert_xaxis()
-    figures.draw_runs(arms, runs, "test_acc", COLOURS)
-    figures.step_axis(arms, runs["free"][0].steps[-1])
-    arms.set_ylabel("test accuracy (median and range over seeds)")
-    figures.legends([along, portrait, arms])
+def draw(table: pd.DataFrame) -> "figures.Figure":
+    """Both answers against the held norm; the four legs; direction's share against the range of radii."""
+    figure, ((wrong, unseen), (legs, curve)) = figures.sheet(2, 2, (10.5, 8))
+    rows = factorial(table)
+    for ax, column, said in ((wrong, "wrong", "wrong labels fitted"), (unseen, "unseen", "accuracy, unseen mirrors")):
+        plain = rows[rows["temperature"] == PLAIN]
+        figures.draw_groups(ax, plain, "arm", "alpha", column, COLOURS)
+        for temperature, style in ((SHARP, ":"), (SOFT, "--")):
+            for start, colour in COLOURS.items():
+                of = rows[(rows["temperature"] == temperature) & (rows["arm"] == start)]
+                middle = of.groupby("alpha")[column].median()
+                ax.plot(middle.index, middle, color=colour, ls=style, lw=1)
+        for temperature, style in {SHARP: ":", PLAIN: "-", SOFT: "--"}.items():
+            ax.plot([], [], color=figures.GREY, ls=style, label=f"temperature {temperature:g}")
+        figures.values_axis(ax, rows["alpha"].tolist(), "held norm, in units of ‖θ₀‖")
+        ax.set_ylabel(f"{said} (median, range over seeds)")
+        ax.set_ylim(-0.03, 1.03)
+    for i, (said, (column, factor, effect, bound, side)) in enumerate(LEGS.items()):
+        found = Mean(DESIGN.effect(column, factor), effect, said)
+        interval, of = found.found(table).interval, DESIGN.effect(column, factor)(table)[effect]
+        fits = "> " if side == "above" else "< "
+        legs.plot(of, [i] * len(of), "o", color=figures.GREY, ms=3, alpha=0.6)
+        if interval:
+            legs.errorbar(
+                interval.estimate, i, xerr=[[interval.estimate - interval.low], [interval.high - interval.estimate]],
+                fmt="o", color=figures.BLUE, capsize=3,
+            )  # fmt: skip
+        legs.plot([bound] * 2, [i - 0.3, i + 0.3], color=figures.RED, label=f"bound: {fits}{bound:g}")
+    legs.set_yticks(range(len(LEGS)), list(LEGS))
+    legs.invert_yaxis()
+    legs.set_xlabel("change of a share (seeds, mean and 95 % interval)")
+    lines = transplants(table)
+    for name, colour, said in (
+        ("direction", figures.BLUE, "transformer"),
+        ("homogeneous", figures.GREY, "homogeneous: 1 by algebra"),
+    ):
+        long = lines.melt("seed", [f"{name}, {width:g}" for width in WIDTHS], "width", "share")
+        long["width"] = long["width"].str.split(", ").str[1].astype(float)
+        figures.draw_seeds(curve, long, "width", "share", colour, "-", said)
+    figures.values_axis(curve, WIDTHS, "range of radii: middle ÷ and × this factor")
+    curve.set_ylabel("direction's share of variance, transplants")
+    figures.legends([wrong, legs, curve])
     return figure
 
 
 def main() -> None:
-    given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
-    switch, n, longest = (40, 3, 40) if given.quick else (250, 12, 3000)
-    runs = study.train(given)
-    by_arm = study.grouped(runs)
-    free_runs = by_arm["free"]
-    grains = {"global": globally, "tensor": by_tensor, "head and neuron": by_part(study.base.transformer)}
-    matrices = {
-        grain: tree.stack(swaps(run, spread(run.steps, n), coordinates) for run in free_runs)
-        for grain, coordinates in grains.items()
+    given, study = STUDY.asked(__file__, QUICK, "two seeds, two radii and temperatures, few steps")
+    seeds = study.all_seeds
+    sources = SOURCES.with_seeds(seeds)
+    if given.quick:
+        sources = sources.with_(p=11, arms={name: leaves | {"steps": 4} for name, leaves in FROM.items()})
+    by_start = sources.grouped(sources.train(given))
+    starts = {
+        name: {run.config.init.seed: f"{run.path}@{run.steps[-1]}" for run in runs} for name, runs in by_start.items()
     }
-    profile = tree.stack(rays(run, ends(run, switch), FACTORS) for run in free_runs)
-    table = study.table(runs, lambda run: measured(run, switch) if run in free_runs else {})
-    tasks = [run.task for run in free_runs]
-    stacks = zip(tree.unstack(homogeneous.trained(tasks, longest, n)), tasks, strict=True)
-    control = tree.stack(
-        swap_matrix(stack, stack, globally, partial(homogeneous.scores, task=task)) for stack, task in stacks
-    )["accuracy[test]"]
-    shares = [
-        f"{grain}, accuracy {part(m['accuracy[test]'], 'direction').interval}, loss "
-        f"{part(m['loss[train]'].log(), 'direction').interval}"
-        for grain, m in matrices.items()
-    ]
+    arms = parts(starts)
+    study = study.with_({name: {"arms": arms[name].arms} for name in study.parts})
+    runs = study.train(given)
+    table = study.table(runs, measured)
+    whole = pd.concat([table, ranges(by_start)], ignore_index=True)
+    at_start = {
+        name: [run.history.iloc[-1][["norm", "train_acc", "test_mirror_unseen_acc"]].tolist() for run in of]
+        for name, of in by_start.items()
+    }
+    means = pd.DataFrame({name: pd.DataFrame(of).mean() for name, of in at_start.items()}).T
+    columns = [f"{name}{when}" for name in ("wrong", "unseen") for when in ("_quarter", "_half", "")]
+    early = factorial(table).groupby("arm")[columns]
     notes = [
-        f"The later arms are the free runs until step {switch}; where the norm is held, rescaling undoes the decay. A "
-        "memorised checkpoint is the last one by the event, or by the switch if that is later.",
-        "Share of direction in the variance of test accuracy and of the logarithm of training loss over transplants "
-        f"among {n} checkpoints of each free run, with jackknife intervals over seeds: {'; '.join(shares)}.",
-        "Path lengths are those of the polygon through the checkpoints (every 50 steps, denser early): lower bounds. "
-        "The generalising phase of a censored run goes on to the budget.",
-        "Control: relu(U_a + V_b) W, 256 neurons, no biases, AdamW 0.001, weight decay 2, one for each split; largest "
-        f"test accuracy {control.max():.2f}.",
+        "Radial memorises and angular generalises, as two factors, only if the first four claims hold together. "
+        "Effects are means over the levels of the other factors; a spread (largest less least mean) is above 0 by "
+        "chance alone.",
+        f"Held norms {', '.join(f'{r:g} ({alpha:g} ‖θ₀‖)' for r, alpha in zip(RADII, ALPHAS, strict=True))}, from the "
+        "first step on; moments begin afresh. Starts, means over seeds of norm, training accuracy (the generaliser's "
+        f"with true labels), accuracy on unseen mirrors: {listed(means, '{}: {:.1f}, {:.3f}, {:.3f}', '; ')}.",
+        "The budget matters: wrong labels fitted after a quarter, a half and all of it, and unseen mirrors likewise, "
+        f"means over radii and temperatures: {listed(early.mean(), '{}: ' + ', '.join(['{:.2f}'] * 6), '; ')}.",
+        "Transplants: the directions of initial weights, memoriser and generaliser at five radii evenly spread in the "
+        f"logarithm about {MIDDLE:.2f}; accuracy on unseen mirrors. Control: relu(U_a + V_b) W, 256 neurons, no "
+        "biases, five checkpoints of 200 steps, training accuracy.",
     ]
-    claims = [*transplanted(matrices["global"], control), *CLAIMS]
-    study.write(given, table, claims, draw(by_arm, matrices["global"]["accuracy[test]"], profile), notes)
+    study.write(given, whole, draw(whole), notes, runs=table)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ is lateral. What counts is the mean test accuracy over the last fifth of an arm,
 weights. The split is free of mirrors: with a random one, half of the test pairs are known from their mirrors, and
 networks that only memorise reach a test accuracy of one half.
 
-    python analyses/random_motion.py            # five seeds: minutes
+    python analyses/random_motion.py            # ten seeds; --dry-run says how long the runs are that give the starts
     python analyses/random_motion.py --quick    # two of a tiny network, for few steps: seconds
 """
 
@@ -27,11 +27,12 @@ from circuitgrok.geometry import angle
 from circuitgrok.landscape.exploration import Equipartition, equipartition
 from circuitgrok.landscape.sampling import GeometryName, SamplerName, Sampling
 from circuitgrok.store.run import Run
-from circuitgrok.study.claims import Declared, where
-from circuitgrok.study.effects import Gains, draw_gains, in_points, joint_intervals
+from circuitgrok.study.claims import where
+from circuitgrok.study.effects import GAIN, Gains, draw_gains, in_points, joint_intervals
+from circuitgrok.study.evidence import Declared, Judged, settled
+from circuitgrok.study.intervals import Decision, above, below
 from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Studies, Study, evenly
-from circuitgrok.study.verdicts import Claim, Decision, above, below
 from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
 
 POINTS = 0.05  # of test accuracy: a gain that counts; an interval within it on both sides is a decided null
@@ -40,14 +41,6 @@ NBETA = 1e6  # of the chains: on average they stay at the loss that they start f
 SHARE = 0.05  # of the step size at which chains run away at the start: what is tried first
 STIFF = (1.0, 0.3, 0.1)  # curvatures of the Gaussian on which chains are checked, of the largest at the start
 SPLIT = {"split": "mirror_free", "frac_train": 0.8}  # as many answers known as with 0.55 of all pairs at random
-STUDY = Study(  # of the runs that give the starts
-    "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?",
-    cg.TrainConfig.preset("quickstart").with_(steps=1600, **SPLIT, **evenly(20)),
-    arms={"start": {}},
-    seeds=range(5),
-    seeded=("seed", "data_seed", "noise_seed"),
-)
-TINY = STUDY.with_(seeds=[0, 1], steps=20, checkpoint_every=10, p=11, d_model=16, d_head=4, d_mlp=32)
 
 
 class Effort(NamedTuple):
@@ -152,32 +145,46 @@ def explored(run: Run, step: int, arm: str, effort: Effort) -> tuple[dict[str, A
     return line | {"abs_delta_H": table["delta_H"].abs().median()}, mean["test_acc"]
 
 
-def kept(table: pd.DataFrame) -> tuple[str, Decision]:
+def kept(table: pd.DataFrame) -> Judged:
     """Twins of the raw arms that gain: is what they lose less than 5 points?"""
     gains = HALF.found(table)
     gainers = HALF.gainers(table, LATERAL)
-    known = joint_intervals({raw: gains[f"{raw}, held"] - gains[raw] for raw in gainers if f"{raw}, held" in gains})
-    decisions: set[Decision] = {above(i, -POINTS) if i else "undecided" for i in known.values()}
-    said = f"twin minus raw, points: {in_points(known)}" if known else "no raw arm gains: nothing to keep"
-    return said, decisions.pop() if len(decisions) == 1 else "undecided"
+    lost = {raw: gains[f"{raw}, held"] - gains[raw] for raw in gainers if f"{raw}, held" in gains}
+    if not lost:
+        return settled("no raw arm gains: nothing to keep", "not shown")
+
+    def decided(level: float) -> Decision:
+        found = joint_intervals(lost, level, GAIN).values()
+        decisions: set[Decision] = {above(i, -POINTS) if i else "not shown" for i in found}
+        alike = decisions.pop() if len(decisions) == 1 else "not shown"
+        return "counterexample" if "opposite" in decisions else alike
+
+    return Judged(f"twin minus raw, points: {in_points(joint_intervals(lost, bounds=GAIN))}", decided)
 
 
-def lasting(table: pd.DataFrame) -> tuple[str, Decision]:
+def lasting(table: pd.DataFrame) -> Judged:
     """By how much the arms that gain end below their own best fifth."""
     arms = HALF.gainers(table, (*ARMS, *EXPLORERS))
     rows = table[(table["start"] == "half-way") & table["arm"].isin(arms)]
-    known = joint_intervals({"lost": (rows["best"] - rows["outcome"]).groupby(rows["seed"]).mean()})
-    lost = known["lost"]
-    if lost is None:
-        return "no arm gains", "undecided"
-    return f"{in_points(known)} points, mean over {', '.join(arms)}", below(lost, POINTS)
+    losses = {"lost": (rows["best"] - rows["outcome"]).groupby(rows["seed"]).mean()}
+
+    def decided(level: float) -> Decision:
+        lost = joint_intervals(losses, level, GAIN)["lost"]
+        return below(lost, POINTS) if lost else "not shown"
+
+    known = joint_intervals(losses, bounds=GAIN)
+    said = f"{in_points(known)} points, mean over {', '.join(arms)}" if arms else "no arm gains"
+    return Judged(said, decided)
 
 
-def believed(checks: Mapping[str, Equipartition]) -> Claim:
+BELIEVED = "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %."
+
+
+def believed(checks: Mapping[str, Equipartition]) -> Declared:
     """Whether chains find on a Gaussian what is known of it."""
     is_exact = not checks["hmc"].faults and (checks["sgld"].virial - 1).abs().max().item() < 0.1
-    text = "The chains can be believed: on a Gaussian HMC has no fault, and SGLD's energies are right to 10 %."
-    return Claim(text, f"HMC: {checks['hmc']}; SGLD: {checks['sgld']}", "holds" if is_exact else "fails")
+    found = settled(f"HMC: {checks['hmc']}; SGLD: {checks['sgld']}", "holds" if is_exact else "opposite")
+    return Declared(BELIEVED, lambda table: found)
 
 
 HALF, BEGUN, ON_SPHERE = (
@@ -209,6 +216,14 @@ CLAIMS = [
     BEGUN.any_exceeds(["walk noise", "weight noise"], POINTS, f"{THERE} noise alone gains {MORE}."),
     BEGUN.any_exceeds(["repulsion"], POINTS, f"{THERE} repulsion alone gains {MORE}."),
 ]
+STUDY = Study(  # of the runs that give the starts
+    "Can lateral motion alone make a network grok: noise, repulsion, a larger norm, or Monte Carlo, no decay?",
+    cg.TrainConfig.preset("quickstart").with_(steps=1600, **SPLIT, **evenly(20)),
+    arms={"start": {}},
+    seeded=("seed", "data_seed", "noise_seed"),
+    claims=[*CLAIMS, BELIEVED],
+)
+TINY = STUDY.with_(seeds=[0, 1], steps=20, checkpoint_every=10, p=11, d_model=16, d_head=4, d_mlp=32)
 
 
 def draw(courses: Mapping[tuple[str, str], list[pd.Series]], table: pd.DataFrame) -> "figures.Figure":
@@ -296,8 +311,8 @@ def main() -> None:
     hows = [settings(curvature, arm, effort, seed).model_copy(update=many) for arm in ("SGLD", "HMC")]
     precisions = torch.tensor([share * NBETA * curvature for share in STIFF])
     checks = {how.sampler: equipartition(precisions, how) for how in hows}
-    claims, said = [*CLAIMS, believed(checks)], notes(table, there, effort)
-    study.write(given, table, claims, draw(courses, table), said, runs=study.table(sources))
+    said, of = notes(table, there, effort), study.table(sources)
+    study.write(given, table, draw(courses, table), said, runs=of, made=[believed(checks)])
 
 
 if __name__ == "__main__":

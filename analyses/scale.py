@@ -35,7 +35,8 @@ from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
 from circuitgrok.store.weights import pack
 from circuitgrok.store.writer import Writer, create
-from circuitgrok.study import verdicts
+from circuitgrok.study.asked import asked
+from circuitgrok.study.registered import commit
 from circuitgrok.training.beginning import start_facts
 from circuitgrok.training.origin import initial_weights
 from circuitgrok.training.progress import Silent
@@ -113,7 +114,7 @@ def many_checkpoints(steps: int, files: Files) -> dict[str, Any]:
     config = cg.TrainConfig().with_(**TINY, **EVERY_STEP, steps=steps)
     found: dict[str, Any] = {}
 
-    def asked(name: str, question: Callable[[], Any]) -> Any:
+    def counted(name: str, question: Callable[[], Any]) -> Any:
         files.opened.clear()
         begin = time.perf_counter()
         answer = question()
@@ -131,20 +132,20 @@ def many_checkpoints(steps: int, files: Files) -> dict[str, Any]:
         with contextlib.suppress(KeyboardInterrupt):
             cg.train([config], out, names=["run"], progress=Stopping(), save_every_s=0.5)
         found["training"] = {"seconds": time.perf_counter() - begin}
-        asked("going on to the end", lambda: cg.train([config], out, names=["run"]))
-        run = asked("load", lambda: cg.load(out / "run"))
-        kept = asked("steps", lambda: run.steps)
-        asked("steps again", lambda: run.steps)
-        asked("at", lambda: run.at(steps // 2))
+        counted("going on to the end", lambda: cg.train([config], out, names=["run"]))
+        run = counted("load", lambda: cg.load(out / "run"))
+        kept = counted("steps", lambda: run.steps)
+        counted("steps again", lambda: run.steps)
+        counted("at", lambda: run.at(steps // 2))
         slice_of = kept[:: max(1, len(kept) // 100)][:100]
-        asked("stack of 100", lambda: run.stack(slice_of))
-        asked("polar columns of 100", lambda: cg.measure(run, "polar", slice_of))
-        asked("a line of the table of runs", lambda: read(cg.load(out / "run")))
-        asked("the same command again", lambda: cg.train([config], out, names=["run"]))
-        asked("doctor", lambda: examine(cg.load(out / "run")))
-        plan = asked("plan of a thinning", lambda: cg.thinning(run, checkpoint_every=100))
-        asked("thinning to every 100th", lambda: cg.thin(plan))
-        asked("steps of the thinned run", lambda: cg.load(out / "run").steps)
+        counted("stack of 100", lambda: run.stack(slice_of))
+        counted("polar columns of 100", lambda: cg.measure(run, "polar", slice_of))
+        counted("a line of the table of runs", lambda: read(cg.load(out / "run")))
+        counted("the same command again", lambda: cg.train([config], out, names=["run"]))
+        counted("doctor", lambda: examine(cg.load(out / "run")))
+        plan = counted("plan of a thinning", lambda: cg.thinning(run, checkpoint_every=100))
+        counted("thinning to every 100th", lambda: cg.thin(plan))
+        counted("steps of the thinned run", lambda: cg.load(out / "run").steps)
         files.folder = ""
     return found
 
@@ -212,7 +213,7 @@ def in_fewer_bits(run: cg.Run) -> dict[str, float]:
 
 
 def main() -> None:
-    given = verdicts.asked("What do saving, many checkpoints and many runs cost?", __file__, "small models, few runs")
+    given = asked("What do saving, many checkpoints and many runs cost?", __file__, "small models, few runs")
     torch.set_num_threads(given.threads)
     config = cg.TrainConfig.preset("nanda").with_(warmup=0)
     if given.quick:
@@ -227,7 +228,7 @@ def main() -> None:
         "runs": lambda: {str(n): many_runs(n) for n in (max(2, count // 10), count)},
         "checkpoints": lambda: {str(n): many_checkpoints(n, files) for n in (steps // 10, steps)},
         "environment": lambda: environment(given.threads),
-        "commit": verdicts.commit,
+        "commit": commit,
     }
     given.out.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {}

@@ -36,7 +36,8 @@ from circuitgrok.samplers.target import Target
 from circuitgrok.store import writer
 from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
-from circuitgrok.study import verdicts
+from circuitgrok.study.asked import asked
+from circuitgrok.study.registered import commit
 from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
@@ -277,7 +278,7 @@ def sampling(config: cg.TrainConfig, small: cg.TrainConfig, rounds: int) -> dict
 
 
 def main() -> None:
-    given = verdicts.asked(
+    given = asked(
         "How fast are the training loop and the sampler?",
         __file__,
         "a small model and few rounds",
@@ -319,7 +320,7 @@ def main() -> None:
         "stacking": stacking(rounds, 3 if given.quick else 9),
         "sampling": sampling(config, config if given.quick else cg.TrainConfig.preset("quickstart"), rounds // 4),
         "environment": environment(given.threads),
-        "commit": verdicts.commit(),
+        "commit": commit(),
     }
     given.out.mkdir(parents=True, exist_ok=True)
     write_atomically(given.out / "speed.json", (json.dumps(result, indent=1) + "\n").encode())

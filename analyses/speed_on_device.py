@@ -33,8 +33,8 @@ from circuitgrok.samplers.sgld import sgld
 from circuitgrok.samplers.target import Target
 from circuitgrok.store.environment import environment
 from circuitgrok.store.files import write_atomically
-from circuitgrok.study import verdicts
-from circuitgrok.study.verdicts import Asked
+from circuitgrok.study.asked import Asked, asked
+from circuitgrok.study.registered import commit
 from circuitgrok.table.checkpoints import Opened
 from circuitgrok.table.groups import GROUPS
 from circuitgrok.table.measure import quick_groups
@@ -144,7 +144,7 @@ def measure_all(given: Asked) -> None:
         config = config.with_(p=11, d_model=16, d_head=4, d_mlp=32, frac_train=0.5)
         seconds, sizes, n_chains = 0.05, (1, 2), 2
         grokking, sweep = {"steps": 40, "runs": 2}, {"steps": 20, "runs": 3}
-    result: dict[str, Any] = {"environment": environment(given.threads, device), "commit": verdicts.commit()}
+    result: dict[str, Any] = {"environment": environment(given.threads, device), "commit": commit()}
     print(json.dumps(result["environment"]), flush=True)
 
     def say(name: str, found: Any) -> None:
@@ -169,4 +169,4 @@ def measure_all(given: Asked) -> None:
 
 
 if __name__ == "__main__":
-    measure_all(verdicts.asked("How fast is a GPU here?", __file__, "a small model", device="cuda, or cpu for a try"))
+    measure_all(asked("How fast is a GPU here?", __file__, "a small model", device="cuda, or cpu for a try"))

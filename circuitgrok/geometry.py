@@ -12,7 +12,7 @@ Source: P.-A. Absil, R. Mahony, R. Sepulchre, "Optimization Algorithms on Matrix
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -186,6 +186,36 @@ def great_circle(start: Params, end: Params, t: Float[Tensor, " point"]) -> Para
     t = t.double()
     here, there = (torch.where(turn > 0, (share * turn).sin() / turn.sin(), share) for share in (1 - t, t))
     return combine(torch.add, ray(here / norm(start), start), ray(there / norm(end), end))
+
+
+def turned(
+    params: Mapping[str, Tensor], radians: float, generator: torch.Generator, moves: Callable[[str], bool]
+) -> Params:
+    """A network turned by an angle towards a direction that is drawn uniformly, its norm kept; in float64.
+
+    Args:
+        params: One network.
+        radians: The angle.
+        generator: Where the direction comes from.
+        moves: Whether a tensor of this name has a part in the direction, such as a model's `is_trainable`.
+
+    Raises:
+        ValueError: A tensor that has none is not zero: it could not keep its values.
+
+    Example:
+        >>> start = {"w": torch.tensor([3.0, 4.0]), "b": torch.tensor([0.0])}
+        >>> there = turned(start, 1.0, torch.Generator().manual_seed(0), lambda name: name == "w")
+        >>> round(angle(start, there).item(), 12), round(norm(there).item(), 12), there["b"].item()
+        (1.0, 5.0, 0.0)
+    """
+    if fixed := [name for name, value in params.items() if not moves(name) and bool(value.any())]:
+        raise ValueError(f"what does not turn must be zero, and {', '.join(fixed)} is not")
+    drawn = {
+        name: torch.randn(value.shape, generator=generator, dtype=torch.float64) * float(moves(name))
+        for name, value in params.items()
+    }
+    ahead, r = direction(across(drawn, params)), norm(params)
+    return combine(lambda w, e: math.cos(radians) * w.double() + math.sin(radians) * r * e, params, ahead)
 
 
 def ray(factors: Float[Tensor, " factor"], params: Mapping[str, Tensor]) -> Params:

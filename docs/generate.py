@@ -14,6 +14,12 @@ from circuitgrok.table.measure import names_of_groups
 
 DOCS = Path(__file__).parent
 VERDICTS = DOCS.parent / "analyses" / "out"
+# words of one set of seeds, or of several with their names; p-value and level; claim; what was measured
+CLAIM = re.compile(
+    r"^\* ((?:[\w ]+ )?\*\*[\w ]+\*\*(?:, [\w ]+ \*\*[\w ]+\*\*)*)(?: \((p [^()]*)\))?: (.*?) Measured: (.*)$",
+    flags=re.M,
+)
+EARLIER = "Judged by the earlier rules: few seeds, no correction for many claims; to be made again."
 PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", flags=re.S)
 
 
@@ -58,11 +64,24 @@ def places() -> str:
 def verdict(name: str) -> str:
     """The claims of an analysis, as its verdict has them, and what made it."""
     text = (VERDICTS / name / "verdict.md").read_text(encoding="utf-8")
-    claims = re.findall(r"^\* \*\*(\w+)\*\*: (.*?) Measured: (.*)$", text, flags=re.M)
-    rows = [f"| {escaped(claim)} | **{decision}** | {escaped(measured)} |" for decision, claim, measured in claims]
-    made = re.findall(r"^Made by `.*$", text, flags=re.M)[-1]
     page = f"[Settings, censored runs and figure](../analyses/out/{name}/verdict.md)."
-    return "\n".join(["| claim | verdict | measured |", "|---|---|---|", *rows, "", f"{made} {page}"])
+    return "\n".join([*table_of_claims(text), "", f"{re.findall(r'^Made by `.*$', text, flags=re.M)[-1]} {page}"])
+
+
+def table_of_claims(text: str) -> list[str]:
+    """The lines of a table of a verdict's claims; one by the earlier rules has no p-values, and that is said below."""
+    found = [[escaped(part) for part in claim] for claim in CLAIM.findall(text)]
+    if not any(p for _, p, _, _ in found):
+        rows = [f"| {claim} | {words} | {measured} |" for words, _, claim, measured in found]
+        return ["| claim | verdict | measured |", "|---|---|---|", *rows, "", EARLIER]
+    rows = [f"| {claim} | {words} | {p} | {measured} |" for words, p, claim, measured in found]
+    return ["| claim | verdict | p and level | measured |", "|---|---|---|---|", *rows]
+
+
+def acceptance() -> str:
+    """The acceptance sheet below its title."""
+    text = (VERDICTS / "acceptance" / "sheet.md").read_text(encoding="utf-8")
+    return linked(text.split("\n\n", 1)[1].strip())
 
 
 def escaped(text: str) -> str:
@@ -75,7 +94,8 @@ def linked(text: str) -> str:
     return re.sub(r"arXiv:([0-9.]+[0-9])", r"[\1](https://arxiv.org/abs/\1)", text)
 
 
-PARTS: dict[str, Callable[[], str]] = {"presets": presets, "columns": columns, "places": places} | {
+PAGES = {"presets": presets, "columns": columns, "places": places, "acceptance": acceptance}
+PARTS: dict[str, Callable[[], str]] = PAGES | {
     f"verdict {file.parent.name}": lambda name=file.parent.name: verdict(name)
     for file in sorted(VERDICTS.glob("*/verdict.md"))
 }

@@ -1,5 +1,6 @@
 """The pages name what there is: presets, measures, fields, files; links lead somewhere. (Their code is doctests.)"""
 
+import math
 import re
 import runpy
 from pathlib import Path
@@ -9,6 +10,8 @@ from loops import for_each
 from circuitgrok.config.leaves import LEAVES, leaf_fields
 from circuitgrok.config.presets import PRESETS
 from circuitgrok.store.run import load
+from circuitgrok.study.evidence import Claim
+from circuitgrok.study.verdicts import AGAIN, Decided
 from circuitgrok.table.measure import measure
 from circuitgrok.version import __version__
 
@@ -44,7 +47,26 @@ def test_every_claim_of_a_verdict_is_a_row_of_the_findings():
     for file in sorted((ROOT / "analyses" / "out").glob("*/verdict.md")):
         claims = text_of(file).count("\n* ")
         assert claims >= 5
-        assert len(re.findall(r"\| \*\*\w+\*\* \|", GENERATE["verdict"](file.parent.name))) == claims, file
+        assert len(re.findall(r"^\| .*\*\*.* \|$", GENERATE["verdict"](file.parent.name), flags=re.M)) == claims, file
+
+
+def test_claims_of_a_verdict_are_read_by_the_earlier_rules_and_by_these():
+    table_of_claims = GENERATE["table_of_claims"]
+    *_, row, _, below = table_of_claims("* **fails**: It is (so). Measured: 1 | 2.\n")
+    assert row == "| It is (so). | **fails** | 1 \\| 2. |" and below == GENERATE["EARLIER"]
+    one = Claim("It is so.", "1 [0, 2]", "not shown", 0.3, 0.0125, 21)
+    sure = one._replace(text="It is not.", decision="counterexample", p=1e-9, needed=math.nan)
+    head, _, *rows = table_of_claims("\n".join(Decided({"": [one, sure]}, frozenset([sure.text])).lines()))
+    assert head == "| claim | verdict | p and level | measured |"
+    assert rows == [
+        "| It is so. | **not shown** | p = 0.3, judged at 0.013; about 21 seeds would decide | 1 [0, 2]. |",
+        "| *post hoc* It is not. | **counterexample** | p < 1e-09, judged at 0.013 | 1 [0, 2]. |",
+    ]
+    again: dict[str, list[Claim]] = dict(
+        zip(AGAIN, ([one], [one._replace(decision="holds")], [one._replace(decision="holds")]), strict=True)
+    )
+    *_, row = table_of_claims("\n".join(Decided(again).lines()))
+    assert "| of the first seeds **not shown**, of others **holds**, of all **holds** | p = 0.3," in row
 
 
 @for_each("page", PAGES, ids=[page.name for page in PAGES])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loops import for_each
-from oracles import noise, slow_angle
+from oracles import generator, noise, slow_angle
 from torch import Tensor
 
 from circuitgrok.geometry import (
@@ -22,6 +22,7 @@ from circuitgrok.geometry import (
     tangent,
     to_radius,
     transported,
+    turned,
     uniform,
     unit,
 )
@@ -402,3 +403,25 @@ def test_great_circles_go_once_around_and_through_the_pole():
     torch.testing.assert_close(carried, -math.pi / 2 * north, rtol=0, atol=8 * EPS)
     around, _ = Sphere().move(north, 4 * math.pi * east)
     torch.testing.assert_close(around, north, rtol=0, atol=16 * EPS)
+
+
+def test_a_turned_network_has_its_norm_lies_at_the_angle_and_moves_in_what_may_move_only():
+    params = {"w": noise(40, 50), "b": torch.zeros(7, dtype=torch.float64), "u": noise(30, seed=1).float()}
+    for i, radians in enumerate((1e-6, 0.5, math.pi / 2, 3.0)):
+        there = turned(params, radians, generator(i), lambda name: name != "b")
+        assert angle(params, there).item() == pytest.approx(radians, rel=1e-9)
+        assert norm(there).item() == pytest.approx(norm(params).item(), rel=1e-14)
+        assert not there["b"].any() and there["u"].dtype == torch.float64
+    assert all(
+        bool((x == params[name]).all()) for name, x in turned(params, 0.0, generator(0), lambda n: n != "b").items()
+    )
+    with pytest.raises(ValueError, match="must be zero, and w is not"):
+        turned(params, 1.0, generator(0), lambda name: name == "u")
+
+
+def test_directions_of_turns_are_uniform():
+    start = {"w": torch.tensor([1.0, 0.0, 0.0])}  # a quarter turn ends on the circle of the other two
+    ends = torch.stack([turned(start, math.pi / 2, generator(s), lambda _: True)["w"] for s in range(400)])
+    assert ends[:, 0].abs().max() < 1e-15
+    assert ends[:, 1:].mean(0).norm() * math.sqrt(400) < 4  # each coordinate has variance 1/2
+    assert abs(ends[:, 1].square().mean().item() - 0.5) < 4 * math.sqrt(1 / 8 / 400)

@@ -11,7 +11,7 @@ from test_transformer import small
 from torch.nn.functional import cross_entropy
 
 from circuitgrok.models.transformer import Transformer
-from circuitgrok.polar.inflation import imbalance, inflated
+from circuitgrok.polar.inflation import imbalance, inflated, inflated_to
 from circuitgrok.polar.orbits import balance, balancedness, inflate, orbit_minimal_norm, part_norms, path_norm
 from circuitgrok.store.run import load
 from circuitgrok.tree import Params, is_bias, norm, stack, unstack
@@ -108,6 +108,28 @@ def test_inverse_factors_undo_an_inflation_to_rounding(model):
     assert list(back) == list(params)
     for name, value in params.items():
         torch.testing.assert_close(back[name], value, rtol=0, atol=1e-12 * value.abs().max().item(), msg=name)
+
+
+@for_each("length", [1.0, 1.3, 4.0])
+def test_a_network_is_inflated_to_the_norm_asked_for_and_computes_the_same(length):
+    model = small()
+    params = random_params(model)
+    target = length * norm(params).item()
+    moved = inflated_to(params, model, target, seed=3)
+    assert norm(moved).item() == pytest.approx(target, rel=1e-12)
+    assert same_function(model, params, moved)
+    as_float32 = inflated_to({name: value.float() for name, value in params.items()}, model, target, seed=3)
+    assert as_float32["embed.W_E"].dtype == torch.float32
+    assert norm(as_float32).item() == pytest.approx(target, rel=1e-6)
+
+
+def test_no_inflation_makes_a_network_smaller_or_larger_than_all_that_is_tried():
+    model = small()
+    params = random_params(model)
+    with pytest.raises(ValueError, match="at least the network's own"):
+        inflated_to(params, model, 0.9 * norm(params).item(), seed=0)
+    with pytest.raises(ValueError, match="no spread up to"):
+        inflated_to(params, model, 1e20, seed=0)
 
 
 @every_model

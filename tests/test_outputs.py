@@ -102,11 +102,12 @@ def test_the_default_place_is_checked_too(tmp_path):
     assert table_path("", tmp_path / "measures.parquet") == tmp_path / "measures.parquet"
 
 
+NOTHING = verdicts.Decided({"": []})
 WRITES = {
     "figure": lambda folder, table: figures.save(figures.sheet(1, 1, (2, 2))[0], folder / "figure"),
     "csv": lambda folder, table: write_table(table, folder / "x.csv"),
     "parquet": lambda folder, table: write_table(table, folder / "x.parquet"),
-    "verdict": lambda folder, table: verdicts.write(folder, "Why?", [], [], table, figures.sheet(1, 1, (2, 2))[0]),
+    "verdict": lambda folder, table: verdicts.write(folder, "?", NOTHING, [], table, figures.sheet(1, 1, (2, 2))[0]),
 }
 
 

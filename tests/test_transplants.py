@@ -248,7 +248,7 @@ def test_one_run_has_no_interval_and_no_variance_no_shares():
 
 
 def test_tables_that_cannot_be_decomposed_are_refused():
-    with pytest.raises(ValueError, match="two radii and two directions at least; got 1 and 4"):
+    with pytest.raises(ValueError, match="two levels of each factor at least; got 1 of radius, 4 of direction"):
         variance_shares(torch.ones(3, 1, 4))
     with pytest.raises(ValueError, match="must be finite"):
         variance_shares(torch.tensor([[[1.0, torch.nan], [0.0, 1.0]]]))

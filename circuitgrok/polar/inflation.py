@@ -8,7 +8,10 @@ from torch import Tensor
 
 from circuitgrok.models.transformer import Transformer
 from circuitgrok.polar.orbits import inflate
-from circuitgrok.tree import Params
+from circuitgrok.tree import Params, norm
+
+WIDEST = 30.0  # logarithm of a spread; the square of its exponential is within float64
+HALVINGS = 50  # of an interval of spreads no longer than WIDEST / 2: to 1e-14
 
 
 def inflated(params: Params, model: Transformer, spread: float, generator: torch.Generator) -> Params:
@@ -52,6 +55,48 @@ def inflated(params: Params, model: Transformer, spread: float, generator: torch
 
     moved = inflate(params, model, beta=log_uniform(model.n_layers, model.d_mlp), qk=turns(), vo=turns())
     return {name: value.to(params[name].dtype) for name, value in moved.items()}
+
+
+def inflated_to(params: Params, model: Transformer, length: float, seed: int) -> Params:
+    """The same function at a given norm: `inflated`, by the spread with which it has that norm.
+
+    Whatever is drawn, the square of the norm is a convex function of the spread's logarithm, so that there is one.
+
+    Args:
+        params: One network, with ReLU neurons.
+        model: Its shape.
+        length: The norm; at least the network's own.
+        seed: Of the generator from which factors and axes come.
+
+    Returns:
+        All tensors, in the precision they had.
+
+    Raises:
+        ValueError: The norm is below the network's own, or out of reach, or the neurons are not ReLU.
+
+    Example:
+        >>> from circuitgrok.tree import norm
+        >>> model = Transformer(p=5, d_model=8, d_head=4, n_heads=2, d_mlp=16)
+        >>> params = model.init(torch.Generator().manual_seed(0))
+        >>> round(norm(params).item(), 3), round(norm(inflated_to(params, model, 15.0, 1)).item(), 3)
+        (9.243, 15.0)
+    """
+    own = {name: value.double() for name, value in params.items()}
+
+    def at(log_spread: float) -> Params:
+        return inflated(own, model, math.exp(log_spread), torch.Generator().manual_seed(seed))
+
+    low, high = 0.0, 1.0
+    if length < norm(own).item():
+        raise ValueError(f"the norm must be at least the network's own, {norm(own).item():.6g}; got {length:.6g}")
+    while norm(at(high)).item() < length:
+        low, high = high, 2 * high
+        if high > WIDEST:
+            raise ValueError(f"no spread up to e^{WIDEST:g} brings the network to the norm {length:.6g}")
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if norm(at(middle)).item() < length else (low, middle)
+    return {name: value.to(params[name].dtype) for name, value in at(high).items()}
 
 
 def imbalance(params: Params, model: Transformer) -> Float[Tensor, "*stack layer"]:

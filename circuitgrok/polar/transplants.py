@@ -11,7 +11,6 @@ sharpens, so that moving along the ray shifts the weight between them. Where all
 accuracy cannot depend on the radius. That is the control.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from circuitgrok import select, tree
 from circuitgrok.models.transformer import Transformer
+from circuitgrok.polar.factorial import Share, shares
 from circuitgrok.polar.orbits import balance
 from circuitgrok.polar.profiles import Measure
 from circuitgrok.tree import Params, combine, norm
@@ -125,22 +125,6 @@ def swap_matrix(
     return {column: values.T for column, values in tree.stack(scores).items()}
 
 
-class Share(NamedTuple):
-    """A share of variance, 0..1.
-
-    Attributes:
-        estimate: Of all runs together.
-        stderr: Its standard error, by leaving out one run at a time; nan for one run.
-        low: Lower end of the 95 % interval.
-        high: Upper end.
-    """
-
-    estimate: float
-    stderr: float
-    low: float
-    high: float
-
-
 class VarianceShares(NamedTuple):
     """How much of what a swap matrix shows is due to the radius, to the direction, and to neither alone; sums to 1."""
 
@@ -150,15 +134,11 @@ class VarianceShares(NamedTuple):
 
 
 def variance_shares(matrices: Float[Tensor, "run radius direction"]) -> VarianceShares:
-    """Two-way decomposition of swap matrices: shares of the sum of squares about the mean of each run.
+    """Two-way decomposition of swap matrices: `factorial.shares` of radius and direction.
 
     With m the mean of a run's matrix x, m_i and m_j those of its rows and columns,
 
         x_ij - m = (m_i - m) + (m_j - m) + (x_ij - m_i - m_j + m)
-
-    is a sum of three orthogonal parts. Their squares are summed over all runs before the shares are taken, so that a
-    run in which nothing happens has no say. Runs are what is drawn at random: the interval comes from leaving out one
-    run at a time, with its three sums together, and Student's t with a degree of freedom less than there are runs.
 
     Args:
         matrices: One quantity of a `swap_matrix` for each run. Of a loss rather its logarithm: a sum of squares of
@@ -175,25 +155,5 @@ def variance_shares(matrices: Float[Tensor, "run radius direction"]) -> Variance
         >>> shares = variance_shares(torch.stack([direction_decides, 0.9 * direction_decides]))
         >>> round(shares.direction.estimate, 6), round(shares.direction.low, 6), abs(round(shares.radius.high, 6))
         (1.0, 1.0, 0.0)
-
-    Source: the analysis of variance without replication; B. Efron, C. Stein, "The jackknife estimate of variance"
-    (1981).
     """
-    from scipy import stats
-
-    n_runs, *sizes = matrices.shape
-    if min(sizes) < 2:
-        raise ValueError(f"there must be two radii and two directions at least; got {sizes[0]} and {sizes[1]}")
-    if not bool(matrices.isfinite().all()):
-        raise ValueError("every number must be finite; leave out the runs, or the radii and directions, that are not")
-    x = matrices.double()
-    x = x - x.mean((1, 2), keepdim=True)
-    of_radius, of_direction = x.mean(2, keepdim=True).expand_as(x), x.mean(1, keepdim=True).expand_as(x)
-    parts = torch.stack([of_radius, of_direction, x - of_radius - of_direction], dim=1).square().sum((2, 3))
-    total = parts.sum(0)
-    left = (total - parts) / (total - parts).sum(-1, keepdim=True)
-    stderr = ((n_runs - 1) * left.var(0, correction=0)).sqrt() if n_runs > 1 else torch.full_like(total, math.nan)
-    half_width = stderr * float(stats.t.ppf(0.975, n_runs - 1))
-    estimate = total / total.sum()
-    ends = ((estimate - half_width).clamp(min=0), (estimate + half_width).clamp(max=1))
-    return VarianceShares(*(Share(*row) for row in torch.stack([estimate, stderr, *ends], dim=1).tolist()))
+    return VarianceShares(*shares(matrices, ("radius", "direction")).values())

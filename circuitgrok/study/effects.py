@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+GAIN = (-1.0, 1.0)  # between which a difference of shares lies
+
+
 @dataclass(frozen=True)
 class Factor(Quantity):
     """The geometric mean of a positive column, or of how many times another's it is, paired by seed; bounds are ratios.
@@ -102,12 +105,15 @@ def student(estimate: float, stderr: float, df: float) -> Level:
     return at
 
 
-def joint_intervals(values: Mapping[str, Iterable[float]], level: float = 0.95) -> dict[str, Interval | None]:
+def joint_intervals(
+    values: Mapping[str, Iterable[float]], level: float = 0.95, bounds: tuple[float, float] | None = None
+) -> dict[str, Interval | None]:
     """Means over seeds with intervals that hold for all of them together (Bonferroni).
 
     Args:
         values: One number per seed, by name; those that are not finite are left out.
         level: At which all intervals together are right.
+        bounds: Between which numbers must lie, if there are such (`intervals.mean_interval`).
 
     Returns:
         None where fewer than two numbers are known.
@@ -118,7 +124,7 @@ def joint_intervals(values: Mapping[str, Iterable[float]], level: float = 0.95) 
     """
     known = {name: [value for value in given if math.isfinite(value)] for name, given in values.items()}
     return {
-        name: mean_interval(given, 1 - (1 - level) / len(known)) if len(given) > 1 else None
+        name: mean_interval(given, 1 - (1 - level) / len(known), bounds) if len(given) > 1 else None
         for name, given in known.items()
     }
 
@@ -147,7 +153,11 @@ class Gains:
     def gainers(self, table: "pd.DataFrame", arms: Iterable[str]) -> list[str]:
         """Those of some arms whose gain is above 0, as far as an interval of 95 % for each can tell."""
         gains = self.found(table)
-        known = {arm: joint_intervals({arm: gains[arm]})[arm] for arm in arms if arm in gains and arm != self.against}
+        known = {
+            arm: joint_intervals({arm: gains[arm]}, bounds=GAIN)[arm]
+            for arm in arms
+            if arm in gains and arm != self.against
+        }
         return [arm for arm, interval in known.items() if interval and interval.low > 0]
 
     def any_exceeds(self, arms: Iterable[str], bound: float, text: str) -> Declared:
@@ -160,12 +170,12 @@ class Gains:
         def judge(table: "pd.DataFrame") -> Judged:
             gains = self.found(table)
             values = {arm: gains[arm].tolist() if arm in gains else [] for arm in asked}
-            known = joint_intervals(values)
+            known = joint_intervals(values, bounds=GAIN)
             null = [arm for arm, i in known.items() if i and within(i, bound) == "holds"]
             said = f"{self.name}: {in_points(known)}" + (f" (decided null: {', '.join(null)})" if null else "")
 
             def decided(level: float) -> Decision:
-                found = joint_intervals(values, level).values()
+                found = joint_intervals(values, level, GAIN).values()
                 decisions: set[Decision] = {above(i, bound) if i else "not shown" for i in found}
                 return "holds" if "holds" in decisions else "opposite" if decisions == {"opposite"} else "not shown"
 
@@ -197,7 +207,7 @@ def draw_gains(ax: "Axes", gains: "pd.DataFrame", colours: Mapping[str, str], nu
     """
     drawn = [arm for arm in reversed([*colours]) if arm in gains]
     for i, arm in enumerate(drawn):
-        colour, interval = colours[arm], joint_intervals({arm: gains[arm]})[arm]
+        colour, interval = colours[arm], joint_intervals({arm: gains[arm]}, bounds=GAIN)[arm]
         ax.plot(100 * gains[arm], [i] * len(gains), "o", color=colour, ms=3, alpha=0.5)
         if interval:
             ax.plot([100 * interval.low, 100 * interval.high], [i, i], color=colour)

@@ -169,7 +169,7 @@ class Question(ABC):
         late = frozenset(text for text in texts if registered.is_post_hoc(text, record))
         when = registered.in_words(record, given.script)
         said = self.about(table if runs is None else runs)
-        planned = [f"Planned for {len(self._first_seeds(given))} seeds: {' '.join(self._planned(given))}"]
+        planned = [f"Planned for {len(self._first_seeds(given))} seeds: {self._planned_in_short(given)}."]
         all_notes = [when, *(planned if self.claims else []), *said, *notes]
         conclude(given, self.question, table, verdicts.Decided(by_seeds, late), figure, all_notes)
 
@@ -179,6 +179,13 @@ class Question(ABC):
             registered.text_of(claim) + (f" [{plan.words}]" if plan else "")
             for claim, plan in zip(self.claims, plans, strict=True)
         ]
+
+    def _planned_in_short(self, given: Asked) -> str:
+        """What the seeds can decide, claims of one plan together, by their places."""
+        places: dict[str, list[int]] = {}
+        for i, plan in enumerate(registered.plans(self.claims, len(self._first_seeds(given))), 1):
+            places.setdefault(plan.words if plan else "decided by more than the seeds", []).append(i)
+        return "; ".join(f"claims {', '.join(map(str, of))}: {words}" for words, of in places.items())
 
     def _first_seeds(self, given: Asked) -> list[int]:
         seeds = self.all_seeds

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from circuitgrok.study.claims import Selection, Share
 from circuitgrok.study.evidence import Declared, Judged
@@ -59,6 +59,38 @@ def derived(rows: Selection, **columns: "Callable[[pd.DataFrame], pd.Series]") -
     return lambda table: rows(table).assign(**columns)
 
 
+def picked_apart(rows: Selection, column: str, rank: "Callable[[pd.DataFrame], Any]") -> Selection:
+    """Those of some rows that are at the value of a column which the half of the seeds that theirs is not in picks.
+
+    So no seed is judged at a value that it picked, and all are judged.
+
+    Args:
+        rows: Some rows.
+        column: The column.
+        rank: Of the rows of a value; that of the least rank is picked, and of equal ones the first.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"lr": [1, 1, 2, 2], "seed": [0, 1, 0, 1], "loss": [0.5, 0.2, 0.1, 0.4]})
+        >>> picked_apart(where(), "lr", lambda of: of["loss"].mean())(table)["loss"].tolist()
+        [0.5, 0.4]
+    """
+
+    def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
+        import pandas as pd
+
+        found, parts = rows(table), []
+        for is_picking in _halves(found):
+            ranks = {value: rank(of) for value, of in found[is_picking].groupby(column, sort=False)}
+            parts.append(
+                found[~is_picking & (found[column] == min(ranks, key=ranks.__getitem__))] if ranks else found[:0]
+            )
+        return pd.concat(parts)
+
+    return chosen
+
+
 def has_grokked(rows: "pd.DataFrame") -> "pd.Series":
     """Which of some rows are of runs that grokked within the budget."""
     return rows["grokked_by"].notna()
@@ -101,7 +133,7 @@ class Band:
 
         That is where the median T_grok is least, of the values at which it is so in all seeds of the half.
         """
-        return [self._soonest(table[is_picking]) for is_picking in self._halves(table)]
+        return [self._soonest(table[is_picking]) for is_picking in _halves(table)]
 
     def at_soonest(self, rows: Selection) -> Selection:
         """Those of some rows that are at the value picked by the half of the seeds that theirs is not in.
@@ -113,7 +145,7 @@ class Band:
             found = rows(table)
             is_there = [
                 ~is_picking[found.index] & (found[self.along] == pick)
-                for is_picking, pick in zip(self._halves(table), self.picks(table), strict=True)
+                for is_picking, pick in zip(_halves(table), self.picks(table), strict=True)
             ]
             return found[is_there[0] | is_there[1]]
 
@@ -142,7 +174,8 @@ class Band:
         times = rows[rows[self.along].isin(self.values(table))].groupby(self.along)["grokked_by"].median().dropna()
         return float(times.index[int(times.argmin())]) if len(times) else math.nan
 
-    @staticmethod
-    def _halves(table: "pd.DataFrame") -> "list[pd.Series]":
-        is_first = table["seed"].isin(sorted(table["seed"].unique())[::2])
-        return [is_first, ~is_first]
+
+def _halves(table: "pd.DataFrame") -> "list[pd.Series]":
+    """Which rows are of every other seed, and which are of the rest."""
+    is_first = table["seed"].isin(sorted(table["seed"].unique())[::2])
+    return [is_first, ~is_first]

@@ -213,12 +213,15 @@ def _table_of(now: Sequence[StackNow], done: int, of: int) -> Any:
 
 
 def describe(records: Sequence[dict[str, Any]]) -> str:
-    """The newest evaluation in a few words.
+    """The newest evaluation in a few words; records of one stack may differ in what else they tell.
 
-    >>> describe([{"train_loss": 0.01, "test_loss": 5.0, "test_acc": 0.25, "norm": 30.0}])
+    >>> one = {"train_loss": 0.01, "test_loss": 5.0, "test_acc": 0.25, "norm": 30.0}
+    >>> describe([one])
     'loss 1.0e-02  test loss 5.0e+00  test acc 0.250  norm 30.0'
+    >>> describe([one | {"train_corrupted_acc": 1.0}, one])
+    'medians: loss 1.0e-02  test loss 5.0e+00  test acc 0.250  norm 30.0  test acc ≥ 0.95: 0/2'
     """
-    middle = {key: median(record[key] for record in records) for key in records[0] if key != "step"}
+    middle = {key: median(record[key] for record in records) for key in ("train_loss", "test_loss", "test_acc", "norm")}
     text = (
         f"loss {middle['train_loss']:.1e}  test loss {middle['test_loss']:.1e}  "
         f"test acc {middle['test_acc']:.3f}  norm {middle['norm']:.1f}"

@@ -72,10 +72,10 @@ class Watch:
             elif record[self._column] < self._level:
                 self._since, self._kept = None, 0
             else:
-                self._since = self._last if self._since is None else self._since
+                since = self._since = self._last if self._since is None else self._since
                 self._kept += 1
-                if self._kept > 1 and self._last >= self._since + HOLD:
-                    self.happened = self._since
+                if self._kept > 1 and self._last >= since + HOLD:
+                    self.happened = since
         return self.happened is not None and record["step"] >= self.happened + self.until.more
 
     def __str__(self) -> str:
