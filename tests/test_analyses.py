@@ -73,20 +73,20 @@ def test_radial_or_angular_holds_what_it_trains_and_of_homogeneous_networks_all_
     control = table[table["part"] == "transplants"].filter(like="homogeneous")
     assert control.shape == (2, 6) and (control - 1).abs().max().max() < 1e-9
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 11
+    assert decisions_of(verdict) == 12
 
 
 @pytest.mark.slow
 def test_existence_at_radius_inflates_and_turns_what_it_trains_on(tmp_path):
     run_quick("existence_at_radius", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert table.groupby("part").size().to_dict() == {"inflated": 12, "scaled": 40}
+    assert table.groupby("part").size().to_dict() == {"inflated": 12, "longer": 6, "scaled": 40}
     assert (table["final_norm"] / table["norm_radius"] - 1).abs().max() < 1e-6  # float32 weights
     inflated = table[(table["part"] == "inflated") & (table["arm"] == "generaliser")]
     assert (inflated["start_unseen"] == inflated["source_unseen"]).all()  # the same function at every norm
     assert (inflated["r0"] / inflated["norm_radius"] - 1).abs().max() < 1e-6
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 9
+    assert decisions_of(verdict) == 10
 
 
 @pytest.mark.slow
