@@ -174,8 +174,9 @@ def draw(courses: dict[str, list[Course]], table: pd.DataFrame, budget: int) -> 
         figures.times_axis(ax, budget)
         ax.set(ylim=(budget / 100, 1.3 * budget), ylabel=f"steps to test accuracy {GROKKED[1]:g}")
     norms, after, by, seeds = (held(table)[of].tolist() for of in ("held_norm", "grokked_after", "grokked_by", "seed"))
-    law = cg.fit_delay(norms, after, by, seeds, free(table)["norm_at_grok"].tolist())
-    if law.slope and law.at_critical:
+    at_grok = free(table)["norm_at_grok"].tolist()
+    law = cg.fit_delay(norms, after, by, seeds, at_grok) if any(map(math.isfinite, at_grok)) else None
+    if law and law.slope and law.at_critical:
         line = [law.at_critical.estimate * math.exp(law.slope.estimate * (rho - 1)) for rho in RHOS]
         axes[1].plot(RHOS, line, color=figures.GREY, lw=1)
     axes[1].set_xlabel("held norm ρ = ‖θ‖ / W_c")

@@ -78,6 +78,12 @@ def table_of_claims(text: str) -> list[str]:
     return ["| claim | verdict | p and level | measured |", "|---|---|---|---|", *rows]
 
 
+def acceptance() -> str:
+    """The acceptance sheet below its title."""
+    text = (VERDICTS / "acceptance" / "sheet.md").read_text(encoding="utf-8")
+    return linked(text.split("\n\n", 1)[1].strip())
+
+
 def escaped(text: str) -> str:
     """Text for a cell of a table."""
     return text.replace("|", "\\|")
@@ -88,7 +94,8 @@ def linked(text: str) -> str:
     return re.sub(r"arXiv:([0-9.]+[0-9])", r"[\1](https://arxiv.org/abs/\1)", text)
 
 
-PARTS: dict[str, Callable[[], str]] = {"presets": presets, "columns": columns, "places": places} | {
+PAGES = {"presets": presets, "columns": columns, "places": places, "acceptance": acceptance}
+PARTS: dict[str, Callable[[], str]] = PAGES | {
     f"verdict {file.parent.name}": lambda name=file.parent.name: verdict(name)
     for file in sorted(VERDICTS.glob("*/verdict.md"))
 }

@@ -35,10 +35,19 @@ def test_an_alarm_must_be_kept_for_some_steps_and_needs_another_run():
     flicker.loc[flicker["step"] == 500, "x"] = 100.0  # below at 300 and 400 only, then from 600 on
     of = found(late, flicker)
     assert of["linear", "falls 1"].alarm == 600
-    assert HELD == 200 and math.isnan(of["linear", "falls 0"].alarm)  # at 800 and 900: one too few
+    assert HELD == 200 and math.isnan(of["linear", "falls 0"].alarm)  # kept from 800 to 900: too short
     assert all(math.isnan(line.level) and math.isnan(line.alarm) for line in iter(found(flicker).values()))
 
 
 def test_a_logarithmic_way_through_zero_is_taken_as_it_is():
     of = found(run("falls 0", 500, -4.0), run("other", 500, 1.0))
     assert of["log", "other"].level == 48 and of["log", "other"].alarm == 500
+
+
+def test_how_long_an_alarm_is_kept_does_not_depend_on_the_grid_of_checkpoints():
+    fine = pd.DataFrame({"run": "fine", "step": range(100, 1000, 10)})
+    fine["x"] = [100.0 if step < 500 or step == 620 else 1.0 for step in fine["step"]]
+    coarse = fine[fine["step"] % 100 == 0]
+    other = run("falls", 500, 1.0)
+    of_fine, of_coarse = found(fine, other), found(coarse, other)
+    assert of_fine["linear", "fine"].alarm == 630 and of_coarse["linear", "fine"].alarm == 500

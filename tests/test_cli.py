@@ -424,17 +424,21 @@ def test_measure_writes_the_table_that_the_run_gives(finished, tmp_path, capsys)
 
 def test_measure_takes_groups_steps_rule_and_place(finished, tmp_path, capsys):
     out = tmp_path / "some.parquet"
-    chosen = ["--measures", "scale", "circuits", "--steps", "0", "24", "--rule", "logit_energy"]
+    chosen = ["--measures", "scale", "circuits", "--steps", "0", "24", "--rule", "logit_energy", "--n-keys", "2"]
     assert call("measure", str(finished.path), *chosen, "--out", str(out), "--quiet") == 0
     written = pd.read_parquet(out)
-    assert written.index.tolist() == [0, 24] and written.attrs["key_freqs_rule"] == "logit_energy"
+    assert written.index.tolist() == [0, 24] and written.attrs["key_freqs_rule"] == "logit_energy, the 2 strongest"
     np.testing.assert_array_equal(written["logit_std"], measure(finished, ["scale"], steps=[0, 24])["logit_std"])
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
     ("argv", "said"),
-    [(["--steps", "7"], "no checkpoint at step 7; the nearest are [8, 5"), (["--measures", "polr"], "polar")],
+    [
+        (["--steps", "7"], "no checkpoint at step 7; the nearest are [8, 5"),
+        (["--measures", "polr"], "polar"),
+        (["--n-keys", "99"], "n_keys must be in 1.."),
+    ],
 )
 def test_measure_refuses_what_is_not_there(finished, tmp_path, capsys, argv, said):
     assert call("measure", str(finished.path), *argv, "--out", str(tmp_path / "x.csv")) == 2

@@ -1,5 +1,6 @@
 """The table of measures: each column is its public measure function on the weights of that step."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,8 @@ from loops import for_each
 from oracles import share_right, slow_cross_entropy, slow_excluded_loss, slow_margins, slow_restricted_loss
 from tiny import copied, logits_at, tiny
 
+from circuitgrok.errors import UserError
+from circuitgrok.foreign.open import open_checkpoints
 from circuitgrok.landscape.hessian_along import spectrum_columns
 from circuitgrok.landscape.sampling import Sampling
 from circuitgrok.measures import scores
@@ -18,9 +21,10 @@ from circuitgrok.measures.spectra import fourier, key_freqs
 from circuitgrok.models.kinds import transformer_of
 from circuitgrok.polar import orbits
 from circuitgrok.polar.path import polar_path
+from circuitgrok.store.reference import reference
 from circuitgrok.store.run import RunError
 from circuitgrok.table import measure as table
-from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies
+from circuitgrok.table.checkpoints import KEY_FREQUENCY_RULES, SPLITS, key_frequencies, strongest_frequencies
 from circuitgrok.table.llc import llc_along
 from circuitgrok.table.measure import measure, names_of_groups, quick_groups
 from circuitgrok.training.loop import train
@@ -148,6 +152,47 @@ def test_each_rule_finds_its_own_set(finished):
     other = measure(finished, ["circuits"], rule="neuron_argmax_pure")
     assert other.attrs["key_freqs_rule"] == "neuron_argmax_pure"
     assert other.attrs["key_freqs"] == found["neuron_argmax_pure"]
+
+
+@for_each("rule", KEY_FREQUENCY_RULES)
+def test_as_many_strongest_frequencies_as_a_rule_finds_are_what_it_finds(rule):
+    """Every rule is a threshold on a strength, so that its set is that of the strongest, at any size."""
+    run = reference()
+    weights, model, task = run.at(4000), run.config.model, run.task
+    found = key_frequencies(rule, weights, model, task)
+    assert strongest_frequencies(rule, weights, model, task, len(found)).tolist() == found.tolist()
+    fewer = [set(strongest_frequencies(rule, weights, model, task, n).tolist()) for n in range(1, len(found) + 1)]
+    assert all(len(one) == n for n, one in enumerate(fewer, start=1))
+    assert all(one < other for one, other in itertools.pairwise(fewer))
+
+
+def test_a_memoriser_is_restricted_to_as_many_frequencies_as_the_run_it_is_held_beside():
+    """Weights that have memorised, as a history of their own: all of their frequencies are key."""
+    run = reference()
+    memorised = open_checkpoints({178: run.at(178)}, model=run.config.model, split=run.task.is_train)
+    alone, matched = measure(memorised, "circuits"), measure(memorised, "circuits", n_keys=3)
+    assert len(alone.attrs["key_freqs"]) == 14 and alone.attrs["spectrum"] == "no sparse spectrum"
+    assert matched.attrs["spectrum"] == "sparse" and matched.attrs["key_freqs_rule"] == "wl_energy, the 3 strongest"
+    W_L = run.at(178)["blocks.0.mlp.W_out"].double() @ run.at(178)["unembed.W_U"].double()[:, :29]
+    power = torch.fft.rfft(W_L, dim=1).abs().square().sum(0)[1:].tolist()
+    keys = sorted(sorted(range(1, 15), key=lambda k: -power[k - 1])[:3])
+    assert matched.attrs["key_freqs"] == keys
+    logits = run.config.model.logits(run.at(178), run.task.inputs)[:, :29].double()
+    t, waves = torch.arange(29) * 2 * torch.pi / 29, [torch.ones(29)]
+    for k in keys:
+        waves += [torch.cos(k * t), torch.sin(k * t)]
+    of_pair = torch.stack(waves).double()[:, (run.task.inputs[:, 0] + run.task.inputs[:, 1]) % 29].T
+    fit = of_pair @ torch.linalg.lstsq(of_pair, logits).solution
+    expected = torch.nn.functional.cross_entropy(fit, run.task.labels).item()
+    # least squares over 841 pairs in float64, of logits that were float32 products of a few hundred terms
+    assert matched["restricted_loss[all]"].item() == pytest.approx(expected, rel=1e-5)
+    assert matched["restricted_loss[all]"].item() > alone["restricted_loss[all]"].item()
+
+
+@for_each("n", [0, 15, -1])
+def test_a_number_of_key_frequencies_that_there_are_not_is_refused(n):
+    with pytest.raises(UserError, match=f"n_keys must be in 1..14, all frequencies; got {n}"):
+        measure(reference(), "circuits", 4000, n_keys=n)
 
 
 @for_each("together", [1, 2, 4])

@@ -125,7 +125,7 @@ def spectrum(table: "pd.DataFrame", step: int, tensor: str) -> dict[int, float]:
 
 
 def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
-    """What a calibration saw: the estimate at each probe on each rung, with the step and with half of it.
+    """What a calibration saw: the estimate at each probe on each rung, with the step and half of it, and noise alone.
 
     Args:
         table: `Calibration.table`.
@@ -137,13 +137,16 @@ def calibration_figure(table: "pd.DataFrame", localization: float) -> "Figure":
         gamma = rows["localization"]
         ax.errorbar(gamma, rows["llc"], 2 * rows["mcse"], color=colour, marker="o", ms=4, label=f"step {step}")
         ax.plot(gamma, rows["llc_half_step"], color=colour, ls=":", marker="s", ms=4, mfc="white")
+        for column, style in (("prior", "--"), ("noise", "-.")):
+            if column in rows:  # calibrations that were kept before have it not
+                ax.plot(gamma, rows[column], color=colour, ls=style, lw=0.8)
         bad = rows[rows["fault"] != ""]
         ax.plot(bad["localization"], bad["llc"], "x", color="black", ms=9)
     ax.axvline(localization, color=GREY, lw=6, alpha=0.3, zorder=0)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("localization γ (band: taken; crosses: not to be believed)")
-    ax.set_ylabel("λ̂ ± 2 MCSE (dotted: half the step)")
+    ax.set_ylabel("λ̂ ± 2 MCSE (dotted: half the step)\ndashed: prior-only; dash-dotted: noise as wide")
     ax.legend(fontsize=7, frameon=False)
     return figure
 

@@ -62,6 +62,7 @@ class ChainLoss:
         where: The pairs that the loss is a mean over.
         networks: All weights, one network per chain, `[chain ...]`.
         pieces: What moves, as `chosen_pieces` gives it.
+        temperatures: What each chain's logits are divided by, `[chain]`; 1 by default.
 
     Raises:
         UserError: `where` picks no pair, or the task's answers are no classes.
@@ -72,6 +73,7 @@ class ChainLoss:
     where: Bool[Tensor, " pair"]
     networks: Params
     pieces: Sequence[Piece]
+    temperatures: Float[Tensor, " chain"] | None = None
     _workspaces: dict[int, Workspace] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +116,10 @@ class ChainLoss:
         weights = {name: value[part] for name, value in self.networks.items()}
         weights |= {piece.name: piece.put(weights, leaves[piece.name]) for piece in self.pieces}
         workspace = self._workspaces.setdefault(len(position), Workspace())
-        losses = training_loss(self.model.training_logits(weights, inputs, workspace), labels)
+        logits = self.model.training_logits(weights, inputs, workspace)
+        if self.temperatures is not None:
+            logits = logits / self.temperatures[part].to(logits)[:, None, None]
+        losses = training_loss(logits, labels)
         gradients = torch.autograd.grad(losses.sum(), list(leaves.values()))
         for target, gradient in zip(tree.unravel(out, self._like).values(), gradients, strict=True):
             target.copy_(gradient)

@@ -22,6 +22,10 @@ errors or more below 1. Of ten within 10 % five were within 4 errors of 1 (hmc f
 not, at 0.64 to 0.86, 2 to 5 % off. So it is a warning and no part of the status: far below 1 the chains have not been
 everywhere yet, but the loss may not care about where they have not been.
 
+Nor is a number that passed a local one: it is that of a window of finite width. `window` says how far the chains went,
+over the size of the weights; above 0.1 they were somewhere else. `prior` and `noise` (`landscape.noise_rise`) say
+what Gaussian noise of that width does without any posterior: what an estimate adds is its distance from these.
+
 Source: Lau et al. 2023 (arXiv:2308.12108), section 4; refined forms Wang et al. 2024 (arXiv:2410.02984).
 """
 
@@ -37,14 +41,16 @@ from torch import Tensor
 from circuitgrok.errors import UserError
 from circuitgrok.geometry import unit
 from circuitgrok.landscape.curvature import StackLoss, hessian_product, random_starts, sharpness
+from circuitgrok.landscape.noise_rise import Rise, noise_rise
 from circuitgrok.landscape.sampling import GEOMETRIES, SAMPLERS, Sampling
 from circuitgrok.samplers.diagnostics import diagnose, faults, status
 from circuitgrok.samplers.geometry import Geometry
 from circuitgrok.samplers.sample import sample, start
-from circuitgrok.samplers.target import Target
+from circuitgrok.samplers.target import Target, squared_norm
 from circuitgrok.surroundings import in_plain_surroundings
 
 SHIFT_TOLERANCE = 0.05  # share of an estimate by which a slope at the point may move it
+NOISE_PAIRS = 4  # Gaussian displacements with both signs for each chain
 
 
 class LLC(NamedTuple):
@@ -64,6 +70,12 @@ class LLC(NamedTuple):
     spread: Tensor  # share of directions that the chains have spread along, 1 if stationary; nan on a sphere
     spread_se: Tensor  # its Monte Carlo standard error
     slope_shift: Tensor  # what the slope at w* adds to `llc`; 0 at a critical point
+    displacement: Tensor  # of the draws from w*, root mean square per weight
+    window: Tensor  # the displacement over the root mean square of the weights at w*; above 0.1 not local
+    prior: Tensor  # what `llc` would be of chains that do not see the loss, noise of 1/sqrt(localization); never below
+    prior_se: Tensor  # its Monte Carlo standard error
+    noise: Tensor  # nbeta (E[L] - L(w*)) under Gaussian noise as wide as the displacement
+    noise_se: Tensor  # its Monte Carlo standard error
     status: list[str]
     faults: list[list[str]]  # why, where the diagnostics are not passed
     traces: Tensor  # the draws of L, [point chain draw]
@@ -116,16 +128,23 @@ def estimate_llc(
     geometry = GEOMETRIES[sampling.geometry](centre, first.gradient)
     target = Target(loss, centre, nbeta, sampling.localization, batch_loss)
     sampler = SAMPLERS[sampling.sampler](target, sampling, geometry)
-    streams = _streams(sampling, range(len(points)) if seeds is None else seeds)
+    seeds = range(len(points)) if seeds is None else seeds
+    streams = _streams(sampling, seeds)
+
+    def watched(position: Tensor) -> Tensor:
+        moved = squared_norm(position - centre) / centre.shape[1]
+        return torch.stack([moved, loss(position).value] if batch_loss else [moved], dim=1)
+
     chains, draws = sample(
         sampler,
         start(sampler, centre, streams),
         sampling.n_draws,
         n_thin=sampling.n_thin,
-        observe=(lambda position: loss(position).value[:, None]) if batch_loss else None,
+        observe=watched,
         tick=tick,
     )
-    losses = draws.loss if draws.observed is None else draws.observed[..., 0]
+    observed = torch.as_tensor(draws.observed)
+    losses = observed[..., 1] if batch_loss else draws.loss
     traces = losses.T.unflatten(0, (-1, sampling.n_chains))
     given = sampling.n_burnin
     found = diagnose(traces, n_burnin=None if given is None else torch.full((len(points),), given))
@@ -135,6 +154,16 @@ def estimate_llc(
     shift = _slope_shift(loss, centre, first.gradient, geometry, nbeta, sampling.localization)
     shift = shift.unflatten(0, (-1, sampling.n_chains))[:, 0]
     mcse = nbeta * found.mcse
+    moved = observed[..., 0].T.unflatten(0, (-1, sampling.n_chains))
+    kept = [trace[:, cut:].mean().sqrt() for trace, cut in zip(moved, found.n_burnin.tolist(), strict=True)]
+    displacement, size = torch.stack(kept), (squared_norm(points) / points.shape[1]).sqrt()
+
+    def risen(sigma: Tensor, law: str) -> Rise:
+        drawn = _streams(sampling, seeds, law)
+        return noise_rise(loss, centre, sigma, nbeta, seeds=drawn, n_pairs=NOISE_PAIRS, geometry=geometry)
+
+    prior = risen(torch.full_like(size, sampling.localization).rsqrt(), "prior")
+    noise = risen(displacement, "noise")
     each = [found.at(i) for i in range(len(points))]
     reasons, states = [faults(one) for one in each], [status(one) for one in each]
     sloped = shift.abs() > torch.maximum(2 * mcse, SHIFT_TOLERANCE * llc.abs())
@@ -156,6 +185,12 @@ def estimate_llc(
         spread=spread.mean,
         spread_se=spread.mcse,
         slope_shift=shift,
+        displacement=displacement,
+        window=displacement / size,
+        prior=prior.rise,
+        prior_se=prior.se,
+        noise=noise.rise,
+        noise_se=noise.se,
         status=[
             "not_a_critical_point" if s in ("diagnostics_passed", "one_chain") and tilted else s
             for s, tilted in zip(states, sloped, strict=True)
@@ -180,9 +215,11 @@ def refuse_unstable(sampling: Sampling, curvature: Float[Tensor, " point"], nbet
         )
 
 
-def _streams(sampling: Sampling, seeds: Sequence[int]) -> list[int]:
+def _streams(sampling: Sampling, seeds: Sequence[int], law: str = "") -> list[int]:
     """A seed for every chain, 32 bits mixed from (seed, point, chain): torch's generator drops all bits above."""
-    names = (f"{sampling.seed}/{point}/{chain}" for point in seeds for chain in range(sampling.n_chains))
+    names = (
+        f"{sampling.seed}/{point}/{chain}{law and '/' + law}" for point in seeds for chain in range(sampling.n_chains)
+    )
     return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in names]
 
 

@@ -156,7 +156,8 @@ def step_bias(
         tick: Called with (checkpoints done, all), once for each of the two step sizes.
 
     Returns:
-        Indexed by step: llc, mcse, llc_half_step, mcse_half_step, bias, bias_se, status, faults (of the whole step).
+        Indexed by step: llc, mcse, llc_half_step, mcse_half_step, bias, bias_se, prior, noise, window, status and
+        faults (of the whole step).
     """
     import pandas as pd
 
@@ -171,6 +172,9 @@ def step_bias(
             "mcse_half_step": halved["llc_mcse"],
             "bias": 2 * (whole["llc"] - halved["llc"]),
             "bias_se": 2 * error,
+            "prior": whole["llc_prior"],
+            "noise": whole["llc_noise"],
+            "window": whole["llc_window"],
             "status": whole["llc_status"],
             "faults": whole["llc_faults"],
         }

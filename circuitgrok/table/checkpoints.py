@@ -20,6 +20,7 @@ from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.device import moved
 from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import LOSSES, CrossEntropy, Loss
+from circuitgrok.measures.circuits.controls import rule_strengths
 from circuitgrok.measures.parts.last_block import LastBlock, last_block
 from circuitgrok.measures.spectra import key_freqs
 from circuitgrok.measures.spectra.tuning import NeuronSpectrum, neuron_spectrum
@@ -207,6 +208,30 @@ def key_frequencies_by_rule(params: Params, model: AnyModel, task: Dataset) -> d
     """The key frequencies of one network by every named rule; they read them off different places and may disagree."""
     at = _alone(params, model, task)
     return {name: rule(at) for name, rule in KEY_FREQUENCY_RULES.items()}
+
+
+def strongest_frequencies(rule: str, params: Params, model: AnyModel, task: Dataset, n: int) -> Int[Tensor, " freq"]:
+    """As many frequencies of one network as were asked for: the strongest by a named rule, in increasing order.
+
+    What a rule finds has the size that its threshold gives it. A network that only memorised uses all frequencies, and
+    restricted to all of them its loss says nothing; beside a network with a few it is to have as many.
+
+    Args:
+        rule: Whose strengths are compared (`controls.rule_strengths`); a rule that finds n finds these.
+        params: One network.
+        model: Its shape.
+        task: Numbers modulo p.
+        n: How many, 1 or more and at most all.
+
+    Raises:
+        UserError: An unknown rule, or n is out of range.
+    """
+    check_rule(rule)
+    at = _alone(params, model, task)
+    if not 1 <= n <= at.hidden.m // 2:
+        raise UserError(f"n_keys must be in 1..{at.hidden.m // 2}, all frequencies; got {n}")
+    strengths = rule_strengths(at.W_E[0], at.W_L[0], at.neurons[0], at.logits[0])[rule.removesuffix("_pure")]
+    return 1 + strengths.argsort(descending=True, stable=True)[:n].sort().values
 
 
 def _alone(params: Params, model: AnyModel, task: Dataset) -> Opened:

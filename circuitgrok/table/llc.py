@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.canonical import canonical_json
@@ -37,7 +38,10 @@ if TYPE_CHECKING:
 CHAINS_AT_ONCE = 32  # more in one stack go no faster, and a finished checkpoint is kept the later
 COLUMNS = {"llc" if field == "llc" else f"llc_{field}": field for field in LLC._fields if field != "traces"}
 TEXTS = ("llc_status", "llc_faults")
-LATER = ("llc_spread", "llc_spread_se")  # lines that were kept before these were taken have them not
+LATER = (  # lines that were kept before these were taken have them not
+    "llc_spread", "llc_spread_se", "llc_displacement", "llc_window", "llc_prior", "llc_prior_se", "llc_noise",
+    "llc_noise_se",
+)  # fmt: skip
 
 Tick = Callable[[int, int], None]
 
@@ -51,6 +55,7 @@ def llc_of(
     *,
     seeds: Sequence[int] | None = None,
     curvature: Tensor | None = None,
+    temperatures: Float[Tensor, " point"] | None = None,
 ) -> LLC:
     """Learning coefficients of a stack of networks on one task, one point per network.
 
@@ -61,6 +66,8 @@ def llc_of(
         sampling: How to sample; `on`, `parameters` and `batch_size` are read here.
         seeds: An integer for each network; 0, 1, ... by default.
         curvature: Of the sampled loss at each network, where `sharpness_along` has found it already.
+        temperatures: What each network's logits are divided by, for networks to be compared at equal loss
+            (`landscape.matched`); 1 by default.
 
     Raises:
         UserError: No tensor matches `parameters`, `on` is no split or an empty one, `batch_size` exceeds its
@@ -75,7 +82,7 @@ def llc_of(
         >>> llc_of(weights, model, task, how).traces.shape  # [point chain draw]
         torch.Size([1, 4, 20])
     """
-    loss = _chain_loss(params, model, task, sampling, sampling.n_chains)
+    loss = _chain_loss(params, model, task, sampling, sampling.n_chains, temperatures)
     batches = sampling.batch_size and partial(loss.on_batches, sampling.batch_size)
     points = loss.start[:: sampling.n_chains]
     return estimate_llc(
@@ -97,7 +104,8 @@ def llc_along(
 
     Returns:
         Columns `llc`, and `llc_` with the fields of `LLC`: mcse, r_hat, ess_bulk, ess_tail, drift, n_burnin,
-        init_loss, mean_loss, acceptance, curvature, spread, spread_se, slope_shift, status, faults.
+        init_loss, mean_loss, acceptance, curvature, spread, spread_se, slope_shift, displacement, window, prior,
+        prior_se, noise, noise_se, status, faults.
 
     Raises:
         UserError: As for `llc_of`; the stability bound is that of the sharpest checkpoint, found beforehand. Or the
@@ -195,9 +203,17 @@ def rows_of(found: LLC) -> list[dict[str, Any]]:
     return [{name: values[i] for name, values in (numbers | texts).items()} for i in range(len(found.status))]
 
 
-def _chain_loss(params: Params, model: AnyModel, task: Dataset, sampling: Sampling, copies: int) -> ChainLoss:
+def _chain_loss(
+    params: Params,
+    model: AnyModel,
+    task: Dataset,
+    sampling: Sampling,
+    copies: int,
+    temperatures: Float[Tensor, " point"] | None = None,
+) -> ChainLoss:
     networks = {name: value.repeat_interleave(copies, 0) for name, value in params.items()}
     where = task.where(sampling.on)
     if sampling.batch_size is not None and sampling.batch_size > int(where.sum()):
         raise UserError(f"batch_size must be at most the {int(where.sum())} pairs; got {sampling.batch_size}")
-    return ChainLoss(model, task, where, networks, chosen_pieces(model, sampling.parameters))
+    each = None if temperatures is None else temperatures.repeat_interleave(copies)
+    return ChainLoss(model, task, where, networks, chosen_pieces(model, sampling.parameters), each)

@@ -20,7 +20,14 @@ from circuitgrok.measures.circuits.unseen import NO_SPARSE_SPECTRUM, is_sparse, 
 from circuitgrok.store.checkpoints import Checkpoints, config_of, name_of, require_split, saved_steps, split_is_known
 from circuitgrok.store.run import Run
 from circuitgrok.surroundings import in_plain_surroundings
-from circuitgrok.table.checkpoints import SPLITS, Opened, check_rule, checkpoints_of, key_frequencies_by_rule
+from circuitgrok.table.checkpoints import (
+    SPLITS,
+    Opened,
+    check_rule,
+    checkpoints_of,
+    key_frequencies_by_rule,
+    strongest_frequencies,
+)
 from circuitgrok.table.groups import GROUPS, SLOW
 from circuitgrok.table.needs import Group, Rule, fitting, why_not
 from circuitgrok.table.polar import polar_columns
@@ -86,6 +93,7 @@ def measure(
     steps: int | Sequence[int] | None = None,
     *,
     rule: Rule = "wl_energy",
+    n_keys: int | None = None,
     sampling: "Sampling | None" = None,
     device: str | torch.device = "cpu",
     tick: Tick | None = None,
@@ -109,6 +117,9 @@ def measure(
         names: Groups to measure (`names_of_groups`), or one; by default the quick ones that make sense for the run.
         steps: Checkpoints to measure, or one, and the path that polar distances are taken along; all by default.
         rule: Rule that finds the key frequencies, a key of `checkpoints.KEY_FREQUENCY_RULES`.
+        n_keys: How many key frequencies: the strongest by the rule at the last checkpoint, whatever its threshold says.
+            For a run that is held beside another, with as many as that one has: a network that only memorised uses all
+            frequencies, and nothing can be said of its loss restricted to these. By default what the rule finds.
         sampling: How to sample for llc; by default as calibrated once on this run (`calibration_of`).
         device: Where to measure: "cpu", "cuda", "cuda:1", or "auto", a GPU if there is one. There weights are taken in
             float64, whatever the run's precision. Groups hessian and llc are measured on the CPU always.
@@ -129,6 +140,8 @@ def measure(
         [[29.54, 0.0, 3.48], [20.75, 1.38, 0.0]]
         >>> table.attrs["key_freqs"]
         [5, 6, 9]
+        >>> measure(cg.reference(), "circuits", 4000, n_keys=2).attrs["key_freqs"]
+        [6, 9]
     """
     import pandas as pd
 
@@ -150,6 +163,10 @@ def measure(
         else {}
     )
     key_freqs = by_rule.get(rule, torch.empty(0, dtype=torch.long, device=where))
+    if n_keys is not None:
+        if not by_rule:
+            raise UserError(f"n_keys is of key frequencies, and there are none: {why_not('circuits', config)}")
+        key_freqs = strongest_frequencies(rule, _on(run.at(saved[-1]), where), model, moved(task, where), n_keys)
     columns: dict[str, list[float]] = {}  # not tensors: small ones that live on keep the heap from being given back
     if "polar" in chosen:
         columns |= {name: value.tolist() for name, value in polar_columns(_on(run.stack(at), where), model, at).items()}
@@ -183,7 +200,7 @@ def measure(
         undefined = _of_keys(key_freqs, hidden, task.where("test_mirror_unseen"), table) | undefined
         table.attrs |= {
             "key_freqs": key_freqs.tolist(),
-            "key_freqs_rule": rule,
+            "key_freqs_rule": rule if n_keys is None else f"{rule}, the {n_keys} strongest",
             "key_freqs_step": saved[-1],
             "key_freqs_by_rule": {name: freqs.tolist() for name, freqs in by_rule.items()},
             "n_freqs": hidden.m // 2,

@@ -37,6 +37,7 @@ def measure(argv: list[str]) -> int:
             ),  # pyright: ignore
             "steps": (tuple[int, ...], (), "checkpoints to measure; all by default"),
             "rule": (Literal[rules], "wl_energy", "rule for the key frequencies"),  # pyright: ignore
+            "n_keys": (int | None, None, "how many of them, the strongest by the rule; by default what it finds"),
             "out": (str, "", "where to write the table, .parquet or .csv; RUN/measures.parquet by default"),
             "threads": (int, 1, "threads of torch"),
             "device": DEVICE,
@@ -65,9 +66,8 @@ def measure(argv: list[str]) -> int:
     if "llc" in chosen and sampling is None:
         sampling = _calibrated(one, options.quiet)
     with ticks("measuring", "checkpoints", options.quiet) as tick:
-        table = measure(
-            one, chosen, options.steps or None, rule=options.rule, sampling=sampling, device=where, tick=tick
-        )
+        keys = {"rule": options.rule, "n_keys": options.n_keys}
+        table = measure(one, chosen, options.steps or None, **keys, sampling=sampling, device=where, tick=tick)
     write_table(table, out)
     if set(fitting(SUMMARISED, one.config)) <= set(chosen):
         show(*summary_lines(one, table))

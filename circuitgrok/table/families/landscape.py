@@ -6,7 +6,7 @@ L is the mean training loss without decay and penalties, h its Hessian's eigenva
 from circuitgrok.table.family import ANY, NOT_NEGATIVE, NOT_POSITIVE, SHARE, Family
 
 _ALONG = "landscape/hessian_along.py"
-_LLC = "landscape/llc.py"
+_LLC, _NOISE = "landscape/llc.py", "landscape/noise_rise.py"
 _DIAGNOSTICS = "samplers/diagnostics.py"
 _LAU = "arXiv:2308.12108"
 _MADDOX = "arXiv:2003.02139"
@@ -134,6 +134,28 @@ COEFFICIENT = (
         "What the slope of the loss at w* adds to λ̂; 0 at a critical point.",
         "1", NOT_POSITIVE, "here", ("llc",), _LLC,
     ),
+    Family(
+        "llc_displacement",
+        "How far the draws are from w*, root mean square per weight.",
+        "weights", NOT_NEGATIVE, "here", ("llc",), _LLC,
+    ),
+    Family(
+        "llc_window",
+        "That displacement over the root mean square of the weights at w*: above 0.1 the estimate is not local.",
+        "1", NOT_NEGATIVE, "here", ("llc",), _LLC,
+    ),
+    Family(
+        "llc_prior",
+        "Prior-only λ̂, of chains that do not see the loss: nβ (E[L] − L(w*)) under noise of width 1/√γ; never below λ̂.",
+        "1", ANY, "here", ("llc",), _NOISE,
+    ),
+    Family("llc_prior_se", "Its Monte Carlo standard error.", "1", NOT_NEGATIVE, "here", ("llc",), _NOISE),
+    Family(
+        "llc_noise",
+        "nβ (E[L] − L(w*)) under Gaussian noise as wide as `llc_displacement`: robustness to noise in the unit of λ̂.",
+        "1", ANY, "here", ("llc",), _NOISE,
+    ),
+    Family("llc_noise_se", "Its Monte Carlo standard error.", "1", NOT_NEGATIVE, "here", ("llc",), _NOISE),
     Family(
         "llc_status",
         "`diagnostics_passed`, `one_chain`, `not_a_critical_point`, `not_converged` or `diverged`.",
