@@ -125,7 +125,7 @@ CLAIMS = [
         "within a factor 1.25 of the middle to radii within a factor 4.",
     ),
 ]  # fmt: skip
-LATER = Mean(  # made when seeds 0 to 9 had been seen, before the runs of seeds 10 to 19
+LATER = Mean(  # as a claim made when both sets of seeds had been seen; its prediction (7c03fd4) before the second
     by_seed(where(part="factorial", norm_radius=RADII[0], temperature=SHARP), wrong="mean"), "wrong",
     "wrong labels fitted, (0.8 ‖θ₀‖, 1/4) less (1.25 ‖θ₀‖, 4)",
     less=by_seed(where(part="factorial", norm_radius=RADII[2], temperature=SOFT), wrong="mean"),
