@@ -370,8 +370,8 @@ def told(table: pd.DataFrame) -> list[str]:
     lies = table[table["dose"] > 0].groupby(["part", "f", "dose", "alpha"])[["fitted_end", "unseen_acc"]].median()
     rates = where(arm=RANDOM)(table).groupby(["part", "rate", "alpha"])[["best_train_acc", "bits"]].median()
     unseen = where(arm=TRUE)(table).groupby(["part", "f", "alpha"])["unseen_acc"].agg(["min", "median"])
-    sides = [part(SMALL_PART, arm, alpha=0.8) for arm in (RANDOM, TRUE)]
-    race = Ratio(*sides, "memorised", by="grokked", name="T_random / T_gen").found(table).words
+    random, true = (part(SMALL_PART, arm, alpha=0.8) for arm in (RANDOM, TRUE))
+    race = Ratio(random, true, "memorised", by="grokked", name="T_random / T_gen").found(table).words
     return [
         f"p = 29: halves of the seeds pick α = {' and '.join(map(str, band(SMALL_PART).picks(table)))} for "
         f"each other. Seen afterwards, at 0.8 in all seeds: {race}.",
