@@ -30,6 +30,7 @@ PAGES = {
     "pydantic.ValidationError": "https://docs.pydantic.dev/latest/errors/errors/",
     "pydantic.FieldInfo": "https://docs.pydantic.dev/latest/api/fields/",
     "rich.table.Table": "https://rich.readthedocs.io/en/stable/reference/table.html",
+    "argparse.ArgumentParser": f"{PYTHON}/argparse.html#argparse.ArgumentParser",
     "fractions.Fraction": f"{PYTHON}/fractions.html#fractions.Fraction",
     "pathlib.Path": f"{PYTHON}/pathlib.html#pathlib.Path",
     "os.PathLike": f"{PYTHON}/os.html#os.PathLike",
@@ -50,6 +51,7 @@ WRITTEN = {  # as annotations have them
     "pydantic_core._pydantic_core.ValidationError": "pydantic.ValidationError",
     "pd.DataFrame": "pandas.DataFrame",
     "ndarray": "numpy.ndarray",
+    "np.ndarray": "numpy.ndarray",
     "NoneType": "types.NoneType",
 }
 
