@@ -86,7 +86,7 @@ def picked_apart(rows: Selection, column: str, rank: "Callable[[pd.DataFrame], A
             parts.append(
                 found[~is_picking & (found[column] == min(ranks, key=ranks.__getitem__))] if ranks else found[:0]
             )
-        return pd.concat(parts)
+        return pd.concat(parts).sort_index()
 
     return chosen
 
