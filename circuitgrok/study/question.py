@@ -160,11 +160,11 @@ class Question(ABC):
         def decided(rows: "pd.DataFrame") -> list[Claim]:
             return decide([*declared, *(made(rows) if callable(made) else made)], rows)
 
-        by_seeds: dict[str, list[Claim]] = {"": decided(table)}
+        subsets = {"": table}
         if given.replicates:
             is_first = table["seed"].isin(self._first_seeds(given))
-            subsets = (table[is_first], table[~is_first], table)
-            by_seeds = dict(zip(verdicts.AGAIN, map(decided, subsets), strict=True))
+            subsets = dict(zip(verdicts.AGAIN, (table[is_first], table[~is_first], table), strict=True))
+        by_seeds = {name: decided(rows) for name, rows in subsets.items()}
         texts = [claim.text for claim in next(iter(by_seeds.values()))]
         late = frozenset(text for text in texts if registered.is_post_hoc(text, record))
         when = registered.in_words(record, given.script)
