@@ -2,7 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from circuitgrok.config.train_config import TrainConfig
 
 
 class Asked(NamedTuple):
@@ -15,6 +18,7 @@ class Asked(NamedTuple):
         device: Where to compute, if not on the CPU.
         script: The analysis' own file; None outside one.
         replicates: Whether as many other seeds are asked for, to replicate the first.
+        mnist: Folder of MNIST's files, if it was given.
     """
 
     quick: bool
@@ -23,6 +27,25 @@ class Asked(NamedTuple):
     device: str | None = None
     script: Path | None = None
     replicates: bool = False
+    mnist: Path | None = None
+
+    def placed(self, config: "TrainConfig") -> "TrainConfig | None":
+        """A config that reads its data where they are here; None if it needs data that were not given.
+
+        Rows are kept by the config as the study has it, so that they are the same wherever its data lie.
+
+        Example:
+            >>> from circuitgrok.config.train_config import TrainConfig
+            >>> images = TrainConfig.preset("omnigrok-mnist")
+            >>> here = Asked(False, Path("out"), 1, mnist=Path("/data/images"))
+            >>> here.placed(images).task.folder, here._replace(mnist=None).placed(images)
+            ('/data/images', None)
+            >>> here.placed(TrainConfig()) == TrainConfig()
+            True
+        """
+        if config.task.kind != "mnist":
+            return config
+        return config.with_(folder=str(self.mnist)) if self.mnist else None
 
     @property
     def claims(self) -> Path:

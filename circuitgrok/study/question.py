@@ -71,8 +71,11 @@ class Question(ABC):
         parser.add_argument("--claims", action="store_true", help="write the file of claims, to commit it, and stop")
         parser.add_argument("--dry-run", action="store_true", help="say what would be trained, how long, and stop")
         parser.add_argument("--replicate", action="store_true", help="as many other seeds as well, words side by side")
+        if any(config.task.kind == "mnist" for config in self.configs().values()):
+            parser.add_argument("--mnist", type=Path, help="folder of MNIST's idx files; kept rows or none without")
         of = parser.parse_args()
-        given = Asked(of.quick, of.out, of.threads, of.device, Path(script), of.replicate)
+        mnist = getattr(of, "mnist", None)
+        given = Asked(of.quick, of.out, of.threads, of.device, Path(script), of.replicate, mnist)
         study = quick if given.quick else self
         if of.claims:
             registered.refuse_undecidable(self.claims, len(self.all_seeds))
@@ -89,6 +92,8 @@ class Question(ABC):
     def train(self, given: Asked, except_for: Collection[str] = ()) -> dict[str, Run]:
         """The runs by name, but for some, trained where they are not there yet, below `given.out`.
 
+        Those whose data were not given are left out.
+
         Raises:
             UserError: A claim that the seeds cannot decide; a small design (`--quick`) is not asked.
         """
@@ -104,18 +109,18 @@ class Question(ABC):
     def rows(self, given: Asked, more: Callable[[Run], Mapping[str, Any]] = lambda run: {}) -> "pd.DataFrame":
         """The table, of runs that are trained where neither they nor their rows are there yet.
 
-        Rows are kept in `rows.jsonl` beside the verdict: a run that is not there is not trained again to be counted.
-        Of those that are there, rows are made anew.
+        Rows are kept in `rows.jsonl` beside the verdict: a run that is not there is not trained again to be counted,
+        nor is one whose data were not given; without a row it is left out. Of those that are there, rows are made anew.
         """
         import pandas as pd
 
         file, configs = given.out / "rows.jsonl", self.configs()
         kept = kept_rows(file, configs)
-        gone = [name for name in kept if not (given.out / "runs" / name).exists()]
+        gone = [name for name in kept if not (given.placed(configs[name]) and (given.out / "runs" / name).exists())]
         runs = self.train(given, except_for=gone)
         made: list[Any] = self.table(runs, more).to_dict("records")
         found = {name: kept[name] for name in gone} | dict(zip(runs, made, strict=True))
-        rows = {name: found[name] for name in configs}
+        rows = {name: found[name] for name in configs if name in found}
         keep_rows(file, rows, configs)
         return pd.DataFrame(list(rows.values()))
 
@@ -198,28 +203,41 @@ def _twice(seeds: Sequence[int]) -> list[int]:
 
 
 def train_missing(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, Run]:
-    """A run of each config by its name, below `given.out`; those that are finished are left as they are."""
+    """A run of each config by its name, below `given.out`; those that are finished are left as they are.
+
+    Those whose data were not given are left out, and that is printed.
+    """
     from circuitgrok.training.loop import train
     from circuitgrok.training.progress import LiveProgress
 
-    folder, names = given.out / "runs", list(configs)
-    where = {"threads": given.threads, "device": given.device or "cpu"}
-    runs = train(list(configs.values()), folder, names=names, progress=LiveProgress(), **where)
-    return dict(zip(configs, runs, strict=True))
+    here = _placed(configs, given)
+    if n_missing := len(configs) - len(here):
+        print(f"left out: {n_missing} runs that need --mnist FOLDER, MNIST's idx files")
+    if not here:
+        return {}
+    folder, where = given.out / "runs", {"threads": given.threads, "device": given.device or "cpu"}
+    runs = train(list(here.values()), folder, names=list(here), progress=LiveProgress(), **where)
+    return dict(zip(here, runs, strict=True))
+
+
+def _placed(configs: Mapping[str, TrainConfig], given: Asked) -> dict[str, TrainConfig]:
+    """Those configs whose data are there, reading them where they are."""
+    found = {name: given.placed(config) for name, config in configs.items()}
+    return {name: config for name, config in found.items() if config}
 
 
 def outlook_of(configs: Mapping[str, TrainConfig], given: Asked) -> str:
     """What training would do, in a line for each stack and one for all."""
     from circuitgrok.training.outlook import outlook
 
-    where = {"threads": given.threads, "device": given.device or "cpu"}
-    ahead = outlook(list(configs.values()), given.out / "runs", names=list(configs), **where)
+    here, where = _placed(configs, given), {"threads": given.threads, "device": given.device or "cpu"}
+    ahead = outlook(list(here.values()), given.out / "runs", names=list(here), **where)
     lines = [
         f"{len(stack.names)} runs to step {stack.steps}, {stack.what}: {stack.seconds / 60:.1f} minutes, "
         f"{stack.bytes / 2**20:.0f} MiB"
         for stack in ahead.stacks
     ]
-    done = f"{len(ahead.finished)} of {len(configs)} runs are finished"
+    done = f"{len(ahead.finished)} of {len(here)} runs are finished"
     return "\n".join([*lines, f"{done}; the others take about {ahead.seconds / 60:.0f} minutes"])
 
 

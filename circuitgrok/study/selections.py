@@ -59,6 +59,42 @@ def derived(rows: Selection, **columns: "Callable[[pd.DataFrame], pd.Series]") -
     return lambda table: rows(table).assign(**columns)
 
 
+def differences(rows: Selection, column: str, **factors: tuple[Any, Any]) -> Selection:
+    """By seed, how much larger a column is at the one value of a factor than at the other, as the column `difference`.
+
+    Of two factors it is the difference of the differences, and so on. A seed of which one of these values is not known
+    is left out; without any such seed there are no rows.
+
+    Args:
+        rows: Some rows, one for each seed and combination of the factors' two values at most.
+        column: The column.
+        factors: By column, the value at which the difference is taken, and the value that it is taken from.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> cells = {"n": [50, 50, 900, 900], "alpha": [1.0, 4.0, 1.0, 4.0], "gap": [0.25, 1.0, 0.0, 0.125]}
+        >>> table = pd.DataFrame(cells).assign(seed=7)
+        >>> differences(where(n=50), "gap", alpha=(4.0, 1.0))(table).to_dict("list")
+        {'seed': [7], 'difference': [0.75]}
+        >>> differences(where(), "gap", n=(50, 900), alpha=(4.0, 1.0))(table)["difference"].tolist()
+        [0.625]
+    """
+
+    def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
+        import pandas as pd
+
+        left = rows(table)
+        for factor, (one, other) in factors.items():
+            keys = ["seed", *(name for name in factors if name != factor and name in left)]
+            sides = (left[left[factor] == value].set_index(keys)[column] for value in (one, other))
+            left = pd.concat(sides, axis=1, join="inner", keys=["one", "other"]).reset_index()
+            left = left.assign(**{column: left["one"] - left["other"]})[[*keys, column]]
+        return left.rename(columns={column: "difference"}).dropna()
+
+    return chosen
+
+
 def picked_apart(rows: Selection, column: str, rank: "Callable[[pd.DataFrame], Any]") -> Selection:
     """Those of some rows that are at the value of a column which the half of the seeds that theirs is not in picks.
 

@@ -178,9 +178,13 @@ class Studies(Question):
         return {self._name(part, name): rules for part, name, rules in self._each(Study.rules_of)}
 
     def about(self, table: "pd.DataFrame") -> list[str]:
-        """Setting and censoring by part."""
+        """Setting and censoring by part, of parts that have rows."""
         of_part = {part: table[table[self.column] == part] for part in self.parts}
-        return [f"{part}: {' '.join(study.about(of_part[part]))}" for part, study in self.parts.items()]
+        said = {
+            part: " ".join(study.about(of_part[part])) if len(of_part[part]) else "no runs, for want of data."
+            for part, study in self.parts.items()
+        }
+        return [f"{part}: {words}" for part, words in said.items()]
 
     def _each(self, found: "Callable[[Study], dict[str, Any]]") -> list[tuple[str, str, Any]]:
         return [(part, name, one) for part, study in self.parts.items() for name, one in found(study).items()]
