@@ -10,7 +10,7 @@ from circuitgrok.study.claims import Mean, Ratio, Share, where
 from circuitgrok.study.effects import Factor
 from circuitgrok.study.evidence import Declared, decide, settled
 from circuitgrok.study.intervals import mean_interval, share_interval
-from circuitgrok.study.selections import Band, at_ends, by_seed, has_grokked
+from circuitgrok.study.selections import Band, at_ends, by_seed, differences, has_grokked
 
 NEVER, LATE, EARLY = [math.nan] * 3, [800.0, 810.0, 790.0], [100.0, 101.0, 99.0]
 
@@ -217,3 +217,23 @@ def test_no_seed_is_judged_at_a_value_that_it_picked():
     assert decide([claim], rows)[0].decision == "holds"
     nowhere = decide([claim], rows.assign(grokked_by=math.nan))[0]
     assert nowhere.decision == "opposite" and "0 of 10" in nowhere.measured
+
+
+def test_differences_of_factors_are_an_additive_designs_interaction_and_of_seeds_that_have_every_cell():
+    cells = [(n, alpha, seed) for n in (50, 200, 1000) for alpha in (1.0, 4.0, 8.0) for seed in range(4)]
+    table = pd.DataFrame(cells, columns=["n", "alpha", "seed"])
+    # seeds and sizes have levels of their own, which go; alpha has 0.1 each, and at n = 50 another 0.02 times the seed
+    table["gap"] = table["seed"] + 1 / table["n"] + 0.1 * table["alpha"]
+    table["gap"] += 0.02 * table["seed"] * table["alpha"] * (table["n"] == 50)
+    rise = differences(where(n=1000), "gap", alpha=(8.0, 1.0))(table)
+    assert rise["difference"].tolist() == pytest.approx([0.7] * 4) and rise["seed"].tolist() == [0, 1, 2, 3]
+    more = differences(where(), "gap", n=(50, 1000), alpha=(8.0, 1.0))
+    swapped = differences(where(), "gap", alpha=(8.0, 1.0), n=(50, 1000))
+    assert more(table)["difference"].tolist() == pytest.approx([0.14 * seed for seed in range(4)])
+    assert more(table)["difference"].tolist() == pytest.approx(swapped(table)["difference"].tolist())
+    less = table[~((table["seed"] == 2) & (table["n"] == 50) & (table["alpha"] == 1))]
+    unknown = less.assign(gap=less["gap"].where(less["seed"] != 1))
+    assert (
+        more(unknown)["seed"].tolist() == [0, 3]
+        and differences(where(), "gap", n=(7, 50), alpha=(8.0, 1.0))(table).empty
+    )

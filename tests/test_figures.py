@@ -151,6 +151,12 @@ def test_times_may_lie_along_the_other_axis(ax):
     assert list(ax.get_lines()[-1].get_xdata()) == [2000, 2000]
 
 
+def test_a_panel_in_which_nothing_has_a_name_has_no_legend(ax):
+    ax.plot([0, 1], [0, 1])
+    figures.legends([ax])
+    assert ax.get_legend() is None
+
+
 def test_each_group_of_rows_has_its_colour_by_value_or_in_rising_order_and_a_label_with_the_value(ax):
     rows = pd.DataFrame({"decay": [2.0, 0.5, 2.0, 7.0], "x": [1, 1, 2, 1], "y": [5.0, 6.0, 7.0, 8.0]})
     figures.draw_groups(ax, rows, "decay", "x", "y", {2.0: "red", 3.0: "black"}, ":", "decay {:g}")

@@ -13,8 +13,10 @@ from typing import Any, cast
 
 import pandas as pd
 import pytest
+from test_images import arrays, write
 from tiny import tiny
 
+from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES
@@ -240,6 +242,31 @@ def test_a_row_that_is_kept_stands_for_its_run_and_no_other(tmp_path):
     shutil.rmtree(tmp_path / "out" / "runs")
     other = asked.with_(alpha=2.0, seeds=[3]).rows(Asked(True, tmp_path / "out", 1))  # another config is another run
     assert other["r0"][0] == pytest.approx(2 * table["r0"][0], rel=1e-6)
+
+
+def test_runs_whose_data_were_not_given_are_left_out_or_stand_by_their_kept_rows(tmp_path, monkeypatch, capsys):
+    images = TrainConfig.preset("omnigrok-mnist").with_(
+        n_train=20, n_test=8, width=8, batch_size=5, steps=4, checkpoint_every=4, eval_every=2
+    )
+    both = Studies("Are they?", {"here": study(grid={}, seeds=[3]), "images": Study("Is it?", images, ARMS, seeds=[3])})
+    without = Asked(quick=True, out=tmp_path / "out", threads=1)
+    table = both.rows(without)
+    assert table["part"].tolist() == ["here"] * 2 and "left out: 2 runs that need --mnist" in capsys.readouterr().out
+    assert "images: no runs" in both.about(table)[1]
+    given = without._replace(mnist=write(tmp_path / "files", arrays()))
+    whole = both.rows(given, lambda run: {"split": run.manifest["start"]["split_hash"]})
+    assert whole["part"].tolist() == ["here"] * 2 + ["images"] * 2 and whole["split"][2] == whole["split"][3]
+    shutil.rmtree(tmp_path / "out" / "runs")
+    again = both.rows(given._replace(mnist=tmp_path / "elsewhere"))  # rows know nothing of the folder
+    assert again.equals(whole) and both.rows(without).equals(whole) and not [*(tmp_path / "out").glob("runs/*-s3")]
+    monkeypatch.setattr(sys, "argv", ["why.py", "--dry-run", "--out", str(tmp_path / "new")])
+    with pytest.raises(SystemExit, match="0"):
+        both.asked(str(tmp_path / "why.py"), both, "nothing")
+    assert "0 of 2 runs are finished" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["why.py", "--mnist", "somewhere"])
+    assert both.asked(str(tmp_path / "why.py"), both, "nothing")[0].mnist == Path("somewhere")
+    with pytest.raises(SystemExit, match="2"):  # a study without images has no such option
+        study().asked(str(tmp_path / "why.py"), study(), "nothing")
 
 
 def test_claims_are_written_committed_and_recorded_before_the_first_run(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ LEFT_OUT = [
     ("Dropout, ℓ1, data fractions and other p", "Nanda et al. 2023, arXiv:2301.05217, appendix D", "the appendix "
      "contradicts itself on weight decay; the rest is one seed for each of many settings of 18 minutes"),
     ("Reduced losses of MNIST by α and N", "Liu et al. 2022, arXiv:2210.01117", "landscapes without numbers; "
-     "`analyses/alpha_by_train_size.py` asks the same of digits, with intervals"),
+     "`analyses/induced_grokking.py` asks the same of digits and MNIST, with intervals"),
     ("IMDb and QM9", "Liu et al. 2022, arXiv:2210.01117", "an LSTM and a graph network, which the package has not"),
     ("Slingshots in float32 and none in float64", "Thilak et al. 2022, arXiv:2206.04817; arXiv:2605.06152",
      "`analyses/slingshots.py` has it as claims, with intervals"),

@@ -155,6 +155,7 @@ def legend_above(ax: "Axes", columns: int) -> None:
 
 
 def legends(axes: "Iterable[Axes]") -> None:
-    """A small legend in each of some panels."""
+    """A small legend in each of some panels in which something has a name."""
     for ax in axes:
-        ax.legend(fontsize=7, frameon=False)
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(fontsize=7, frameon=False)
