@@ -311,15 +311,15 @@ def test_rises_of_the_gap_that_are_planted_are_found_where_the_training_set_is_f
 def test_induced_grokking_leaves_mnist_out_and_says_so_and_takes_the_norm_apart(tmp_path):
     run_quick("induced_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert table.groupby("part").size().to_dict() == {"1000": 4, "50": 8, "arms": 18, "landscape": 16}
-    on_sphere = table[(table["arm"] == "held") | (table["part"] == "arms")]
+    assert table.groupby("part").size().to_dict() == {"1000": 4, "50": 8, "arms": 18, "digits at 4": 4, "landscape": 16}
+    on_sphere = table[(table["arm"] == "held") | table["part"].isin(["arms", "digits at 4"])]
     assert (on_sphere["final_norm"] / on_sphere["r0"] - 1).abs().max() < 1e-6  # float32 weights
     assert (table["train_acc"] - table["test_acc"] - table["gap"]).abs().max() < 1e-9  # ten digits are printed
     assert table["left"].between(-1, 1).all() and table["turned"].gt(0).all()
     loud, large = (table[table["arm"] == arm].set_index("seed") for arm in ("loud 1, outputs x 216", "outputs / 216"))
     assert (large["r0"] / loud["r0"] - 6).abs().max() < 1e-5
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 16 and "MNIST is left out" in verdict
+    assert decisions_of(verdict) == 17 and "MNIST is left out" in verdict
 
 
 def test_the_share_of_a_gap_that_is_closed_and_the_gap_at_equal_train_accuracy(monkeypatch):

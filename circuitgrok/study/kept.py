@@ -36,7 +36,12 @@ def kept_rows(file: Path, configs: Mapping[str, TrainConfig]) -> dict[str, dict[
 def keep_rows(file: Path, rows: Mapping[str, Mapping[str, Any]], configs: Mapping[str, TrainConfig]) -> None:
     """Write rows, one line for each run; what is not a number is null."""
     lines = [
-        json.dumps({"run": name, "config": configs[name].hash, **_plain(row)}, ensure_ascii=False, allow_nan=False)
+        json.dumps(
+            {"run": name, "config": configs[name].hash, **_plain(row)},
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+        )
         for name, row in rows.items()
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
