@@ -35,7 +35,7 @@ CE = "cross-entropy"
 ALPHAS = [1.0, 2.0, 4.0, 6.0]
 SMALLER = "digits at 4"
 LARGE = {"digits": (200, 6.0), SMALLER: (200, 4.0), "mnist": (1000, 4.0)}  # where the norm is taken apart
-NAMES = {"digits": "digits", SMALLER: "at α = 4", "mnist": "MNIST"}
+NAMES = {"digits": "digits", SMALLER: "digits, α = 4", "mnist": "MNIST"}
 SPHERE = {"fixed_norm": True}
 COLOURS = {FREE: figures.BLUE, HELD: figures.SKY, SLIGHT: figures.ORANGE, DECAY: figures.RED}
 BY_SIZE = {50: figures.RED, 200: figures.ORANGE, 1000: figures.GREEN, 5000: figures.BLUE}
@@ -263,23 +263,22 @@ def _times(ax: "figures.Axes", rows: pd.DataFrame) -> None:
             middle.index, middle, style, color=COLOURS[arm], label=f"{'fits' if style == ':' else 'generalises'}, {arm}"
         )
     figures.times_axis(ax, int(rows["steps"].max()), said="")
-    ax.set_ylabel("optimizer step, 200 digits (triangles: not within the budget)")
+    ax.set_ylabel("step, 200 digits (triangle: not by then)")
 
 
 def _closed(ax: "figures.Axes", table: pd.DataFrame) -> None:
     """The share of the gap that each arm closes: seeds as dots, the mean and its interval."""
     lines = [("digits", arm, figures.BLUE) for arm in PULLED if not arm.endswith("at 1")]
     lines += [(SMALLER, arm, figures.SKY) for arm in OF_DIGITS] + [("mnist", arm, figures.ORANGE) for arm in AT_4]
-    for i, (images, arm, colour) in enumerate(reversed(lines)):
-        values = closed(images, arm)(table)["share"]
+    for i, (at, arm, colour) in enumerate(reversed(lines)):
+        values = closed(at, arm)(table)["share"]
         ax.plot(values, [i] * len(values), "o", color=colour, ms=3, alpha=0.5)
-        if interval := share(images, arm).found(table).interval:
+        if interval := share(at, arm).found(table).interval:
             ax.plot(interval[1:], [i, i], color=colour, lw=2.5)
-    ax.set_yticks(
-        range(len(lines)), [f"{of if of == 'digits' else 'MNIST'}: {arm}" for of, arm, _ in reversed(lines)], fontsize=7
-    )
-    ax.axvline(0, color=figures.GREY, lw=0.8)
-    ax.axvline(1, color=figures.GREY, lw=0.8)
+    names = [f"{NAMES[at]}: {arm.replace('loud 1', 'α = 1')}" for at, arm, _ in reversed(lines)]
+    ax.set_yticks(range(len(lines)), names, fontsize=7)
+    for end in (0, 1):
+        ax.axvline(end, color=figures.GREY, lw=0.8)
     ax.set_xlabel("share of the gap at the large α that is closed")
 
 
@@ -298,7 +297,8 @@ def notes(table: pd.DataFrame) -> list[str]:
     of_mnist = (
         f"MNIST: images drawn by seed from the files of a folder that --mnist gives, and 1000 to test on; digests of "
         f"pixels, labels and sides at seed {kept['seed'].min()}: {listed(seen, '{:g} to train on: {}')}; of the other "
-        "seeds in `rows.jsonl`. With another folder, of all 70,000 images say, digests and numbers are others."
+        "seeds in `rows.jsonl`. These are of a folder with 5000 images on either side: of 5000, seeds draw starts, order "
+        "and test images alone. With another folder, of all 70,000 images say, digests and numbers are others."
         if len(kept)
         else "MNIST is left out: no --mnist FOLDER with its four idx files was given, and no rows of it are kept."
     )
