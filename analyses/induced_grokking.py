@@ -246,7 +246,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     turned.set_xticks(angles, [f"{angle:g}" for angle in angles])
     turned.minorticks_off()
     turned.legend(fontsize=6, frameon=False, ncols=2, loc="upper center")
-    figures.legends([times, accuracy, digits, *[mnist] * len(held("mnist")(table)[:1])])
+    figures.legends([times, accuracy, digits, mnist])
     return figure
 
 
@@ -297,8 +297,8 @@ def notes(table: pd.DataFrame) -> list[str]:
     of_mnist = (
         f"MNIST: images drawn by seed from the files of a folder that --mnist gives, and 1000 to test on; digests of "
         f"pixels, labels and sides at seed {kept['seed'].min()}: {listed(seen, '{:g} to train on: {}')}; of the other "
-        "seeds in `rows.jsonl`. These are of a folder with 5000 images on either side: of 5000, seeds draw starts, order "
-        "and test images alone. With another folder, of all 70,000 images say, digests and numbers are others."
+        "seeds in `rows.jsonl`. These are of a folder with 5000 images on either side: of 5000, seeds draw starts, "
+        "order and test images alone. With another folder, of all 70,000 images say, digests and numbers are others."
         if len(kept)
         else "MNIST is left out: no --mnist FOLDER with its four idx files was given, and no rows of it are kept."
     )
