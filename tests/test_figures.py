@@ -112,17 +112,6 @@ def test_an_axis_of_times_has_ticks_where_times_are_drawn_and_ends_with_the_budg
     assert list(ax.get_lines()[-1].get_ydata()) == [2000, 2000] and ax.texts[0].get_text() == "budget (censored)"
 
 
-def test_cells_are_coloured_by_their_value_grey_where_unknown_and_say_their_notes(ax):
-    values = pd.DataFrame({0.5: [0.1, 0.9], 2.0: [float("nan"), 0.3]}, index=[50, 100])
-    image = figures.draw_cells(ax, values, values.map("{:g}".format))
-    assert np.array(image.get_array(), dtype=float) == pytest.approx(values.to_numpy(), nan_ok=True)
-    assert image.get_clim() == (0, 1) and ax.get_ylim() == (-0.5, 1.5)  # the first row is the lowest
-    said = {text.get_position(): (text.get_text(), text.get_color()) for text in ax.texts}
-    assert said[0, 0] == ("0.1", "white") and said[0, 1] == ("0.9", "black") and said[1, 0] == ("nan", "black")
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0.5", "2"]
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["50", "100"]
-
-
 def test_a_band_is_median_and_range_at_each_step_of_the_curves_that_have_it(ax):
     figures.draw_band(
         ax, [pd.Series(y, index=[0, 10, 20][: len(y)]) for y in ([1.0, 2.0, 9.0], [3.0, 6.0])], "r", "-", "x"

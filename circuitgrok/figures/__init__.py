@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from circuitgrok.figures.fields import field_axis as field_axis
     from circuitgrok.figures.fields import places as places
     from circuitgrok.figures.many_runs import draw_band as draw_band
-    from circuitgrok.figures.many_runs import draw_cells as draw_cells
     from circuitgrok.figures.many_runs import draw_dots as draw_dots
     from circuitgrok.figures.many_runs import draw_groups as draw_groups
     from circuitgrok.figures.many_runs import draw_runs as draw_runs
@@ -58,7 +57,7 @@ _HOMES = {
     "style": "BLUE GREEN GREY ORANGE PURPLE RED SKY legend_above legends save sheet step_axis times_axis values_axis",
     "one_run": "LOSS_UNITS calibration_figure draw_accuracies draw_losses draw_polar draw_roles draw_spectrum "
     "run_figure spectrum",
-    "many_runs": "draw_band draw_cells draw_dots draw_groups draw_runs draw_seeds",
+    "many_runs": "draw_band draw_dots draw_groups draw_runs draw_seeds",
     "print_size": "COLUMN PAGE paper",
     "phases": "draw_classes draw_phases phase_figure",
     "fields": "field_axis places",

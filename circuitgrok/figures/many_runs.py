@@ -1,4 +1,4 @@
-"""What draws many runs: seeds, groups of rows, arms, a grid of cells."""
+"""What draws many runs: seeds, groups of rows, arms."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
 
 
 def draw_seeds(ax: "Axes", rows: "pd.DataFrame", x: str, y: str, colour: str, style: str, label: str) -> None:
@@ -45,19 +44,6 @@ def draw_groups(
     for value, colour in of.items():
         if len(group := rows[rows[by] == value]):
             draw_seeds(ax, group, x, y, colour, style, label.format(value))
-
-
-def draw_cells(ax: "Axes", values: "pd.DataFrame", notes: "pd.DataFrame") -> "AxesImage":
-    """A value between 0 and 1 in each cell of a grid as a colour, grey where it is nan, with a note on each."""
-    ax.set_facecolor("#d9d9d9")
-    image = ax.imshow(values, origin="lower", vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    for i, (shown, said) in enumerate(zip(values.to_numpy(), notes.to_numpy(), strict=True)):
-        for j, (value, note) in enumerate(zip(shown, said, strict=True)):
-            ax.text(j, i, note, ha="center", va="center", fontsize=7, color="white" if value < 0.5 else "black")
-    for axis, ticks in ((ax.xaxis, values.columns), (ax.yaxis, values.index)):
-        axis.set_ticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
-    ax.grid(False)
-    return image
 
 
 def draw_band(ax: "Axes", curves: "Sequence[pd.Series]", colour: str, style: str, label: str) -> None:
