@@ -291,8 +291,8 @@ def told(table: pd.DataFrame) -> list[str]:
 
 
 NOTES = [
-    "That holding is over twice as soon was claimed of every task because it is what is said of spheres; in pilots it was "
-    "so on none where the decay was tuned as well.",
+    "That holding is over twice as soon was claimed of every task because it is what is said of spheres; in pilots it "
+    "was so on none where the decay was tuned as well.",
     "Radii, decays and budgets are from pilots of seeds 100 and 101, of 400 to 2500 steps. In them no run of a² + ab + "
     "b² mod 29 or of S4 by a transformer generalised; S5 (120 elements, batches of 1000) fitted a quarter of its pairs "
     "in 1000 steps at best, and is too dear for ten seeds here.",
