@@ -335,8 +335,8 @@ NOTES = [
     "b² mod 29 or of S4 by a transformer generalised; S5 (120 elements, batches of 1000) fitted a quarter of its pairs "
     "in 1000 steps at best, and is too dear for ten seeds here.",
     "Some picks are at an end of their grid: radii of S4 (1.6 by the MLP, 0.75 by the transformer) and, by half of the "
-    "seeds, of parity (2.5); decays of C24 by the transformer (4) and of parity (1). So smaller spheres were asked of S4 "
-    "afterwards, in parts of their own that no claim reads.",
+    "seeds, of parity (2.5); decays of C24 by the transformer (4) and of parity (1). So smaller spheres were asked of "
+    "S4 afterwards, in parts of their own that no claim reads.",
     "‖θ₀‖ is that of each network's own init, so radii of different networks are in different units. Free runs begin "
     "at α = 1. Groups have no unseen mirrors: in S4 a mirror mostly has another answer, and the MLP reads a and b by "
     "embeddings of their own.",
