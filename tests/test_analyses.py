@@ -479,3 +479,31 @@ def test_at_scale_holds_the_norms_of_its_parts_and_keeps_a_row_of_each_run(tmp_p
     assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 20
     assert (table["lies_fitted"].notna() == (table["part"] == "doses")).all()
     assert (tmp_path / "out" / "verdict.md").read_text().count("\n* **") == 7
+
+
+@pytest.mark.slow
+def test_sphere_by_task_holds_the_norm_on_every_task_and_picks_radius_and_decay_alike(tmp_path):
+    run_quick("sphere_by_task", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    is_free = table["part"].str.endswith("free")
+    assert (table["final_norm"] / table["r0"] - 1)[~is_free].abs().max() < 1e-6  # float32 weights
+    assert table["weight_decay"].notna().equals(is_free) and table["alpha"].notna().equals(~is_free)
+    is_modular = table["part"].str.contains("mod 29|width")
+    assert table["unseen_acc"].notna().equals(is_modular)  # groups have no mirrors that give answers away
+    assert (tmp_path / "out" / "verdict.md").read_text().count("\n* **") == 12
+
+
+def test_sphere_by_task_finds_a_best_norm_that_does_not_move_with_the_width(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("sphere_by_task")
+    lines = []
+    for (width, part), norm, seed in itertools.product(module.OF_WIDTH.items(), (10.0, 20.0, 40.0), range(4)):
+        by = {10.0: math.nan, 20.0: 6400 / width, 40.0: 9000 / width}[norm]  # first at norm 20, at every width
+        line = {"part": part, "seed": seed, "alpha": norm / width**0.5, "final_norm": norm, "best_test_acc": 0.9}
+        lines.append(line | {"grokked_by": by, "grokked_after": by - 10 if by > 0 else 1000.0})
+    table = pd.DataFrame(lines)
+    found = module.exponents(table)
+    assert found["norm"].abs().max() < 1e-9 and (found["alpha"] + 0.5).abs().max() < 1e-9
+    assert set(module.by_width(table)["final_norm"]) == {20.0}
+    sooner = decide(module.CLAIMS[-1:], table)[0]
+    assert sooner.decision == "holds" and "-1.0" in sooner.measured
