@@ -212,8 +212,9 @@ def outlook_of(configs: Mapping[str, TrainConfig], given: Asked) -> str:
     """What training would do, in a line for each stack and one for all."""
     from circuitgrok.training.outlook import outlook
 
-    where = {"threads": given.threads, "device": given.device or "cpu"}
-    ahead = outlook(list(configs.values()), given.out / "runs", names=list(configs), **where)
+    where, folder = {"threads": given.threads, "device": given.device or "cpu"}, given.out / "runs"
+    asked = [_as_begun(config, Run(folder / name)) for name, config in configs.items()]
+    ahead = outlook(asked, folder, names=list(configs), **where)
     lines = [
         f"{len(stack.names)} runs to step {stack.steps}, {stack.what}: {stack.seconds / 60:.1f} minutes, "
         f"{stack.bytes / 2**20:.0f} MiB"
@@ -221,6 +222,14 @@ def outlook_of(configs: Mapping[str, TrainConfig], given: Asked) -> str:
     ]
     done = f"{len(ahead.finished)} of {len(configs)} runs are finished"
     return "\n".join([*lines, f"{done}; the others take about {ahead.seconds / 60:.0f} minutes"])
+
+
+def _as_begun(config: TrainConfig, run: Run) -> TrainConfig:
+    """A config, from where its run began if that is there: where a second stage starts only the first one can tell."""
+    if not (run.path / "config.json").exists():
+        return config
+    begun = config.with_(start=run.config.init.start)
+    return begun if begun == run.config else config
 
 
 def conclude(
