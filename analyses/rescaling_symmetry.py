@@ -207,21 +207,23 @@ def draw(table: pd.DataFrame, runs: Mapping[str, Mapping[str, list[Any]]], plan:
         found = [cg.measure(run, ["orbits"]) for run in runs["memorised"][f"{form}, {DECAY}"]]
         figures.draw_band(norms, [one["norm_min"] * one["norm_excess"] for one in found], colour, "-", f"{form}: norm")
         figures.draw_band(norms, [one["norm_min"] for one in found], colour, ":", f"{form}: least of the orbit")
-    for motion, form, colour in ((HELD, ORIGINAL, figures.BLUE), (HELD, INFLATED, figures.RED),
-                                 (AT_RATE, INFLATED, figures.PURPLE)):  # fmt: skip
-        of = [run.history["test_mirror_unseen_acc"] for run in runs["half-way"][f"{form}, {motion}"]]
-        figures.draw_band(held, of, colour, "-" if motion == HELD else "--", f"{form}, {motion}")
+    lines = ((HELD, ORIGINAL, figures.BLUE), (HELD, INFLATED, figures.RED), (AT_RATE, INFLATED, figures.PURPLE))
+    for motion, form, colour in lines:
+        style = "-" if motion == HELD else "--"
+        curves = pd.concat(
+            [run.history["test_mirror_unseen_acc"] for run in runs["half-way"][f"{form}, {motion}"]], axis=1
+        )
+        held.plot(curves.index, curves, color=colour, ls=style, lw=0.6, alpha=0.5)
+        held.plot(curves.index, curves.median(axis=1), color=colour, ls=style, lw=2, label=f"{form}, {motion}")
     for form in (ORIGINAL, INFLATED):
         of = [run.history["norm"] for run in runs["repeatedly"][f"{form}, {DECAY}"]]
         figures.draw_band(again, of, COLOURS[form], "-", f"{form}, every {plan.every} steps")
     norms.set_ylabel("weight norm, decay (median, range over seeds)")
-    held.set(ylabel="accuracy on unseen mirrors (median, range)", ylim=(-0.03, 1.03))
+    held.set(ylabel="accuracy on unseen mirrors (median, seeds)", ylim=(-0.03, 1.03))
     again.set_ylabel("weight norm, decay (median, range over seeds)")
-    figures.step_axis(norms, plan.under_decay)
-    figures.step_axis(held, plan.held)
-    again.set(xlabel="optimizer step from when they had memorised", xlim=(0, plan.under_decay))
-    norms.set_xlabel("optimizer step from when they had memorised")
-    held.set_xlabel("optimizer step from half-way, norm held")
+    for ax in (norms, again):
+        ax.set(xlabel="optimizer step from when they had memorised", xlim=(0, plan.under_decay))
+    held.set(xlabel="optimizer step from half-way, norm held", xlim=(0, plan.held))
     figures.legends([norms, held, again])
     shown = table[table["arm"].str.endswith(f", {DECAY}")]
     shown = shown.assign(arm=shown["part"] + ": " + shown["arm"].str.removesuffix(f", {DECAY}"))
@@ -256,6 +258,9 @@ def main() -> None:
     of_copies = {name: moment for name, moment in moments.items() if moment not in ("plain", "repeatedly")}
     table = study.table(runs, lambda run: measured(run, plain, of_copies, plan))
     ends = table.groupby(["part", "arm"], sort=False)[["norm_factor", "unseen_before", "unseen"]].mean()
+    least = table.assign(norm_min_end=table["final_norm"] / table["final_excess"])[table["arm"].str.contains(HELD)]
+    least = least.groupby(["part", "arm"], sort=False)[["norm_min", "norm_min_end"]].mean()
+    done = table[(table["part"] == "half-way") & table["grokked_by"].eq(0)]["seed"].nunique()
     notes = [
         f"Copies are made at steps {', '.join(f'{step} ({moment})' for moment, step in plan.begin.items())} of plain "
         "runs and trained on with a fresh optimizer; there is no decay where the norm is held. Seeds 0 to 4 had been "
@@ -264,6 +269,9 @@ def main() -> None:
         f"0, as wide as makes the norm {TIMES:g} times the original's; again every {plan.every} steps, {plan.legs - 1} "
         f"times, {AGAIN:g} times what it is then (the originals are interrupted as often, with a fresh optimizer). "
         "Stretched: all weights times one number, to that same norm.",
+        f"Seeds that had generalised by step {plan.begin['half-way']} already: {done}. What is held is the norm, not the "
+        "least norm of the orbit; this at the start and at the end of held runs, means over seeds: "
+        f"{listed(least, '{} {}: {:.1f}, {:.1f}', '; ')}.",
         "Means over seeds of the norm over the original's (of those inflated again, the largest over the first), and "
         f"of the accuracy on unseen mirrors at both ends: {listed(ends, '{} {}: {:.2f}, {:.2f}, {:.2f}', '; ')}.",
     ]
