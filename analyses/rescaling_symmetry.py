@@ -269,8 +269,8 @@ def main() -> None:
         f"0, as wide as makes the norm {TIMES:g} times the original's; again every {plan.every} steps, {plan.legs - 1} "
         f"times, {AGAIN:g} times what it is then (the originals are interrupted as often, with a fresh optimizer). "
         "Stretched: all weights times one number, to that same norm.",
-        f"Seeds that had generalised by step {plan.begin['half-way']} already: {done}. What is held is the norm, not the "
-        "least norm of the orbit; this at the start and at the end of held runs, means over seeds: "
+        f"Seeds that had generalised by step {plan.begin['half-way']} already: {done}. What is held is the norm, not "
+        "the least norm of the orbit; this at the start and at the end of held runs, means over seeds: "
         f"{listed(least, '{} {}: {:.1f}, {:.1f}', '; ')}.",
         "Means over seeds of the norm over the original's (of those inflated again, the largest over the first), and "
         f"of the accuracy on unseen mirrors at both ends: {listed(ends, '{} {}: {:.2f}, {:.2f}, {:.2f}', '; ')}.",
