@@ -28,7 +28,7 @@ from circuitgrok.models.transformer import Transformer
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Ratio, Selection, where
 from circuitgrok.study.evidence import Declared, Judged, settled
-from circuitgrok.study.intervals import Decision
+from circuitgrok.study.intervals import Decision, mean_interval
 from circuitgrok.study.rows import at_events, listed
 from circuitgrok.study.selections import by_seed, derived
 from circuitgrok.study.study import Studies, Study, evenly
@@ -232,17 +232,27 @@ def measured(run: Run) -> dict[str, Any]:
     unit, rate, degree = (UNIT, RATE, DEGREE) if is_transformer else (RADIUS, MLP.optimizer.lr, 3.0)
     alpha = (leaves["norm_radius"] or math.nan) / unit
     larger, smaller = logit_scale(run, last, step), logit_scale(run, last, 1 / step)
-    return {
-        "alpha": round(alpha, 6),
+    found = {
+        "alpha": alpha,
         "scale": alpha**degree / tau,
         "angle": leaves["lr"] / rate / alpha,
         "temperature": tau,
         "lr": leaves["lr"],
-        "unseen": run.history["test_mirror_unseen_acc"].iloc[-1],
+        "unseen": float(run.history["test_mirror_unseen_acc"].iloc[-1]),
         "logits_end": logit_scale(run, last) / tau,
         "degree": math.log(larger / smaller) / (2 * math.log(step)),
         "norm_grokked": at_events(run, "norm")["norm_grokked"],
     }
+    return {name: float(f"{value:.7g}") for name, value in found.items()}
+
+
+def over_seeds(of: str, table: pd.DataFrame) -> str:
+    """A slope with an interval for which cells of a seed need not be independent: by the jackknife over seeds."""
+    seeds = sorted(set(factorial(table)["seed"]))
+    found = [moved(of).found(rows).interval for rows in (table, *(table[table["seed"] != out] for out in seeds))]
+    whole, *without = [interval.estimate for interval in found if interval]
+    n = len(seeds)
+    return str(mean_interval([n * whole - (n - 1) * each for each in without]))
 
 
 def draw_along(ax: "Axes", rows: pd.DataFrame, x: str, event: str, colour: str, style: str, label: str) -> None:
@@ -260,7 +270,10 @@ def draw_along(ax: "Axes", rows: pd.DataFrame, x: str, event: str, colour: str, 
 
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
-    """Times against the norm; T_gen against the scale; what moves it; times of the oracle; random labels; mirrors."""
+    """Times against the norm; T_gen against the scale; what moves it; times of the oracle; random labels; mirrors.
+
+    The first panel is that of Liu et al. 2022 (arXiv:2210.01117), figure 7, from runs of this package.
+    """
     figure, ((norms, scales, effects), (exact, random, unseen)) = figures.sheet(2, 3, (13.5, 8.2))
     for part, style in {FIXED: "-", TURNING: "--"}.items():
         for event, colour, said in (("memorised", figures.ORANGE, "memorise"), ("grokked", figures.BLUE, "generalise")):
@@ -296,7 +309,8 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     )
     exact.set_xlabel("homogeneous network: steps to test accuracy 0.95")
     palette = dict(zip(FITTING, (figures.BLUE, figures.GREEN, figures.ORANGE, figures.RED), strict=True))
-    figures.draw_groups(random, where(part=RANDOM)(table), "arm", "alpha", "best_train_acc", palette)
+    for (arm, colour), style in zip(palette.items(), ("-", "--", "-", "-"), strict=True):
+        figures.draw_seeds(random, where(part=RANDOM, arm=arm)(table), "alpha", "best_train_acc", colour, style, arm)
     figures.values_axis(random, ALPHAS, "held norm, in units of ‖θ₀‖")
     random.set(ylim=(-0.03, 1.03), ylabel="random labels fitted at best, 600 steps")
     for part, style in {FIXED: figures.BLUE, TURNING: figures.GREEN}.items():
@@ -324,7 +338,10 @@ def main() -> None:
     )
     fitted = where(part=RANDOM)(table).groupby(["arm", "alpha"], sort=False)["best_train_acc"].mean()
     norm, scale = (moved(of).found(table).interval for of in ("x_norm", "x_scale"))
-    zero = f"{DEGREE * (1 + norm.estimate / scale.estimate):.2g}" if norm and scale else "no known degree"
+    known, zero = "not known", "not known"
+    if norm and scale:
+        known = ", ".join(f"{of[2:]} {over_seeds(of, table)}" for of in ("x_norm", "x_scale", "x_angle"))
+        zero = f"{DEGREE * (1 + norm.estimate / scale.estimate):.2g}"
     notes = [
         "Held from step 0, no decay. Scale: (‖θ‖ / ‖θ₀‖)^k over the temperature, 1 at ‖θ₀‖ and temperature 1; angle: "
         f"rate over norm, 1 at {RATE:g} and ‖θ₀‖; ‖θ₀‖ = {UNIT:g}. k = {DEGREE:g} and all norms, scales, budgets were "
@@ -332,7 +349,8 @@ def main() -> None:
         "The three effects are slopes in one regression of ln T over norm, scale and angle, every seed at a level of "
         "its own, times between evaluations or beyond the budget; each is told for what the norm does to it from "
         f"{LOW:g} to {HIGH:g} ‖θ₀‖, so that their sum is the delay at one temperature and rate. Cells of one seed are "
-        f"taken as independent given its level. The part of the norm depends on k; it would be 0 at k = {zero}.",
+        f"taken as independent given its level; by the jackknife over seeds, for which they need not be: {known}. The "
+        f"part of the norm depends on k; it would be 0 at k = {zero}.",
         "Accuracy on unseen mirrors at the end, logits that the loss sees then (root mean square about each pair's "
         f"mean) and their degree, means over seeds: {listed(cells, '{} at {:g}: {:.2f}, {:.1f}, {:.1f}', '; ')}.",
         f"Held at one temperature and rate, from 0.9 ‖θ₀‖ on (at 0.8 networks do not fit): {law(table)}. The law "
