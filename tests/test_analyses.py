@@ -119,14 +119,19 @@ def test_prevent_or_outrun_races_true_against_random_labels_and_tells_what_lies_
 def test_rescaling_symmetry_inflates_without_changing_what_is_computed(tmp_path):
     run_quick("rescaling_symmetry", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    norms = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="r0")
-    assert (norms["inflated"] / norms["as it is"] > 1.5).all()
-    assert (norms["inflated"] / norms["stretched"] - 1).abs().max() < 1e-6  # float32 weights
-    least = table[table["motion"] == "held"].pivot(index="seed", columns="start", values="norm_min")
-    assert (least["inflated"] / least["as it is"] - 1).abs().max() < 1e-6
+    copies = table[~table["part"].isin(["plain", "repeatedly"])]
+    sizes = copies.pivot(index=["part", "seed"], columns="arm", values="r0")
+    assert (sizes["inflated, held"] / sizes["as it is, held"] / 1.6 - 1).abs().max() < 1e-6  # float32 weights
+    assert (sizes["stretched, held"] / sizes["inflated, held"] - 1).abs().max() < 1e-6
+    least = copies.pivot(index=["part", "seed"], columns="arm", values="norm_min")
+    assert (least["inflated, held"] / least["as it is, held"] - 1).abs().max() < 1e-6
+    assert (copies[copies["arm"].str.startswith("inflated")]["logits_moved"] < 1e-5).all()
+    at_rate = copies[copies["arm"] == "inflated, held, rate ∝ r"]
+    assert len(at_rate) == 2 and (at_rate["final_norm"] / at_rate["r0"] - 1).abs().max() < 1e-6
+    again = table[table["part"] == "repeatedly"].pivot(index="seed", columns="arm", values="norm_factor")
+    assert (again["inflated, decay"] > 1.2 * again["as it is, decay"]).all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert (table[table["start"] == "inflated"]["logits_moved"] < 1e-5).all()
-    assert re.search(r"\*\*(holds|not shown)\*\* \(.*?The same function can be written at 1.5 times the norm", verdict)
+    assert decisions_of(verdict) == 11 and "copies whose logits are the same: 12 of 12" in verdict
 
 
 @pytest.mark.slow
@@ -338,48 +343,62 @@ def test_the_share_of_a_gap_that_is_closed_and_the_gap_at_equal_train_accuracy(m
     assert arms["outputs / 216"]["temperature"] * arms["loud 1, outputs x 216"]["temperature"] == pytest.approx(1)
 
 
-def test_held_norm_delay_holds_the_norms_from_one_start_and_decides_eight_claims(tmp_path):
-    run_quick("held_norm_delay", tmp_path / "out")
+@pytest.mark.slow
+def test_norm_scale_or_step_sets_scale_and_angle_at_every_norm_and_keeps_to_the_algebra(tmp_path):
+    run_quick("norm_scale_or_step", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert table.groupby("arm").size().to_dict() == {"free": 2, "held": 12, "temperature": 4}
-    held = table[table["arm"] != "free"]
-    assert (held.groupby("rho")["held_norm"].nunique() == 1).all()
-    assert (table.groupby("seed")["memorised_by"].nunique(dropna=False) == 1).all()  # one start for all arms
-    # temperature is one geometric mean over the seeds, of ratios that differ by little
-    scale = held.pivot_table(index="seed", columns=["arm", "rho"], values="logit_scale")
-    assert (scale["temperature", 1.0] / scale["held", 1.15] - 1).abs().max() < 0.05
-    assert (scale["temperature", 1.15] / scale["held", 1.0] - 1).abs().max() < 0.05
+    cells = table[table["part"] == "factorial"]
+    asked = cells["arm"].str.extract(r"scale (?P<scale>[\d.]+), angle (?P<angle>[\d.]+)").astype(float)
+    assert (cells[["scale", "angle"]] / asked - 1).abs().max().max() < 1e-6 and cells["alpha"].nunique() == 3
+    assert (cells["lr"] / cells["final_norm"] / cells["angle"] * 21.15 / 2e-3 - 1).abs().max() < 1e-6
+    held = table[table["part"] != "free"]
+    assert (held["final_norm"] / held["norm_radius"].fillna(held["final_norm"]) - 1).abs().max() < 1e-6
+    exact = table[table["part"] == "homogeneous"]
+    assert (exact["degree"] - 3).abs().max() < 1e-6
+    ends = exact.pivot(index="seed", columns="arm", values="logits_end")
+    assert (ends["equal scale and angle"] / ends["smaller norm"] - 1).abs().max() < 1e-3  # Adam's eps, float32
+    assert (ends["equal angle"] / ends["smaller norm"] - 1).abs().min() > 0.1
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 8
-    assert "W_c = " in verdict and (tmp_path / "out" / "figure.svg").exists()
+    assert decisions_of(verdict) == 12 and len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == len(table)
 
 
-def test_planted_delays_and_temperatures_are_recovered_and_of_all_censored_nothing_is_known(monkeypatch):
+def test_what_norm_scale_and_angle_do_is_told_apart_when_it_is_planted(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    module = importlib.import_module("held_norm_delay")
-    cells = [("held", rho, 1.0, rho) for rho in module.RHOS]
-    cells += [("temperature", 1.0, 0.7, 1.12), ("temperature", 1.15, 1.4, 1.03)]  # as if held at these: a share of 0.8
-    rows = [
-        {"arm": arm, "rho": rho, "temperature": tau, "seed": s, "grokked_by": 1500 * np.exp(7.5 * (like - 1) + 0.1 * s)}
-        for arm, rho, tau, like in cells
-        for s in range(10)
-    ]
-    rows += [{"arm": "free", "seed": s, "temperature": 1.0, "norm_at_grok": 49 + 0.1 * s} for s in range(10)]
-    noise = 1 + 0.02 * np.random.default_rng(0).standard_normal(len(rows))
-    table = pd.DataFrame(rows).assign(steps=10_000)
-    table["grokked_by"] *= noise
-    table["grokked_after"] = table["grokked_by"] - 20
-    made = decide(module.CLAIMS, table)
-    assert [claim.decision for claim in made] == ["holds"] * 7 + [made[7].decision]
-    assert made[3].p == pytest.approx(11 / 2**10, rel=0.02)  # ten norms that span less than half of all
-    coarse = decide(module.CLAIMS[1:2], table.assign(grokked_after=table["grokked_by"] - 2000))
-    assert coarse[0].decision == "not shown" and "not told apart" in coarse[0].measured
-    back = decide(module.CLAIMS[1:2], table.assign(rho=-table["rho"]))
-    assert back[0].decision == "counterexample"
-    share = 0.12 / 0.15
-    assert all(abs(float(claim.measured.split()[4]) - share) < 0.1 for claim in made[5:7])  # noise of 0.02 in 1.1
-    nothing = decide(module.CLAIMS, table.assign(grokked_by=np.nan, grokked_after=10_000, norm_at_grok=np.nan))
-    assert [claim.decision for claim in nothing] == ["censored"] * 5 + ["not shown"] * 3  # the last three are means
+    module = importlib.import_module("norm_scale_or_step")
+    noise, span = np.random.default_rng(0), math.log(1.25 / 0.8)
+
+    def planted(norm, scale, angle, budget=math.inf):
+        rows = []
+        cells = itertools.product(module.ALPHAS, module.SCALES, module.ANGLES, range(10))
+        for alpha, sigma, eta, seed in cells:
+            ln = norm * math.log(alpha) / span + scale * math.log(sigma) / (6.5 * span) - angle * math.log(eta) / span
+            time = 300 * math.exp(ln + 0.1 * seed + 0.1 * noise.standard_normal())
+            ends = (budget, math.nan) if time > budget else (time // 10 * 10, time // 10 * 10 + 10)
+            line = {"part": "factorial", "seed": seed, "alpha": alpha, "scale": sigma, "angle": eta}
+            events = {f"{of}_after": ends[0] for of in ("grokked", "grokked_unseen", "memorised")}
+            rows.append(line | events | {f"{of}_by": ends[1] for of in ("grokked", "grokked_unseen", "memorised")})
+        return decide(module.CLAIMS[2:6], pd.DataFrame(rows))
+
+    made = planted(0.0, 1.5, 0.2)
+    assert [claim.decision for claim in made] == ["holds"] * 4
+    for claim, value in zip(made, (0.0, 1.5, 0.2, 1.3), strict=True):
+        low, high = map(float, re.findall(r"\[(.+?), (.+?)\]", claim.measured)[0])
+        assert low < value < high and high - low < 0.3
+    assert [claim.decision for claim in planted(1.0, 0.2, 1.0)] == ["opposite"] * 4
+    assert [claim.decision for claim in planted(0.0, 1.5, 0.2, budget=600)] == ["holds"] * 4
+
+
+def test_free_runs_have_one_norm_only_where_all_that_generalise_agree(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("norm_scale_or_step")
+    claims = module.CLAIMS[9:10]
+    table = pd.DataFrame({"part": "free", "norm_grokked": [22 + 0.05 * seed for seed in range(10)]})
+    [alike] = decide(claims, table)
+    assert alike.decision == "holds" and alike.p == pytest.approx(11 / 2**10, rel=0.02)  # of half of all outside
+    [apart] = decide(claims, table.assign(norm_grokked=[20.0, *[22.0] * 9]))
+    assert apart.decision == "counterexample" and "10.0% apart" in apart.measured
+    [never] = decide(claims, table.assign(norm_grokked=math.nan))
+    assert never.decision == "censored"
 
 
 @pytest.mark.slow

@@ -17,13 +17,14 @@ from test_images import arrays, write
 from tiny import tiny
 
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.errors import UserError
+from circuitgrok.errors import RunError, UserError
 from circuitgrok.faces.cli import run as call
 from circuitgrok.measures.learning.crossings import ACCURACY_RULES
 from circuitgrok.study import registered
 from circuitgrok.study.asked import Asked
 from circuitgrok.study.intervals import mean_interval
 from circuitgrok.study.processes import in_processes
+from circuitgrok.study.question import outlook_of
 from circuitgrok.study.rows import at_events, censored, row
 from circuitgrok.study.study import Studies, Study
 
@@ -334,6 +335,16 @@ def test_a_dry_run_says_what_would_be_trained_and_trains_nothing(tmp_path, monke
         of.asked(str(tmp_path / "why.py"), of, "nothing")
     said = capsys.readouterr().out
     assert "2 runs to step 20" in said and "0 of 2 runs are finished" in said and not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_knows_a_second_stage_wherever_its_runs_began_and_refuses_what_differs_in_more(tmp_path):
+    given = Asked(True, tmp_path, 1)
+    source = study(grid={}, arms={"first": {}}).train(given)["first-s3"]
+    second = study(grid={}, arms={"second": {}})  # as it is declared, before there is anything to start from
+    second.with_(arms={"second": {"start": f"{source.path}@20"}}).train(given)
+    assert "2 of 2 runs are finished" in outlook_of(second.configs(), given)
+    with pytest.raises(RunError, match="second-s3"):
+        outlook_of(second.with_(lr=0.5).configs(), given)
 
 
 def test_jobs_in_processes_answer_in_their_order_each_with_one_thread():

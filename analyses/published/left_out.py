@@ -10,8 +10,8 @@ LEFT_OUT = [
     ("IMDb and QM9", "Liu et al. 2022, arXiv:2210.01117", "an LSTM and a graph network, which the package has not"),
     ("Slingshots in float32 and none in float64", "Thilak et al. 2022, arXiv:2206.04817; arXiv:2605.06152",
      "`analyses/slingshots.py` has it as claims, with intervals"),
-    ("The slope of the delay over the held norm", "Truong 2026, arXiv:2606.13753", "`analyses/held_norm_delay.py` "
-     "has it, at another p"),
+    ("The slope of the delay over the held norm", "Truong 2026, arXiv:2606.13753", ""
+     "`analyses/norm_scale_or_step.py` has it, of a transformer"),
     ("Semi-grokking and ungrokking", "Varma et al. 2023, arXiv:2309.02390", "up to 1.8 · 10⁷ epochs"),
     ("The learning coefficient along training", "devinterp, notebook grokking; Lau et al. 2023, arXiv:2308.12108",
      "curves without numbers; `analyses/llc_along_training.py` asks for their order"),

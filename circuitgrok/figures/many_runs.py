@@ -70,7 +70,8 @@ def draw_dots(
     """Every run's value as a dot (▷ at the limit if censored), their median as a bar, an arm below the other."""
     for i, (arm, colour) in enumerate(colours.items()):
         values = table[table["arm"] == arm][column].reset_index(drop=True)
-        heights, known = i + 0.12 * (values.index - (len(values) - 1) / 2), values.fillna(censored_at)
+        apart = min(0.12, 0.7 / max(1, len(values)))  # so that an arm's dots stay in its line
+        heights, known = i + apart * (values.index - (len(values) - 1) / 2), values.fillna(censored_at)
         ax.plot([known.median()] * 2, [i - 0.35, i + 0.35], color=colour)
         for marker, shown, fill in (("o", values.notna(), colour), (">", values.isna(), "white")):
             ax.plot(known[shown], heights[shown], marker, color=colour, ms=5, mfc=fill)

@@ -230,15 +230,24 @@ def outlook_of(configs: Mapping[str, TrainConfig], given: Asked) -> str:
     """What training would do, in a line for each stack and one for all."""
     from circuitgrok.training.outlook import outlook
 
-    here, where = _placed(configs, given), {"threads": given.threads, "device": given.device or "cpu"}
-    ahead = outlook(list(here.values()), given.out / "runs", names=list(here), **where)
+    where, folder = {"threads": given.threads, "device": given.device or "cpu"}, given.out / "runs"
+    asked = {name: _as_begun(config, Run(folder / name)) for name, config in _placed(configs, given).items()}
+    ahead = outlook(list(asked.values()), folder, names=list(asked), **where)
     lines = [
         f"{len(stack.names)} runs to step {stack.steps}, {stack.what}: {stack.seconds / 60:.1f} minutes, "
         f"{stack.bytes / 2**20:.0f} MiB"
         for stack in ahead.stacks
     ]
-    done = f"{len(ahead.finished)} of {len(here)} runs are finished"
+    done = f"{len(ahead.finished)} of {len(asked)} runs are finished"
     return "\n".join([*lines, f"{done}; the others take about {ahead.seconds / 60:.0f} minutes"])
+
+
+def _as_begun(config: TrainConfig, run: Run) -> TrainConfig:
+    """A config, from where its run began if that is there: where a second stage starts only the first one can tell."""
+    if not (run.path / "config.json").exists():
+        return config
+    begun = config.with_(start=run.config.init.start)
+    return begun if begun == run.config else config
 
 
 def conclude(
