@@ -228,9 +228,8 @@ def thin(argv: list[str]) -> int:
             show("nothing was removed")
             return 0
     carry_out(plan)
-    show(
-        f"{len(plan.removed)} checkpoints{' and the resume point' * bool(plan.resume)} removed; `circuitgrok doctor {plan.run.path}` verifies the rest"
-    )
+    gone = f"{len(plan.removed)} checkpoints" + (" and the resume point" if plan.resume else "")
+    show(f"{gone} removed; `circuitgrok doctor {plan.run.path}` verifies the rest")
     return 0
 
 
