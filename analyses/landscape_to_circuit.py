@@ -105,33 +105,30 @@ def measured(run: Run, step: int, keys: Tensor, own: Tensor) -> tuple[dict[str, 
 
 def draw(table: pd.DataFrame, maps: dict[str, Tensor], seed: int) -> "figures.Figure":
     """Frequency by eigenvector at the four moments of one run; shares and precision against the moment, all runs."""
-    figure, axes = figures.sheet(2, 4, (13, 6.4))
+    figure, (above, below) = figures.sheet(2, 4, (figures.PAGE, 4.2))
     keys = table[table["seed"] == seed]["key_freqs"].iloc[0].split()
     top = max(found.max().item() for found in maps.values())
-    for ax, (moment, found) in zip(axes[0], maps.items(), strict=True):
+    for ax, (moment, found) in zip(above, maps.items(), strict=True):
         extent = (0.5, len(found) + 0.5, 0.5, found.shape[1] + 0.5)
         ax.imshow(found.T.numpy(), origin="lower", aspect="auto", cmap="magma", vmin=0, vmax=top, extent=extent)
-        ax.set_yticks(range(1, found.shape[1] + 1))
-        for label in ax.get_yticklabels():
-            label.set_color(figures.RED if label.get_text() in keys else figures.GREY)
-        ax.set_title(f"seed {seed}, {moment}", fontsize=9)
-        ax.set_xlabel("eigenvector, stiffest first")
+        ax.set_yticks([int(key) for key in keys], keys if ax is above[0] else [""] * len(keys))
+        ax.set_title(moment, fontsize=8)
+        ax.set_xlabel("eigenvector")
         ax.grid(False)
-    axes[0, 0].set_ylabel("frequency k (key: red)")
-    figure.colorbar(axes[0, 3].images[0], ax=axes[0, 3], label="share in functions of k alone")
+    above[0].set_ylabel("frequency (key: named)")
+    figure.colorbar(above[3].images[0], ax=above, label="share in functions of k", pad=0.01)
     table = table.assign(at=table["moment"].map(MOMENTS.index))
-    columns = {"clock": "share in the clock of the key frequencies"}
-    columns |= {"alone": "share in all functions of one key frequency", "precision": "precision of the ranking"}
-    for ax, (column, name) in zip(axes[1], columns.items(), strict=False):
+    columns = {"clock": "share in the key clocks", "alone": "share of key frequencies", "precision": "precision"}
+    for ax, (column, name) in zip(below, columns.items(), strict=False):
         figures.draw_groups(ax, table, "arm", "at", column, COLOURS, "-", "{}, stiff")
         figures.draw_groups(ax, table, "arm", "at", f"{column}_random", COLOURS, "--", "{}, random")
         figures.draw_seeds(ax, table, "at", f"{column}_chance", figures.GREY, ":", "chance")
-        ax.set_xticks(range(len(MOMENTS)), MOMENTS)
+        ax.set_xticks(range(len(MOMENTS)), MOMENTS, rotation=40, ha="right")
         ax.set_ylabel(name)
-    axes[1, 0].set_yscale("log")
-    axes[1, 3].axis("off")
-    axes[1, 3].legend(*axes[1, 0].get_legend_handles_labels(), loc="center left", frameon=False)
-    return figure
+    below[0].set_yscale("log")
+    below[3].remove()
+    figure.legend(*below[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figures.paper(figure, figures.PAGE)
 
 
 def notes(table: pd.DataFrame) -> list[str]:

@@ -11,6 +11,12 @@ from circuitgrok.table.measure import measure
 from circuitgrok.training.loop import train
 
 
+def pytest_configure() -> None:
+    """Ctrl-C interrupts, also where the suite was started by a shell that has it ignored (`pytest &` in a script)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def signals_as_before():
     """What is done on a signal is after each test what it was before: nothing that listens to them stays behind."""

@@ -311,3 +311,38 @@ def test_event_of_a_thinning_that_no_thinning_writes_is_refused(dense, tmp_path)
         said = json.loads((run.path / "complete.json").read_text())
         (run.path / "complete.json").unlink()
         writer.complete(run, "finished", 60, said["resume"], {})
+
+
+# --- without its resume point -----------------------------------------------------------------------
+
+
+def test_a_run_without_its_resume_point_is_whole_measured_as_ever_and_not_trained_on(dense, tmp_path, capsys):
+    copy = copied(dense, tmp_path)
+    before = cg.measure(copy, ["polar"])
+    plan = thinning(copy, drop_resume_point=True)
+    assert plan.removed == [] and plan.kept == dense.steps and plan.resume and "cannot go on" in str(plan)
+    assert plan.freed == sum(file.stat().st_size for file in (copy.path / "resume").glob("*.safetensors"))
+    thin(plan)
+    assert list((copy.path / "resume").glob("*")) == []
+    whole = load(copy.path)
+    assert whole.state == "finished" and doctor(whole, capsys)[0] == 0
+    pd.testing.assert_frame_equal(cg.measure(whole, ["polar"]), before)
+    [same] = train([dense.config], tmp_path, names=[copy.path.name])  # the same command finds it finished
+    assert same.steps == dense.steps and same.state == "finished"
+
+
+def test_killed_between_the_two_it_is_as_good_as_either_and_the_same_command_removes_the_rest(
+    dense, tmp_path, monkeypatch, capsys
+):
+    copy = copied(dense, tmp_path)
+
+    def killed(run: Run, steps: Any, folder: str = "resume") -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "drop_resume", killed)
+    with pytest.raises(KeyboardInterrupt):
+        thin(thinning(copy, drop_resume_point=True))
+    monkeypatch.undo()
+    assert load(copy.path).state == "finished" and doctor(copy, capsys)[0] == 0
+    thin(thinning(load(copy.path), drop_resume_point=True))
+    assert list((copy.path / "resume").glob("*")) == [] and doctor(copy, capsys)[0] == 0

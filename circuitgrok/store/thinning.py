@@ -17,7 +17,7 @@ from circuitgrok.measures.learning.crossings import events
 from circuitgrok.store.kept import digest_file
 from circuitgrok.store.locking import locked
 from circuitgrok.store.records import LAST_STEP
-from circuitgrok.store.resume import drop_resume
+from circuitgrok.store.resume import drop_resume, resume_steps
 from circuitgrok.store.run import Run
 from circuitgrok.store.weights import file_name
 from circuitgrok.store.writer import add_event
@@ -39,6 +39,7 @@ class Thinning(NamedTuple):
         kept: Steps whose checkpoints stay; the first and the last are always among them.
         removed: Steps whose checkpoints go.
         left: Steps whose checkpoints are gone already, but for files that a killed thinning left.
+        resume: Steps of the resume points that go.
         freed: Bytes of all the files that go.
         rule: What is kept, in words.
     """
@@ -47,6 +48,7 @@ class Thinning(NamedTuple):
     kept: list[int]
     removed: list[int]
     left: list[int]
+    resume: list[int]
     freed: int
     rule: str
 
@@ -58,6 +60,7 @@ class Thinning(NamedTuple):
             f"  lost         weights between them; the widest gap is from step {widest[0]} to {widest[1]}",
             "  stays        history, updates, times of events, tables that were measured before",
         ]
+        lines += ["  lost as well the resume point: training cannot go on from the end"] if self.resume else []
         lines += [f"  left over    {len(self.left)} files of a thinning that was cut short"] if self.left else []
         return "\n".join(lines)
 
@@ -72,6 +75,7 @@ def thinning(
     checkpoint_every: int | None = None,
     checkpoints_per_decade: int | None = None,
     around_events: int | None = None,
+    drop_resume_point: bool = False,
 ) -> Thinning:
     """The plan of a thinning: what each of the rules that are given asks for is kept.
 
@@ -81,12 +85,14 @@ def thinning(
         checkpoints_per_decade: Keep so many, log-spaced, per factor 10; up to the step from which `checkpoint_every`
             is the denser, where that is given, too.
         around_events: Keep all within so many steps of the evaluations between which the run memorised, or grokked.
+        drop_resume_point: Remove the optimizer's state at the end, of three times the size of a checkpoint: the run
+            can be measured as ever, and not be trained on. Without another rule all checkpoints stay.
 
     Where a rule asks for a step that has no checkpoint, the nearest is kept. The first and the last are kept always.
 
     Raises:
         UserError: No rule is given, or a number is out of its range.
-        RunError: The run is not over, or has no checkpoint.
+        RunError: The run is not over, or has no checkpoint; or its resume point shall go and its format is an old one.
 
     Example:
         >>> plan = thinning(Run(Path("checkpoints/reference")), checkpoint_every=1000)
@@ -96,6 +102,8 @@ def thinning(
     rules = _rules(
         checkpoint_every=checkpoint_every, checkpoints_per_decade=checkpoints_per_decade, around_events=around_events
     )
+    if not rules and not drop_resume_point:
+        raise UserError(f"say what to keep by {', '.join(RANGES)}, or several of them, or drop_resume_point")
     if run.state not in OVER:
         raise RunError(f"{run.path} is {run.state}: a run is thinned when it is over; train it to its end first")
     saved = run.saved_steps()
@@ -105,14 +113,19 @@ def thinning(
     if around_events is not None:
         spans = [(event.after, event.by) for event in events(run.history).values() if event.by is not None]
         kept |= {s for s in saved for a, b in spans if max(a, 0) - around_events <= s <= b + around_events}
+    kept = kept if rules else {*saved}
     removed = [step for step in saved if step not in kept]
-    left = _left(run)
-    size = sum(file.stat().st_size for step in (*removed, *left) for file in _files(run, step))
-    return Thinning(run, sorted(kept), removed, left, size, _words(rules))
+    left, resume = _left(run), resume_steps(run) if drop_resume_point else []
+    if resume and not run.sealed:
+        raise RunError(f"{run.path} is of an old format, whose resume points stay")
+    files = [file for step in (*removed, *left) for file in _files(run, step)]
+    files += [run.path / "resume" / file_name(step) for step in resume]
+    size = sum(file.stat().st_size for file in files if file.exists())
+    return Thinning(run, sorted(kept), removed, left, resume, size, _words(rules))
 
 
 def thin(plan: Thinning) -> Thinning:
-    """Carry out a plan: remove its checkpoints, and the moments beside them, after every kept one was verified.
+    """Carry out a plan: remove its checkpoints, moments and resume points, after every kept checkpoint was verified.
 
     What was measured stays: history, updates, tables, estimates. A summary that was kept is removed.
 
@@ -138,6 +151,9 @@ def thin(plan: Thinning) -> Thinning:
         for step in _left(run):
             drop_resume(run, [step], "moments")
             (run.path / file_name(step)).unlink(missing_ok=True)
+        if plan.resume and run.completion:
+            run.completion._replace(resume={}).write(run.path)  # first, so that a kill leaves none that is missed
+            drop_resume(run, plan.resume)
         summary = run.path / "summary.txt"  # it tells of checkpoints that are gone; it is written anew when asked for
         digest_file(summary).unlink(missing_ok=True)
         summary.unlink(missing_ok=True)
@@ -147,8 +163,6 @@ def thin(plan: Thinning) -> Thinning:
 def _rules(**numbers: int | None) -> dict[str, int]:
     """Those that are given, in their ranges."""
     given = {name: number for name, number in numbers.items() if number is not None}
-    if not given:
-        raise UserError(f"say what to keep by {', '.join(numbers)}, or several of them")
     for name, number in given.items():
         least, most = RANGES[name]
         if not least <= number <= most:
@@ -206,4 +220,8 @@ def _words(rules: dict[str, Any]) -> str:
         "checkpoints_per_decade": "{} log-spaced per factor 10",
         "around_events": "all within {} steps of memorised and grokked",
     }
-    return "first and last, " + ", ".join(said[name].format(number) for name, number in rules.items())
+    return (
+        ", ".join(["first and last", *(said[name].format(number) for name, number in rules.items())])
+        if rules
+        else "all"
+    )

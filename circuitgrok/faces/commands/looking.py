@@ -202,6 +202,11 @@ def thin(argv: list[str]) -> int:
             "checkpoint_every": (int | None, None, "keep a checkpoint every so many steps"),
             "checkpoints_per_decade": (int | None, None, "keep so many, log-spaced, per factor 10"),
             "around_events": (int | None, None, "keep all within so many steps of memorised and grokked"),
+            "drop_resume_point": (
+                bool,
+                False,
+                "remove the optimizer's state at the end: no training goes on from there",
+            ),
             "yes": (bool, False, "remove without asking"),
         },
         argv,
@@ -210,9 +215,9 @@ def thin(argv: list[str]) -> int:
     from circuitgrok.store.thinning import thinning
 
     rules = {name: getattr(options, name) for name in RULES}
-    plan = thinning(load(options.run), **rules)
+    plan = thinning(load(options.run), **rules, drop_resume_point=options.drop_resume_point)
     show(*str(plan).splitlines())
-    if not plan.removed and not plan.left:
+    if not plan.removed and not plan.left and not plan.resume:
         show("nothing to remove")
         return 0
     if not options.yes:
@@ -223,7 +228,8 @@ def thin(argv: list[str]) -> int:
             show("nothing was removed")
             return 0
     carry_out(plan)
-    show(f"{len(plan.removed)} checkpoints removed; `circuitgrok doctor {plan.run.path}` verifies the rest")
+    gone = f"{len(plan.removed)} checkpoints" + (" and the resume point" if plan.resume else "")
+    show(f"{gone} removed; `circuitgrok doctor {plan.run.path}` verifies the rest")
     return 0
 
 
