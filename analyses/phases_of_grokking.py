@@ -221,16 +221,18 @@ def draw_corner(ax: "Axes", rows: pd.DataFrame, shown: dict[str, tuple[str, str,
     """Medians of some curves with their range over seeds, the median phases as bands."""
     for column, (said, colour, style) in shown.items():
         ax.plot(rows["step"], rows[column], style, color=colour, lw=1.2, label=said)
-        ax.fill_between(rows["step"], rows[f"{column} low"], rows[f"{column} high"], color=colour, alpha=0.15, lw=0)
+        ax.fill_between(rows["step"], rows[f"{column} low"], rows[f"{column} high"], color=colour, alpha=0.12, lw=0)
     first, last = rows["step"].min(), rows["step"].max()
     start = first
     for event, colour in BANDS:
         end = table[f"{event}_by"].fillna(math.inf).median()
-        ax.axvspan(start, min(end, last), color=colour, alpha=0.08, lw=0)
-        if not (start := end) < last:
-            break
+        if end > start and (math.isfinite(end) or start == first):  # the first phase may be all there is
+            ax.axvspan(start, min(end, last), color=colour, alpha=0.08, lw=0)
+            start = end
     ax.set(xscale="log", xlim=(first, last))
-    ax.set_xticks(ticks := [step for step in TICKS if first <= step <= last], map(str, ticks))
+    ticks = [step for step in TICKS if first <= step <= last]
+    ticks = ticks[:: 2 if len(ticks) > 6 else 1]
+    ax.set_xticks(ticks, map(str, ticks))
     ax.minorticks_off()
 
 
