@@ -90,16 +90,18 @@ def test_existence_at_radius_inflates_and_turns_what_it_trains_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_phases_of_grokking_puts_every_measure_on_one_axis_and_decides_their_order(tmp_path):
+def test_phases_of_grokking_dates_circuit_and_memories_in_three_corners_at_two_sizes(tmp_path):
     run_quick("phases_of_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert set(table["seed"]) == {0, 1}
-    for name in ("norm", "embedding: Gini", "rule excluded_minimum"):
-        after, by = (table[f"{name}_{end}"].dropna() for end in ("after", "by"))
-        assert (after < by).all() and by.le(300).all()
+    assert table.groupby("part").size().to_dict() == {"p = 113": 8, "p = 29": 8}
+    assert table["rest_most"].between(0, 1).all() and table["circuit_acc"].between(0, 1).all()
+    for name in ("excluded_minimum", "circuit_reaches", "norm_fell"):
+        assert not (table[f"{name}_by"] <= table[f"{name}_after"]).any()
+    curves = pd.read_csv(tmp_path / "out" / "curves.csv")
+    assert (curves["pairs_rest[train] low"] <= curves["pairs_rest[train] high"]).all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 8
-    assert "Half-way in units of T_grok" in verdict and "Phases by memorisation" in verdict
+    assert decisions_of(verdict) == 14
+    assert "Steps, medians over the seeds" in verdict
 
 
 @pytest.mark.slow

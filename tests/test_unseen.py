@@ -24,6 +24,7 @@ from circuitgrok.measures.circuits.restricted import logit_circuit, restricted_l
 from circuitgrok.measures.circuits.unseen import (
     few_sums,
     is_sparse,
+    restricted_accuracy_unseen,
     restricted_loss_blank,
     restricted_loss_unseen,
     why_undefined,
@@ -50,14 +51,18 @@ def published_loss(logits, labels, keys, where):
     return restricted_losses(together(logit_circuit(logits, keys)), labels)[0, where].mean()
 
 
-def slow_unseen(logits, freqs, unseen):
-    """A least-squares fit over the unseen pairs, one row for each of them, and its loss."""
+def slow_fit(logits, freqs, unseen):
+    """A least-squares fit over the unseen pairs, one row for each of them."""
     p = logits.shape[-1]
     a, b = (x.flatten() for x in grid(p, 2))
     columns = [torch.ones(p * p).double(), *(wave(k, a + b, p, f) for k in freqs for f in (0.0, -math.pi / 2))]
     columns = torch.stack([column for column in columns if column.norm() > 1e-6], dim=1)
-    fit = columns @ torch.linalg.lstsq(columns[unseen], logits[unseen]).solution
-    return slow_cross_entropy(fit, labels_of(p), unseen)
+    return columns @ torch.linalg.lstsq(columns[unseen], logits[unseen]).solution
+
+
+def slow_unseen(logits, freqs, unseen):
+    """The loss of that fit."""
+    return slow_cross_entropy(slow_fit(logits, freqs, unseen), labels_of(logits.shape[-1]), unseen)
 
 
 # The look-up table: what the docstring of `restricted_losses` says of it
@@ -159,6 +164,16 @@ def test_the_fit_is_dense_least_squares_over_the_unseen_pairs(p, freqs):
 
 
 @for_each(("p", "freqs"), CASES)
+def test_accuracy_counts_the_unseen_pairs_whose_largest_fitted_logit_is_right(p, freqs):
+    labels, unseen = labels_of(p), some_unseen(p)
+    logits = 2 * noise(p * p, p, seed=p) + 0.5 * torch.eye(p)[labels]
+    right = (slow_fit(logits, freqs, unseen).argmax(-1) == labels)[unseen].double().mean().item()
+    found = restricted_accuracy_unseen(logits, labels, torch.tensor(freqs), unseen)
+    assert found.item() == pytest.approx(right, abs=1e-12)
+    assert 0 < right < 1 or p < 9  # neither all nor none, so that a wrong count would show
+
+
+@for_each(("p", "freqs"), CASES)
 def test_with_every_pair_unseen_it_is_the_published_loss_and_nothing_is_left_of_the_blank(p, freqs):
     logits, labels, keys, every = 3 * noise(p * p, p), labels_of(p), torch.tensor(freqs), everywhere(p)
     loss = restricted_loss_unseen(logits, labels, keys, every)
@@ -189,6 +204,7 @@ def test_stacks_and_vmap_give_what_single_networks_give():
     labels, keys, unseen = labels_of(7), torch.tensor([3, 1]), some_unseen(7)
     for loss in (
         lambda x: restricted_loss_unseen(x, labels, keys, unseen),
+        lambda x: restricted_accuracy_unseen(x, labels, keys, unseen),
         lambda x: restricted_loss_blank(x, labels, keys, unseen, everywhere(7)),
     ):
         logits = noise(2, 2, 49, 7).float()

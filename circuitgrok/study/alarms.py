@@ -1,14 +1,12 @@
 """Alarms: when an indicator had fallen half of its way, by a level that other runs set.
 
 A run whose own end set the level could not but cross it. So the level of a run is the mean over the *other* runs of a
-reference group, and an alarm in a run outside that group is a false one. Its own half-way steps tell of an order.
+reference group, and an alarm in a run outside that group is a false one.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
-
-from circuitgrok.measures.learning.crossings import crossing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,33 +80,6 @@ def first_held(steps: Sequence[float], is_so: Sequence[bool], held: float) -> fl
         ):
             return float(start)
     return math.nan
-
-
-def half_ways(table: "pd.DataFrame", indicators: Mapping[str, Indicator]) -> dict[str, float]:
-    """The first checkpoint from which each indicator has done half of its own way, up or down, as `crossing` has it.
-
-    Args:
-        table: One row per checkpoint of one run, its index the step, from the one on at which a way begins.
-        indicators: By the names that the answer has.
-
-    Returns:
-        Steps; nan for an indicator that does not move, or does not stay.
-
-    Example:
-        >>> import pandas as pd
-        >>> table = pd.DataFrame({"x": [4.0, 4.0, 1.0, 0.0], "still": 1.0}, index=[10, 20, 30, 40])
-        >>> half_ways(table, {"x": Indicator("x"), "still": Indicator("still")})
-        {'x': 30.0, 'still': nan}
-    """
-    found = {}
-    for name, indicator in indicators.items():
-        values = table[indicator.column].dropna()
-        values = values.map(math.log) if indicator.is_logarithmic else values
-        way = values.iloc[-1] - values.iloc[0]
-        share = (values - values.iloc[0]) / way if way else values * math.nan
-        step = crossing([int(s) for s in share.index], share.tolist(), 0.5).by
-        found[name] = math.nan if step is None else float(step)
-    return found
 
 
 def _half_way(rows: "pd.DataFrame", indicator: Indicator) -> float:

@@ -82,15 +82,55 @@ def restricted_loss_unseen(
         >>> [round(restricted_loss_unseen(x, labels, every, unseen).exp().item(), 3) for x in (clock, table)]
         [1.865, 13.0]
     """
+    fit = _fit_unseen(logits, key_freqs, unseen)
+    return losses_of_sums(fit, labels)[..., picked(unseen)].mean(-1) if fit is not None else _unknown(logits)
+
+
+def restricted_accuracy_unseen(
+    logits: Float[Tensor, "*stack pair c"],
+    labels: Int[Tensor, " pair"],
+    key_freqs: Int[Tensor, " freq"],
+    unseen: Bool[Tensor, " pair"],
+) -> Float[Tensor, "*stack"]:
+    """The share of unseen pairs that the fit of `restricted_loss_unseen` answers right; arguments are the same.
+
+    Where the network itself answers them wrong, the circuit is there and something else is louder. Answers that say
+    nothing of the labels, all permutations of the classes being as likely, give 1 / p in the mean.
+
+    Returns:
+        0..1; nan where the loss is.
+
+    Example:
+        >>> a, b, c = torch.meshgrid(*[torch.arange(13)] * 3, indexing="ij")
+        >>> clock = 8 * torch.cos(2 * torch.pi * 5 / 13 * (a + b - c)).reshape(169, 13).double()
+        >>> labels, unseen = ((a + b) % 13)[..., 0].flatten(), torch.arange(169) < 50
+        >>> [restricted_accuracy_unseen(x, labels, torch.tensor([5]), unseen).item() for x in (clock, -clock)]
+        [1.0, 0.0]
+    """
+    fit = _fit_unseen(logits, key_freqs, unseen)
+    if fit is None:
+        return _unknown(logits)
+    pairs = picked(unseen)
+    answers = fit.argmax(-1)[..., pair_sums(logits)[pairs]]
+    return (answers == labels[pairs]).double().mean(-1)
+
+
+def _fit_unseen(
+    logits: Float[Tensor, "*stack pair c"], key_freqs: Int[Tensor, " freq"], unseen: Bool[Tensor, " pair"]
+) -> Float[Tensor, "*stack p c"] | None:
+    """Constant and sum waves fitted to the logits of unseen pairs, by the sum; None if the pairs do not tell them."""
     p = check_classes(logits)
     counts = torch.bincount(pair_sums(logits)[unseen], minlength=p).double()
     weight = counts.sqrt()[:, None]
     waves = _constant_and_waves(key_freqs, p).mT.to(logits.device)
     if not bool(unseen.any()) or few_sums(key_freqs, unseen):
-        return logits.new_full(logits.shape[:-2], torch.nan, dtype=torch.float64)
+        return None
     means = sum_logits_where(logits, unseen) / counts.clamp(min=1)[:, None]
-    fit = waves @ (torch.linalg.pinv(weight * waves) @ (weight * means))
-    return losses_of_sums(fit, labels)[..., picked(unseen)].mean(-1)
+    return waves @ (torch.linalg.pinv(weight * waves) @ (weight * means))
+
+
+def _unknown(logits: Float[Tensor, "*stack pair c"]) -> Float[Tensor, "*stack"]:
+    return logits.new_full(logits.shape[:-2], torch.nan, dtype=torch.float64)
 
 
 def few_sums(key_freqs: Int[Tensor, " freq"], unseen: Bool[Tensor, " pair"]) -> bool:
