@@ -12,6 +12,8 @@ Names are loaded when they are first used, so that importing the package costs n
     inspect, report               the same to look at: in a notebook, as one offline page
     lens                          TransformerLens: `cg.lens.bridge(run, step)`
     fit_delay                     the time to grok against the norm that is held
+    density                       the share of a sphere of weights that fits, and of it that generalises
+    local_volume                  the share of the sphere around a checkpoint in which its loss stays low
     thinning, thin                fewer checkpoints of a run that is over
     slurm                         who trains a sweep: `cg.sweep(..., executor=cg.slurm("partition=gpu"))`
 
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from circuitgrok.study.delay import fit_delay as fit_delay
     from circuitgrok.study.sweep import sweep as sweep
     from circuitgrok.table.columns import columns as columns
+    from circuitgrok.table.density import density as density
+    from circuitgrok.table.local_volume import local_volume as local_volume
     from circuitgrok.table.measure import measure as measure
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
@@ -76,10 +80,12 @@ _HOMES = {
     "ablate": "inspection.verbs",
     "columns": "table.columns",
     "compare": "inspection.views",
+    "density": "table.density",
     "edited": "inspection.changed",
     "fit_delay": "study.delay",
     "inspect": "faces.inspector.widget",
     "load": "store.run",
+    "local_volume": "table.local_volume",
     "measure": "table.measure",
     "reference": "store.reference",
     "runs": "faces.listed",

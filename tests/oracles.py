@@ -195,3 +195,10 @@ def same_on_stacks(measure: Callable[..., Any], *stacks: Tensor) -> None:
         for alone, *both in zip(fields(measure(*(x[i, j] for x in stacks))), together, mapped, strict=True):
             for found in both:
                 torch.testing.assert_close(found[i, j], alone, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def four_errors(n: int) -> float:
+    """As many standard errors, estimated from n independent numbers, as are exceeded as seldom as four known ones."""
+    from scipy.stats import norm, t
+
+    return float(t.isf(norm.sf(4), n - 1))

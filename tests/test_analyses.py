@@ -51,6 +51,17 @@ def test_singularities_toy_writes_the_time_course_and_seven_decisions(tmp_path):
 
 
 @pytest.mark.slow
+def test_density_checks_estimate_by_every_way_and_decide(tmp_path):
+    run_quick("density_checks", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    known = table[table["part"] == "known"]
+    assert set(known["way"]) == {"subset", "walk"} and known.groupby("name").size().nunique() == 1
+    network = table[table["part"] == "network"]
+    assert (network["local"] < network["subset"]).all() and (network["subset"] - network["exchange"]).abs().max() < 5
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 5
+
+
+@pytest.mark.slow
 def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
     run_quick("llc_along_training", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

@@ -530,3 +530,13 @@ def test_ticks_off_a_terminal_are_one_line_at_the_end(capsys, quiet, said):
             tick(done, 3)
     out, err = capsys.readouterr()
     assert (out, err) == ("", said)
+
+
+def test_ticks_off_a_terminal_say_now_and_then_how_long_is_left(capsys, monkeypatch):
+    clock = iter([0.0, 0.0, 8.0, 16.0, 24.0])  # begin twice, then each call that may say something
+    monkeypatch.setattr("circuitgrok.training.progress.time.monotonic", lambda: next(clock, 32.0))
+    with ticks("counting", "rounds") as tick:
+        for done in (5, 6, 7, 8):  # four were done before
+            tick(done, 9)
+    # sixteen seconds for two of the five
+    assert "counting: 6/9 rounds, 24 s left" in capsys.readouterr().err.splitlines()

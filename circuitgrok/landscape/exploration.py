@@ -154,7 +154,9 @@ def explore(
         _batches(loss, sampling),
     )
     curvature = sharpness(loss, at, random_starts(sampling.n_chains, at.shape[1]))
-    refuse_unstable(sampling.model_copy(update={"localization": pull}), curvature, target.nbeta)
+    refuse_unstable(
+        sampling.model_copy(update={"localization": pull}), curvature, sampling.inverse_temperature(task.n_train)
+    )
     geometry = GEOMETRIES[sampling.geometry](at, loss(at).gradient)
     sampler = _sampler(sampling, target, geometry, jitter)
 

@@ -29,7 +29,12 @@ from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target
 
 
 def hmc(
-    target: Target, *, step_size: float, n_leapfrog: int, jitter: float = 0.0, geometry: Geometry = FLAT
+    target: Target,
+    *,
+    step_size: float | Float[Tensor, " chain"],
+    n_leapfrog: int,
+    jitter: float = 0.0,
+    geometry: Geometry = FLAT,
 ) -> Sampler:
     """The sampler that follows `n_leapfrog` leapfrogs of length sqrt(step_size) a step, one gradient each, and tests.
 
@@ -41,7 +46,7 @@ def hmc(
 
     Args:
         target: What to sample, by its full loss.
-        step_size: Square of the leapfrog's length; positive.
+        step_size: Square of the leapfrog's length; positive; one for all chains, or each chain's own.
         n_leapfrog: Leapfrogs a step; 1 or more.
         jitter: Each chain's trajectory takes leapfrogs that are shorter by a share drawn from 0 to this; below 1.
         geometry: Where chains may move.
@@ -59,7 +64,8 @@ def hmc(
         >>> info.acceptance.round(decimals=2)
         tensor([0.9000, 0.9900], dtype=torch.float64)
     """
-    check_step_size(step_size)
+    for size in step_size.tolist() if isinstance(step_size, Tensor) else [step_size]:
+        check_step_size(size)
     if n_leapfrog < 1:
         raise UserError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
     if not 0 <= jitter < 1:
@@ -68,6 +74,9 @@ def hmc(
         raise UserError(
             "a test needs the full loss, and this target has minibatches: leave out batch_loss, or use sgld"
         )
+
+    size = step_size[:, None].to(target.centre) if isinstance(step_size, Tensor) else step_size
+    root = size.sqrt() if isinstance(size, Tensor) else math.sqrt(size)
 
     def at(position: Float[Tensor, "chain dim"]) -> State:
         loss = target.loss(position)
@@ -80,7 +89,7 @@ def hmc(
 
     def step(state: State, generators: Generators) -> tuple[State, Info]:
         share = 1 - jitter * _uniform(state["energy"], generators)[:, None].to(state["position"]) if jitter else 1.0
-        length, variance = math.sqrt(step_size) * share, step_size * share**2
+        length, variance = root * share, size * share**2
 
         def kinetic(velocity: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
             return (squared_norm(velocity)[:, None] / (2 * variance)).squeeze(1)

@@ -234,18 +234,26 @@ def describe(records: Sequence[dict[str, Any]]) -> str:
 
 @contextlib.contextmanager
 def ticks(what: str, of: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A function to call with (done, total): a bar on a terminal, a plain line at the end elsewhere."""
+    """A function to call with (done, total): a bar on a terminal, elsewhere a line now and then and at the end."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(file=sys.stderr)
     with Progress(console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
+        task, begin, last = bar.add_task(what, total=None), time.monotonic(), [time.monotonic()]
+        first: list[int] = []  # what was done before the first call, by an earlier one
 
         def tick(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
-            if done == total and not quiet and not console.is_terminal:
+            first.extend([done - 1] if not first else [])
+            if quiet or console.is_terminal:
+                return
+            now = time.monotonic()
+            if done == total:
                 console.print(f"{what}: {total} {of}", highlight=False, soft_wrap=True)
+            elif now - last[0] > LINE_EVERY_S:
+                last[0], left = now, (now - begin) * (total - done) / (done - first[0])
+                console.print(f"{what}: {done}/{total} {of}, {left:.0f} s left", highlight=False, soft_wrap=True)
 
         yield tick
 
