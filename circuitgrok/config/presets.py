@@ -57,8 +57,8 @@ PRESETS: dict[str, Preset] = {
             "steps": 4000, "eval_every": 10, "checkpoint_every": 50,
         },
     ),
-    # nanda's network on a sphere. Of factors .4 to .9, four seeds at most, .9 was the one at which all generalised. Ten
-    # seeds did at steps 300 to 450 (nine by 400), 30 to 110 after they had memorised: analyses/phases_of_grokking.py.
+    # nanda's network on a sphere. Of ten seeds all generalise at factor .9, at steps 300 to 450, 30 to 110 after they
+    # have memorised (analyses/phases_of_grokking.py); by step 500 eight do at .8, and two at 1 (docs/presets.md).
     "sphere": Preset(
         "ours: the network of nanda with its norm held at 0.9 of its start, without decay: generalises by step 450",
         0.39,
