@@ -276,8 +276,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         f"Steps, medians over the seeds in which it happened: {'; '.join(said)}.",
         f"Levels, medians: {listed(levels, form, '; ')}.",
         "p = 113: rate 3e-3 and decay 2, where 1e-3 and 1 are published, so that the delay takes hundreds of steps and "
-        "not ten thousand; at decay 1 two pilots took 1100 and over 1400 steps: the first in the same order, the budget "
-        "of the second ended before its norm had settled. `immediate` is the "
+        "not ten thousand; at decay 1 two pilots took 1100 and over 1400 steps: the first in the same order, the "
+        "budget of the second ended before its norm had settled. `immediate` is the "
         "preset `sphere`. p = 29: the preset `quickstart`; `immediate` is held at 0.7 of its start at rate 3e-3, as at "
         "0.9 it does not generalise (pilot). Few pairs: half of the preset's share. Thinned for two shared cores: 1300 "
         "steps, checkpoints every 25, lasting memories for 600; at first 1000 steps, started anew as one of ten had "
