@@ -533,10 +533,11 @@ def test_ticks_off_a_terminal_are_one_line_at_the_end(capsys, quiet, said):
 
 
 def test_ticks_off_a_terminal_say_now_and_then_how_long_is_left(capsys, monkeypatch):
-    clock = iter([0.0, 0.0, 8.0, 16.0, 24.0])  # begin twice, then each call that may say something
-    monkeypatch.setattr("circuitgrok.training.progress.time.monotonic", lambda: next(clock, 32.0))
+    clock = iter([0.0, 8.0, 16.0, 24.0, 40.0])  # the beginning, then each call
+    monkeypatch.setattr("circuitgrok.training.progress.time.monotonic", lambda: next(clock, 50.0))
     with ticks("counting", "rounds") as tick:
-        for done in (5, 6, 7, 8):  # four were done before
-            tick(done, 9)
-    # sixteen seconds for two of the five
-    assert "counting: 6/9 rounds, 24 s left" in capsys.readouterr().err.splitlines()
+        for done in (30, 35, 40, 45):  # blocks of five; some were done before
+            tick(done, 100)
+    # eight seconds for five, of which sixty-five are left; then within ten seconds nothing; then 32 for fifteen
+    said = ["counting: 35/100 rounds, 104 s left", "counting: 45/100 rounds, 117 s left"]
+    assert capsys.readouterr().err.splitlines() == said

@@ -240,19 +240,22 @@ def ticks(what: str, of: str, quiet: bool = False) -> Iterator[Callable[[int, in
 
     console = Console(file=sys.stderr)
     with Progress(console=console, disable=quiet or not console.is_terminal) as bar:
-        task, begin, last = bar.add_task(what, total=None), time.monotonic(), [time.monotonic()]
-        first: list[int] = []  # what was done before the first call, by an earlier one
+        task, last = bar.add_task(what, total=None), time.monotonic()
+        first: tuple[int, float] | None = (
+            None  # what was done by the first call, and when: an earlier one may have begun
+        )
 
         def tick(done: int, total: int) -> None:
+            nonlocal last, first
             bar.update(task, completed=done, total=total)
-            first.extend([done - 1] if not first else [])
             if quiet or console.is_terminal:
                 return
             now = time.monotonic()
+            first = first or (done, now)
             if done == total:
                 console.print(f"{what}: {total} {of}", highlight=False, soft_wrap=True)
-            elif now - last[0] > LINE_EVERY_S:
-                last[0], left = now, (now - begin) * (total - done) / (done - first[0])
+            elif now - last > LINE_EVERY_S and done > first[0]:
+                last, left = now, (now - first[1]) * (total - done) / (done - first[0])
                 console.print(f"{what}: {done}/{total} {of}, {left:.0f} s left", highlight=False, soft_wrap=True)
 
         yield tick
