@@ -228,31 +228,34 @@ TINY = STUDY.with_(seeds=[0, 1], steps=20, checkpoint_every=10, p=11, d_model=16
 
 def draw(courses: Mapping[tuple[str, str], list[pd.Series]], table: pd.DataFrame) -> "figures.Figure":
     """Test accuracy along the arms, raw, held, explored, and from the earlier start; gains; gains against turning."""
-    figure, axes = figures.sheet(2, 3, (14, 8.4))
+    figure, axes = figures.sheet(3, 2, (figures.PAGE, 9.4), height_ratios=(1, 1, 1.5))
+    gains, turned = axes[2]
     for ax, start, arms, title in (
         (axes[0, 0], "half-way", RAW, "from half-way, the norm free"),
         (axes[0, 1], "half-way", ["decay", *HELD], "from half-way, the norm held"),
-        (axes[0, 2], "half-way", EXPLORERS, "from half-way, chains"),
-        (axes[1, 0], "begun", EARLY, "from where generalising has begun"),
+        (axes[1, 0], "half-way", EXPLORERS, "from half-way, chains"),
+        (axes[1, 1], "begun", EARLY, "from where generalising has begun"),
     ):
         for arm in arms:
             if curves := courses[start, arm]:
-                figures.draw_band(ax, curves, COLOURS[arm], STYLES.get(arm, "-"), arm)
-        ax.set(title=title, ylabel="test accuracy (median and range over seeds)", ylim=(0, 1.4))  # room for the legend
+                figures.draw_band(
+                    ax, curves, COLOURS[arm], STYLES.get(arm, "-"), arm if arms is EARLY else arm.removesuffix(", held")
+                )
+        ax.set(title=title, ylabel="test accuracy (seeds)", ylim=(0, 1.03))
         ax.set_xlabel("gradient evaluations" if arms is EXPLORERS else "step without decay")
-        ax.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
+        ax.legend(fontsize=7, frameon=False, ncols=3)
     half, colours = HALF.found(table), {arm: colour for arm, colour in COLOURS.items() if arm != "plain"}
-    draw_gains(axes[1, 1], half, colours, POINTS)
-    axes[1, 1].set_xlabel("gain over plain Adam, points (95 % interval; grey: a null)")
+    draw_gains(gains, half, colours, POINTS)
+    gains.set_xlabel("gain over plain Adam, points (95 %)")
     for arm, rows in where(start="half-way")(table).set_index("seed").groupby("arm"):
         marker = "s" if arm in EXPLORERS else "^" if arm in HELD else "o"
         if arm in colours:
             gained = 100 * half[arm].reindex(rows.index)
-            axes[1, 2].plot(rows["degrees"], gained, marker, color=colours[str(arm)], ms=4, alpha=0.7)
-    axes[1, 2].axhspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
-    x = "angle from the start (degrees); ● free, ▲ norm held, ■ chains"
-    axes[1, 2].set(xlabel=x, ylabel="gain over plain Adam, points")
-    return figure
+            turned.plot(rows["degrees"], gained, marker, color=colours[str(arm)], ms=4, alpha=0.7)
+    turned.axhspan(-100 * POINTS, 100 * POINTS, color=figures.GREY, alpha=0.15, lw=0)
+    turned.set(title="● free, ▲ norm held, ■ chains", xlabel="angle from the start (degrees)")
+    turned.set_ylabel("gain over plain Adam, points")
+    return figures.paper(figure, figures.PAGE)
 
 
 def notes(table: pd.DataFrame, there: dict[str, dict[int, tuple[Run, int]]], effort: Effort) -> list[str]:
