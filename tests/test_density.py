@@ -18,7 +18,8 @@ from circuitgrok.landscape.density import Effort, cooled, evidence, flat, n_weig
 from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.samplers.annealed import annealed
 from circuitgrok.table import density as module
-from circuitgrok.table.density import Bracket, wrongly
+from circuitgrok.table.counted import Bracket
+from circuitgrok.table.density import wrongly
 from circuitgrok.tasks.modular import modular_addition
 
 MODEL, TASK = QuadraticMLP(p=3, n_neurons=3), modular_addition(3, 0.5, split="mirror_free")

@@ -12,7 +12,7 @@ from circuitgrok.text import show
 from circuitgrok.training.progress import load_torch, ticks
 
 if TYPE_CHECKING:
-    from circuitgrok.table.density import Density
+    from circuitgrok.table.counted import Density
 
 ENDS = ("", "_low", "_high")
 FLAGS = {
