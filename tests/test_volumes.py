@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from loops import for_each
+from scipy.special import betaln
 
 from circuitgrok.exact import volumes
 from circuitgrok.exact.volumes import ln_beta_share, ln_cap, ln_quadratic, ln_two_inputs, teacher_entropy
@@ -16,6 +17,15 @@ def test_incomplete_beta_is_that_of_forty_digits_also_where_it_underflows(x, a, 
     with mpmath.workdps(40):
         exact = mpmath.log(mpmath.betainc(a, b, 0, x, regularized=True))
     assert ln_beta_share(x, a, b) == pytest.approx(float(exact), rel=1e-10, abs=1e-12)
+
+
+@for_each(("x", "a"), [(0.24, 26_894.5), (0.9, 26_894.5), (0.97, 5e5)])
+def test_incomplete_beta_in_as_many_dimensions_as_networks_have_is_its_series_term_by_term(x, a):
+    term, total, n = 1.0, 0.0, 0
+    while term > 1e-17 * total:  # (a + 1/2)_n / (a + 1)_n x^n, all positive
+        total, term, n = total + term, term * (a + 0.5 + n) / (a + 1 + n) * x, n + 1
+    ln_front = a * math.log(x) + math.log1p(-x) / 2 - math.log(a) - float(betaln(a, 0.5))
+    assert ln_beta_share(x, a, 0.5) == pytest.approx(ln_front + math.log(total), rel=1e-12)
 
 
 @for_each("angle", [0.0, 0.3, 1.2, math.pi / 2, 2.5, math.pi])

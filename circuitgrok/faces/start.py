@@ -7,11 +7,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.errors import UserError
 from circuitgrok.faces.fields import Leaf, config_leaves, kinds_of
-from circuitgrok.faces.flags import kinds_of_flags, option_of, preset_and_rest
+from circuitgrok.faces.flags import config_values, kinds_of_flags, option_of, preset_and_rest
 from circuitgrok.training.progress import load_torch
 
 if TYPE_CHECKING:
     from circuitgrok.config.train_config import TrainConfig
+    from circuitgrok.store.run import Run
+
+
+def checkpoint_of(what: str, where: str) -> "tuple[Run, int]":
+    """The run and the step of RUN_FOLDER@STEP.
+
+    Args:
+        what: The option, for the message.
+        where: What was typed.
+
+    Raises:
+        UserError: It has not that form, or the folder holds no run.
+    """
+    from circuitgrok.store.run import load
+
+    folder, mark, number = where.rpartition("@")
+    if not mark or not number.isdigit():
+        raise UserError(f"{what} must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {where!r}")
+    return load(folder), int(number)
 
 
 class Start(NamedTuple):
@@ -32,6 +51,11 @@ class Start(NamedTuple):
     others: Mapping[str, str]
     kinds: Mapping[str, str]
     rest: list[str]
+
+    def changed(self, options: Any) -> dict[str, Any]:
+        """The fields that the options of a command line set to something else than they start from, by name."""
+        given = config_values(self.leaves, options)
+        return {name: value for name, value in given.items() if value != self.leaves[name].default}
 
     def config(self) -> "TrainConfig":
         """The config to start from; needs torch."""

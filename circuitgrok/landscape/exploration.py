@@ -145,18 +145,16 @@ def explore(
         raise UserError(f"a prior's precision must be 0 or more; got {prior}")
     copies = {name: value.expand(sampling.n_chains, *value.shape).clone() for name, value in weights.items()}
     loss = ChainLoss(model, task, task.where(sampling.on), copies, chosen_pieces(model, sampling.parameters))
-    at, pull = loss.start, prior + sampling.localization
+    at, pull, nbeta = loss.start, prior + sampling.localization, sampling.inverse_temperature(task.n_train)
     target = Target(
         loss,
         at * (sampling.localization / pull) if pull else at,
-        sampling.inverse_temperature(task.n_train),
+        nbeta,
         pull,
         _batches(loss, sampling),
     )
     curvature = sharpness(loss, at, random_starts(sampling.n_chains, at.shape[1]))
-    refuse_unstable(
-        sampling.model_copy(update={"localization": pull}), curvature, sampling.inverse_temperature(task.n_train)
-    )
+    refuse_unstable(sampling.model_copy(update={"localization": pull}), curvature, nbeta)
     geometry = GEOMETRIES[sampling.geometry](at, loss(at).gradient)
     sampler = _sampler(sampling, target, geometry, jitter)
 

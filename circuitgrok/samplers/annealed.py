@@ -79,7 +79,8 @@ def annealed(
     weights = torch.zeros_like(value)
     for k in range(1, len(betas)):
         weights = weights - (betas[k] - betas[k - 1]).double() * value
-        position, value, _ = _moved(loss, position, betas[k], step_sizes[k], generators, n_moves, n_leapfrog)
+        beta, size = betas[k].item(), step_sizes[k].item()
+        position, value, _ = _moved(loss, position, beta, size, generators, n_moves, n_leapfrog)
     return weights
 
 
@@ -121,31 +122,29 @@ def ladder(
         ln_Z.append(ln_Z[-1] + (torch.logsumexp(-step * value, 0) - math.log(len(value))).item())
         betas.append(min(betas[-1] + step, beta))
         chosen = _drawn_again(-step * value, generators[0])
-        at, size = torch.tensor(betas[-1], dtype=torch.float64), torch.tensor(sizes[-1], dtype=torch.float64)
-        position = position[chosen]
+        position, size = position[chosen], sizes[-1]
         for _ in range(n_moves):
-            position, value, accepted = _moved(loss, position, at, size, generators, 1, n_leapfrog)
-            size = size * math.exp(3 * GAIN * (accepted - ACCEPTED))
-        sizes.append(size.item())
+            position, value, accepted = _moved(loss, position, betas[-1], size, generators, 1, n_leapfrog)
+            size *= math.exp(3 * GAIN * (accepted - ACCEPTED))
+        sizes.append(size)
         populations.append(position)
-    tensors = (torch.tensor(numbers, dtype=torch.float64) for numbers in (betas, sizes, ln_Z))
-    found, steps, ln = tensors
-    return Ladder(found, torch.stack(populations), steps, ln)
+    rungs, steps, ln = torch.tensor([betas, sizes, ln_Z], dtype=torch.float64)
+    return Ladder(rungs, torch.stack(populations), steps, ln)
 
 
 def _moved(
     loss: SummedLoss,
     position: Tensor,
-    beta: Tensor,
-    size: Tensor,
+    beta: float,
+    size: float,
     generators: Generators,
     n_moves: int,
     n_leapfrog: int,
 ) -> tuple[Tensor, Tensor, float]:
     """Positions after trajectories at a temperature, L there, and how many were accepted."""
-    of_all = beta.double().to(position.device).expand(len(position))
+    of_all = torch.full((len(position),), beta, dtype=torch.float64, device=position.device)
     target = Target(loss, torch.zeros_like(position), of_all, 0.0)
-    sampler = hmc(target, step_size=size.item(), n_leapfrog=n_leapfrog, jitter=JITTER, geometry=Sphere())
+    sampler = hmc(target, step_size=size, n_leapfrog=n_leapfrog, jitter=JITTER, geometry=Sphere())
     state = sampler.init(position, generators)
     accepted = []
     for _ in range(n_moves):

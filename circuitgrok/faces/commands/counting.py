@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitgrok.errors import UserError
-from circuitgrok.faces.flags import config_values, field_flags, headings, parse
+from circuitgrok.faces.flags import field_flags, headings, parse
 from circuitgrok.faces.outputs import write_table
-from circuitgrok.faces.start import start_of_train
+from circuitgrok.faces.start import checkpoint_of, start_of_train
 from circuitgrok.text import show
 from circuitgrok.training.progress import load_torch, ticks
 
 if TYPE_CHECKING:
     from circuitgrok.table.counted import Density
+    from circuitgrok.tree import Params
 
 ENDS = ("", "_low", "_high")
 FLAGS = {
@@ -45,8 +46,7 @@ def density(argv: list[str]) -> int:
     )
     if not options.radii or min(options.radii) <= 0:
         raise UserError(f"say at which norms, above 0: --radii 5 10 20; got {list(options.radii)}")
-    given = config_values(start.leaves, options)
-    changed = {name: value for name, value in given.items() if value != start.leaves[name].default}
+    changed = start.changed(options)
     load_torch(options.quiet)
     import pandas as pd
     import torch
@@ -82,16 +82,12 @@ def density(argv: list[str]) -> int:
     return 0
 
 
-def _planted(where: str) -> "dict | None":
+def _planted(where: str) -> "Params | None":
     """The network to start from."""
     if not where:
         return None
-    from circuitgrok.store.run import load
-
-    folder, mark, number = where.rpartition("@")
-    if not mark or not number.isdigit():
-        raise UserError(f"--planted must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {where!r}")
-    return dict(load(folder).at(int(number)))
+    run, step = checkpoint_of("--planted", where)
+    return run.at(step)
 
 
 def _summary(found: "Density") -> dict[str, Any]:

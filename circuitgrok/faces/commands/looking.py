@@ -9,6 +9,7 @@ from circuitgrok.errors import UserError
 from circuitgrok.faces.fields import description, sampling_leaves
 from circuitgrok.faces.flags import DEVICE, REQUIRED, parse, positional, sampling_flags, sampling_given, sampling_of
 from circuitgrok.faces.outputs import check_folder, table_path, write_table
+from circuitgrok.faces.start import checkpoint_of
 from circuitgrok.store.run import load
 from circuitgrok.text import show
 from circuitgrok.training.progress import load_torch, ticks
@@ -128,10 +129,7 @@ def explore(argv: list[str]) -> int:
         },
         argv,
     )
-    folder, mark, number = options.start.rpartition("@")
-    if not mark or not number.isdigit():
-        raise UserError(f"start must be RUN_FOLDER@STEP, such as checkpoints/reference@4000; got {options.start!r}")
-    one = load(folder)
+    one, step = checkpoint_of("start", options.start)
     load_torch(options.quiet)
     import torch
 
@@ -139,9 +137,9 @@ def explore(argv: list[str]) -> int:
 
     torch.set_num_threads(max(1, options.threads))
     sampling = sampling_of({name: getattr(options, name) for name in settings})
-    out = table_path(options.out, one.path / f"explored_{number}.parquet")
+    out = table_path(options.out, one.path / f"explored_{step}.parquet")
     with ticks("exploring", "draws", options.quiet) as tick:
-        found = explore_run(one, int(number), sampling, prior=options.prior, jitter=options.jitter, tick=tick)
+        found = explore_run(one, step, sampling, prior=options.prior, jitter=options.jitter, tick=tick)
     write_table(found.table, out)
     ends = found.table.groupby("draw")[["train_loss", "test_loss", "train_acc", "test_acc", "norm", "angle"]].median()
     for name, column in ends.items():

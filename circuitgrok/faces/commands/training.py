@@ -49,8 +49,7 @@ def train(argv: list[str]) -> int:
         start.rest,
         headings(start.kinds),
     )
-    given = config_values(start.leaves, options)
-    changed = {name: value for name, value in given.items() if value != start.leaves[name].default}
+    changed = start.changed(options)
     load_torch(options.quiet)
     config = start.config().with_(**start.others, **changed)
     varied = [*(f"-{kind}" for kind in start.others.values()), *(f"-{name}{in_name(v)}" for name, v in changed.items())]
