@@ -22,8 +22,8 @@ import circuitgrok as cg
 from circuitgrok import figures
 from circuitgrok.exact.planted import planted_network
 from circuitgrok.measures.learning.crossings import events
-from circuitgrok.measures.parts.agreement import adjusted_rand, average_precision, principal_cosines
 from circuitgrok.measures.parts.last_block import last_block
+from circuitgrok.measures.parts.matching import adjusted_rand, average_precision, principal_cosines
 from circuitgrok.measures.parts.modes import independent_modes, nonnegative_modes, scaled, subspace_groups
 from circuitgrok.measures.spectra.fourier import fourier_basis, frequency_power, neuron_logit_spectrum, sum_table
 from circuitgrok.store.run import Run
@@ -118,7 +118,7 @@ def grouped(found: Susceptibilities, others: dict[str, Tensor], n: int) -> dict[
 
 def known_otherwise(run: Run, step: int) -> dict[str, Tensor]:
     """What else is known of each neuron for every pair (of `written`, for every class)."""
-    block = last_block(run.at(step), run.model, run.task.inputs)
+    block = last_block(run.at(step), run.config.transformer, run.task.inputs)
     post, gate = block.post.T.double(), (block.pre.T > 0).double()
     writes = block.W_write.double()
     logits = block.read(block.skip + block.mlp).double()

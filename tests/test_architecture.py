@@ -48,7 +48,7 @@ DOORS = {
     "transformer_lens": ("foreign/lens.py",),
     "sklearn": (
         "measures/learning/probes.py",
-        "measures/parts/agreement.py",
+        "measures/parts/matching.py",
         "measures/parts/modes.py",
         "tasks/images.py",
     ),  # fmt: skip

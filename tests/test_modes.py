@@ -10,7 +10,7 @@ from oracles import generator
 
 from circuitgrok.exact.analytic import max_margin_network
 from circuitgrok.geometry import unit
-from circuitgrok.measures.parts.agreement import adjusted_rand, average_precision, principal_cosines
+from circuitgrok.measures.parts.matching import adjusted_rand, average_precision, principal_cosines
 from circuitgrok.measures.parts.modes import (
     affinity,
     independent_modes,

@@ -46,11 +46,11 @@ class Blocks(NamedTuple):
 
     Attributes:
         names: As in `inspection.part_names`: `neuron 3`, `head 0`.
-        index: Their places in the flat vector of trained weights.
+        places: Of their weights in the flat vector of trained weights.
     """
 
     names: list[str]
-    index: Int[Tensor, "block weight"]
+    places: Int[Tensor, "block weight"]
 
 
 def blocks_of(model: AnyModel, kind: select.Owner, layer: int | None = None) -> Blocks:
@@ -66,8 +66,8 @@ def blocks_of(model: AnyModel, kind: select.Owner, layer: int | None = None) -> 
 
     Example:
         >>> from circuitgrok.models.mlp import QuadraticMLP
-        >>> names, index = blocks_of(QuadraticMLP(p=3, n_neurons=2), "neuron")
-        >>> names, index.tolist()[1]
+        >>> names, places = blocks_of(QuadraticMLP(p=3, n_neurons=2), "neuron")
+        >>> names, places.tolist()[1]
         (['neuron 0', 'neuron 1'], [1, 3, 5, 7, 9, 11, 15, 16, 17])
     """
     trained = {name: torch.Size(shape) for name, shape in model.shapes().items() if model.is_trainable(name)}

@@ -170,7 +170,7 @@ def susceptibilities_of(
     sigma = spread * point.square().mean().sqrt().item()
     losses = pair_losses(model, task, torch.ones_like(task.is_train))
     found = response(
-        losses, point, parts.index, task.is_train, nbeta=custom, sigma=sigma, n_draws=n_draws, seed=seed, tick=tick
+        losses, point, parts.places, task.is_train, nbeta=custom, sigma=sigma, n_draws=n_draws, seed=seed, tick=tick
     )
     return Susceptibilities(parts.names, found, losses(point[None])[0], task.is_train, custom, sigma, n_draws)
 
@@ -215,7 +215,7 @@ def discovered(
         raise UserError(f"parts must be 2 to {len(found.names) - 1}, fewer than blocks; got {n_parts}")
     chi = found.response.chi
     groups = subspace_groups(chi, n_parts)
-    point, index = flat(model, params), blocks_of(model, blocks, layer).index
+    point, index = flat(model, params), blocks_of(model, blocks, layer).places
     losses = pair_losses(model, task, torch.ones_like(task.is_train))
     draws = torch.Generator().manual_seed(seed)
     rows, patterns = [], []

@@ -57,9 +57,7 @@ def discover(argv: list[str]) -> int:
     write_table(found.table.assign(part=parts.groups.numpy()), out / "blocks.csv")
     write_table(parts.table, out / "parts.csv")
     show(*parts.table[SHOWN].to_string(float_format="{:.3g}".format).splitlines())
-    written = (
-        f"{len(parts.table)} parts, {parts.rank} dimensions above noise → {out / 'parts.csv'}, {out / 'blocks.csv'}"
-    )
+    written = f"{len(parts.table)} parts → {out / 'parts.csv'}, blocks → {out / 'blocks.csv'}"
     if round(len(found.losses) ** 0.5) ** 2 == len(found.losses):
         names = [f"part {part}: {n} blocks" for part, n in parts.table["n"].items()]
         figure = figures.parts_figure(parts.patterns, names)

@@ -117,7 +117,7 @@ def nonnegative_modes(rows: Float[Tensor, "block pair"], n: int, seed: int = 0) 
 
     signed = unit(rows.double())
     both = torch.cat([signed.clamp(min=0), (-signed).clamp(min=0)], dim=1).cpu().numpy()
-    model = NMF(n, init="nndsvda", max_iter=1000, tol=TOLERANCE, random_state=seed)
+    model = NMF(n, init="nndsvda", max_iter=1000, tol=TOLERANCE, random_state=seed)  # pyright: ignore[reportArgumentType]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=_unfinished())
         loadings = model.fit_transform(both)
@@ -139,7 +139,7 @@ def independent_modes(rows: Float[Tensor, "block pair"], n: int, seed: int = 0) 
     model = FastICA(n, whiten="unit-variance", max_iter=1000, tol=TOLERANCE, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=_unfinished())
-        patterns = model.fit_transform(unit(rows.double()).cpu().numpy().T).T
+        patterns = np.asarray(model.fit_transform(unit(rows.double()).cpu().numpy().T)).T
     return Modes(torch.from_numpy(model.mixing_), torch.from_numpy(np.ascontiguousarray(patterns)))
 
 
