@@ -14,6 +14,7 @@ Names are loaded when they are first used, so that importing the package costs n
     fit_delay                     the time to grok against the norm that is held
     density                       the share of a sphere of weights that fits, and of it that generalises
     local_volume                  the share of the sphere around a checkpoint in which its loss stays low
+    susceptibilities              how the loss that each neuron or head causes goes with the loss of each pair
     thinning, thin                fewer checkpoints of a run that is over
     slurm                         who trains a sweep: `cg.sweep(..., executor=cg.slurm("partition=gpu"))`
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from circuitgrok.table.density import density as density
     from circuitgrok.table.local_volume import local_volume as local_volume
     from circuitgrok.table.measure import measure as measure
+    from circuitgrok.table.susceptibilities import susceptibilities as susceptibilities
     from circuitgrok.tasks.modular import Task as Task
     from circuitgrok.tasks.modular import modular_addition as modular_addition
     from circuitgrok.training.loop import train as train
@@ -95,6 +97,7 @@ _HOMES = {
     "radial": "inspection.verbs",
     "open_checkpoints": "foreign.open",
     "report": "faces.inspector.report",
+    "susceptibilities": "table.susceptibilities",
     "sweep": "study.sweep",
     "thin": "store.thinning",
     "thinning": "store.thinning",

@@ -34,6 +34,7 @@ from circuitgrok.errors import UserError
 from circuitgrok.tree import ROLES, Params, along, is_bias, role
 
 Grain = Literal["global", "role", "tensor", "head", "part", "neuron"]
+Owner = Literal["head", "neuron"]
 # The axis, from the end, that counts the parts of a kind, in each tensor of a layer that they own a share of.
 PARTS: dict[str, dict[str, int]] = {
     "attn.head": {
@@ -110,6 +111,28 @@ def pieces(there: Mapping[str, tuple[int, ...]], pattern: str = "*", network: st
         raise UserError(f"no head {pattern!r}; there are {len(heads)} layers of {max(heads.values())} heads, from 0")
     owned = {f"{layer}.{name}" for name in PARTS["attn.head"]}
     return [Piece(name, index) for name in there if name in owned]
+
+
+def owned(there: Collection[str], layer: str, kind: Owner) -> dict[str, int]:
+    """The tensors of a layer that its heads or neurons have a share of, and the axis, from the end, that counts them.
+
+    A neuron has a column of W_in, its b_in, and a row of W_out, or of what the next layer reads it with.
+
+    Args:
+        there: Names of a network's tensors.
+        layer: Such as `blocks.0`.
+        kind: Of what.
+
+    Example:
+        >>> owned(["blocks.0.mlp.W_in", "blocks.0.mlp.b_in", "unembed.W_U"], "blocks.0", "neuron")
+        {'blocks.0.mlp.W_in': -1, 'blocks.0.mlp.b_in': -1, 'unembed.W_U': -2}
+    """
+    axes = PARTS["attn.head" if kind == "head" else "mlp.neuron"]
+    found = {f"{layer}.{name}": axis for name, axis in axes.items()}
+    if kind == "neuron" and f"{layer}.mlp.W_in" in there and f"{layer}.mlp.W_out" not in there:  # dense layers
+        behind = f"blocks.{int(layer.split('.')[1]) + 1}.mlp.W_in"
+        found[behind if behind in there else "unembed.W_U"] = -2
+    return {name: axis for name, axis in found.items() if name in there}
 
 
 def weights(params: Mapping[str, Tensor], pattern: str = "*") -> Params:

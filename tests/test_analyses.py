@@ -101,6 +101,16 @@ def test_existence_at_radius_inflates_and_turns_what_it_trains_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_discovery_groups_neurons_of_runs_and_of_planted_networks(tmp_path):
+    run_quick("discovery", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("moment").size().to_dict() == {"end": 2, "memorised": 2, "planted": 2}
+    assert (table["best_other"].dropna() <= 1).all() and (table["signal"].dropna() > 0.5).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == 11
+
+
+@pytest.mark.slow
 def test_phases_of_grokking_dates_circuit_and_memories_in_three_corners_at_two_sizes(tmp_path):
     run_quick("phases_of_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

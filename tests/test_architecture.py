@@ -46,7 +46,12 @@ FLOORS: list[dict[str, list[str]]] = [
 DOORS = {
     "matplotlib": ("figures/style.py",),
     "transformer_lens": ("foreign/lens.py",),
-    "sklearn": ("measures/learning/probes.py", "tasks/images.py"),
+    "sklearn": (
+        "measures/learning/probes.py",
+        "measures/parts/matching.py",
+        "measures/parts/modes.py",
+        "tasks/images.py",
+    ),  # fmt: skip
     "arviz_stats": ("samplers/diagnostics.py",),
     "distributed": ("training/clusters.py",),
     "submitit": ("training/slurm.py",),

@@ -52,7 +52,7 @@ def gromov_network(p: int, n_neurons: int, generator: torch.Generator) -> Params
     freqs = 1 + torch.arange(n_neurons) % ((p - 1) // 2)
     phases = 2 * math.pi * torch.rand(2, n_neurons, generator=generator, dtype=torch.float64)
     amplitude = (2 / n_neurons) ** (1 / 3)
-    return {name: amplitude * wave for name, wave in _single_frequencies(p, freqs, phases).items()}
+    return {name: amplitude * wave for name, wave in single_frequencies(p, freqs, phases).items()}
 
 
 def max_margin_network(p: int) -> Params:
@@ -78,7 +78,7 @@ def max_margin_network(p: int) -> Params:
     thirds = 2 * math.pi / 3 * torch.arange(3, dtype=torch.float64)
     nine = torch.cartesian_prod(thirds, thirds).T
     n_freqs = (p - 1) // 2
-    return _single_frequencies(p, torch.arange(1, n_freqs + 1).repeat_interleave(9), nine.repeat(1, n_freqs))
+    return single_frequencies(p, torch.arange(1, n_freqs + 1).repeat_interleave(9), nine.repeat(1, n_freqs))
 
 
 def max_margin(p: int) -> float:
@@ -145,8 +145,14 @@ def l23_norm(params: Params) -> Float[Tensor, "*stack"]:
     return (into + out).pow(1.5).sum(-1).pow(1 / 3)
 
 
-def _single_frequencies(p: int, freqs: Int[Tensor, " neuron"], phases: Float[Tensor, "2 neuron"]) -> Params:
-    """Neurons of one frequency each, amplitude 1, with phases u and v and the output phase u + v."""
+def single_frequencies(p: int, freqs: Int[Tensor, " neuron"], phases: Float[Tensor, "2 neuron"]) -> Params:
+    """Neurons of one frequency each, amplitude 1, with phases u and v and the output phase u + v.
+
+    Example:
+        >>> waves = single_frequencies(5, torch.tensor([1]), torch.zeros(2, 1).double())
+        >>> waves["unembed.W_U"].round(decimals=2)
+        tensor([[ 1.0000,  0.3100, -0.8100, -0.8100,  0.3100]], dtype=torch.float64)
+    """
     turns = (torch.arange(p)[:, None] * freqs) % p  # whole numbers: large multiples of 2 pi cost no digits
     angles = 2 * math.pi * turns.double() / p
     of_a, of_b = ((angles + phase).cos() for phase in phases)

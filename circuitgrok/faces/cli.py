@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from circuitgrok.errors import Interrupted, UserError, nearest
-from circuitgrok.faces.commands import counting, exchanging, listing, looking, showing, studying, training
+from circuitgrok.faces.commands import counting, discovering, exchanging, listing, looking, showing, studying, training
 from circuitgrok.text import show
 from circuitgrok.version import __version__
 
@@ -35,6 +35,7 @@ Train grokking networks, checkpoint them densely, take every checkpoint apart.
   measure RUN --measures llc hessian           learning coefficients and curvature (minutes)
   explore RUN@STEP --sampler hmc ...           walk the loss basin from a checkpoint (hmc, sgld, ...)
   density PRESET --radii 5 10 --out FOLDER     count solutions on spheres of weights (hours; goes on)
+  discover RUN@STEP                            parts of a network by how they respond to pairs' losses
   report RUN... -o FILE.html                   one offline page: curves, spectra, neurons, hands on the model
   doctor RUN                                   verify every file of a run
   thin RUN --checkpoint-every 1000             remove other checkpoints of a run that is over, after asking
@@ -146,6 +147,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "measure": looking.measure,
     "explore": looking.explore,
     "density": counting.density,
+    "discover": discovering.discover,
     "report": showing.report,
     "doctor": looking.doctor,
     "thin": looking.thin,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from circuitgrok.figures.one_run import draw_spectrum as draw_spectrum
     from circuitgrok.figures.one_run import run_figure as run_figure
     from circuitgrok.figures.one_run import spectrum as spectrum
+    from circuitgrok.figures.parts import parts_figure as parts_figure
     from circuitgrok.figures.phases import draw_classes as draw_classes
     from circuitgrok.figures.phases import draw_phases as draw_phases
     from circuitgrok.figures.phases import phase_figure as phase_figure
@@ -59,6 +60,7 @@ _HOMES = {
     "run_figure spectrum",
     "many_runs": "draw_band draw_dots draw_groups draw_runs draw_seeds",
     "print_size": "COLUMN PAGE paper",
+    "parts": "parts_figure",
     "phases": "draw_classes draw_phases phase_figure",
     "fields": "field_axis places",
     "times": "draw_survival draw_times times_figure",

@@ -18,8 +18,6 @@ from circuitgrok.inspection.edits import Edit, Move, Patch, Scale
 from circuitgrok.polar.transplants import by
 from circuitgrok.tree import Params, combine, norm
 
-NEURON_AXES = {"mlp.W_in": -1, "mlp.b_in": -1, "mlp.W_out": -2}  # the axis that counts neurons
-
 
 class Slice(NamedTuple):
     """A tensor, or what some heads or neurons own of it.
@@ -71,23 +69,14 @@ def slices(params: Mapping[str, Tensor], pattern: str = "*") -> list[Slice]:
         return [Slice(name) for name in select.names(shapes, pattern)]
     layers = [int(found[1]) for name in params if (found := re.match(r"blocks\.(\d+)\.", name))]
     layer, kind, numbers = (said or path or ("",) * 3)[1], (said or path)[2], (said or path)[3]  # pyright: ignore
-    at = f"blocks.{max(layers) if layer is None else layer}."
+    at = f"blocks.{max(layers) if layer is None else layer}"
     indices = tuple(sorted({int(one) for one in re.findall(r"\d+", numbers)}))
-    own = {at + name: 0 for name in select.PARTS["attn.head"]} if kind == "head" else _of_neurons(params, at)
+    own = select.owned(params, at, "head" if kind == "head" else "neuron")
     found = [Slice(name, own[name] % len(shapes[name]), indices) for name in params if name in own]
     size = shapes[found[0].name][found[0].axis] if found else 0
     if not found or indices[-1] >= size:
-        raise UserError(f"no {pattern!r}: there are {size} {kind}s in {at.rstrip('.')}, counted from 0")
+        raise UserError(f"no {pattern!r}: there are {size} {kind}s in {at}, counted from 0")
     return found
-
-
-def _of_neurons(params: Mapping[str, Tensor], at: str) -> dict[str, int]:
-    own = {at + name: axis for name, axis in NEURON_AXES.items()}
-    if at + "mlp.W_out" not in params:  # a network of dense layers: the next one reads them
-        layer = int(at.split(".")[1])
-        behind = f"blocks.{layer + 1}.mlp.W_in"
-        own[behind if behind in params else "unembed.W_U"] = -2
-    return own
 
 
 def edited_weights(

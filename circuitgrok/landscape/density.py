@@ -115,19 +115,33 @@ def summed_value(model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"]) -
         >>> bool(found.abs().max() < 1e-12)
         True
     """
+    losses = pair_losses(model, task, where)
+    return lambda rows: losses(rows).sum(-1)
+
+
+def pair_losses(model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"]) -> Callable[[Tensor], Tensor]:
+    """The cross-entropy of each of some pairs, `[row pair]`, in float64, for rows of trained weights.
+
+    Example:
+        >>> from circuitgrok.models.mlp import QuadraticMLP
+        >>> from circuitgrok.tasks.modular import modular_addition
+        >>> model, task = QuadraticMLP(p=3, n_neurons=2), modular_addition(3, 0.5)
+        >>> pair_losses(model, task, task.is_train)(torch.zeros(1, 18).double()).exp().round(decimals=9)
+        tensor([[3., 3., 3., 3.]], dtype=torch.float64)
+    """
     inputs, labels = task.inputs[where], task.labels[where]
     at_once = max(1, _NUMBERS // (len(labels) * model.activations_per_input))
 
     @torch.no_grad()
-    def value(rows: Float[Tensor, "row dim"]) -> Float[Tensor, " row"]:
+    def losses(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "row pair"]:
         found = []
         for some in rows.split(at_once):
             given = inputs.to(some.dtype) if inputs.is_floating_point() else inputs
             right = model.logits(_networks(model, some), given).double().log_softmax(-1)
-            found.append(-right.gather(-1, labels.expand(len(some), -1)[..., None]).sum((1, 2)))
+            found.append(-right.gather(-1, labels.expand(len(some), -1)[..., None]).squeeze(-1))
         return torch.cat(found)
 
-    return value
+    return losses
 
 
 def _networks(model: AnyModel, rows: Float[Tensor, "row dim"]) -> Params:
