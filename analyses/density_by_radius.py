@@ -142,7 +142,7 @@ def main() -> None:
     share = trained.groupby(["norm_radius", "seed"])["hit"].mean()
     jobs = []
     for (radius, seed), of in trained.assign(name=list(runs)).groupby(["norm_radius", "seed"]):
-        best = runs[of.loc[of["test_acc"].idxmax(), "name"]]
+        best = runs[of.sort_values("test_acc", kind="stable")["name"].iloc[-1]]
         keep = given.out / "runs" / "ladders" / f"{radius:g}-{seed}"
         keep.mkdir(parents=True, exist_ok=True)
         jobs.append(partial(counted, best.config, f"{best.path}@{best.steps[-1]}", effort, coldest, str(keep)))
