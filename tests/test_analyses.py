@@ -111,6 +111,16 @@ def test_discovery_groups_neurons_of_runs_and_of_planted_networks(tmp_path):
 
 
 @pytest.mark.slow
+def test_density_by_radius_counts_spheres_beside_what_training_finds(tmp_path):
+    run_quick("density_by_radius", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("radius").size().to_dict() == {14.0: 2, 20.0: 2}
+    assert (table["above_chance"] - table["R_gen"] + table["chance"]).abs().max() < 1e-6  # of a table of ten digits
+    assert table["hits"].between(0, 1).all() and table["R_gen"].between(table["R_gen_low"], table["R_gen_high"]).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 9
+
+
+@pytest.mark.slow
 def test_phases_of_grokking_dates_circuit_and_memories_in_three_corners_at_two_sizes(tmp_path):
     run_quick("phases_of_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

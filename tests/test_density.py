@@ -212,6 +212,29 @@ def test_nothing_held_out_is_refused():
         cg.density(MODEL, whole, 1.0)
 
 
+def counted(betas, ln_Z, slope):
+    """A density of which ln Z of every data set is known."""
+    row = {
+        "betas": betas, "ln_Z": [[ln_Z(b) for b in betas]] * 2, "mean_loss": [[-slope(b) for b in betas]] * 2,
+        "accuracy": [[1.0, 1.0]] * 2, "traded": [0.5] * (len(betas) - 1),
+    }  # fmt: skip
+    return [{"data": data, "start": "hot", **row} for data in ("train", "all", "wrong 0", "wrong 1")]
+
+
+def test_between_rungs_ln_Z_is_the_cubic_through_values_and_slopes():
+    betas = [0.0, 0.3, 1.0, 2.5, 4.0]
+    cubic = counted(betas, lambda b: -3 * b + 2 * b**2 - 0.3 * b**3, lambda b: -3 + 4 * b - 0.9 * b**2)
+    found = module.Density(1.0, 4.0, 3, 2, 1, 1, cubic)
+    for beta in (0.0, 0.2, 1.7, 3.3, 4.0):
+        assert found.ln_Z("train", "hot", beta) == pytest.approx([-3 * beta + 2 * beta**2 - 0.3 * beta**3] * 2)
+    assert found.ln_Z("all") == found.ln_Z("all", "hot", 4.0) and found.ln_Z("all", "planted") == []
+    smooth = module.Density(1.0, 4.0, 3, 2, 1, 1, counted(betas, lambda b: -math.log1p(b), lambda b: -1 / (1 + b)))
+    assert smooth.ln_Z("train", "hot", 1.7)[0] == pytest.approx(-math.log(2.7), abs=2e-3)
+    assert smooth.excess(2.0).value == 0 and smooth.memorising(2.0).value == 0
+    with pytest.raises(UserError, match="beta must be 0 to 4"):
+        smooth.ln_Z("train", "hot", 5.0)
+
+
 TINY = ["--p", "3", "--n-neurons", "2", "--frac-train", "0.5", "--split", "mirror_free"]
 QUICK = ["--ladders", "2", "--rounds", "4", "--burnin", "2", "--particles", "4", "--wrong", "2", "--quiet"]
 

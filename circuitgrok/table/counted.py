@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from circuitgrok.errors import UserError
 from circuitgrok.landscape.density import Evidence
 
 if TYPE_CHECKING:
@@ -65,28 +66,52 @@ class Density:
     @property
     def R_gen(self) -> Bracket:
         """ln of the share of the mass on T that fits the truth on U, from hot starts."""
-        return self.generalising("hot")
+        return self.generalising()
 
     @property
     def R_mem(self) -> Bracket:
         """The same of wrong labels on U: the mean over their draws."""
-        return _difference(self._wrong(), self._ends("train", "hot"))
+        return self.memorising()
 
     @property
     def delta(self) -> Bracket:
         """R_gen - R_mem: by how much the truth on U has more mass than wrong labels have, in the mean."""
-        return _difference(self._ends("all", "hot"), self._wrong())
+        return self.excess()
 
     @property
     def status(self) -> str:
         """`agree`, `hot starts alone`, or `not shown`: whether hot and planted starts meet."""
-        if not self._ends("all", "planted"):
+        if not self.ln_Z("all", "planted"):
             return "hot starts alone"
         return "agree" if self.generalising("planted").meets(self.R_gen) else "not shown"
 
-    def generalising(self, start: str) -> Bracket:
-        """R_gen from one kind of start."""
-        return _difference(self._ends("all", start), self._ends("train", start))
+    def generalising(self, start: str = "hot", beta: float | None = None) -> Bracket:
+        """R_gen from one kind of start, at a temperature up to the coldest, which it is by default."""
+        return _difference(self.ln_Z("all", start, beta), self.ln_Z("train", start, beta))
+
+    def memorising(self, beta: float | None = None) -> Bracket:
+        """R_mem at a temperature."""
+        return _difference(self._wrong(beta), self.ln_Z("train", "hot", beta))
+
+    def excess(self, beta: float | None = None) -> Bracket:
+        """R_gen - R_mem at a temperature."""
+        return _difference(self.ln_Z("all", "hot", beta), self._wrong(beta))
+
+    def ln_Z(self, data: str, start: str = "hot", beta: float | None = None) -> list[float]:
+        """ln Z of each ladder at an inverse temperature from 0 to the coldest; none for what was not sampled.
+
+        Between rungs it is the cubic that has ln Z and its slope, - E_b[L], at both.
+        """
+        from scipy.interpolate import CubicHermiteSpline
+
+        found = [row for row in self.rows if (row["data"], row["start"]) == (data, start)]
+        if beta is None or not found:
+            return [ladder[-1] for row in found for ladder in row["ln_Z"]]
+        [row] = found
+        if not 0 <= beta <= row["betas"][-1]:
+            raise UserError(f"beta must be 0 to {row['betas'][-1]:g}, the coldest rung; got {beta:g}")
+        ladders = zip(row["ln_Z"], row["mean_loss"], strict=True)
+        return [float(CubicHermiteSpline(row["betas"], ln_Z, [-x for x in losses])(beta)) for ln_Z, losses in ladders]
 
     def curve(self, data: str, start: str = "hot") -> "pd.DataFrame":
         """Along the rungs of a data set: `beta`, `ln_Z` with `se`, and `complexity`, -d ln Z / d ln beta."""
@@ -119,15 +144,11 @@ class Density:
             f"{self.n_held} others\n  R_gen   {self.R_gen}   chance {self.chance:.4g}   ({self.status}){wrong}"
         )
 
-    def _ends(self, data: str, start: str) -> list[float]:
-        """ln Z at beta of each ladder."""
-        found = [row for row in self.rows if (row["data"], row["start"]) == (data, start)]
-        return [ladder[-1] for row in found for ladder in row["ln_Z"]]
-
-    def _wrong(self) -> list[float]:
+    def _wrong(self, beta: float | None) -> list[float]:
         """ln Z of each draw of wrong labels, the mean over its ladders."""
-        found = [row["ln_Z"] for row in self.rows if row["data"].startswith("wrong")]
-        return [sum(ladder[-1] for ladder in ln_Z) / len(ln_Z) for ln_Z in found]
+        drawn = [row["data"] for row in self.rows if row["data"].startswith("wrong")]
+        each = [self.ln_Z(data, "hot", beta) for data in drawn]
+        return [sum(ladders) / len(ladders) for ladders in each]
 
 
 def evidence_of(row: Row) -> Evidence:
