@@ -201,8 +201,6 @@ Names = dict[str, set[str]]  # full names that each definition of the package as
 KEPT = {
     "exact answers that estimates are held against": (
         "exact.learning_coefficients.normal_crossing_llc",
-        "exact.surfing.gibbs_occupancy",
-        "exact.surfing.torus_walk",
     ),
     "what volumes, susceptibilities and densities around a point need": (
         "landscape.jacobian.gauss_newton_operator",
