@@ -19,7 +19,7 @@ Source: Hoogland 2023, "Gradient surfing: the hidden role of regularization", wh
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -182,11 +182,13 @@ class Plan(NamedTuple):
 
     def uniform(self) -> Float[Tensor, "particle 2"]:
         """Points of the square [-R, R]^2."""
-        return self.half_width * (2 * torch.rand(self.n_particles, 2, **self._kind) - 1)
+        kind = {"generator": self.generator, "dtype": torch.float64, "device": self.generator.device}
+        return self.half_width * (2 * torch.rand(self.n_particles, 2, **kind) - 1)
 
     def normal(self, columns: int = 2) -> Float[Tensor, "particle column"]:
         """Standard normal numbers, the next of the stream."""
-        return torch.randn(self.n_particles, columns, **self._kind)
+        kind = {"generator": self.generator, "dtype": torch.float64, "device": self.generator.device}
+        return torch.randn(self.n_particles, columns, **kind)
 
     def walked(self, x: Float[Tensor, "particle 2"], move: Callable[[Tensor], Tensor]) -> Walk:
         """The positions at the steps that are recorded, each from the one before by a move."""
@@ -196,10 +198,6 @@ class Plan(NamedTuple):
             if step % self.record == 0:
                 kept.append(x)
         return Walk(torch.arange(0, self.steps + 1, self.record), torch.stack(kept))
-
-    @property
-    def _kind(self) -> dict[str, Any]:
-        return {"generator": self.generator, "dtype": torch.float64, "device": self.generator.device}
 
 
 def slope(energy: Callable[[Tensor], Tensor], x: Float[Tensor, "particle 2"]) -> Float[Tensor, "particle 2"]:

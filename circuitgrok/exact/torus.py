@@ -135,13 +135,13 @@ class Gibbs(NamedTuple):
                 f"mean_energy must be between those of a cold and a hot law, {self.mean_energy(MOST):.3g} and "
                 f"{self.mean_energy(LEAST):.3g}; got {mean_energy:.3g}"
             )
-        while high - low > 1e-6:
+        while high - low > 1e-5:
             middle = (low + high) / 2
             low, high = (middle, high) if self.mean_energy(math.exp(middle)) > mean_energy else (low, middle)
         return math.exp(low)
 
 
-def gibbs(energy: Callable[[Tensor], Tensor], half_width: float, n: int = 800) -> Gibbs:
+def gibbs(energy: Callable[[Tensor], Tensor], half_width: float, n: int = 400) -> Gibbs:
     """The loss at the midpoints of n^2 cells of [-R, R]^2; right where it changes little over a cell at 1 / nbeta.
 
     Example:
