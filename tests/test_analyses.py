@@ -68,6 +68,17 @@ def test_stickiness_measures_every_part_and_decides(tmp_path):
 
 
 @pytest.mark.slow
+def test_nets_at_singularities_measures_every_arm_beside_its_walks_and_decides(tmp_path):
+    run_quick("nets_at_singularities", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(table) == 16 and table["rank at end"].between(1, 16).all() and (table["excess at end"] >= 1).all()
+    for kind in ("", "signed ", "isotropic "):
+        assert table[f"{kind}residence"].dropna().between(0, 1).all() and table[f"{kind}residence"].notna().any()
+    assert (table[table["arm"] == "plain"]["rank ratio"] == 1).all()  # its own training loss is nearest to itself
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 12
+
+
+@pytest.mark.slow
 def test_density_checks_estimate_by_every_way_and_decide(tmp_path):
     run_quick("density_checks", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
