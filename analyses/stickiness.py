@@ -237,7 +237,8 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         rows = rows.assign(ratio=rows["noise"] / WIDTH)
         figures.draw_seeds(in_lines, rows, "ratio", "excess", colour, "-", f"steps that leave: {rule}")
     in_lines.axhline(1, color="black", lw=0.8)
-    in_lines.set(xscale="log", xlabel="step over half width", ylabel="crossing of two lines, share over area's")
+    figures.values_axis(in_lines, [step / WIDTH for step in FAT_STEPS], "step over half width")
+    in_lines.set_ylabel("crossing of two lines, share over area's")
     for i, place in enumerate(("crossing", "arm", "basin")):
         for j, (shape, colour) in enumerate(COLOURS.items()):
             values = site("kink", shape)(table)[f"stay_{place}"]
