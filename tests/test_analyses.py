@@ -62,9 +62,9 @@ def test_surfing_densities_puts_every_panel_beside_its_nulls_and_decides(tmp_pat
 def test_stickiness_measures_every_part_and_decides(tmp_path):
     run_quick("stickiness", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert table.groupby("part")["seed"].size().to_dict() == {"fat": 20, "grid": 54, "samplers": 8, "sites": 12}
+    assert table.groupby("part")["seed"].size().to_dict() == {"fat": 20, "grid": 54, "samplers": 8, "sites": 18}
     assert table[table["part"] == "fat"]["share"].isna().all() and (table["stay_crossing"].dropna() > 1).all()
-    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 7
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 9
 
 
 @pytest.mark.slow

@@ -61,6 +61,9 @@ def test_both_places_hold_the_same_mass_and_the_flat_one_has_the_flatness():
         energy = crossing_and_basin(flat=flat, reach=0.5, half_width=1.5, smooth=smooth)
         curvature = energy(torch.tensor([[1e-3, 0.75]], dtype=torch.float64)).item() / 1e-6
         assert curvature == pytest.approx(flat if smooth is None else flat * 1.5**2 / (1.5**2 + 0.01), rel=1e-3)
+    energy = crossing_and_basin(flat=0.5, reach=0.5, half_width=1.5, quartic=0.1)
+    x = torch.tensor([[1e-3, 0.75], [1.0, 0.75], [0.1, 0.0]], dtype=torch.float64)
+    assert energy(x).tolist() == pytest.approx([0.5 * 1e-12 / (0.01 + 1e-6), 0.5 / 1.01, 0.01])
     with pytest.raises(ValueError, match="flat must be in"):
         crossing_and_basin(flat=0.0, reach=0.5, half_width=1.5)
     with pytest.raises(ValueError, match="no flatness"):

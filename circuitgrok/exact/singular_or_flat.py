@@ -6,7 +6,8 @@ d the distance of x_1 from -R/2, where the valley x_0 = 0 is crossed by another,
 it falls smoothly to `flat`: the valley is wider there, and its zeros are a straight line all the same. With
 `flat` such that squares about both places hold the same mass of exp(-nbeta U), what is drawn to singularities and what
 is drawn to flat places can be told apart. Of the smooth kind with l > 0 the loss at the crossing is a x_0^2 d^2 / l^2
-(learning coefficient 1/2, multiplicity 2), of the other 1/2 and 1 there as everywhere.
+(learning coefficient 1/2, multiplicity 2), of the other 1/2 and 1 there as everywhere. The flat place can be
+flat to fourth order, `flat` x_0^4 / (k^2 + x_0^2): singular (1/4), without a crossing.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,13 @@ Energy = Callable[[Float[Tensor, "*batch 2"]], Float[Tensor, "*batch"]]
 
 
 def crossing_and_basin(
-    *, flat: float, reach: float, half_width: float, a: float = 1.0, smooth: float | None = None
+    *,
+    flat: float,
+    reach: float,
+    half_width: float,
+    a: float = 1.0,
+    smooth: float | None = None,
+    quartic: float | None = None,
 ) -> Energy:
     """The loss with a crossing at (0, -R/2) and a flat place at (0, R/2), zero along x_0 = 0 and x_1 = -R/2.
 
@@ -31,6 +38,7 @@ def crossing_and_basin(
         half_width: R of the torus [-R, R)^2.
         a: Steepness of the valley.
         smooth: l of the smooth kind; none: the minimum of two parabolas.
+        quartic: k of a flat place without curvature; none: it has one, `flat`.
 
     Raises:
         ValueError: `flat` or `reach` is out of its range.
@@ -46,7 +54,8 @@ def crossing_and_basin(
     def energy(x: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         across, along = x.unbind(-1)
         off = wrapped(along - half_width / 2, half_width).abs() / reach
-        narrow = 1 - (1 - flat) * torch.cos(torch.pi / 2 * (2 * off - 1).clamp(0, 1)).square()
+        least = flat if quartic is None else flat * across.square() / (quartic**2 + across.square())
+        narrow = 1 - (1 - least) * torch.cos(torch.pi / 2 * (2 * off - 1).clamp(0, 1)).square()
         valley, other = narrow * across.square(), wrapped(along + half_width / 2, half_width).square()
         if smooth is None:
             return a * torch.minimum(valley, other)
@@ -72,7 +81,13 @@ def places(x: Float[Tensor, "*batch 2"], q: float, half_width: float) -> dict[st
 
 
 def matched_flatness(
-    *, nbeta: float, q: float, reach: float, half_width: float, smooth: float | None = None
+    *,
+    nbeta: float,
+    q: float,
+    reach: float,
+    half_width: float,
+    smooth: float | None = None,
+    quartic: float | None = None,
 ) -> tuple[float, Gibbs]:
     """The flatness at which both places hold the same mass of exp(-nbeta U), and the loss with it on a grid.
 
@@ -87,7 +102,8 @@ def matched_flatness(
     """
 
     def made(flat: float) -> Gibbs:
-        return gibbs(crossing_and_basin(flat=flat, reach=reach, half_width=half_width, smooth=smooth), half_width)
+        made = crossing_and_basin(flat=flat, reach=reach, half_width=half_width, smooth=smooth, quartic=quartic)
+        return gibbs(made, half_width)
 
     def excess(law: Gibbs) -> float:
         at = places(law.points, q, half_width)
