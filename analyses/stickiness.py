@@ -282,7 +282,7 @@ def notes(table: pd.DataFrame, effort: Effort) -> list[str]:
         "crossing, exact share, mean stay there and out on the arms in gradients: "
         f"{listed(of.mean(), '{} {:.3f} ({:.3f}), {:.0f}, {:.0f}', '; ')}. No claim is made of them.",
         "Sizes were chosen on seeds 90 and 91. What is matched is mass, not the learning coefficient: at the crossing "
-        "λ is 1/2 (m = 1 with a kink, 2 smooth), as in the valley and in the flat place (m = 1); in the quartic one 1/4. "
+        "λ is 1/2 (m = 1 with a kink, 2 smooth), as in the valley and in the flat place (m = 1); quartic 1/4. "
         "That place and its two claims were added after a first run and before they were measured.",
     ]
 
