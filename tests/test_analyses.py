@@ -75,7 +75,7 @@ def test_nets_at_singularities_measures_every_arm_beside_its_walks_and_decides(t
     for kind in ("", "signed ", "isotropic "):
         assert table[f"{kind}residence"].dropna().between(0, 1).all() and table[f"{kind}residence"].notna().any()
     assert (table[table["arm"] == "plain"]["rank ratio"] == 1).all()  # its own training loss is nearest to itself
-    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 12
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 13
 
 
 @pytest.mark.slow
