@@ -223,9 +223,9 @@ CLAIMS = [
     PartialSpearman(remaining(*DECAYED), "llc at landmark", "remaining", (*GIVEN, "llc_prior at landmark"),
                     "partial correlation, λ̂ and time")
     .exceeds(0, "So does a lower λ̂, at equal prior-only λ̂ as well."),
-    Factor(where(arm="decay, weight noise"), "rank at end", "effective rank over that of decay, plain, at the same loss",
+    Factor(where(arm="decay, weight noise"), "rank at end", "effective rank over that of decay, plain, at its loss",
            by="decayed rank")
-    .falls_below(0.9, "Beside decay weight noise does: rank is over 10 % below that of decay alone at the same loss."),
+    .falls_below(0.9, "Beside decay weight noise drives further: over 10 % below the rank of decay alone at its loss."),
 ]  # fmt: skip
 STUDY = Study(
     "Do networks stick at singular places, by noise or by decay, longer than walks as mobile, and does it foretell?",
