@@ -51,9 +51,9 @@ def isotropic_walk(stack: Params, generator: torch.Generator) -> Params:
     made = {}
     for name, path in stack.items():
         moves = path.diff(dim=0)
-        random = torch.randn(moves.shape, generator=generator, dtype=moves.dtype)
-        length = (moves.flatten(1).norm(dim=1) / random.flatten(1).norm(dim=1)).nan_to_num()
-        made[name] = _from_start(path, random * _beside(length, path))
+        drawn = torch.randn(moves.shape, generator=generator, dtype=moves.dtype)
+        length = (moves.flatten(1).norm(dim=1) / drawn.flatten(1).norm(dim=1)).nan_to_num()
+        made[name] = _from_start(path, drawn * _beside(length, path))
     return made
 
 
