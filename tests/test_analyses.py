@@ -50,6 +50,34 @@ def test_singularities_toy_writes_the_time_course_and_seven_decisions(tmp_path):
     assert decisions_of(verdict) == 7
 
 
+def test_surfing_densities_puts_every_panel_beside_its_nulls_and_decides(tmp_path):
+    run_quick("surfing_densities", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table["panel"]) >= {"no decay", "left", "middle", "right", "off-centre", "off-centre, momentum", "torus"}
+    law = table[table["panel"] == "torus"].groupby("noise")["gibbs_area"].first()
+    assert law.is_monotonic_decreasing and law.iloc[0] < 2  # two valleys cross: at most twice the area of one
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 7
+
+
+def test_stickiness_measures_every_part_and_decides(tmp_path):
+    run_quick("stickiness", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("part")["seed"].size().to_dict() == {"fat": 20, "grid": 54, "samplers": 8, "sites": 18}
+    assert table[table["part"] == "fat"]["share"].isna().all() and (table["stay_crossing"].dropna() > 1).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 9
+
+
+@pytest.mark.slow
+def test_nets_at_singularities_measures_every_arm_beside_its_walks_and_decides(tmp_path):
+    run_quick("nets_at_singularities", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(table) == 16 and table["rank at end"].between(1, 16).all() and (table["excess at end"] >= 1).all()
+    for kind in ("", "signed ", "isotropic "):
+        assert table[f"{kind}residence"].dropna().between(0, 1).all() and table[f"{kind}residence"].notna().any()
+    assert (table[table["arm"] == "plain"]["rank ratio"] == 1).all()  # its own training loss is nearest to itself
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 13
+
+
 @pytest.mark.slow
 def test_density_checks_estimate_by_every_way_and_decide(tmp_path):
     run_quick("density_checks", tmp_path / "out")

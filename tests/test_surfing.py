@@ -9,7 +9,8 @@ import torch
 from loops import for_each
 from oracles import generator, noise
 
-from circuitgrok.exact.surfing import cross_potential, gibbs_occupancy, occupancy, surf, torus_walk
+from circuitgrok.exact.surfing import cross_potential, occupancy, surf
+from circuitgrok.exact.torus import gibbs_occupancy, torus_walk
 
 PLAIN: dict[str, Any] = dict(n_particles=10_000, steps=100, lr=0.1, noise=0.0, decay=0.0, momentum=0.0, half_width=2.0)
 

@@ -15,11 +15,9 @@ passes the crossing at lr decay t of about ln(1 + x(0)), and ends in the minimum
 mirror image, which are not at the crossing. A crowd there is traffic, and gone at lr decay t = 2: show the time
 course, never one time. The learning coefficient cannot tell: at the crossing it is 1/2 with m = 1, as on the arms.
 
-Source: Hoogland 2023, "Spooky action at a distance in the loss landscape" (the walk on a torus) and "Gradient
-surfing: the hidden role of regularization" (the rest), which gives no a, lr, decay, noise or R.
+Source: Hoogland 2023, "Gradient surfing: the hidden role of regularization", which gives no a, lr, decay, noise or R.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -117,53 +115,16 @@ def surf(
         raise ValueError(f"momentum must be in 0..1, below 1; got {momentum}")
     if decay < 0:
         raise ValueError(f"decay must be 0 or more; got {decay}")
-    plan = _Plan(generator, n_particles, steps, lr, noise, half_width, record)
-    return _walk(plan, lambda x: energy(x) + _pull(x, decay, centre), momentum, lambda x: x)
+    plan = Plan(generator, n_particles, steps, lr, noise, half_width, record).checked()
+    x = plan.uniform()
+    v = torch.zeros_like(x)
 
+    def move(x: Tensor) -> Tensor:
+        nonlocal v
+        v = momentum * v - (1 - momentum) * slope(lambda x: energy(x) + _pull(x, decay, centre), x)
+        return x + lr * v + noise * plan.normal()
 
-def torus_walk(
-    generator: torch.Generator,
-    *,
-    n_particles: int,
-    steps: int,
-    lr: float,
-    noise: float,
-    half_width: float,
-    record: int,
-    energy: Callable[[Tensor], Tensor] = cross_potential,
-) -> Walk:
-    """Positions of Brownian particles in a potential on the torus [-R, R)^2, from a uniform start.
-
-    In the limit of small steps they settle at the density proportional to exp(-nbeta U), nbeta = 2 lr / noise^2, and
-    `gibbs_occupancy` says how many are then near the crossing. At a finite step the rest is discretisation.
-
-    Args:
-        generator: Source of the starts and the noise.
-        n_particles: How many.
-        steps: How many; a multiple of `record`. Relaxation takes some 2 (R / (pi noise))^2 of them.
-        lr: Step size.
-        noise: Standard deviation of what is added to each coordinate at each step.
-        half_width: R; what leaves on one side comes in on the other.
-        record: Keep the positions at the start and after every so many steps.
-        energy: Potential of points [particle 2]; the cross with a = 1 if not given.
-
-    Returns:
-        Steps 0, record, .., `steps`, and the positions then, in float64, all in [-R, R].
-
-    Raises:
-        ValueError: A number is out of its range, or `steps` is not a multiple of `record`.
-
-    Example:
-        >>> walk = torus_walk(
-        ...     torch.Generator().manual_seed(0), n_particles=5, steps=9, lr=0.1, noise=1.0, half_width=1.0, record=3
-        ... )
-        >>> walk.steps, walk.positions.shape, walk.positions.abs().max() <= 1
-        (tensor([0, 3, 6, 9]), torch.Size([4, 5, 2]), tensor(True))
-
-    Source: Hoogland 2023, "Spooky action at a distance in the loss landscape".
-    """
-    plan = _Plan(generator, n_particles, steps, lr, noise, half_width, record)
-    return _walk(plan, energy, 0.0, lambda x: torch.remainder(x + half_width, 2 * half_width) - half_width)
+    return plan.walked(x, move)
 
 
 def occupancy(positions: Float[Tensor, "*stack particle dim"], q: float) -> Occupancy:
@@ -190,37 +151,9 @@ def occupancy(positions: Float[Tensor, "*stack particle dim"], q: float) -> Occu
     return Occupancy(share, (share * (1 - share) / positions.shape[-2]).sqrt())
 
 
-def gibbs_occupancy(q: float, *, nbeta: float, half_width: float) -> float:
-    """Share of the density ~ exp(-nbeta min(x_0^2, x_1^2)) on [-R, R]^2 that lies in |x|_inf < q.
+class Plan(NamedTuple):
+    """What all walks of this room need: see `surf`."""
 
-    From (q / R)^2, the share of the area, at nbeta = 0 it rises to q / R, that of the length of the cross.
-
-    Args:
-        q: Half the side of the inner square, in 0..R.
-        nbeta: Inverse temperature, positive; times a if the valleys have steepness a.
-        half_width: R.
-
-    Returns:
-        f(q) / f(R) with f(q) = q erf(s q) - (1 - exp(-(s q)^2)) / (s sqrt(pi)), s = sqrt(nbeta).
-
-    Raises:
-        ValueError: `nbeta` is not positive, or `q` is not in 0..R.
-
-    Example:
-        >>> [round(gibbs_occupancy(0.5, nbeta=nbeta, half_width=2.0), 4) for nbeta in (1e-6, 10.0, 1e6)]
-        [0.0625, 0.1776, 0.2498]
-    """
-    if not nbeta > 0 or not 0 <= q <= half_width:
-        raise ValueError(f"nbeta must be positive and q in 0..{half_width}; got nbeta = {nbeta} and q = {q}")
-    scale = math.sqrt(nbeta)
-
-    def inner(q: float) -> float:
-        return q * math.erf(scale * q) + math.expm1(-((scale * q) ** 2)) / (scale * math.sqrt(math.pi))
-
-    return inner(q) / inner(half_width)
-
-
-class _Plan(NamedTuple):
     generator: torch.Generator
     n_particles: int
     steps: int
@@ -229,38 +162,50 @@ class _Plan(NamedTuple):
     half_width: float
     record: int
 
+    def checked(self) -> "Plan":
+        """The plan itself.
 
-def _walk(
-    plan: _Plan, energy: Callable[[Tensor], Tensor], momentum: float, boundary: Callable[[Tensor], Tensor]
-) -> Walk:
-    """The loop of both walks, all particles at once."""
-    generator, n_particles, steps, lr, noise, half_width, record = plan
-    if n_particles < 1 or record < 1 or steps < 0 or steps % record:
-        raise ValueError(
-            "there must be a particle, and steps a multiple of record, which is 1 or more; "
-            f"got n_particles = {n_particles}, steps = {steps}, record = {record}"
-        )
-    if not (lr > 0 and noise >= 0 and half_width > 0):
-        raise ValueError(
-            "lr and half_width must be positive and noise 0 or more; "
-            f"got lr = {lr}, half_width = {half_width}, noise = {noise}"
-        )
-    kind = {"generator": generator, "dtype": torch.float64, "device": generator.device}
-    x = half_width * (2 * torch.rand(n_particles, 2, **kind) - 1)
-    v, kept = torch.zeros_like(x), [x]
-    for step in range(1, steps + 1):
-        v = momentum * v - (1 - momentum) * _slope(energy, x)
-        x = boundary(x + lr * v + noise * torch.randn(n_particles, 2, **kind))
-        if step % record == 0:
-            kept.append(x)
-    return Walk(torch.arange(0, steps + 1, record), torch.stack(kept))
+        Raises:
+            ValueError: A number is out of its range, or `steps` is not a multiple of `record`.
+        """
+        if self.n_particles < 1 or self.record < 1 or self.steps < 0 or self.steps % self.record:
+            raise ValueError(
+                "there must be a particle, and steps a multiple of record, which is 1 or more; "
+                f"got n_particles = {self.n_particles}, steps = {self.steps}, record = {self.record}"
+            )
+        if not (self.lr > 0 and self.noise >= 0 and self.half_width > 0):
+            raise ValueError(
+                "lr and half_width must be positive and noise 0 or more; "
+                f"got lr = {self.lr}, half_width = {self.half_width}, noise = {self.noise}"
+            )
+        return self
+
+    def uniform(self) -> Float[Tensor, "particle 2"]:
+        """Points of the square [-R, R]^2."""
+        kind = {"generator": self.generator, "dtype": torch.float64, "device": self.generator.device}
+        return self.half_width * (2 * torch.rand(self.n_particles, 2, **kind) - 1)
+
+    def normal(self, columns: int = 2) -> Float[Tensor, "particle column"]:
+        """Standard normal numbers, the next of the stream."""
+        kind = {"generator": self.generator, "dtype": torch.float64, "device": self.generator.device}
+        return torch.randn(self.n_particles, columns, **kind)
+
+    def walked(self, x: Float[Tensor, "particle 2"], move: Callable[[Tensor], Tensor]) -> Walk:
+        """The positions at the steps that are recorded, each from the one before by a move."""
+        kept = [x]
+        for step in range(1, self.steps + 1):
+            x = move(x)
+            if step % self.record == 0:
+                kept.append(x)
+        return Walk(torch.arange(0, self.steps + 1, self.record), torch.stack(kept))
 
 
-def _slope(energy: Callable[[Tensor], Tensor], x: Float[Tensor, "particle 2"]) -> Float[Tensor, "particle 2"]:
+def slope(energy: Callable[[Tensor], Tensor], x: Float[Tensor, "particle 2"]) -> Float[Tensor, "particle 2"]:
+    """The gradient of a loss at each point."""
     with torch.enable_grad():
         at = x.detach().requires_grad_()
-        [slope] = torch.autograd.grad(energy(at).sum(), at)
-    return slope
+        [found] = torch.autograd.grad(energy(at).sum(), at)
+    return found
 
 
 def _pull(x: Float[Tensor, "*batch 2"], decay: float, centre: tuple[float, float]) -> Float[Tensor, "*batch"]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from circuitgrok.config.train_config import TrainConfig
-from circuitgrok.store.files import write_atomically
 from circuitgrok.store.run import Run
 from circuitgrok.study import registered, verdicts
 from circuitgrok.study.asked import Asked, parser_of
@@ -78,10 +77,7 @@ class Question(ABC):
         given = Asked(of.quick, of.out, of.threads, of.device, Path(script), of.replicate, mnist)
         study = quick if given.quick else self
         if of.claims:
-            registered.refuse_undecidable(self.claims, len(self.all_seeds))
-            given.claims.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(given.claims, registered.claims_file(self.question, self.all_seeds, self.claims))
-            print(f"{given.claims}: {len(self.claims)} claims; commit it, then train")
+            registered.write_claims(given, self.question, self.all_seeds, self.claims)
             sys.exit(0)
         study = study.with_seeds(_twice(study.all_seeds)) if given.replicates else study
         if of.dry_run:

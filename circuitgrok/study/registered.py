@@ -7,6 +7,7 @@ is *post hoc*; so is every claim of a study whose file was not committed before.
 
 import json
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.errors import UserError
 from circuitgrok.store.files import write_atomically
-from circuitgrok.study.asked import Asked
+from circuitgrok.study.asked import Asked, parser_of
 from circuitgrok.study.evidence import ALPHA, Declared, Plan
 
 Announced = Declared | str  # a sentence alone is decided by more than the table, when that is there
@@ -85,6 +86,38 @@ def claims_file(question: str, seeds: Sequence[int], claims: Sequence[Announced]
     content = {"question": question, "seeds": list(seeds), "alpha": ALPHA, "claims": said}
     whole = {"digest": sha256(canonical_json(content).encode()), **content}
     return (json.dumps(whole, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def write_claims(given: Asked, question: str, seeds: Sequence[int], claims: Sequence[Announced]) -> None:
+    """Write the file of claims, and say so; a claim that the seeds cannot decide is refused."""
+    refuse_undecidable(claims, len(seeds))
+    given.claims.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(given.claims, claims_file(question, seeds, claims))
+    print(f"{given.claims}: {len(claims)} claims; commit it, then train")
+
+
+def announced(
+    question: str, script: str, quick: str, seeds: Sequence[int], claims: Sequence[Announced]
+) -> tuple[Asked, Registered]:
+    """What was asked for of an analysis that trains nothing, and what is recorded of its claims.
+
+    With `--claims` it ends here, when the file of claims is written.
+
+    Args:
+        question: Shown by `--help`.
+        script: The analysis' own `__file__`.
+        quick: What `--quick` makes smaller.
+        seeds: Over which claims are decided.
+        claims: What is claimed.
+    """
+    parser = parser_of(question, script, quick, "")
+    parser.add_argument("--claims", action="store_true", help="write the file of claims, to commit it, and stop")
+    of = parser.parse_args()
+    given = Asked(of.quick, of.out, of.threads, None, Path(script))
+    if of.claims:
+        write_claims(given, question, seeds, claims)
+        sys.exit(0)
+    return given, registered(given, question, seeds, claims)
 
 
 def registered(given: Asked, question: str, seeds: Sequence[int], claims: Sequence[Announced]) -> Registered:
