@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import torch
@@ -435,6 +435,20 @@ def test_resuming_along_the_ray_gives_the_bits_of_an_unbroken_run(tmp_path):
     [broken] = train([config], tmp_path / "broken", names=["run"])
     assert all(torch.equal(whole.at(16)[name], value) for name, value in broken.at(16).items())
     assert (whole.path / "updates.jsonl").read_bytes() == (broken.path / "updates.jsonl").read_bytes()
+
+
+def test_a_kick_goes_on_once_by_a_multiple_of_the_last_step_and_backwards_undoes_it(tmp_path):
+    leaves: dict[str, Any] = {"precision": "float64", "checkpoint_every": 1, "steps": 8}
+    kicks: dict[str, dict[str, Any]] = {"free": {}, "on": {"kick": 3.0}, "back": {"kick": -1.0}}
+    made = [tiny(**leaves, **kick, **({"kick_at_step": 5} if kick else {})) for kick in kicks.values()]
+    free, on, back = train(made, tmp_path, names=list(kicks))
+    assert made[0].stack_key == made[1].stack_key
+    for name, after in free.at(5).items():
+        before = free.at(4)[name]
+        torch.testing.assert_close(on.at(5)[name], before + 4 * (after - before), rtol=1e-14, atol=1e-15)
+        torch.testing.assert_close(back.at(5)[name], before, rtol=1e-14, atol=1e-15)
+        assert torch.equal(on.at(4)[name], before)
+    assert any(not torch.equal(on.at(6)[name], value) for name, value in on.at(5).items())
 
 
 class StopsAt:

@@ -74,6 +74,8 @@ class Leaves(TypedDict, total=False):
     orthograd_rescale: bool
     rescale_factor: float
     rescale_at_step: int
+    kick: float
+    kick_at_step: int
     norm_cap: float | None
     norm_grain: Literal["global", "tensor", "neuron"]
     fixed_direction: bool
@@ -101,6 +103,7 @@ class Leaves(TypedDict, total=False):
     checkpoint_on_move: float
     keep_moments: bool
     precision: Literal["float32", "float64"]
+    forward_precision: Literal["float32", "float64"] | None
     d_embed: int
     d_hidden: int
     depth: int

@@ -110,6 +110,54 @@ class RescaleOnce(Constraint):
         return {"done": torch.where(now, 1.0, state["done"])}
 
 
+class Kick(Constraint):
+    """Go on, once, by a multiple of the step that has just been taken; below 0 go back. Moments are left alone.
+
+    Everything of that step counts, decay and noise too: the weights are then where a step of 1 + kick times its length
+    would have led.
+
+    Example:
+        >>> from circuitgrok.interventions.base import applied
+        >>> kick, weights = applied([Kick(kick=10.0)]), {"w": torch.tensor([[3.0, 4.0]])}
+        >>> moved = Moved(torch.tensor([True]), {"w": torch.tensor([[3.0, 3.5]])}, None)
+        >>> state = kick(moved, weights, kick.start(weights))
+        >>> weights["w"]
+        tensor([[3., 9.]])
+    """
+
+    kind = "kick"
+    capturable = True
+    said = "kicked by {:g} steps"
+    kick: Annotated[float, PER_RUN] = Field(
+        ge=-1000, description="go on by this times the last step, once; below 0: go back"
+    )
+    kick_at_step: Annotated[int, PER_RUN] = Field(default=1, ge=1, description="step of that single kick")
+
+    @property
+    def begins_at(self) -> int | None:
+        """The step of the kick."""
+        return self.kick_at_step
+
+    @property
+    def looks_back(self) -> bool:
+        """The last step is from the weights before it."""
+        return True
+
+    @staticmethod
+    def start(weights: Params) -> State:
+        """Whether it is done, for each run: NaN for no, 1 for yes."""
+        return RescaleOnce.start(weights)
+
+    @staticmethod
+    def rule(moved: Moved, weights: Params, state: State, kick: Float[Tensor, " run"]) -> State:
+        """Move the weights of runs that begin and are not done."""
+        now = moved.begins & state["done"].isnan()
+        if moved.before is not None:
+            there = {name: w + along(kick.to(w.dtype), w) * (w - moved.before[name]) for name, w in weights.items()}
+            put(weights, there, now)
+        return {"done": torch.where(now, 1.0, state["done"])}
+
+
 class NormCap(Constraint):
     """Hold vectors of weights below a multiple of the norms of step 0, by shortening those that are longer.
 
