@@ -437,18 +437,26 @@ def test_resuming_along_the_ray_gives_the_bits_of_an_unbroken_run(tmp_path):
     assert (whole.path / "updates.jsonl").read_bytes() == (broken.path / "updates.jsonl").read_bytes()
 
 
-def test_a_kick_goes_on_once_by_a_multiple_of_the_last_step_and_backwards_undoes_it(tmp_path):
+def test_a_kick_goes_along_the_last_step_once_by_its_size_and_scrambled_across_it(tmp_path):
     leaves: dict[str, Any] = {"precision": "float64", "checkpoint_every": 1, "steps": 8}
-    kicks: dict[str, dict[str, Any]] = {"free": {}, "on": {"kick": 3.0}, "back": {"kick": -1.0}}
-    made = [tiny(**leaves, **kick, **({"kick_at_step": 5} if kick else {})) for kick in kicks.values()]
-    free, on, back = train(made, tmp_path, names=list(kicks))
-    assert made[0].stack_key == made[1].stack_key
-    for name, after in free.at(5).items():
-        before = free.at(4)[name]
-        torch.testing.assert_close(on.at(5)[name], before + 4 * (after - before), rtol=1e-14, atol=1e-15)
-        torch.testing.assert_close(back.at(5)[name], before, rtol=1e-14, atol=1e-15)
-        assert torch.equal(on.at(4)[name], before)
-    assert any(not torch.equal(on.at(6)[name], value) for name, value in on.at(5).items())
+    kick: dict[str, Any] = {"kick": 0.03, "kick_at_step": 5}
+    kicks: dict[str, dict[str, Any]] = {"free": {}, "on": kick, "back": kick | {"kick": -0.03}}
+    kicks["across"] = kick | {"kick_scrambled": True}
+    made = [tiny(**leaves, **kick) for kick in kicks.values()]
+    assert len({config.stack_key for config in made}) == 1
+    free, *kicked = train(made, tmp_path, names=list(kicks))
+    step = {n: after - free.at(4)[n] for n, after in free.at(5).items() if made[0].model.is_trainable(n)}
+    n_weights = sum(value.numel() for value in step.values())
+    moved = [{name: run.at(5)[name] - free.at(5)[name] for name in step} for run in kicked]
+    sizes = [tree.norm(each).item() / math.sqrt(n_weights) for each in moved]
+    assert sizes == pytest.approx([0.03] * 3, rel=1e-12)
+    cosines = [(tree.dot(each, step) / tree.norm(each) / tree.norm(step)).item() for each in moved]
+    assert cosines[:2] == pytest.approx([1, -1], rel=1e-12) and abs(cosines[2]) < 0.2
+    ratio = {name: (moved[2][name].abs() / value.abs())[value != 0] for name, value in step.items()}
+    assert all(torch.allclose(each, ratio["unembed.W_U"][0], rtol=1e-9) for each in ratio.values() if each.numel())
+    assert all(torch.equal(run.at(4)[name], free.at(4)[name]) for run in kicked for name in step)
+    later = [{name: run.at(6)[name] - run.at(5)[name] for name in step} for run in kicked]
+    assert all(tree.norm(each) < 2 * tree.norm(step) for each in later)  # once
 
 
 class StopsAt:

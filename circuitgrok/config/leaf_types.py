@@ -76,6 +76,7 @@ class Leaves(TypedDict, total=False):
     rescale_at_step: int
     kick: float
     kick_at_step: int
+    kick_scrambled: bool
     norm_cap: float | None
     norm_grain: Literal["global", "tensor", "neuron"]
     fixed_direction: bool
