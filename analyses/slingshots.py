@@ -30,13 +30,13 @@ from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed, derived, has_grokked
 from circuitgrok.study.study import Study, evenly
 
-EARLY = 990  # onsets up to this step can be counted in records of 1200
-KICKED, LATER, RATE = 1000, 1700, 1e-3  # the step of a kick, the end of its run; the learning rate, its unit
+EARLY = 690  # onsets up to this step can be counted in records of 900
+KICKED, LATER, RATE = 1000, 1500, 1e-3  # the step of a kick, the end of its run; the learning rate, its unit
 N_KEYS = 4  # frequencies that the measures of circuits take, in a run and its twin alike
 LOW = {"loss_precision": "float32"}
 FULL = {"precision": "float64"}
 DECAY = {"weight_decay": 2.0}
-TWO = {"n_layers": 2, "steps": 1600}
+TWO = {"n_layers": 2, "steps": 1400}
 MLP = {"model": "embedding_mlp", "alpha": 1.0}
 DENSE = {"model": "dense", "depth": 6, "width": 64, "alpha": 1.0}
 NONE = "1 layer, float64 loss"
@@ -51,7 +51,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "2 layers, float32": LOW | TWO,
     "2 layers, float64": FULL | TWO,
     "2 layers, decay 2": DECAY | TWO,
-    "4 layers, float32": LOW | {"n_layers": 4, "steps": 1200},
+    "4 layers, float32": LOW | {"n_layers": 4, "steps": 900},
     "MLP, float32": LOW | MLP,
     "6 dense layers, float32": LOW | DENSE,
 }
@@ -66,7 +66,7 @@ ran = derived(where(arm=lambda arm: arm.isin(TWINS), n_slingshots=lambda n: n > 
 MEANS = ("change_at_slingshots", "change_of_twin", "keys_change", "keys_change_of_twin", "collapsed_at_onset")
 shot = by_seed(ran, grokked="max", **dict.fromkeys(MEANS, "mean"))  # a seed's one-layer and two-layer run
 AFTER = Gains(where(), "acc_after", NONE, f"points of test accuracy over the {CALM} steps after a kick")
-LASTS = Gains(where(), "acc_later", NONE, f"points of test accuracy over steps {LATER - 300} to {LATER}")
+LASTS = Gains(where(), "acc_later", NONE, f"points of test accuracy over steps {LATER - 200} to {LATER}")
 
 
 def does(rows: pd.DataFrame) -> pd.Series:
@@ -167,7 +167,7 @@ def kicked(run: Run) -> dict[str, float]:
         step_size = float((parts**2).sum() ** 0.5) / (run.config.optimizer.lr * n**0.5)
     return {
         "acc_after": accuracy[(step > KICKED) & (step <= KICKED + CALM)].mean(),
-        "acc_later": accuracy[(step > LATER - 300) & (step <= LATER)].mean(),
+        "acc_later": accuracy[(step > LATER - 200) & (step <= LATER)].mean(),
         "decades_at_kick": jump,
         "step_size": step_size,
     }
@@ -246,8 +246,8 @@ def main() -> None:
     reported = table[table["n_slingshots"] > 0].groupby("arm", sort=False)["onsets"].agg(", ".join)
     notes = [
         "Weights and logits are float32 where nothing is said; float64 logits are computed from float32 weights, with "
-        "their slopes; float64 is all. Twins have the same first weights and pairs. Two layers have 1600 steps, four "
-        "1200.",
+        "their slopes; float64 is all. Twins have the same first weights and pairs. Two layers have 1400 steps, four "
+        "900.",
         f"A slingshot: the training loss rises {MIN_DECADES:g} decades or more within {RISE_WITHIN} steps after "
         f"{CALM} steps of training accuracy {MEMORISED:g}, and the last layer's norm goes from growth to a plateau "
         f"within {CALM} steps. Ends are means over the last tenth of the record; circuits are those of the checkpoints "
@@ -258,7 +258,7 @@ def main() -> None:
         f"Kicks at step {KICKED}, in units of the learning rate, root mean square over the weights, along the last "
         f"step or across it (its numbers with other signs); a step of Adam is 1 at most, and at step "
         f"{KICKED - 100} it is {where(arm=NONE)(table)['step_size'].mean():.2g}. Means over seeds, rise of the "
-        f"training loss in decades, test accuracy over the {CALM} steps after and over steps {LATER - 300} to {LATER}: "
+        f"training loss in decades, test accuracy over the {CALM} steps after and over steps {LATER - 200} to {LATER}: "
         f"{listed(at, '{} {:.1f}, {:.3f}, {:.3f}', '; ')}.",
         "Mean change around a slingshot and in the twin at the same steps, restricted loss of all pairs and excluded "
         f"loss of the training pairs, nats: {listed(circuits.mean(), '{} {:.2g}, {:.2g} and {:.2g}, {:.2g}', '; ')}.",
