@@ -438,7 +438,7 @@ def test_kicks_and_slingshots_that_are_planted_decide_what_slingshots_do(monkeyp
         many = 2 if "float32" in arm and "MLP" not in arm and "SGD" not in arm else 0
         many = 1 if (arm, seed) == ("2 layers, float64", 3) else many
         line = {"arm": arm, "seed": seed, "n_slingshots": many, "grokked_by": math.nan, "softmax_collapse_max": 0.5}
-        line |= {"n_early": (arm.startswith("4") * (1 + seed % 2)), "end_test_acc": 0.01 * seed}
+        line |= {"n_early": (arm.startswith("2 layers") * (1 + seed % 2)), "end_test_acc": 0.01 * seed}
         line |= {name: 0.001 * noise.standard_normal() for name in module.MEANS}
         line |= {"acc_after": 0.01 * noise.random(), "acc_later": 0.01 * noise.random(), "decades_at_kick": 5 + seed}
         rows.append(line | ({"acc_after": 0.2 + 0.01 * seed} if arm == "kick 100" else {}))
