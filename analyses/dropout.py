@@ -147,12 +147,12 @@ def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
             figures.draw_band(course, curves, colour, STYLES.get(arm, "-"), arm)
     course.set(ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
     figures.step_axis(course, last=int(table["steps"].max()))
-    figures.legend_above(course, 3)
+    course.legend(fontsize=6.5, frameon=False, loc="upper left")
     draw_gains(gains, GAINS.found(table), COLOURS, 0.1)
     gains.set_xlabel(f"gain by step {SHORT}, points of unseen mirrors (95 %)")
     several = {arm: colour for arm, colour in {**COLOURS, NONE: GREY}.items() if arm in ALONG}
-    figures.draw_dots(times, table, "half_by", several, table["steps"].max())
-    times.set_xlabel("steps to half of the unseen mirrors")
+    figures.draw_dots(times, table, "half_by", several, "steps")
+    times.set_xlabel("steps to half of the unseen mirrors (▷ not by then)")
     for arm, rows in table.groupby("arm", sort=False):
         sizes.plot(rows["norm_ratio_short"], rows["train_loss_short"], "o", color=COLOURS.get(str(arm), "black"), ms=4,
                    alpha=0.3 + 0.7 * float(rows["unseen_short"].mean() > 0.25))  # fmt: skip
@@ -161,7 +161,7 @@ def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
         if len(rows):
             sizes.annotate(arm, (rows["norm_ratio_short"].mean(), rows["train_loss_short"].median()), fontsize=7)
     sizes.set_yscale("log")
-    sizes.set(xlabel=f"norm over that of step 0, step {SHORT}", ylabel="training loss there, nats (pale: few mirrors)")
+    sizes.set(xlabel=f"norm over that of step 0, step {SHORT} (pale: few mirrors)", ylabel="training loss there, nats")
     return figures.paper(figure, figures.PAGE)
 
 
