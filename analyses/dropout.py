@@ -141,13 +141,13 @@ def measured(run: Run) -> dict[str, float]:
 
 def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
     """Accuracy on unseen mirrors along the arms; gains at the common step; times; norm and training loss there."""
-    figure, ((course, gains), (times, sizes)) = figures.sheet(2, 2, (figures.PAGE, 6.6))
+    figure, ((course, gains), (times, sizes)) = figures.sheet(2, 2, (11.5, 7.8))
     for arm, colour in ALONG.items():
         if curves := [run.history[UNSEEN] for run in runs.get(arm, [])]:
             figures.draw_band(course, curves, colour, STYLES.get(arm, "-"), arm)
     course.set(ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
     figures.step_axis(course, last=int(table["steps"].max()))
-    course.legend(fontsize=6.5, frameon=False, loc="upper left")
+    course.legend(fontsize=7, frameon=False, loc="upper left")
     draw_gains(gains, GAINS.found(table), COLOURS, 0.1)
     gains.set_xlabel(f"gain by step {SHORT}, points of unseen mirrors (95 %)")
     several = {arm: colour for arm, colour in {**COLOURS, NONE: GREY}.items() if arm in ALONG}
@@ -162,7 +162,7 @@ def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
             sizes.annotate(arm, (rows["norm_ratio_short"].mean(), rows["train_loss_short"].median()), fontsize=7)
     sizes.set_yscale("log")
     sizes.set(xlabel=f"norm over that of step 0, step {SHORT} (pale: few mirrors)", ylabel="training loss there, nats")
-    return figures.paper(figure, figures.PAGE)
+    return figure
 
 
 def main() -> None:
