@@ -52,8 +52,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 COLOURS = dict(zip(RATES, (SKY, BLUE, PURPLE), strict=True)) | dict.fromkeys(AT, SKY)
 COLOURS |= {DECAYED: RED, BOTH: ORANGE, NOISY: GREEN, CAPPED: GREY, SMOOTHED: GREY}
-ALONG = {NONE: GREY, **{arm: COLOURS[arm] for arm in (*RATES, DECAYED, BOTH, NOISY)}}
-STYLES = {NONE: "--"}
+ALONG = {arm: COLOURS[arm] for arm in (*RATES, DECAYED, BOTH, NOISY)}
 
 GAINS = Gains(where(), "unseen_short", NONE, f"points of unseen mirrors, steps {SHORT * 9 // 10} to {SHORT}")
 
@@ -142,16 +141,14 @@ def measured(run: Run) -> dict[str, float]:
 def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
     """Accuracy on unseen mirrors along the arms; gains at the common step; times; norm and training loss there."""
     figure, ((course, gains), (times, sizes)) = figures.sheet(2, 2, (11.5, 7.8))
-    for arm, colour in ALONG.items():
-        if curves := [run.history[UNSEEN] for run in runs.get(arm, [])]:
-            figures.draw_band(course, curves, colour, STYLES.get(arm, "-"), arm)
+    figures.draw_runs(course, runs, UNSEEN, {NONE: GREY}, "--")
+    figures.draw_runs(course, runs, UNSEEN, ALONG)
     course.set(ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
     figures.step_axis(course, last=int(table["steps"].max()))
     course.legend(fontsize=7, frameon=False, loc="upper left")
     draw_gains(gains, GAINS.found(table), COLOURS, 0.1)
     gains.set_xlabel(f"gain by step {SHORT}, points of unseen mirrors (95 %)")
-    several = {arm: colour for arm, colour in {**COLOURS, NONE: GREY}.items() if arm in ALONG}
-    figures.draw_dots(times, table, "half_by", several, "steps")
+    figures.draw_dots(times, table, "half_by", {**ALONG, NONE: GREY}, "steps")
     times.set_xlabel("steps to half of the unseen mirrors (▷ not by then)")
     for arm, rows in table.groupby("arm", sort=False):
         sizes.plot(rows["norm_ratio_short"], rows["train_loss_short"], "o", color=COLOURS.get(str(arm), "black"), ms=4,
