@@ -427,7 +427,7 @@ def test_slingshots_counts_them_in_every_arm_kicks_and_decides(tmp_path, monkeyp
     assert twins.groupby("seed")["r0"].nunique().tolist() == [1, 1]
     assert table["n_slingshots"].eq(0).all()  # nothing has memorised by then
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == len(module.CLAIMS)
+    assert decisions_of(verdict) == len(module.CLAIMS) + len(module.LATER_CLAIMS)
 
 
 def test_kicks_and_slingshots_that_are_planted_decide_what_slingshots_do(monkeypatch):
@@ -448,6 +448,8 @@ def test_kicks_and_slingshots_that_are_planted_decide_what_slingshots_do(monkeyp
         "opposite", "opposite", "holds", "opposite", "opposite",  # jumps, circuits, a kick, for good, suffice
     ]  # fmt: skip
     assert "2 layers, float64, seed 3" in made[2].measured
+    gone = pd.DataFrame(rows).assign(keys_change=lambda of: of["keys_change"].where(of["seed"] > 0))
+    assert [claim.decision for claim in decide(module.LATER_CLAIMS, gone)] == ["opposite", "opposite"]
 
 
 @pytest.mark.slow
