@@ -1,66 +1,70 @@
 """What makes slingshots, and are they needed to grok without weight decay?
 
 Without weight decay a network that has memorised goes on growing, and its training loss falls until float32
-cannot tell it from zero. Then it jumps by many decades, the last layer stops growing, and all begins again. Here
-the same networks train with everything that is said to make such cycles, and without one of them at a time: the
-loss in float64, one layer, a large epsilon, SGD. Each float64 run is the twin of a float32 one (same weights, same
-pairs), which tells what a slingshot does to test accuracy from what time does. Deep dense networks are a second case.
+cannot tell it from zero. Then it jumps by many decades, the last layer stops growing, and all begins again. The same
+networks train with more and more of the arithmetic in float64: the loss, logits and their slopes, everything; with
+more layers, without attention, by SGD, with decay. The float64 run of the same weights and pairs
+is a run's twin: it tells what a slingshot does to answers and circuits from what time does. And cause from
+co-occurrence: a float64 run that has memorised is kicked once, by 1 to 100 times the learning rate in every weight,
+along its last step or across it. The split is free of mirrors, so that every test pair is unseen.
 
     python analyses/slingshots.py            # ten seeds; --dry-run says how long
     python analyses/slingshots.py --quick    # two, for few steps: seconds
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
-from circuitgrok.figures import BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from circuitgrok.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from circuitgrok.measures.learning.cycles import cycles
 from circuitgrok.measures.learning.slingshots import CALM, MEMORISED, MIN_DECADES, RISE_WITHIN, slingshots
 from circuitgrok.store.run import Run
-from circuitgrok.study.claims import Mean, Selection, Share, where
-from circuitgrok.study.evidence import Declared
+from circuitgrok.study.claims import Mean, Share, where
+from circuitgrok.study.effects import Gains, draw_gains
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed, derived, has_grokked
 from circuitgrok.study.study import Study, evenly
 
-DENSE = {"model": "dense", "depth": 6, "width": 64, "alpha": 1.0, "steps": 7000}
-FLOAT64 = {"loss_precision": "float64"}
+EARLY = 1290  # onsets up to this step can be counted in records of 1500
+KICKED, LATER, RATE = 1000, 1400, 1e-3  # the step of a kick, the end of its run; the learning rate, its unit
+N_KEYS = 4  # frequencies that the measures of circuits take, in a run and its twin alike
+LOW = {"loss_precision": "float32"}
+FULL = {"precision": "float64"}
+DECAY = {"weight_decay": 2.0}
+TWO = {"n_layers": 2, "steps": 1500}
+MLP = {"model": "embedding_mlp", "alpha": 1.0}
+DENSE = {"model": "dense", "depth": 6, "width": 64, "alpha": 1.0}
+NONE = "1 layer, float64 loss"
 ARMS: dict[str, dict[str, Any]] = {
-    "2 layers, float32": {},
-    "2 layers, float64": FLOAT64,
-    "1 layer, float32": {"n_layers": 1},
-    "2 layers, float32, eps 1e-5": {"eps": 1e-5},
-    "2 layers, float32, SGD": {"rule": "sgd", "momentum": 0.9, "lr": 0.02},
-    "2 layers, float64, decay 2": FLOAT64 | {"weight_decay": 2.0},
-    "6 dense layers, float32": DENSE,
-    "6 dense layers, float64": DENSE | FLOAT64,
+    "1 layer, float32": LOW,
+    NONE: {},
+    "1 layer, float64 logits": {"forward_precision": "float64"},
+    "1 layer, float64": FULL,
+    "1 layer, float32, SGD": LOW | {"rule": "sgd", "momentum": 0.9, "lr": 0.02},
+    "1 layer, decay 2": DECAY,
+    "2 layers, float32": LOW | TWO,
+    "2 layers, float64": FULL | TWO,
+    "2 layers, decay 2": DECAY | TWO | {"steps": 1200},
+    "MLP, float32": LOW | MLP,
+    "6 dense layers, float32": LOW | DENSE,
 }
-TWINS = {"2 layers, float32": "2 layers, float64", "6 dense layers, float32": "6 dense layers, float64"}
-CONTROL = "2 layers, float64, decay 2"
-COLOURS = dict(zip(ARMS, (RED, BLUE, ORANGE, GREEN, PURPLE, SKY, RED, BLUE), strict=True))
+ALONG = {f"kick {k}": {"kick": k * RATE} for k in (1, 3, 10, 30, 100)}
+ACROSS = {f"kick {k} across": {"kick": k * RATE, "kick_scrambled": True} for k in (100,)}
+KICKS = {arm: {"steps": LATER, "kick_at_step": KICKED, **leaves} for arm, leaves in (ALONG | ACROSS).items()}
+TWINS = {"1 layer, float32": NONE, "2 layers, float32": "2 layers, float64"}
+PLAIN = ("1 layer, decay 2", "2 layers, decay 2", "1 layer, float32, SGD")
+COLOURS = dict(zip(ARMS, (RED, BLUE, SKY, PURPLE, GREY, GREEN, RED, BLUE, GREEN, ORANGE, RED), strict=True))
 
-
-def able(arm: str) -> Selection:
-    """Runs of an arm that memorise, and come to ten times the median least loss of the arms that should slingshot."""
-
-    def chosen(table: pd.DataFrame) -> pd.DataFrame:
-        low = 10 * table["least_train_loss"][table["arm"].isin(TWINS)].median()
-        return where(arm=arm, memorised_by=pd.Series.notna, least_train_loss=lambda loss: loss <= low)(table)
-
-    return chosen
-
-
-runs_that_do = derived(  # of those with twins; and over how many decades the gradient's sum has grown
-    where(arm=lambda arm: arm.isin(TWINS), n_slingshots=lambda n: n > 0),
-    growth=lambda rows: (rows["gradient_sum_late"] / rows["gradient_sum_early"]).map(math.log10),
-    grokked=has_grokked,
-)
-MEANS = ("collapsed_at_onset", "growth", "change_at_slingshots", "change_of_twin", "end_test_acc", "twin_end_test_acc")
-shot = by_seed(runs_that_do, grokked="min", **dict.fromkeys(MEANS, "mean"))  # a seed's transformer and dense network
+ran = derived(where(arm=lambda arm: arm.isin(TWINS), n_slingshots=lambda n: n > 0), grokked=has_grokked)
+MEANS = ("change_at_slingshots", "change_of_twin", "keys_change", "keys_change_of_twin", "collapsed_at_onset")
+shot = by_seed(ran, grokked="max", **dict.fromkeys(MEANS, "mean"))  # a seed's one-layer and two-layer run
+AFTER = Gains(where(), "acc_after", NONE, f"points of test accuracy over the {CALM} steps after a kick")
+LASTS = Gains(where(), "acc_later", NONE, f"points of test accuracy over steps {LATER - 200} to {LATER}")
 
 
 def does(rows: pd.DataFrame) -> pd.Series:
@@ -69,115 +73,208 @@ def does(rows: pd.DataFrame) -> pd.Series:
 
 
 def slings(arm: str) -> Share:
-    """The share with a slingshot, of an arm's runs that could."""
-    return Share(able(arm), does, "share with one slingshot or more, of the runs whose loss comes that low")
+    """The share with a slingshot, of an arm's runs."""
+    return Share(where(arm=arm), does, f"share of runs with a slingshot, {arm},")
 
 
-def more(arm: str, twin: str) -> Declared:
-    """The claim that an arm slingshots more often than its twin."""
-    count = Mean(where(arm=arm), "n_slingshots", "slingshots more than the twin's", less=where(arm=twin))
-    return count.exceeds(0, f"{arm}: a run slingshots more often than its float64 twin.")
+def more(arm: str, twin: str, column: str = "n_slingshots") -> Mean:
+    """How many more slingshots a run of an arm has than one of another."""
+    return Mean(where(arm=arm), column, f"slingshots per run, {arm} less {twin},", less=where(arm=twin))
 
 
-WITH_DECAY = "Control: with weight decay, in float64, the same networks"
+def spares(*arms: str) -> Share:
+    """The runs of some arms without a slingshot, of which a seed has several."""
+    return Share(where(arm=lambda arm: arm.isin(arms)), lambda rows: ~does(rows), "runs without a slingshot")
+
+
+JUMP = Mean(where(arm="kick 100"), "decades_at_kick", "rise of the training loss at a kick of 100, decades")
 CLAIMS = [
-    *(slings(arm).exceeds(0.5, f"{arm}: runs slingshot.") for arm in TWINS),
-    *(slings(arm).falls_below(0.5, f"{arm}: runs do not slingshot.") for arm in ARMS if arm not in (*TWINS, CONTROL)),
-    *(more(arm, twin) for arm, twin in TWINS.items()),
-    Mean(shot, "collapsed_at_onset", "share of pairs", bounds=(0, 1)).exceeds(
-        0.1, "Collapse comes first: at the onset of a run's first slingshot, all wrong classes have rounded to nothing "
-        "for more than a tenth of the training pairs.",
+    slings("1 layer, float32").exceeds(0.5, "With a float32 loss one layer slingshots: most runs do."),
+    slings(NONE).falls_below(
+        0.5, "A float64 loss alone ends that, weights and logits in float32: most of its twins do not."
+    ).telling(slings("1 layer, float64 logits"), slings("1 layer, float64")),
+    spares("1 layer, float64", "2 layers, float64").is_all(
+        "Precision is all: in float64 throughout no run of one or two layers slingshots.", "{arm}, seed {seed}"
     ),
-    Mean(shot, "growth", "growth in decades").exceeds(
-        0, "The gradient's sum over classes, 0 in exact arithmetic, has grown by then: it is larger over the last "
-        f"{CALM} steps before than over the first {CALM} after memorising.",
+    more("2 layers, float32", "2 layers, float64").exceeds(0, "Two layers in float32 slingshot more often than in "
+                                                           "float64."),
+    more("2 layers, float32", "1 layer, float32", "n_early").exceeds(
+        0, f"Deeper is sooner: by step {EARLY} two layers have begun more slingshots than one."
+    ),
+    slings("MLP, float32").falls_below(0.5, "Without attention an MLP of one hidden layer does not: most runs do not.")
+    .telling(Mean(where(arm="MLP, float32"), "softmax_collapse_max", "its largest share of collapsed pairs"),
+             slings("6 dense layers, float32")),
+    spares(*PLAIN).is_all(
+        "The detector has no false alarm: with decay, or by SGD, it reports no slingshot.", "{arm}, seed {seed}"
     ),
     Mean(shot, "change_at_slingshots", "gain less that of the twin", by="change_of_twin", bounds=(-2, 2)).exceeds(
-        0, f"Test accuracy jumps at slingshots: it gains more from the {CALM} steps before to the {CALM} after "
-        "than in the float64 twin at the same steps.",
+        0.02, f"Answers jump at slingshots: from the {CALM} steps before to the {CALM} after, unseen pairs gain over "
+        "2 points more than in the twin at the same steps.",
     ),
-    Mean(shot, "end_test_acc", "difference", by="twin_end_test_acc", bounds=(-1, 1))
-    .exceeds(0, "Runs that slingshot end with a higher test accuracy than their float64 twins."),
-    Share(shot, lambda rows: rows["twin_end_test_acc"] >= rows["end_test_acc"], "share of twins that do").falls_below(
-        0.5, "Slingshots are needed for what test accuracy there is without decay: float64 twins do not reach that of "
-        "the runs that slingshot.",
+    Mean(shot, "keys_change", "change less that of the twin", by="keys_change_of_twin", bounds=(-2, 2)).exceeds(
+        0.01, "Circuits grow at slingshots: the share of the logits' variance in key frequencies rises by over 1 point "
+        "more than in the twin.",
     ),
-    Share(shot, lambda rows: rows["grokked"].astype(bool), "share of seeds all of whose do")
-    .exceeds(0.5, "Slingshots suffice: runs that slingshot grok."),
-    Share(where(arm=CONTROL), has_grokked, "share that do").exceeds(0.5, f"{WITH_DECAY} grok."),
-    Share(where(arm=CONTROL), does, "share that do").falls_below(0.5, f"{WITH_DECAY} do not slingshot."),
+    AFTER.any_exceeds(KICKS, 0.05, "A kick does it too: one of 1 to 100 learning rates gains over 5 points at once.")
+    .telling(JUMP),
+    LASTS.any_exceeds(KICKS, 0.05, "And it stays: at the end one of them is over 5 points above the run that was not "
+                                   "kicked."),
+    Share(shot, lambda rows: rows["grokked"].astype(bool), "share of seeds with a run that does").exceeds(
+        0.5, "Slingshots suffice: runs that slingshot grok."
+    ).telling(Mean(where(arm="1 layer, decay 2"), "end_test_acc", "test accuracy at the end with decay, one layer")),
+]  # fmt: skip
+LATER_CLAIMS = [  # seen afterwards: one seed's slingshot had no checkpoint behind it; equal values have no interval
+    Mean(lambda table: shot(table).dropna(subset=["keys_change"]), "keys_change", "change less that of the twin",
+         by="keys_change_of_twin", bounds=(-2, 2)).exceeds(
+        0.01, "Circuits grow at slingshots, of seeds with checkpoints on either side of one: by over 1 point more than "
+        "in the twin.",
+    ),
+    LASTS.any_exceeds(["kick 30", "kick 100", "kick 100 across"], 0.05, "Of the kicks that make the loss rise one is "
+                      "over 5 points above the run that was not kicked, at the end."),
 ]  # fmt: skip
 STUDY = Study(
     "What makes slingshots, and are they needed to grok without weight decay?",
     cg.TrainConfig.preset("quickstart").with_(
-        n_layers=2, d_model=32, d_head=8, d_mlp=128, alpha=0.65, p=23, frac_train=0.8, weight_decay=0.0,
-        loss_precision="float32", steps=3500, eval_every=10, **evenly(7000),
+        d_model=32, d_head=8, d_mlp=128, alpha=0.65, p=23, frac_train=0.8, split="mirror_free", weight_decay=0.0,
+        steps=1800, eval_every=10, **evenly(100),
     ),
-    ARMS,
+    ARMS | KICKS,
     claims=CLAIMS,
 )  # fmt: skip
 SHORT = {arm: leaves | ({"steps": 40} if "steps" in leaves else {}) for arm, leaves in ARMS.items()}
-QUICK = STUDY.with_(arms=SHORT, steps=20, checkpoint_every=40, seeds=[0, 1])
+SHORT |= {arm: leaves | {"steps": 40, "kick_at_step": 20} for arm, leaves in KICKS.items()}
+QUICK = STUDY.with_(arms=SHORT, steps=40, checkpoint_every=10, seeds=[0, 1])
+
+
+def keys_change(run: Run, at: list[tuple[int, int]]) -> dict[str, float]:
+    """Changes of what circuits say between checkpoints, means over the given pairs of steps; nan for none."""
+    names = ("keys_change", "restricted_change", "excluded_change")
+    if not at:
+        return dict.fromkeys(names, math.nan)
+    table = cg.measure(run, "circuits", sorted({step for pair in at for step in pair}), n_keys=N_KEYS)
+    table = table[["frac_explained", "restricted_loss[all]", "excluded_loss[train]"]]
+    before, after = (table.loc[[pair[i] for pair in at]].to_numpy() for i in (0, 1))
+    return dict(zip(names, (after - before).mean(0).tolist(), strict=True))
+
+
+def kicked(run: Run) -> dict[str, float]:
+    """Test accuracy after the step of a kick and at the end of runs with one; by how many decades the loss rose.
+
+    `step_size` is the length of a step before, over that of one by the learning rate in every weight.
+    """
+    history, updates, weights = run.history, run.updates, run.at(0)
+    accuracy, loss, step = history["test_acc"], history["train_loss"], history.index
+    jump = step_size = math.nan
+    if step[-1] > KICKED:
+        near = loss[(step >= KICKED) & (step <= KICKED + RISE_WITHIN)].max()
+        jump = math.log10(near / loss.loc[[KICKED - 10]].mean())
+        n = sum(value.numel() for name, value in weights.items() if run.config.model.is_trainable(name))
+        columns = ["update_radial[applied]", "update_tangential[applied]"]
+        parts = updates.loc[[KICKED - 100], columns].to_numpy()
+        step_size = float((parts**2).sum() ** 0.5) / (run.config.optimizer.lr * n**0.5)
+    return {
+        "acc_after": accuracy[(step > KICKED) & (step <= KICKED + CALM)].mean(),
+        "acc_later": accuracy[(step > LATER - 200) & (step <= LATER)].mean(),
+        "decades_at_kick": jump,
+        "step_size": step_size,
+    }
+
+
+def measured(run: Run, twins: Mapping[str, Run]) -> dict[str, Any]:
+    """Slingshots, answers and circuits around them, those of the twin at the same steps; what a kick does."""
+    history, twin = run.history, twins.get(run.name)
+    found = slingshots(history)
+    told: dict[str, Any] = cycles(history, twin.history if twin else None)
+    told |= {"n_early": sum(cycle.onset <= EARLY for cycle in found), **kicked(run)}
+    steps = run.steps
+    around = [
+        (max(s for s in steps if s <= cycle.onset), min(s for s in steps if s >= cycle.peak + CALM))
+        for cycle in found
+        if cycle.peak + CALM <= steps[-1]
+    ]
+    told |= keys_change(run, around) if twin else keys_change(run, [])
+    of_twin = keys_change(twin, around if twin.steps[-1] >= steps[-1] else []) if twin else keys_change(run, [])
+    return told | {f"{name}_of_twin": value for name, value in of_twin.items()}
 
 
 def draw(table: pd.DataFrame, runs: dict[str, list[Run]]) -> "figures.Figure":
-    """Training losses of twins, the last layer's norm, counts, test accuracies, what slingshots do to them."""
-    figure, axes = figures.sheet(2, 3, (14, 7.6))
-    for ax, (arm, twin) in zip(axes[0], TWINS.items(), strict=False):
+    """Losses of a run and its twin in one and two layers; counts; answers and circuits at slingshots; kicks."""
+    figure, ((one, two, counts), (answers, kicks, gains)) = figures.sheet(2, 3, (14, 8.4))
+    for ax, (arm, twin) in zip((one, two), TWINS.items(), strict=True):
+        several = sorted(runs[arm], key=lambda run: -len(slingshots(run.history)))
+        shown = next(i for i, run in enumerate(runs[arm]) if run.name == several[0].name)
         for name, style in ((twin, "--"), (arm, "-")):
-            loss = runs[name][0].history["train_loss"]
+            loss = runs[name][shown].history["train_loss"]
             ax.plot(loss.index, loss.where(loss > 0), color=COLOURS[name], ls=style, lw=1, label=name)
-        for i, cycle in enumerate(slingshots(runs[arm][0].history)):
-            ax.axvline(cycle.onset, color=figures.GREY, ls=":", lw=1, label="onsets" if i == 0 else None)
+        for i, cycle in enumerate(slingshots(several[0].history)):
+            ax.axvline(cycle.onset, color=GREY, ls=":", lw=1, label="onsets" if i == 0 else None)
         ax.set_yscale("log")
-        ax.set_ylabel(f"training loss of seed {table['seed'].iloc[0]} (nats)")
-    shallow = {arm: colour for arm, colour in COLOURS.items() if "dense" not in arm}
-    for ax, column, label in (
-        (axes[0, 2], "norm_unembed", "norm of the last layer"),
-        (axes[1, 1], "test_acc", "test accuracy"),
-    ):
-        figures.draw_runs(ax, runs, column, shallow)
-        ax.set_ylabel(f"{label} (median and range)")
-    for ax in (*axes[0], axes[1, 1]):
-        ax.set_xlabel("optimizer step")
+        ax.set(xlabel="optimizer step", ylabel=f"training loss of seed {several[0].config.init.seed} (nats)")
         figures.legend_above(ax, 3)
-    figures.draw_dots(axes[1, 0], table, "n_slingshots", COLOURS)
-    axes[1, 0].set(xlim=(-0.3, max(3, table["n_slingshots"].max()) + 0.3), xlabel="slingshots per run (a dot each)")
+    figures.draw_dots(counts, table[table["arm"].isin(ARMS)], "n_slingshots", COLOURS)
+    counts.set(xlim=(-0.3, max(3, table["n_slingshots"].max()) + 0.3), xlabel="slingshots per run (a dot each)")
     for arm, marker, fill in zip(TWINS, "os", (RED, "white"), strict=True):
         rows = where(arm=arm)(table)
-        axes[1, 2].plot(rows["change_of_twin"], rows["change_at_slingshots"], marker, color=RED, mfc=fill, label=arm)
-    axes[1, 2].axline((0, 0), slope=1, color=figures.GREY, lw=0.8)
-    gain = "gain in test accuracy at"
-    axes[1, 2].set(xlabel=f"{gain} the same steps, float64 twin", ylabel=f"{gain} slingshots")
-    figures.legends([axes[1, 2]])
+        answers.plot(100 * rows["change_of_twin"], 100 * rows["change_at_slingshots"], marker, color=RED, mfc=fill,
+                     label=f"{arm}: answers")  # fmt: skip
+        answers.plot(100 * rows["keys_change_of_twin"], 100 * rows["keys_change"], marker, color=PURPLE, ms=4,
+                     mfc=PURPLE if fill == RED else "white", label=f"{arm}: key frequencies")  # fmt: skip
+    answers.axline((0, 0), slope=1, color=GREY, lw=0.8)
+    answers.set(xlabel="change at the same steps, twin (points)", ylabel="change at slingshots (points)")
+    for arm, colour in zip(
+        ("kick 10", "kick 30", "kick 100", "kick 100 across"), (SKY, BLUE, RED, ORANGE), strict=True
+    ):
+        loss = runs[arm][0].history["train_loss"]
+        kicks.plot(loss.index, loss, color=colour, lw=1, label=arm)
+    kicks.set_yscale("log")
+    kicks.set(xlabel="optimizer step", ylabel=f"training loss of seed {table['seed'].iloc[0]} (nats)")
+    draw_gains(gains, LASTS.found(table), {arm: BLUE if arm in ALONG else ORANGE for arm in KICKS}, 0.05)
+    gains.set(xlabel="test accuracy at the end over that without a kick (points)", xlim=(-12, 12))
+    figures.legends([answers, kicks])
     return figure
 
 
 def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "two seeds for few steps")
     runs = study.train(given)
-    pairs = {name: name.replace("float32", "float64") for name in runs if "float32" in name}
-    twins = {name: runs[twin].history for name, twin in pairs.items() if twin in runs}
-    table = study.table(runs, lambda run: cycles(run.history, twins.get(run.name)))
-    told = {"n_slingshots": "mean", "least_train_loss": "median", "best_test_acc": "median"}
-    seen = table.groupby("arm", sort=False).agg(told)
+    by_seed_of = {twin: {run.config.init.seed: run for run in study.grouped(runs)[twin]} for twin in TWINS.values()}
+    twins = {
+        run.name: by_seed_of[twin][run.config.init.seed]
+        for arm, twin in TWINS.items()
+        for run in study.grouped(runs)[arm]
+    }
+    table = study.table(runs, lambda run: measured(run, twins))
+    told = {"n_slingshots": "mean", "least_train_loss": "median", "end_test_acc": "mean", "best_test_acc": "mean"}
+    seen = table[table["arm"].isin(ARMS)].groupby("arm", sort=False).agg(told)
+    kicks = table[table["arm"].isin([NONE, *KICKS])].groupby("arm", sort=False)
+    at = kicks[["decades_at_kick", "acc_after", "acc_later"]].mean()
+    changes = where(arm=lambda arm: arm.isin(TWINS), n_slingshots=lambda n: n > 0)(table).groupby("arm", sort=False)
+    circuits = changes[["restricted_change", "restricted_change_of_twin", "excluded_change", "excluded_change_of_twin"]]
+    reported = table[table["n_slingshots"] > 0].groupby("arm", sort=False)["onsets"].agg(", ".join)
     notes = [
-        "Weights and logits are float32 everywhere; the precision named is that of the loss. Dense networks train for "
-        "twice the steps. Claims about runs that slingshot take for each seed the mean over its transformer and its "
-        "dense network, of those that do.",
+        "Weights and logits are float32 where nothing is said; float64 logits are computed from float32 weights, with "
+        "their slopes; float64 is all. Twins have the same first weights and pairs. Two layers have 1500 steps, with "
+        "decay 1200.",
         f"A slingshot: the training loss rises {MIN_DECADES:g} decades or more within {RISE_WITHIN} steps after "
         f"{CALM} steps of training accuracy {MEMORISED:g}, and the last layer's norm goes from growth to a plateau "
-        f"within {CALM} steps. Test accuracy drops for some steps at the spike itself, which counts in its gain; ends "
-        "are means over the last tenth of the record.",
-        f"Slingshots per run, median least training loss and best test accuracy (chance {1 / 23:.3f}): "
-        f"{listed(seen, '{} {:.3g}, {:.1e}, {:.2f}', '; ')}.",
-        "An arm without slingshots tells something only if its training loss came down to where the others slingshot: "
-        "claims are about runs that memorise and reach ten times the median of their least losses. The collapse "
-        "monitors are taken only of losses in less than float64.",
-        "Sizes, rates, α and the tenth in the claim about collapse were set on pilots with seed 0 of the float32 arms; "
-        "SGD's rate on pilots with these seeds, as the largest of 0.02, 0.03 and 0.1 at which none of them diverged.",
+        f"within {CALM} steps. Ends are means over the last tenth of the record; circuits are those of the checkpoints "
+        f"(every 100 steps) before the onset and {CALM} steps after the peak, by {N_KEYS} key frequencies.",
+        f"Slingshots per run, median least training loss, test accuracy at the end and at best (chance {1 / 23:.3f}): "
+        f"{listed(seen, '{} {:.3g}, {:.1e}, {:.2f}, {:.2f}', '; ')}.",
+        f"Their onsets, run by run: {listed(reported, '{}: {}', '; ')}.",
+        f"Kicks at step {KICKED}, in units of the learning rate, root mean square over the weights, along the last "
+        f"step or across it (its numbers with other signs); a step of Adam is 1 at most, and at step "
+        f"{KICKED - 100} it is {where(arm=NONE)(table)['step_size'].mean():.2g}. Means over seeds, rise of the "
+        f"training loss in decades, test accuracy over the {CALM} steps after and over steps {LATER - 200} to {LATER}: "
+        f"{listed(at, '{} {:.1f}, {:.3f}, {:.3f}', '; ')}.",
+        "Mean change around a slingshot and in the twin at the same steps, restricted loss of all pairs and excluded "
+        f"loss of the training pairs, nats: {listed(circuits.mean(), '{} {:.2g}, {:.2g} and {:.2g}, {:.2g}', '; ')}.",
+        "Sizes, rates, α, the sizes of kicks and their step were chosen in pilots with seeds 90 and 91. A first "
+        "version, with four seeds, another split and other claims, is in the history of this file.",
+        "Thinned for time: transformers of one and two layers, dense networks of one and six; no epsilon; kicks in one "
+        "layer only, across the last step at the largest size only.",
     ]
-    study.write(given, table, draw(table, study.grouped(runs)), notes)
+    study.write(given, table, draw(table, study.grouped(runs)), notes, made=LATER_CLAIMS)
 
 
 if __name__ == "__main__":

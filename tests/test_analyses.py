@@ -463,17 +463,77 @@ def test_free_runs_have_one_norm_only_where_all_that_generalise_agree(monkeypatc
 
 
 @pytest.mark.slow
-def test_slingshots_counts_them_in_every_arm_and_decides(tmp_path):
+def test_slingshots_counts_them_in_every_arm_kicks_and_decides(tmp_path, monkeypatch):
     run_quick("slingshots", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert table.groupby("arm").size().tolist() == [2] * 8
-    in_float64 = table["arm"].str.contains("float64")
-    assert (table["softmax_collapse_max"].isna() == in_float64).all()  # monitors are of losses in less than float64
-    twins = table[table["arm"].isin(["2 layers, float32", "2 layers, float64"])]
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("slingshots")
+    assert table.groupby("arm", sort=False).size().to_dict() == dict.fromkeys([*module.ARMS, *module.KICKS], 2)
+    in_float32 = table["arm"].str.contains("float32")
+    assert (table["softmax_collapse_max"].notna() == in_float32).all()  # monitors are of losses in less than float64
+    twins = table[table["arm"].isin(["1 layer, float32", module.NONE])]
     assert twins.groupby("seed")["r0"].nunique().tolist() == [1, 1]
     assert table["n_slingshots"].eq(0).all()  # nothing has memorised by then
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 17
+    assert decisions_of(verdict) == len(module.CLAIMS) + len(module.LATER_CLAIMS)
+
+
+def test_kicks_and_slingshots_that_are_planted_decide_what_slingshots_do(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("slingshots")
+    noise, rows = np.random.default_rng(1), []
+    for arm, seed in itertools.product([*module.ARMS, *module.KICKS], range(10)):
+        many = 2 if "float32" in arm and "MLP" not in arm and "SGD" not in arm else 0
+        many = 1 if (arm, seed) == ("2 layers, float64", 3) else many
+        line = {"arm": arm, "seed": seed, "n_slingshots": many, "grokked_by": math.nan, "softmax_collapse_max": 0.5}
+        line |= {"n_early": (arm.startswith("2 layers") * (1 + seed % 2)), "end_test_acc": 0.01 * seed}
+        line |= {name: 0.001 * noise.standard_normal() for name in module.MEANS}
+        line |= {"acc_after": 0.01 * noise.random(), "acc_later": 0.01 * noise.random(), "decades_at_kick": 5 + seed}
+        rows.append(line | ({"acc_after": 0.2 + 0.01 * seed} if arm == "kick 100" else {}))
+    made = decide(module.CLAIMS, pd.DataFrame(rows))
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "counterexample", "holds", "holds", "holds", "holds",  # precision, depth, MLP, false alarms
+        "opposite", "opposite", "holds", "opposite", "opposite",  # jumps, circuits, a kick, for good, suffice
+    ]  # fmt: skip
+    assert "2 layers, float64, seed 3" in made[2].measured
+    gone = pd.DataFrame(rows).assign(keys_change=lambda of: of["keys_change"].where(of["seed"] > 0))
+    assert [claim.decision for claim in decide(module.LATER_CLAIMS, gone)] == ["opposite", "opposite"]
+
+
+@pytest.mark.slow
+def test_dropout_compares_rates_places_and_controls_at_one_step_and_decides(tmp_path, monkeypatch):
+    run_quick("dropout", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout")
+    assert table.groupby("arm", sort=False).size().to_dict() == dict.fromkeys(module.ARMS, 2)
+    parts = table[["unseen_short", "seen_short", "unseen_end", "best_unseen"]]
+    assert parts.min().min() > -1e-9 and parts.max().max() < 1 + 1e-9
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == len(module.CLAIMS)
+
+
+def test_gains_of_dropout_that_are_planted_are_found_and_controls_that_gain_nothing_are_nulls(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout")
+    noise, rows = np.random.default_rng(2), []
+    gains = {module.MAIN: 0.9, "dropout 0.1": 0.7, "dropout 0.2, mlp": 0.5, module.NOISY: 0.6, module.BOTH: 0.9}
+    times = {module.MAIN: 500.0, module.DECAYED: 1000.0, module.BOTH: 2000.0}
+    for arm, seed in itertools.product(module.ARMS, range(10)):
+        unseen = gains.get(arm, 0.0) + 0.02 * noise.random()
+        line = {"arm": arm, "seed": seed, "unseen_short": unseen, "unseen_end": unseen, "best_unseen": unseen}
+        line |= {"seen_short": 1.0 - 0.01 * noise.random() if arm in gains else 0.5, "train_acc": 1.0 - 0.01 * seed}
+        half = times.get(arm, math.nan) * math.exp(0.1 * noise.standard_normal())
+        grokked = 100.0 * math.exp(0.05 * noise.standard_normal()) if arm == module.BOTH else 5000.0
+        for event, by in (("half", half), ("memorised", 90.0), ("grokked_unseen", grokked)):
+            line |= {f"{event}_by": by, f"{event}_after": 4000.0 if math.isnan(by) else by - 5}
+        rows.append(line)
+    made = decide(module.CLAIMS, pd.DataFrame(rows))
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds", "opposite", "holds",  # 0.2, groks, 0.1, 0.5, one place
+        "holds", "opposite", "holds",  # sooner than decay, sooner beside it, no delay
+        "holds", "holds", "holds", "holds",  # norm, logits, noise, mirrors
+    ]  # fmt: skip
 
 
 @pytest.mark.slow

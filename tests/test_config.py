@@ -101,6 +101,7 @@ OTHER: dict[str, Any] = {
     "grokfast_ema": 2.0, "grokfast_decay": 0.9, "grokfast_ma": 5.0, "grokfast_window": 7, "orthograd": "tensor",
     "orthograd_rescale": False, "norm_factor": 1.1, "norm_motion": "geodesic", "norm_transport": True,
     "hold_from_train_acc": 0.99, "norm_cap": 2.0, "rescale_factor": 1.5, "rescale_at_step": 3,
+    "kick": 2.0, "kick_at_step": 3, "kick_scrambled": True, "forward_precision": "float64",
     "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "noise_tangential": True, "label_noise": 0.1,
     "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "noise_seed": 1,
     "batch_size": 8, "batch_replacement": True,
@@ -127,6 +128,8 @@ WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to 
     "hold_from_train_acc": {"norm_from_step": 0},
     "rescale_factor": {"fixed_norm": False, "norm_from_step": 0},
     "rescale_at_step": {"rescale_factor": 1.5, "norm_from_step": 4},
+    "kick_at_step": {"kick": 2.0},
+    "kick_scrambled": {"kick": 2.0},
     "noise_tangential": {"walk_noise": 0.1},
 }
 
@@ -537,6 +540,7 @@ FREE = {  # what runs of one stack may differ in, having the same objects at wor
     "weight_decay", "decay_roles", "decay_to_init", "repel_from", "repel_bound", "grokfast_decay", "orthograd_rescale",
     "noise_tangential", "noise_seed", "fixed_norm", "norm_radius", "norm_from_step", "norm_factor", "fixed_direction",
     "direction_from_step", "hold_from_train_acc", "norm_cap", "rescale_factor", "rescale_at_step",
+    "kick", "kick_at_step", "kick_scrambled",
 }  # fmt: skip
 AT_WORK = {  # what all runs of a stack must have or not have, at any value
     "temperature", "grokfast_ema", "grokfast_ma", "weight_noise", "walk_noise", "gradient_noise", "label_noise",

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import torch
@@ -435,6 +435,28 @@ def test_resuming_along_the_ray_gives_the_bits_of_an_unbroken_run(tmp_path):
     [broken] = train([config], tmp_path / "broken", names=["run"])
     assert all(torch.equal(whole.at(16)[name], value) for name, value in broken.at(16).items())
     assert (whole.path / "updates.jsonl").read_bytes() == (broken.path / "updates.jsonl").read_bytes()
+
+
+def test_a_kick_goes_along_the_last_step_once_by_its_size_and_scrambled_across_it(tmp_path):
+    leaves: dict[str, Any] = {"precision": "float64", "checkpoint_every": 1, "steps": 8}
+    kick: dict[str, Any] = {"kick": 0.03, "kick_at_step": 5}
+    kicks: dict[str, dict[str, Any]] = {"free": {}, "on": kick, "back": kick | {"kick": -0.03}}
+    kicks["across"] = kick | {"kick_scrambled": True}
+    made = [tiny(**leaves, **kick) for kick in kicks.values()]
+    assert len({config.stack_key for config in made}) == 1
+    free, *kicked = train(made, tmp_path, names=list(kicks))
+    step = {n: after - free.at(4)[n] for n, after in free.at(5).items() if made[0].model.is_trainable(n)}
+    n_weights = sum(value.numel() for value in step.values())
+    moved = [{name: run.at(5)[name] - free.at(5)[name] for name in step} for run in kicked]
+    sizes = [tree.norm(each).item() / math.sqrt(n_weights) for each in moved]
+    assert sizes == pytest.approx([0.03] * 3, rel=1e-12)
+    cosines = [(tree.dot(each, step) / tree.norm(each) / tree.norm(step)).item() for each in moved]
+    assert cosines[:2] == pytest.approx([1, -1], rel=1e-12) and abs(cosines[2]) < 0.2
+    ratio = {name: (moved[2][name].abs() / value.abs())[value != 0] for name, value in step.items()}
+    assert all(torch.allclose(each, ratio["unembed.W_U"][0], rtol=1e-9) for each in ratio.values() if each.numel())
+    assert all(torch.equal(run.at(4)[name], free.at(4)[name]) for run in kicked for name in step)
+    later = [{name: run.at(6)[name] - run.at(5)[name] for name in step} for run in kicked]
+    assert all(tree.norm(each) < 2 * tree.norm(step) for each in later)  # once
 
 
 class StopsAt:

@@ -120,6 +120,9 @@ CASES = [
     Case("rescale_factor", 0.5),
     Case("rescale_at_step", 4, beside={"rescale_factor": 0.5}),
     Case("rescale_at_step", 8, beside={"rescale_factor": 0.5}),
+    Case("kick", 0.3, also={"kick_at_step": 4}),
+    Case("kick_at_step", 8, beside={"kick": -0.2}),
+    Case("kick_scrambled", True, beside={"kick": 0.2, "kick_at_step": 4}),
     Case("weight_noise", 0.02),
     Case("walk_noise", 0.02),
     Case("gradient_noise", 0.02),
@@ -208,6 +211,7 @@ def test_intervention_in_a_stack_has_the_bits_that_it_has_alone_also_resumed_hal
 
 HOLDS: dict[str, dict[str, Any]] = {
     "rescaled": {"rescale_factor": 0.5, "rescale_at_step": 8},
+    "kicked": {"kick": 0.2, "kick_at_step": 8},
     "capped": {"norm_cap": 0.9},
     "direction": {"fixed_direction": True, "direction_from_step": 3},
     "norm": {"fixed_norm": True, "norm_from_step": 4},

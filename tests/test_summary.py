@@ -222,9 +222,9 @@ def test_row_and_summary_tell_what_is_done_beside_plain_training(tmp_path):
 SAID = {
     "label_smoothing": 0.1, "temperature": 2.0, "loss": "mse", "loss_precision": "float32", "grokfast_ema": 1.0,
     "grokfast_ma": 1.0, "orthograd": "global", "fixed_norm": True, "fixed_direction": True, "norm_cap": 2.0,
-    "rescale_factor": 0.5, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "label_noise": 0.1,
-    "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "rule": "sgd", "decay_to_init": True,
-    "batch_size": 8, **dict.fromkeys(kinds_of(Penalty), 0.1),
+    "rescale_factor": 0.5, "kick": 10.0, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1,
+    "label_noise": 0.1, "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1,
+    "rule": "sgd", "decay_to_init": True, "batch_size": 8, **dict.fromkeys(kinds_of(Penalty), 0.1),
 }  # fmt: skip
 
 

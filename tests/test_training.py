@@ -196,6 +196,25 @@ def test_runs_of_a_stack_decay_each_at_its_own_rate():
     assert not torch.equal(before[1], expected[1])
 
 
+def test_a_forward_pass_in_float64_has_its_logits_and_slopes_and_leaves_weights_and_moments_in_float32():
+    """Against autograd in float64 at the same float32 weights."""
+    stack = new_stack([tiny(forward_precision="float64", n_layers=2), tiny(forward_precision="float64", n_layers=2)])
+    config, pairs = stack.configs[0], stack.train_pairs
+    exact = {name: value.detach()[0].double().requires_grad_() for name, value in stack.weights.items()}
+    logits = config.model.logits(exact, pairs.inputs[0])
+    ahead = forward(stack, 0)
+    torch.testing.assert_close(ahead.logits[0], logits, rtol=1e-12, atol=1e-12)
+    loss = torch_cross_entropy(logits, pairs.labels[0])
+    slopes = dict(zip(exact, torch.autograd.grad(loss, list(exact.values()), allow_unused=True), strict=True))
+    update(stack, ahead, 0)
+    for name, found in stack.gradients.items():
+        expected = slopes[name]
+        assert expected is not None
+        torch.testing.assert_close(found[0].double(), expected, rtol=2**-24, atol=1e-15)
+    assert {value.dtype for value in stack.weights.values()} == {stack.flat.dtype} == {torch.float32}
+    assert stack.optimizer.state["exp_avg"].dtype == torch.float32
+
+
 def test_decay_follows_the_warm_up():
     stack = new_stack([tiny(precision="float64", weight_decay=2.0, lr=0.1, warmup=10)])
     before = stack.flat.clone()

@@ -78,7 +78,7 @@ def size_of(config: "TrainConfig") -> Size:
         state=weights * (COPIES + sum(one.copies for one in config.interventions)),
         activations=task.n_pairs * (widths + features + teacher),
         neurons=task.n_pairs * config.model.activations_per_input,
-        item=8 if config.numerics.precision == "float64" else 4,
+        item=8 if "float64" in (config.numerics.precision, config.numerics.forward_precision) else 4,
         checkpoints=len(schedule.checkpoint_steps())
         if schedule.steps <= STEPS
         else schedule.steps // schedule.checkpoint_every,

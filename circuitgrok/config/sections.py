@@ -188,6 +188,9 @@ class Schedule(Section):
 
 
 class Numerics(Section):
-    """Number format of the weights; that of the loss is the objective's."""
+    """Number formats of the weights, and of what is computed from them; that of the loss is the objective's."""
 
     precision: Literal["float32", "float64"] = Field(default="float32", description="format of the weights")
+    forward_precision: Literal["float32", "float64"] | None = Field(
+        default=None, description="format in which logits and their slopes are computed; none: that of the weights"
+    )

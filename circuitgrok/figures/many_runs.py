@@ -65,13 +65,17 @@ def draw_runs(
 
 
 def draw_dots(
-    ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str], censored_at: float = math.nan
+    ax: "Axes", table: "pd.DataFrame", column: str, colours: Mapping[str, str], censored_at: float | str = math.nan
 ) -> None:
-    """Every run's value as a dot (▷ at the limit if censored), their median as a bar, an arm below the other."""
+    """Every run's value as a dot (▷ at the limit if censored), their median as a bar, an arm below the other.
+
+    The limit is one for all, or the column of the table that has each run's own.
+    """
     for i, (arm, colour) in enumerate(colours.items()):
-        values = table[table["arm"] == arm][column].reset_index(drop=True)
+        rows = table[table["arm"] == arm].reset_index(drop=True)
+        values, limit = rows[column], rows[censored_at] if isinstance(censored_at, str) else censored_at
         apart = min(0.12, 0.7 / max(1, len(values)))  # so that an arm's dots stay in its line
-        heights, known = i + apart * (values.index - (len(values) - 1) / 2), values.fillna(censored_at)
+        heights, known = i + apart * (values.index - (len(values) - 1) / 2), values.fillna(limit)
         ax.plot([known.median()] * 2, [i - 0.35, i + 0.35], color=colour)
         for marker, shown, fill in (("o", values.notna(), colour), (">", values.isna(), "white")):
             ax.plot(known[shown], heights[shown], marker, color=colour, ms=5, mfc=fill)

@@ -66,7 +66,8 @@ def side(configs: Sequence[TrainConfig], train: bool, device: torch.device) -> B
     masks = [task.is_train if train else ~task.is_train for task in tasks]
     inputs = torch.stack([task.inputs[mask] for task, mask in zip(tasks, masks, strict=True)]).to(device)
     labels = torch.stack([task.labels[mask] for task, mask in zip(tasks, masks, strict=True)]).to(device)
-    dtype = getattr(torch, configs[0].numerics.precision)
+    numerics = configs[0].numerics
+    dtype = getattr(torch, numerics.forward_precision or numerics.precision)
     return Batch(placed(inputs.to(dtype)) if inputs.is_floating_point() else inputs, labels)
 
 
@@ -76,6 +77,12 @@ def seen_pairs(stack: "Stack", now: Moment) -> Batch:
     for one in stack.of(Batches):
         pairs = pairs.at(now.places(one, pairs.labels.shape[1]))
     return pairs
+
+
+def as_computed(stack: "Stack", weights: Params) -> Params:
+    """Weights in the format that the forward pass is computed in; gradients come back in that of the weights."""
+    precision = stack.configs[0].numerics.forward_precision
+    return weights if precision is None else {n: w.to(getattr(torch, precision)) for n, w in weights.items()}
 
 
 def as_seen(stack: "Stack", logits: Tensor) -> Tensor:
@@ -88,7 +95,8 @@ def as_seen(stack: "Stack", logits: Tensor) -> Tensor:
 def clean_logits(stack: "Stack", pairs: Batch) -> Tensor:
     """Logits of the weights as they are, as the loss sees them."""
     workspace = stack.test_workspace if pairs is stack.test_pairs else stack.workspace
-    return as_seen(stack, stack.configs[0].model.training_logits(stack.weights, pairs.inputs, workspace))
+    weights = as_computed(stack, stack.weights)
+    return as_seen(stack, stack.configs[0].model.training_logits(weights, pairs.inputs, workspace))
 
 
 def batch_noise(stack: "Stack", now: Moment) -> dict[str, Tensor]:

@@ -29,7 +29,7 @@ from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
 from circuitgrok.tasks.shares import PARTIAL
 from circuitgrok.training.moment import Moment, moment
-from circuitgrok.training.pairs import Batch, Shares, as_seen, batch_noise, clean_logits, seen_pairs
+from circuitgrok.training.pairs import Batch, Shares, as_computed, as_seen, batch_noise, clean_logits, seen_pairs
 from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
@@ -51,7 +51,7 @@ def forward(stack: Stack, step: int | Moment) -> ForwardPass:
         labels = one(labels, first.task.n_classes, **_drawn(one, now))
     for one in stack.of(OnForward):
         trained = one(trained, **_drawn(one, now))
-    weights, inputs = stack.completed(trained), pairs.inputs
+    weights, inputs = as_computed(stack, stack.completed(trained)), pairs.inputs
     if dropped := stack.of(DropoutRate):
         rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
         embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
