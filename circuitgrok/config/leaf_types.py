@@ -56,6 +56,8 @@ class Leaves(TypedDict, total=False):
     decay_to_init: bool
     batch_size: int | None
     batch_replacement: bool
+    batch_noise: Literal["off", "sized", "isotropic"]
+    batch_noise_times: float
     l1: float
     l2: float
     nuclear: float
