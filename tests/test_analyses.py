@@ -559,7 +559,9 @@ def test_angle_at_which_half_of_the_kicked_do_not_come_back_is_found_where_it_is
     for (of, norm), angles in module.KICKS.items():
         for degrees, seed in itertools.product(angles, range(10)):
             back = degrees < 62 + seed if norm == "generaliser" else degrees < 40
-            said = 0.8 - seed / 100 if of == "generaliser" and back else 0.02  # equal values are no certainty
+            said = (
+                0.8 - seed / 100 if of == "generaliser" and back else 0.02 + seed / 1e3
+            )  # equal values are no certainty
             line = {"start": "kick", "arm": module.kicked(of, norm, degrees), "seed": seed, "outcome": said}
             line |= {"from_source": degrees + seed / 10}
             rows.append(line | {"regained": said / 0.8, "agree": 0.9 if said > 0.5 else 0.05 + seed / 1e3})
