@@ -104,7 +104,7 @@ OTHER: dict[str, Any] = {
     "kick": 2.0, "kick_at_step": 3, "kick_scrambled": True, "forward_precision": "float64",
     "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "noise_tangential": True, "label_noise": 0.1,
     "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "noise_seed": 1,
-    "batch_size": 8, "batch_replacement": True,
+    "batch_size": 8, "batch_replacement": True, "batch_noise": "isotropic", "batch_noise_times": 2.0,
 }  # fmt: skip
 WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to stay valid
     "n_heads": {"d_head": 8},
@@ -119,6 +119,8 @@ WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to 
     "target_radius": {"target_norm": 0.25, "fixed_norm": False, "norm_from_step": 0},
     "target_norm": {"target_radius": 5.0, "fixed_norm": False, "norm_from_step": 0},
     "batch_replacement": {"batch_size": 8},
+    "batch_noise": {"batch_size": 8},
+    "batch_noise_times": {"batch_size": 8, "batch_noise": "sized"},
     "grokfast_decay": {"grokfast_ema": 2.0},
     "grokfast_window": {"grokfast_ma": 5.0},
     "repel_from": {"repulsion": 0.25},
@@ -540,7 +542,7 @@ FREE = {  # what runs of one stack may differ in, having the same objects at wor
     "weight_decay", "decay_roles", "decay_to_init", "repel_from", "repel_bound", "grokfast_decay", "orthograd_rescale",
     "noise_tangential", "noise_seed", "fixed_norm", "norm_radius", "norm_from_step", "norm_factor", "fixed_direction",
     "direction_from_step", "hold_from_train_acc", "norm_cap", "rescale_factor", "rescale_at_step",
-    "kick", "kick_at_step", "kick_scrambled",
+    "kick", "kick_at_step", "kick_scrambled", "batch_noise_times",
 }  # fmt: skip
 AT_WORK = {  # what all runs of a stack must have or not have, at any value
     "temperature", "grokfast_ema", "grokfast_ma", "weight_noise", "walk_noise", "gradient_noise", "label_noise",

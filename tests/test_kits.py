@@ -10,6 +10,7 @@ from oracles import generator, noise
 
 from circuitgrok import tree
 from circuitgrok.interventions.base import KINDS
+from circuitgrok.interventions.batch_noise import BatchNoise
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, FixedDirection, Kick, NormCap, RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
@@ -80,7 +81,8 @@ INTERVENTIONS = [
     TargetNorm(target_norm=1.0, target_radius=9.0), Repulsion(repulsion=1.0, repel_bound=0.5),
     GradientNoise(gradient_noise=0.5), GradientNoise(gradient_noise=0.5, noise_tangential=True),
     GrokfastEMA(grokfast_ema=2.0), GrokfastMA(grokfast_ma=5.0, grokfast_window=2), OrthoGrad(orthograd="global"),
-    OrthoGrad(orthograd="tensor", orthograd_rescale=False), RescaleOnce(rescale_factor=2.0), Kick(kick=-3.0),
+    OrthoGrad(orthograd="tensor", orthograd_rescale=False), BatchNoise(batch_noise="isotropic"),
+    BatchNoise(batch_noise="sized", batch_noise_times=3.0), RescaleOnce(rescale_factor=2.0), Kick(kick=-3.0),
     NormCap(norm_cap=0.9), FixedDirection(), FixedNorm(), FixedNorm(norm_grain="neuron", norm_factor=0.5),
     FixedNorm(norm_motion="geodesic", norm_transport=True, norm_grain="tensor"), Temperature(temperature=2.0),
     LabelNoise(label_noise=0.5), WeightNoise(weight_noise=0.5), WalkNoise(walk_noise=0.5),

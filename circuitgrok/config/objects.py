@@ -8,11 +8,20 @@ from pydantic.fields import FieldInfo
 
 from circuitgrok.config.explain import explain
 from circuitgrok.errors import UserError, nearest
-from circuitgrok.interventions import batches, constraints, fixed_norm, gradients, logits, noise, penalties
+from circuitgrok.interventions import (
+    batch_noise,
+    batches,
+    constraints,
+    fixed_norm,
+    gradients,
+    logits,
+    noise,
+    penalties,
+)
 from circuitgrok.interventions.base import KINDS, Intervention
 
 # Imported, so that `KINDS` holds theirs.
-_BUILT_IN = (batches, constraints, fixed_norm, gradients, logits, noise, penalties)
+_BUILT_IN = (batch_noise, batches, constraints, fixed_norm, gradients, logits, noise, penalties)
 _ORDER = ("objective", "batches", "penalties", "transforms", "constraint", "noise")
 
 

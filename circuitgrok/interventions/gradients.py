@@ -36,9 +36,13 @@ class GradientTransform(Intervention):
 
     `rule(gradients, weights, state)` changes the gradients `[run ...]` in place and gives the next state;
     `start(gradients)` is what is remembered before the first step, from their shapes: nothing, if a kind says no more.
+
+    Attributes:
+        sees_all: Whether the rule also gets `whole`, the gradient of the mean loss of all training pairs.
     """
 
     section: ClassVar[str] = "transforms"
+    sees_all: ClassVar[bool] = False
     start: ClassVar[Callable[..., State]] = staticmethod(_nothing)
 
 

@@ -90,6 +90,8 @@ def _turn_of(one: Intervention) -> Callable[..., tuple[Params, State]]:
 def _on_gradient(at_work, step, runs, weights, state, more) -> tuple[Params, State]:
     gradients, before = combine(lambda g: g.float(), _drawn(1 + step, runs)), combine(torch.clone, weights)
     like = combine(torch.empty_like, gradients)
+    if at_work.kind.sees_all:
+        more |= {"whole": combine(lambda g: g.float(), _drawn(40 + step, runs))}
     state = at_work(gradients, weights, state, **more)
     assert _same(weights, before), "a gradient transform must leave the weights as they are"
     for name, value in gradients.items():

@@ -108,11 +108,11 @@ def batch_noise(stack: "Stack", now: Moment) -> dict[str, Tensor]:
     if batch is None:
         return {}
     seen, n = seen_pairs(stack, now), stack.train_pairs.labels.shape[1]
-    full, part = (_gradient(stack, pairs) for pairs in (stack.train_pairs, seen))
+    full, part = (loss_gradient(stack, pairs) for pairs in (stack.train_pairs, seen))
     return noise_columns(stack.views, full, part, n, seen.labels.shape[1], batch.batch_replacement)
 
 
-def _gradient(stack: "Stack", pairs: Batch) -> Params:
-    """Of the mean loss of some pairs."""
+def loss_gradient(stack: "Stack", pairs: Batch) -> Params:
+    """Gradient of the mean loss of some pairs, `[run ...]`, at the weights as they are, without noise or penalties."""
     loss = stack.loss.training(clean_logits(stack, pairs), pairs.labels).sum()
     return dict(zip(stack.leaves, torch.autograd.grad(loss, list(stack.leaves.values())), strict=True))

@@ -29,7 +29,16 @@ from circuitgrok.models.dropout import Dropout
 from circuitgrok.polar.updates import update_columns
 from circuitgrok.tasks.shares import PARTIAL
 from circuitgrok.training.moment import Moment, moment
-from circuitgrok.training.pairs import Batch, Shares, as_computed, as_seen, batch_noise, clean_logits, seen_pairs
+from circuitgrok.training.pairs import (
+    Batch,
+    Shares,
+    as_computed,
+    as_seen,
+    batch_noise,
+    clean_logits,
+    loss_gradient,
+    seen_pairs,
+)
 from circuitgrok.training.stack import Stack, begun, constrain
 from circuitgrok.tree import Params, role
 
@@ -120,7 +129,8 @@ def _differentiate(stack: Stack, ahead: ForwardPass, now: Moment) -> None:
         target.copy_(gradient)
     for one in stack.of(GradientTransform):
         state, kind = stack.states[one.kind.kind], one.kind.kind
-        stack.remember(kind, one(stack.gradients, stack.views, state, **_drawn(one, now)))
+        whole = {"whole": loss_gradient(stack, stack.train_pairs)} if one.kind.sees_all else {}  # pyright: ignore[reportAttributeAccessIssue]
+        stack.remember(kind, one(stack.gradients, stack.views, state, **whole, **_drawn(one, now)))
 
 
 @torch.no_grad()
