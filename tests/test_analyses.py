@@ -101,6 +101,16 @@ def test_existence_at_radius_inflates_and_turns_what_it_trains_on(tmp_path):
 
 
 @pytest.mark.slow
+def test_small_memorisers_trains_generalisers_on_with_pairs_that_they_have_seen(tmp_path):
+    run_quick("small_memorisers", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("arm").size().to_dict() == {"generaliser": 36, "random weights": 24}
+    assert (table["unseen"] - table["source_unseen"] + table["lost"]).abs().max() < 1e-12
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == 10
+
+
+@pytest.mark.slow
 def test_phases_of_grokking_dates_circuit_and_memories_in_three_corners_at_two_sizes(tmp_path):
     run_quick("phases_of_grokking", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
