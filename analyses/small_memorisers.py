@@ -39,6 +39,7 @@ FACTORS = torch.logspace(-1, 1, 61, dtype=torch.float64)  # of a network's norm,
 GENERALISER, RANDOM = "generaliser", "random weights"
 COLOURS = {GENERALISER: figures.BLUE, RANDOM: figures.RED}
 STYLES = {0.0: ":", WEAK: "--", DECAY: "-"}
+SEEDS = range(10, 20)
 QUESTION = "Does weight decay hurt where the memoriser is the smaller network?"
 BASE = cg.TrainConfig.preset("quickstart").with_(
     split="mirror_free", d_model=32, d_head=8, d_mlp=128, lr=2e-3, weight_decay=DECAY, steps=4000, eval_every=50,
@@ -52,13 +53,11 @@ def parts(starts: Mapping[int, str]) -> dict[str, Study]:
     def begun(cell: cg.TrainConfig) -> dict[str, Any]:
         return {"start": starts[cell.init.seed]} if cell.init.seed in starts else {}
 
+    decays = {GENERALISER: ({GENERALISER: begun}, [0.0, WEAK, DECAY]), RANDOM: ({RANDOM: {}}, [0.0, DECAY])}
     return {
-        GENERALISER: Study(QUESTION, BASE, {GENERALISER: begun}, GRID | {"weight_decay": [0.0, WEAK, DECAY]}),
-        RANDOM: Study(QUESTION, BASE, {RANDOM: {}}, GRID | {"weight_decay": [0.0, DECAY]}),
+        name: Study(QUESTION, BASE, arms, {"frac_train": SHARES, "weight_decay": values}, seeds=SEEDS)
+        for name, (arms, values) in decays.items()
     }
-
-
-GRID = {"frac_train": SHARES}
 
 
 def rows(start: str, decay: float, **more: Any) -> Selection:
@@ -128,7 +127,9 @@ CLAIMS = [
                "factor 1.25."),
 ]  # fmt: skip
 STUDY = Studies(QUESTION, parts({}), claims=CLAIMS)
-SOURCES = Study(QUESTION, BASE.with_(frac_train=0.9, steps=3000), {GENERALISER: {}}, claims=CLAIMS)
+SOURCES = Study(
+    QUESTION, BASE.with_(frac_train=0.9, weight_decay=1.0, steps=5000), {GENERALISER: {}}, seeds=SEEDS, claims=CLAIMS
+)
 SHORT = {"steps": 20, "eval_every": 5, "p": 11, "seeds": [0, 1]}
 QUICK = STUDY.with_(**SHORT)
 
@@ -188,7 +189,8 @@ def draw(table: pd.DataFrame, runs: Mapping[str, list[Run]]) -> "figures.Figure"
     for ax in (sizes, ends):
         ax.set_xscale("log")
         figures.values_axis(ax, SHARES, "share of the pairs that is trained on")
-    figures.legends([sizes, ends])
+    figures.legends([sizes])
+    figures.legend_above(ends, 2)
     return figure
 
 
@@ -207,12 +209,15 @@ def main() -> None:
     needed = table.groupby(["arm", "weight_decay", "frac_train"])[["radius", "source_radius", "unseen"]].mean()
     notes = [
         "Pairs are drawn without mirrors across the split, and fewer are a part of more: no generaliser sees a new "
-        f"pair. Generalisers: 90 % of the pairs, decay {DECAY:g}, 3000 steps; norm {own['norm'].mean():.1f}, unseen "
+        f"pair. Generalisers: 90 % of the pairs, decay 1, 5000 steps; norm {own['norm'].mean():.1f}, unseen "
         f"pairs {own['test_acc'].min():.2f} to {own['test_acc'].max():.2f}.",
         "The norm at a loss is that of the network along its ray, where its mean training loss on the pairs that are "
         "trained on comes down to it. Means over seeds of that norm, of the generaliser's on the same pairs, and of "
         f"unseen pairs (last tenth of the steps): {listed(needed, told, '; ')}.",
-        "Budget, rates, network and the grid of shares were chosen on pilots with seeds 90 to 93.",
+        "Budget, rates, network and the grid of shares were chosen on pilots with seeds 90 to 93. The same was asked of "
+        "seeds 0 to 9 before, with generalisers of 3000 steps at decay 2; three of these were none (0.55 of unseen pairs "
+        "at least), so that norms were not known of all seeds and 7 of the 10 claims were not shown. Hence longer ones, "
+        "at a smaller decay, and other seeds; the claims are the same.",
     ]
     shown = {
         f"{start}, decay {decay:g}": study.grouped(runs, arm=start, weight_decay=decay, frac_train=FEW)[start]
