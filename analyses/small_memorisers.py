@@ -216,7 +216,7 @@ def main() -> None:
         f"unseen pairs (last tenth of the steps): {listed(needed, told, '; ')}.",
         "Budget, rates, network and the grid of shares were chosen on pilots with seeds 90 to 93. The same was asked "
         "of seeds 0 to 9 before, with generalisers of 3000 steps at decay 2; three of these were none (0.55 of unseen "
-        "pairs at least), so that norms were not known of all seeds and 7 of the 10 claims were not shown. Hence longer "
+        "pairs at least), so that norms were not known of all seeds and 7 of 10 claims were not shown. Hence longer "
         "ones, at a smaller decay, and other seeds; the claims are the same.",
     ]
     shown = {
