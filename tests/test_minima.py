@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from loops import for_each
 
-from circuitgrok.study.minima import log_minimum, log_slope, minima
+from circuitgrok.study.minima import log_crossing, log_minimum, log_slope, minima
 
 RADII = np.array([1.0, 1.5, 2.5, 4.0, 9.0])  # unequal steps of the logarithm
 
@@ -61,3 +61,15 @@ def test_the_slope_of_a_power_is_its_exponent_and_that_of_scattered_points_is_po
     expected = np.polyfit(np.log(RADII), np.log(scattered), 1)[0]
     assert log_slope(RADII, scattered) == pytest.approx(expected, rel=1e-12)
     assert math.isnan(log_slope(RADII, np.array([1.0, math.nan, 1.0, 1.0, 1.0])))
+
+
+def test_a_crossing_is_where_a_line_in_log_x_rises_through_zero():
+    x = np.array([0.05, 0.1, 0.2, 0.75])
+    assert log_crossing(x, np.log(x / 0.13)) == pytest.approx(0.13, rel=1e-12)
+
+
+def test_of_several_crossings_the_last_counts_and_falling_is_none():
+    x = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
+    assert log_crossing(x, np.array([-1.0, 1.0, -1.0, 1.0, 0.5])) == pytest.approx(4 * math.sqrt(2))
+    assert math.isnan(log_crossing(x, -x))
+    assert math.isnan(log_crossing(x, x))

@@ -1,4 +1,4 @@
-"""Where a positive quantity is least along a positive axis, such as test loss along the radius, and how that moves."""
+"""Where a quantity is least, or rises through 0, along a positive axis, such as a loss along the radius."""
 
 import math
 from collections.abc import Sequence
@@ -86,3 +86,27 @@ def log_slope(x: "Float[np.ndarray, ' point']", y: "Float[np.ndarray, ' point']"
     u, v = np.log(x), np.log(y)
     u = u - u.mean()
     return float((u * v).sum() / (u * u).sum())
+
+
+def log_crossing(x: "Float[np.ndarray, ' point']", y: "Float[np.ndarray, ' point']") -> float:
+    """Where y rises through 0 for the last time, between points linear in log x; nan where it does not.
+
+    Args:
+        x: Positive, in rising order.
+        y: What rises, such as the logarithm of a ratio; a value of 0 has risen.
+
+    Example:
+        >>> import numpy as np
+        >>> log_crossing(np.array([1.0, 4.0, 16.0]), np.array([-1.0, 1.0, 2.0]))
+        2.0
+        >>> log_crossing(np.array([1.0, 4.0]), np.array([1.0, -1.0]))
+        nan
+    """
+    import numpy as np
+
+    rises = np.flatnonzero((y[:-1] < 0) & (y[1:] >= 0))
+    if not len(rises):
+        return math.nan
+    i = rises[-1]
+    share = y[i] / (y[i] - y[i + 1])
+    return float(x[i] * (x[i + 1] / x[i]) ** share)
