@@ -199,6 +199,8 @@ def surf_all(there: Mapping[int, tuple[Run, int]], given: Any, effort: Effort) -
             lines, courses = [*lines, *of], [*courses, *course]
             tick(done, len(there))
     table = pd.DataFrame(lines)
+    ends = pd.DataFrame(courses).groupby(["arm", "seed"])["unseen"].apply(lambda of: of.iloc[-(len(of) // 5) :].mean())
+    table["to_the_end"] = [ends[key] for key in zip(table["arm"], table["seed"], strict=True)]
     table["per_radian"] = (table["outcome"] - table["start_unseen"]) / table["degrees"].map(math.radians)
     return table, pd.DataFrame(courses)
 
@@ -215,13 +217,13 @@ def arm(name: str) -> Selection:
     return where(arm=name)
 
 
-def beyond(others: Sequence[str]) -> Selection:
-    """By seed, what least norm has above the best of others: the largest of each seed, which favours them."""
+def beyond(others: Sequence[str], one: str = LEAST) -> Selection:
+    """By seed, what one arm has above the best of others: the largest of each seed, which favours them."""
 
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         wide = table.pivot(index="seed", columns="arm", values="outcome")
         there = [name for name in others if name in wide]
-        return pd.DataFrame({"more": wide[LEAST] - wide[there].max(axis=1)}).dropna().reset_index()
+        return pd.DataFrame({"more": wide[one] - wide[there].max(axis=1)}).dropna().reset_index()
 
     return rows
 
@@ -248,6 +250,15 @@ CLAIMS = [
     Mean(arm(LEAST), "best", "best less last, of unseen mirrors", by="end", bounds=GAIN)
     .falls_below(POINTS, f"What least norm gains stays: it ends less than {100 * POINTS:g} points below its best."),
     half.is_within(MANY / 2, f"Half the step gains the same, to {50 * MANY:g} points.").telling(thrice, tenth),
+]  # fmt: skip
+HALF = f"{LEAST}, half the step"  # its ways stay at their level where those of longer steps leave it
+POST_HOC = [
+    ALL.any_exceeds([HALF], MANY, f"At half the step the way to the least norm {OVER}."),
+    Mean(beyond(UNGUIDED, HALF), "more", "half the step less the best unguided way, of unseen mirrors", bounds=GAIN)
+    .exceeds(MANY, f"At half the step it beats ways that no penalty guides by over {100 * MANY:g} points."),
+    Mean(beyond(PENALTIES, HALF), "more", "half the step less the better of l1 and nuclear norm, of unseen mirrors",
+         bounds=GAIN)
+    .exceeds(POINTS, f"At half the step it beats l1 and nuclear norm by more than {100 * POINTS:g} points."),
 ]  # fmt: skip
 QUESTION = "Does any motion along the valley of low loss generalise, or only that to smaller norms?"
 SPLIT = {"split": "mirror_free", "frac_train": 0.9}
@@ -314,7 +325,7 @@ def main() -> None:
     zero = begin.assign(arm="start", outcome=begin["start_unseen"])
     table = pd.concat([zero, lines, table], ignore_index=True)
     ends = table[table["arm"].isin(ARMS)].groupby("arm", sort=False)
-    means = ends[["outcome", "best", "final_norm", "degrees", "corrected", "circuit"]].mean()
+    means = ends[["outcome", "to_the_end", "best", "final_norm", "degrees", "corrected", "circuit"]].mean()
     levels = ends[["off", "off_most", "least_train_acc"]].max().assign(least=ends["least_train_acc"].min())
     turned = table[table["degrees"] > 5]
     per = {str(name): rows["per_radian"].tolist() for name, rows in turned.groupby("arm", sort=False)}
@@ -334,8 +345,9 @@ def main() -> None:
         "0.05 both had left. "
         "Mean and largest |ln(L / level)| on what counts, largest over seeds, and least train accuracy on the way: "
         f"{listed(levels[['off', 'off_most', 'least']], '{} {:.3f}, {:.3f}, {:.3f}', '; ')}.",
-        "Means over seeds of last fifth, best, norm at the end, degrees turned, length of corrections, restricted loss "
-        f"of unseen mirrors: {listed(means, '{} {:.2f}, {:.2f}, {:.1f}, {:.0f}°, {:.1f}, {:.2f}', '; ')}; at the start "
+        "Means over seeds of last fifth, the same of all of the way whatever its level, best, norm at the end, degrees "
+        "turned, length of corrections, restricted loss of unseen mirrors: "
+        f"{listed(means, '{} {:.2f}, {:.2f}, {:.2f}, {:.1f}, {:.0f}°, {:.1f}, {:.2f}', '; ')}; at the start "
         f"{begin['start_unseen'].mean():.2f}, norm {where(arm=LEAST)(table)['start_norm'].mean():.1f}, restricted loss "
         f"{where(arm=LEAST)(table)['circuit_start'].mean():.2f}.",
         "Points of unseen mirrors for each radian turned, of arms that turn by more than 5°: "
@@ -344,7 +356,7 @@ def main() -> None:
     curves = courses.groupby(["arm", "way"], sort=False)[["unseen", "norm", "degrees", "off"]].mean().reset_index()
     given.out.mkdir(parents=True, exist_ok=True)
     write_atomically(given.out / "curves.csv", curves.to_csv(index=False, float_format="%.4g").encode())
-    study.write(given, table, draw(table, courses), notes, runs=study.table(sources))
+    study.write(given, table, draw(table, courses), notes, runs=study.table(sources), made=POST_HOC)
 
 
 if __name__ == "__main__":
