@@ -109,7 +109,9 @@ HELD = tuple(name for name, arm in ARMS.items() if arm.held)
 SHADES = (figures.BLUE, figures.GREEN, figures.SKY, figures.PURPLE, figures.ORANGE, figures.GREY)
 COLOURS = dict(zip(ARMS, SHADES, strict=False)) | dict.fromkeys(UNGUIDED, figures.RED) | {"decay": "black"}
 COLOURS |= {name: COLOURS[name.rsplit(", ", 1)[0]] for name in ARMS if ", " in name}
-STYLES = {"straight": "--", "Brownian": ":", "Brownian, long steps": "-."} | dict.fromkeys(HELD, "--")
+STYLES = {"straight": "--", "Brownian": ":", "Brownian, long steps": "-."} | dict.fromkeys(
+    [*HELD, f"{LEAST}, half the step"], "--"
+)
 
 
 def starts(runs: Mapping[str, Run], effort: Effort) -> dict[int, tuple[Run, int]]:
@@ -278,7 +280,7 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
     """Unseen mirrors, norm and loss along the ways; gains; what remains of the level; turned."""
     figure, axes = figures.sheet(2, 3, (13.5, 8.2))
     (free, turning, norms), (levels, gains, circuits) = axes
-    shown = [name for name in ARMS if name not in HELD and not name.startswith(f"{LEAST},")]
+    shown = [name for name in ARMS if name == HALF or name not in HELD and not name.startswith(f"{LEAST},")]
     for name in shown:
         rows = courses[courses["arm"] == name]
         for ax, column in ((free, "unseen"), (norms, "norm"), (levels, "off")):
@@ -287,8 +289,9 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
             figures.draw_band(ax, curves, COLOURS[name], STYLES.get(name, "-"), name)
     for name in (*shown, *HELD):
         rows = courses[courses["arm"] == name]
-        for _, of in rows.groupby("seed"):
-            turning.plot(of["degrees"], of["unseen"], color=COLOURS[name], ls=STYLES.get(name, "-"), lw=0.7)
+        for i, (_, of) in enumerate(rows.groupby("seed")):
+            label = name if name in HELD and not i else None
+            turning.plot(of["degrees"], of["unseen"], STYLES.get(name, "-"), color=COLOURS[name], lw=0.7, label=label)
     free.set(xlabel="way along the level set", ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
     turning.set(xlabel="angle from the memoriser (degrees)", ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
     norms.set(xlabel="way along the level set", ylabel="norm of the weights")
@@ -301,7 +304,8 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
         circuits.plot(rows["final_norm"], rows["circuit"], "^" if name in HELD else "o", color=COLOURS[name], ms=4)
     circuits.axhline(table["circuit_start"].mean(), color=figures.GREY, lw=0.8)
     circuits.set(xlabel="norm at the end (triangles: held)", ylabel="restricted loss of unseen mirrors, nats")
-    figures.legends([free])
+    circuits.set_yscale("log")
+    figures.legends([free, turning])
     return figure
 
 
