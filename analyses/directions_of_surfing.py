@@ -357,6 +357,7 @@ def main() -> None:
         "Points of unseen mirrors for each radian turned, of arms that turn by more than 5°: "
         f"{in_points(joint_intervals(per))}.",
     ]
+    courses["way"] = courses["way"].round(2)
     curves = courses.groupby(["arm", "way"], sort=False)[["unseen", "norm", "degrees", "off"]].mean().reset_index()
     given.out.mkdir(parents=True, exist_ok=True)
     write_atomically(given.out / "curves.csv", curves.to_csv(index=False, float_format="%.4g").encode())
