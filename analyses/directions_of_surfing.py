@@ -285,8 +285,11 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
         rows = courses[courses["arm"] == name]
         for ax, column in ((free, "unseen"), (norms, "norm"), (levels, "off")):
             curves = [of.set_index(of["way"].round(2))[column] for _, of in rows.groupby("seed")]
-            curves = [curve.iloc[1:].clip(1e-5) for curve in curves] if ax is levels else curves
-            figures.draw_band(ax, curves, COLOURS[name], STYLES.get(name, "-"), name)
+            if ax is levels:
+                middle = pd.concat(curves, axis=1).median(axis=1).iloc[1:]
+                ax.plot(middle, color=COLOURS[name], ls=STYLES.get(name, "-"), lw=1.2)
+            else:
+                figures.draw_band(ax, curves, COLOURS[name], STYLES.get(name, "-"), name)
     for name in (*shown, *HELD):
         rows = courses[courses["arm"] == name]
         for i, (_, of) in enumerate(rows.groupby("seed")):
