@@ -307,7 +307,8 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
         circuits.plot(rows["final_norm"], rows["circuit"], "^" if name in HELD else "o", color=COLOURS[name], ms=4)
     circuits.axhline(table["circuit_start"].mean(), color=figures.GREY, lw=0.8)
     circuits.set(xlabel="norm at the end (triangles: held)", ylabel="restricted loss of unseen mirrors, nats")
-    circuits.set_yscale("log")
+    if table["circuit"].notna().any():
+        circuits.set_yscale("log")
     figures.legends([free, turning])
     return figure
 
