@@ -593,6 +593,67 @@ def test_random_motion_moves_every_arm_from_one_start_holds_the_twins_and_decide
     assert "Diverged: " in verdict and (tmp_path / "out" / "figure.svg").exists()
 
 
+@pytest.mark.slow
+def test_directions_of_surfing_go_equally_far_hold_what_is_held_and_decide(tmp_path):
+    run_quick("directions_of_surfing", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    ways = table[table["way"].notna()]
+    assert len(ways) == 2 * 15 and set(table["arm"]) == {*ways["arm"], "start", "decay"}
+    held = ways[ways["arm"].str.endswith(", held")]
+    assert len(held) == 4 and (held["final_norm"] / held["start_norm"] - 1).abs().max() < 1e-5
+    usual = ways[ways["arm"] != "least norm, a tenth of it"]  # a level that is not reached
+    assert (usual["way"] - 2).abs().max() < 1e-5 and usual["stayed"].astype(bool).all()
+    assert usual["off_most"].max() < 0.05  # ln of the loss over its level
+    usual = usual[~usual["arm"].str.startswith("least norm,")]
+    norms = usual.pivot(index="seed", columns="arm", values="final_norm")
+    assert (norms["least norm"] < norms.drop(columns="least norm").min(axis=1)).all()
+    assert (norms["largest norm"] > norms.drop(columns="largest norm").max(axis=1)).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == 15 and "Left their level" in verdict
+
+
+def test_gains_of_ways_that_are_planted_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("directions_of_surfing")
+    noise, rows = np.random.default_rng(0), []
+    planted = {"decay": 0.9, "least trace": 0.3} | dict.fromkeys(
+        [arm for arm in module.ARMS if arm.startswith("least norm")], 0.8
+    )
+    for arm, seed in itertools.product(["start", "decay", *module.ARMS], range(10)):
+        outcome = planted.get(arm, 0.0) + 0.01 * abs(noise.standard_normal()) * (arm != "start")
+        rows.append({"arm": arm, "seed": seed, "outcome": outcome, "best": outcome, "end": outcome - 1e-3 * seed})
+    found = [claim.decision for claim in decide([*module.CLAIMS, *module.POST_HOC], pd.DataFrame(rows))]
+    # decay, least norm, beats unguided and penalties; motion as such, penalties, trace, logits, corrections, held;
+    # stays, half the step; and of that the second to fourth again
+    assert found == ["holds"] * 4 + ["opposite"] * 2 + ["holds"] + ["opposite"] * 3 + ["holds"] * 5
+
+
+@pytest.mark.slow
+def test_sampling_in_the_basin_samples_every_cell_and_start_and_decides_twelve_claims(tmp_path):
+    run_quick("sampling_in_the_basin", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(table) == 2 * 11 and table["arm"].nunique() == 11
+    sphere = table[table["cell"].str.contains("sphere")]
+    assert (sphere["norm"] / sphere["start_norm"] - 1).abs().max() < 1e-5 and table["diverged"].sum() == 0
+    assert (table["norm"] / table["start_norm"] - 1).abs().max() > 1e-3
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 12
+
+
+def test_samplings_changes_that_are_planted_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("sampling_in_the_basin")
+    noise, rows = np.random.default_rng(0), []
+    planted = {(module.COLD, "memoriser"): 0.3, (module.BARE, "generaliser"): -0.3}
+    for cell, seed in itertools.product(module.CELLS, range(10)):
+        for begin in cell.starts:
+            gain = planted.get((cell.name, begin), 0.0) + 0.01 * noise.standard_normal()
+            line = {"cell": cell.name, "start": begin, "seed": seed, "gain": gain, "outcome": 0.5 + gain}
+            rows.append(line | {"best": 0.52 + gain + 1e-3 * seed, "acceptance": 0.8, "r_hat_unseen": 2 + 0.1 * seed})
+    found = [claim.decision for claim in decide(module.CLAIMS, pd.DataFrame(rows))]
+    # groks, gains, without prior, SGLD, random; stay with prior, warm; lose without; stay on the sphere; not met, moves
+    assert found == ["holds"] * 2 + ["opposite"] * 3 + ["holds"] * 7
+
+
 def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its_claims_undecided(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("random_motion")

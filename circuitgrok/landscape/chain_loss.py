@@ -90,6 +90,11 @@ class ChainLoss:
         """The chosen weights of every network, flat."""
         return tree.ravel({piece.name: piece.of(self.networks) for piece in self.pieces}, axes=1)
 
+    def networks_at(self, position: Float[Tensor, "chain dim"]) -> Params:
+        """All tensors of the chains' networks `[chain ...]`, what moves being at a position."""
+        moved = tree.unravel(position, self._like)
+        return self.networks | {piece.name: piece.put(self.networks, moved[piece.name]) for piece in self.pieces}
+
     def __call__(self, position: Float[Tensor, "chain dim"]) -> LossGrad:
         """The loss on all its pairs, and the gradient."""
         n_chains = len(position)

@@ -160,7 +160,7 @@ def explore(
 
     def seen(chains: Chains, kept: Draws | None) -> dict[str, Tensor]:
         position = chains.state["position"]
-        networks = _networks(loss, position)
+        networks = loss.networks_at(position)
         row = _scores(networks, model, task, sampling.on) | _place(networks, weights, model)
         quadratic = prior * squared_norm(position) + sampling.localization * squared_norm(position - at)
         row["potential"] = target.nbeta * row.pop("loss") + quadratic / 2
@@ -173,7 +173,7 @@ def explore(
         rows.append(seen(chains, kept))
         if tick:
             tick(draw, sampling.n_draws)
-    return Exploration(_table(rows, chains, sampling), _networks(loss, chains.state["position"]))
+    return Exploration(_table(rows, chains, sampling), loss.networks_at(chains.state["position"]))
 
 
 @in_plain_surroundings
@@ -258,12 +258,6 @@ def _seeds(sampling: Sampling) -> list[int]:
     """A seed for every chain, 32 bits, the same however many chains there are beside it."""
     names = (f"{sampling.seed}/walk/{chain}" for chain in range(sampling.n_chains))
     return [int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) for name in names]
-
-
-def _networks(loss: ChainLoss, position: Float[Tensor, "chain dim"]) -> Params:
-    """All tensors of the chains' networks, `[chain ...]`."""
-    moved = tree.unravel(position, {piece.name: piece.of(loss.networks)[0] for piece in loss.pieces})
-    return loss.networks | {piece.name: piece.put(loss.networks, moved[piece.name]) for piece in loss.pieces}
 
 
 @torch.no_grad()
