@@ -146,6 +146,8 @@ def test_density_by_radius_counts_spheres_beside_what_training_finds(tmp_path):
     assert (table["above_chance"] - table["R_gen"] + table["chance"]).abs().max() < 1e-6  # of a table of ten digits
     assert table["hits"].between(0, 1).all() and table["R_gen"].between(table["R_gen_low"], table["R_gen_high"]).all()
     assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 9
+
+
 def test_small_memorisers_trains_generalisers_on_with_pairs_that_they_have_seen(tmp_path):
     run_quick("small_memorisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
