@@ -148,6 +148,7 @@ def test_density_by_radius_counts_spheres_beside_what_training_finds(tmp_path):
     assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 9
 
 
+@pytest.mark.slow
 def test_small_memorisers_trains_generalisers_on_with_pairs_that_they_have_seen(tmp_path):
     run_quick("small_memorisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
