@@ -11,10 +11,13 @@ from scipy.special import gammaln, ive
 
 from circuitgrok.errors import UserError
 from circuitgrok.geometry import uniform
+from circuitgrok.landscape.density import Effort, cooled
+from circuitgrok.models.mlp import QuadraticMLP
 from circuitgrok.samplers.annealed import annealed, ladder
 from circuitgrok.samplers.evidence import ln_evidence, ln_ratio
 from circuitgrok.samplers.exchange import exchange
 from circuitgrok.samplers.target import LossGrad
+from circuitgrok.tasks.modular import modular_addition
 
 DIM = 12
 BETAS = torch.tensor([0.0, 3.0, 7.0, 13.0, 22.0]).double()
@@ -155,3 +158,22 @@ def test_mean_weights_up_and_down_are_ratios_of_z_and_their_logarithms_a_bracket
         ratio = (weights - ln).exp()
         assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(n)
     assert there.mean() < exact < -back.mean()
+
+
+def test_a_population_goes_on_only_once_it_moves():
+    """At a first step that is far too long nobody moves, and copies of one member are worth all: the last was next."""
+    model, task = QuadraticMLP(p=11, n_neurons=100), modular_addition(11, 0.8, seed=50, split="mirror_free")
+    rungs = cooled(model, task, task.is_train, 20.0, 0.6, Effort(), 0)
+    assert len(rungs.betas) > 6 and rungs.betas.diff().max() < 0.2
+    distinct = [torch.unique(population[:, 0]).numel() for population in rungs.positions]
+    assert min(distinct) > 16  # of 32
+
+
+def test_a_population_that_never_moves_is_refused():
+    calls = iter(range(10**6))
+
+    def rising(rows):
+        return LossGrad(torch.full((len(rows),), 1e3 * next(calls), dtype=torch.float64) + rows[:, 0], 0 * rows)
+
+    with pytest.raises(UserError, match="the population does not move"):
+        ladder(rising, 1.0, torch.zeros(8, 3, dtype=torch.float64), 1.0, draws(8))

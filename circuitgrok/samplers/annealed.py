@@ -30,6 +30,7 @@ from circuitgrok.samplers.hmc import hmc
 from circuitgrok.samplers.target import Generators, Target, standard_normal
 
 SHARE = 0.5  # of a population that weights are worth from one rung to the next
+PATIENCE = 20  # times as many trajectories at a rung as are asked for, while their step is found
 _HALVINGS = 60
 _RUNGS_MOST = 2000
 
@@ -104,11 +105,12 @@ def ladder(
         beta: The last inverse temperature.
         generators: One for each particle.
         share: Which share of a population its weights are worth from a rung to the next; more rungs nearer to 1.
-        n_moves: Trajectories of each particle at a rung.
+        n_moves: Trajectories of each particle at a rung, of which half as many are accepted as should be, or more.
         n_leapfrog: Leapfrogs of a trajectory.
 
     Raises:
-        UserError: A loss is not finite, or there would be more than 2000 rungs.
+        UserError: A loss is not finite, no step is found at which the population moves, or there would be more than
+            2000 rungs.
     """
     if not 0 < share < 1 or not 0 < beta < math.inf or not 0 < radius < math.inf:
         raise UserError(f"share must lie in 0..1, beta and radius be positive; got {share}, {beta} and {radius}")
@@ -123,9 +125,15 @@ def ladder(
         betas.append(min(betas[-1] + step, beta))
         chosen = _drawn_again(-step * value, generators[0])
         position, size = position[chosen], sizes[-1]
-        for _ in range(n_moves):
+        moved = 0
+        for _ in range(PATIENCE * n_moves):  # members that were drawn twice and never move would be worth all of it
             position, value, accepted = _moved(loss, position, betas[-1], size, generators, 1, n_leapfrog)
             size *= math.exp(3 * GAIN * (accepted - ACCEPTED))
+            moved += accepted >= ACCEPTED / 2
+            if moved == n_moves:
+                break
+        else:
+            raise UserError(f"no ladder to beta {beta:g}: at {betas[-1]:g} the population does not move")
         sizes.append(size)
         populations.append(position)
     rungs, steps, ln = torch.tensor([betas, sizes, ln_Z], dtype=torch.float64)
