@@ -277,6 +277,16 @@ def test_what_the_command_cannot_do_is_said_with_two(more, said, finished, tmp_p
     assert said in capsys.readouterr().err
 
 
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_sampled(
+    finished, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("circuitgrok.table.susceptibilities.susceptibilities", lambda *_, **__: pytest.fail("sampled"))
+    at = f"{finished.path}@{finished.steps[-1]}"
+    assert command(["discover", at, "--out", str(tmp_path / "file" / "out"), "--quiet"]) == 2
+    assert "file" in capsys.readouterr().err
+
+
 def test_maps_need_a_square_of_pairs():
     with pytest.raises(ValueError, match="got 8 pairs"):
         figures.parts_figure(torch.zeros(2, 8), ["a", "b"])

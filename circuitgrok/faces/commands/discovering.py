@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from circuitgrok.faces.flags import REQUIRED, parse, positional
-from circuitgrok.faces.outputs import write_table
+from circuitgrok.faces.outputs import check_folder, write_table
 from circuitgrok.faces.start import checkpoint_of
 from circuitgrok.text import show
 from circuitgrok.training.progress import load_torch, ticks
@@ -36,6 +36,9 @@ def discover(argv: list[str]) -> int:
     )
     run, step = checkpoint_of("start", options.start)
     kind = options.blocks
+    out = Path(os.path.expanduser(options.out)) if options.out else run.path / f"discovered_{step}"
+    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out)  # before minutes of sampling
     load_torch(options.quiet)
     import torch
 
@@ -52,8 +55,6 @@ def discover(argv: list[str]) -> int:
     parts = discovered(
         found, run.at(step), run.model, run.task, options.parts, kind, layer=options.layer, seed=options.sampling_seed
     )
-    out = Path(os.path.expanduser(options.out)) if options.out else run.path / f"discovered_{step}"
-    out.mkdir(parents=True, exist_ok=True)
     write_table(found.table.assign(part=parts.groups.numpy()), out / "blocks.csv")
     write_table(parts.table, out / "parts.csv")
     show(*parts.table[SHOWN].to_string(float_format="{:.3g}".format).splitlines())
