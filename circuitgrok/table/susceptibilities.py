@@ -15,7 +15,8 @@ from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.landscape.density import flat, pair_losses
-from circuitgrok.landscape.susceptibility import Response, blocks_of, response, without
+from circuitgrok.landscape.sampling import Sampling
+from circuitgrok.landscape.susceptibility import Blocks, Response, blocks_of, response, without
 from circuitgrok.measures.parts.modes import scaled, subspace_groups
 from circuitgrok.models.kinds import AnyModel
 from circuitgrok.select import Owner
@@ -38,7 +39,7 @@ class Susceptibilities:
     """The susceptibilities of a network's blocks.
 
     Attributes:
-        names: Of the blocks.
+        blocks: Their names, and the places of their weights.
         response: `chi` and its error, `blind`, `rise`, `worth`, by block.
         losses: Of every pair, with the weights as they are; nats.
         is_train: The pairs that were trained on.
@@ -47,13 +48,18 @@ class Susceptibilities:
         n_draws: How many for each block.
     """
 
-    names: list[str]
+    blocks: Blocks
     response: Response
     losses: Float[Tensor, " pair"]
     is_train: Bool[Tensor, " pair"]
     nbeta: float
     sigma: float
     n_draws: int
+
+    @property
+    def names(self) -> list[str]:
+        """Of the blocks."""
+        return self.blocks.names
 
     def __str__(self) -> str:
         table = self.table
@@ -160,8 +166,6 @@ def susceptibilities_of(
     Raises:
         UserError: As for `susceptibilities`.
     """
-    from circuitgrok.landscape.sampling import Sampling
-
     if not spread > 0:
         raise UserError(f"spread must be positive; got {spread}")
     parts = blocks_of(model, blocks, layer)
@@ -172,7 +176,7 @@ def susceptibilities_of(
     found = response(
         losses, point, parts.places, task.is_train, nbeta=custom, sigma=sigma, n_draws=n_draws, seed=seed, tick=tick
     )
-    return Susceptibilities(parts.names, found, losses(point[None])[0], task.is_train, custom, sigma, n_draws)
+    return Susceptibilities(parts, found, losses(point[None])[0], task.is_train, custom, sigma, n_draws)
 
 
 @in_plain_surroundings
@@ -182,21 +186,17 @@ def discovered(
     model: AnyModel,
     task: Dataset,
     n_parts: int,
-    blocks: Owner = "neuron",
     *,
-    layer: int | None = None,
     seed: int = 0,
 ) -> Discovery:
     """The parts that a network's blocks fall into by their susceptibilities, and what it loses without each.
 
     Args:
-        found: Susceptibilities of the same blocks of the same network.
+        found: Susceptibilities of the same network's blocks.
         params: The network.
         model: Its model.
         task: Its pairs.
         n_parts: How many parts.
-        blocks: As they were asked for.
-        layer: Likewise.
         seed: Of the random blocks that stand beside each part.
 
     Raises:
@@ -206,7 +206,7 @@ def discovered(
         >>> import circuitgrok as cg
         >>> run = cg.reference()
         >>> seen = cg.susceptibilities(run, 4000, "head", n_draws=8)
-        >>> int(discovered(seen, run.at(4000), run.model, run.task, 2, "head").table["n"].sum())
+        >>> int(discovered(seen, run.at(4000), run.model, run.task, 2).table["n"].sum())
         4
     """
     import pandas as pd
@@ -215,7 +215,7 @@ def discovered(
         raise UserError(f"parts must be 2 to {len(found.names) - 1}, fewer than blocks; got {n_parts}")
     chi = found.response.chi
     groups = subspace_groups(chi, n_parts)
-    point, index = flat(model, params), blocks_of(model, blocks, layer).places
+    point, index = flat(model, params), found.blocks.places
     losses = pair_losses(model, task, torch.ones_like(task.is_train))
     draws = torch.Generator().manual_seed(seed)
     rows, patterns = [], []

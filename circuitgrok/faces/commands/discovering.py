@@ -35,7 +35,6 @@ def discover(argv: list[str]) -> int:
         argv,
     )
     run, step = checkpoint_of("start", options.start)
-    kind = options.blocks
     out = Path(os.path.expanduser(options.out)) if options.out else run.path / f"discovered_{step}"
     out.mkdir(parents=True, exist_ok=True)
     check_folder(out)  # before minutes of sampling
@@ -48,13 +47,11 @@ def discover(argv: list[str]) -> int:
     torch.set_num_threads(max(1, options.threads))
     with ticks(f"step {step}", "blocks", options.quiet) as tick:
         found = susceptibilities(
-            run, step, kind, layer=options.layer, nbeta=options.nbeta, spread=options.spread, n_draws=options.draws,
-            seed=options.sampling_seed, tick=tick,
+            run, step, options.blocks, layer=options.layer, nbeta=options.nbeta, spread=options.spread,
+            n_draws=options.draws, seed=options.sampling_seed, tick=tick,
         )  # fmt: skip
     show(str(found))
-    parts = discovered(
-        found, run.at(step), run.model, run.task, options.parts, kind, layer=options.layer, seed=options.sampling_seed
-    )
+    parts = discovered(found, run.at(step), run.model, run.task, options.parts, seed=options.sampling_seed)
     write_table(found.table.assign(part=parts.groups.numpy()), out / "blocks.csv")
     write_table(parts.table, out / "parts.csv")
     show(*parts.table[SHOWN].to_string(float_format="{:.3g}".format).splitlines())
