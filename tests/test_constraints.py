@@ -14,7 +14,8 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.geometry import angle
 from circuitgrok.interventions.base import Applied
-from circuitgrok.interventions.constraints import FixedDirection, Moved, NormCap, RescaleOnce
+from circuitgrok.interventions.constraints import FixedDirection, Moved, NormCap
+from circuitgrok.interventions.once import RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.spheres import Grain, Spheres
 from circuitgrok.select import Vectors

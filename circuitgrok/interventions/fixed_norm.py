@@ -17,10 +17,10 @@ from circuitgrok.interventions.constraints import (
     Event,
     FixedDirection,
     Moved,
-    RescaleOnce,
     begun_once,
     put,
 )
+from circuitgrok.interventions.once import RescaleOnce
 from circuitgrok.interventions.spheres import Grain, Spheres
 from circuitgrok.tree import Params, along, norm, rescale
 
