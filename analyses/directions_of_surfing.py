@@ -33,6 +33,7 @@ from circuitgrok.store.files import write_atomically
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Selection, where
 from circuitgrok.study.effects import GAIN, Gains, draw_gains, in_points, joint_intervals
+from circuitgrok.study.legs import first_checkpoints
 from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Study, evenly
 from circuitgrok.training.progress import ticks
@@ -112,16 +113,6 @@ COLOURS |= {name: COLOURS[name.rsplit(", ", 1)[0]] for name in ARMS if ", " in n
 STYLES = {"straight": "--", "Brownian": ":", "Brownian, long steps": "-."} | dict.fromkeys(
     [*HELD, f"{LEAST}, half the step"], "--"
 )
-
-
-def starts(runs: Mapping[str, Run], effort: Effort) -> dict[int, tuple[Run, int]]:
-    """By seed a run and its first checkpoint that fits and has come to the level; seeds without one are left out."""
-    found = {}
-    for run in runs.values():
-        there = run.history.loc[run.steps]
-        steps = there.index[(there["train_acc"] >= effort.fitted) & (there["train_loss"] <= effort.level)]
-        found |= {run.config.init.seed: (run, int(steps[0]))} if len(steps) else {}
-    return found
 
 
 def answers(loss: ChainLoss, position: Tensor) -> Tensor:
@@ -318,7 +309,9 @@ def main() -> None:
     effort = QUICK if given.quick else FULL
     torch.set_num_threads(given.threads)
     sources = study.train(given)
-    there = starts(sources, effort)
+    there = first_checkpoints(
+        sources.values(), lambda at: (at["train_acc"] >= effort.fitted) & (at["train_loss"] <= effort.level)
+    )
     if not there:
         sys.exit(f"no run comes to a training loss of {effort.level:g} within the budget; the runs are in {given.out}")
     places = {seed: {"start": f"{run.path}@{step}"} for seed, (run, step) in there.items()}

@@ -28,6 +28,7 @@ from circuitgrok.geometry import angle, turned
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, where
 from circuitgrok.study.effects import GAIN, Gains, draw_gains
+from circuitgrok.study.legs import first_checkpoints
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed, differences
 from circuitgrok.study.study import Studies, Study, evenly
@@ -93,14 +94,9 @@ def kicked(of: str, norm: str, degrees: int) -> str:
     return f"{of} at the {norm}'s norm, {degrees}°"
 
 
-def starts(runs: list[Run], level: float, fitted: float) -> dict[int, tuple[Run, int]]:
-    """By seed a run and its first checkpoint that fits and answers so many unseen mirrors; others are left out."""
-    found = {}
-    for run in runs:
-        history = run.history.loc[run.steps[1:]]
-        steps = history.index[(history["train_acc"] >= fitted) & (history["test_mirror_unseen_acc"] >= level)]
-        found |= {run.config.init.seed: (run, int(steps[0]))} if len(steps) else {}
-    return found
+def answering(level: float, fitted: float, at: pd.DataFrame) -> pd.Series:
+    """Whether a checkpoint fits, and answers so many unseen mirrors."""
+    return (at["train_acc"] >= fitted) & (at["test_mirror_unseen_acc"] >= level)
 
 
 def leaves(there: Mapping[int, tuple[Run, int]], own: Mapping[str, Any], beta1: float, cell: cg.TrainConfig) -> Any:
@@ -322,7 +318,10 @@ def main() -> None:
     effort = QUICK if given.quick else FULL
     sources = study.train(given)
     by_source = study.grouped(sources)
-    there = {start: starts(by_source["generaliser"], level, effort.fitted) for start, level in effort.levels.items()}
+    there = {
+        start: first_checkpoints(by_source["generaliser"], partial(answering, level, effort.fitted))
+        for start, level in effort.levels.items()
+    }
     there |= {name: there[HALF] for name in MOMENTA}
     parts = {
         start: study.with_(

@@ -31,6 +31,7 @@ from circuitgrok.study.claims import where
 from circuitgrok.study.effects import GAIN, Gains, draw_gains, in_points, joint_intervals
 from circuitgrok.study.evidence import Declared, Judged, settled
 from circuitgrok.study.intervals import Decision, above, below
+from circuitgrok.study.legs import first_checkpoints
 from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.table.accepted import ACCEPTED, explore_accepted, ground
@@ -84,14 +85,9 @@ STYLES |= dict.fromkeys(["gradient noise, held", "label noise, held"], "--")
 STYLES |= dict.fromkeys(["SGLD, sphere", "HMC, sphere"], ":")
 
 
-def starts(runs: Mapping[str, Run], level: float, fitted: float) -> dict[int, tuple[Run, int]]:
-    """By seed a run and its first checkpoint with such accuracies on test and train; seeds without one are left out."""
-    found = {}
-    for run in runs.values():
-        later = run.history.loc[run.steps[1:]]
-        steps = later.index[(later["train_acc"] >= fitted) & (later["test_acc"] >= level)]
-        found |= {run.config.init.seed: (run, int(steps[0]))} if len(steps) else {}
-    return found
+def answering(level: float, fitted: float, at: pd.DataFrame) -> pd.Series:
+    """Whether a checkpoint has such accuracies on test and train."""
+    return (at["train_acc"] >= fitted) & (at["test_acc"] >= level)
 
 
 def leaves(there: dict[int, tuple[Run, int]], arm: str, cell: cg.TrainConfig) -> dict[str, Any]:
@@ -287,7 +283,10 @@ def main() -> None:
     given, study = STUDY.asked(__file__, TINY, "two seeds of a tiny network for few steps")
     effort = QUICK if given.quick else FULL
     sources = study.train(given)
-    there = {start: starts(sources, level, effort.fitted) for start, level in effort.levels.items()}
+    there = {
+        start: first_checkpoints(sources.values(), partial(answering, level, effort.fitted))
+        for start, level in effort.levels.items()
+    }
     if not there["half-way"]:
         sys.exit(f"no seed is half-way within the budget: nothing to start from; the runs are in {given.out}")
     parts = {

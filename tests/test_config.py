@@ -21,10 +21,10 @@ from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.config.upgrade import FIRST
 from circuitgrok.interventions.base import KINDS as INTERVENTIONS
-from circuitgrok.interventions.once import RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.gradients import GrokfastEMA
 from circuitgrok.interventions.noise import WalkNoise, WeightNoise
+from circuitgrok.interventions.once import RescaleOnce
 from circuitgrok.interventions.penalties import L1, Penalty
 from circuitgrok.models.dense import DenseMLP
 

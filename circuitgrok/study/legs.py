@@ -1,6 +1,6 @@
-"""Runs of several legs, each trained from the end of the one before, taken as one course of training."""
+"""Runs of several legs: where a further one begins, and all of them taken as one course of training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.config.train_config import TrainConfig
@@ -48,3 +48,26 @@ def course(*legs: Run) -> Course:
         begin += leg.config.schedule.steps
     whole = pd.concat(parts)
     return Course(legs, whole[~whole.index.duplicated()])
+
+
+def first_checkpoints(
+    runs: Iterable[Run], is_there: Callable[["pd.DataFrame"], "pd.Series"]
+) -> dict[int, tuple[Run, int]]:
+    """By seed a run and its first checkpoint after the start that is where it should be; runs without one are left out.
+
+    Args:
+        runs: One for each seed.
+        is_there: Of lines of a history, whether each is; asked about those of checkpoints.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> found = first_checkpoints([cg.reference()], lambda at: at["test_acc"] >= 0.95)
+        >>> found[0][1], first_checkpoints([cg.reference()], lambda at: at["norm"] < 1)
+        (2260, {})
+    """
+    found: dict[int, tuple[Run, int]] = {}
+    for run in runs:
+        at = run.history.loc[run.steps[1:]]
+        steps = at.index[is_there(at)]
+        found |= {run.config.init.seed: (run, int(steps[0]))} if len(steps) else {}
+    return found
