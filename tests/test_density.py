@@ -169,6 +169,23 @@ def test_what_is_kept_is_not_sampled_again_and_nothing_else_is_taken_for_it(tmp_
     assert len(more.rows) == 5 and list(more.rows[:4]) == [dict(row) for row in whole.rows]
 
 
+def test_a_planted_start_is_added_to_what_is_kept_and_another_is_sampled_anew(tmp_path, monkeypatch):
+    given, sampled, evidence = {"n_wrong": 1, "effort": FEW, "keep": tmp_path}, [], module.evidence
+
+    def counting(*of, planted, **more):
+        sampled.append("hot" if planted is None else "planted")
+        return evidence(*of, planted=planted, **more)
+
+    monkeypatch.setattr(module, "evidence", counting)
+    one, other = (gromov_network(3, 3, generator(i)) for i in range(2))
+    hot = cg.density(MODEL, TASK, 1.0, **given)
+    first = cg.density(MODEL, TASK, 1.0, planted=one, **given)
+    assert sampled == ["hot"] * 3 + ["planted"] * 2 and list(first.rows[:3]) == list(hot.rows)
+    second = cg.density(MODEL, TASK, 1.0, planted=other, **given)
+    assert sampled[5:] == ["planted"] * 2 and second.rows[3:] != first.rows[3:]
+    assert cg.density(MODEL, TASK, 1.0, planted=one, **given).rows == first.rows and len(sampled) == 7
+
+
 def test_interrupted_it_goes_on_to_the_same_numbers(tmp_path):
     whole = cg.density(MODEL, TASK, 1.0, n_wrong=2, effort=FEW)
 
@@ -187,7 +204,7 @@ def test_wrong_labels_are_wrong_uniform_and_of_operations_that_commute_alike_in_
     task = cg.tasks.modular.ModularAddition(p=5, frac_train=0.4, operation=operation).draw()
     counts = torch.zeros(5, dtype=torch.long)
     for draw in range(400):
-        other = wrongly(task, 0, draw)
+        other = wrongly(task, 5, 0, draw)
         off = (other.labels - task.labels) % 5
         assert torch.equal(off == 0, task.is_train)
         counts += off[~task.is_train].bincount(minlength=5)

@@ -283,8 +283,17 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_sampled
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("circuitgrok.table.susceptibilities.susceptibilities", lambda *_, **__: pytest.fail("sampled"))
     at = f"{finished.path}@{finished.steps[-1]}"
-    assert command(["discover", at, "--out", str(tmp_path / "file" / "out"), "--quiet"]) == 2
+    assert command(["discover", at, "--out", str(tmp_path / "file" / "out"), "--quiet", "--parts", "2"]) == 2
     assert "file" in capsys.readouterr().err
+
+
+def test_more_parts_than_blocks_are_refused_before_anything_is_sampled_or_written(
+    finished, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("circuitgrok.table.susceptibilities.susceptibilities", lambda *_, **__: pytest.fail("sampled"))
+    at = f"{finished.path}@{finished.steps[-1]}"
+    assert command(["discover", at, "--parts", "999", "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    assert "fewer than blocks; got 999" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_maps_need_a_square_of_pairs():

@@ -4,6 +4,7 @@ import json
 import math
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from circuitgrok.config.bounds import size_of
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.errors import Interrupted
 from circuitgrok.interventions.losses import accuracy, cross_entropy
+from circuitgrok.store import writer
 from circuitgrok.store.run import Run
 from circuitgrok.training.loop import train
 from circuitgrok.training.origin import initial_weights
@@ -52,6 +54,24 @@ def files_alone_and_together(folder: Path, configs: dict[str, TrainConfig]) -> t
     train(list(configs.values()), folder / "together", names=list(configs), progress=watched, save_every_s=math.inf)
     assert watched.groups == [list(configs)]
     return files_of(folder / "alone"), files_of(folder / "together")
+
+
+def test_no_resume_points_are_asked_for_while_others_are_being_written(tmp_path, monkeypatch):
+    go, written, write = threading.Event(), [], writer.write_resume
+
+    def slow(run, step, *more):
+        written.append(step)
+        assert go.wait(60)
+        return write(run, step, *more)
+
+    class Releasing(Silent):
+        def at(self, step, records) -> None:
+            if step == 30:
+                go.set()
+
+    monkeypatch.setattr(writer, "write_resume", slow)
+    train([tiny(steps=40, eval_every=1)], tmp_path, names=["run"], progress=Releasing(), save_every_s=1e-9)
+    assert written[0] < 30 and min(written[1:]) >= 30 and written[-1] == 40
 
 
 # --- stacks -----------------------------------------------------------------------------------------

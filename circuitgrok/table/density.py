@@ -84,11 +84,12 @@ def density(
         raise UserError("a density needs pairs that are held out, and n_wrong 0 or more")
     everywhere = torch.ones_like(task.is_train)
     sets = {"train": (task, task.is_train), "all": (task, everywhere)}
-    sets |= {f"wrong {i}": (wrongly(task, seed, i), everywhere) for i in range(n_wrong)}
+    sets |= {f"wrong {i}": (wrongly(task, model.n_classes, seed, i), everywhere) for i in range(n_wrong)}
     asked = [(data, "hot") for data in sets] + [(data, "planted") for data in ("train", "all") if planted is not None]
     at = None if planted is None else flat(model, planted)
-    kept = _kept(keep, model, task, radius, beta, effort, seed, at)
-    rows = {(row["data"], row["start"]): row for row in kept or ()}
+    name = "" if at is None else sha256(at.numpy().tobytes())
+    kept = _kept(keep, model, task, radius, beta, effort, seed)
+    rows = {(row["data"], row["start"]): row for row in kept or () if row["planted"] in ("", name)}
     each = effort.n_rounds + effort.n_burnin
     for i, (data, start) in enumerate(asked):
         if (data, start) in rows:
@@ -101,7 +102,8 @@ def density(
         found = evidence(
             model, labelled, where, rungs, effort, 2 * own + (start == "planted"), planted=point, tick=told
         )
-        rows[data, start] = {"data": data, "start": start, **{k: v.tolist() for k, v in found._asdict().items()}}
+        of = {"data": data, "start": start, "planted": name if start == "planted" else ""}
+        rows[data, start] = of | {k: v.tolist() for k, v in found._asdict().items()}
         if kept:
             kept.add([rows[data, start]])
     classes, held = model.n_classes, int((~task.is_train).sum())
@@ -109,19 +111,18 @@ def density(
     return Density(radius, beta, n_weights(model), classes, n_train, held, [rows[one] for one in asked])
 
 
-def wrongly(task: Dataset, seed: int, draw: int) -> Dataset:
+def wrongly(task: Dataset, n_classes: int, seed: int, draw: int) -> Dataset:
     """The task with wrong labels on all pairs that are not trained on, each of the others as likely.
 
     Example:
         >>> from circuitgrok.tasks.modular import modular_addition
         >>> task = modular_addition(5, 0.4, split="mirror_free")
-        >>> other = wrongly(task, 0, 0)
+        >>> other = wrongly(task, 5, 0, 0)
         >>> is_same = other.labels == task.labels
         >>> bool((is_same == task.is_train).all()), torch.equal(other.labels.view(5, 5), other.labels.view(5, 5).T)
         (True, True)
     """
     draws = torch.Generator().manual_seed(1_000_003 * seed + draw)
-    n_classes = int(task.labels.max()) + 1
     by = torch.randint(1, n_classes, task.labels.shape, generator=draws)
     if isinstance(task, Task) and task.operation in COMMUTING:
         by = _alike_in_mirrors(task, by)
@@ -143,7 +144,6 @@ def _kept(
     beta: float,
     effort: Effort,
     seed: int,
-    planted: Tensor | None,
 ) -> Estimates | None:
     """The file of finished data sets, by all that they hang on; None if nothing is to be kept."""
     if keep is None:
@@ -151,7 +151,6 @@ def _kept(
     of = {
         "model": model.model_dump(mode="json"),
         "pairs": sha256(task.inputs.numpy().tobytes(), task.labels.numpy().tobytes(), task.is_train.numpy().tobytes()),
-        "planted": None if planted is None else sha256(planted.numpy().tobytes()),
         "radius": float(radius).hex(),
         "beta": float(beta).hex(),
         "effort": list(effort),

@@ -179,6 +179,16 @@ def susceptibilities_of(
     return Susceptibilities(parts, found, losses(point[None])[0], task.is_train, custom, sigma, n_draws)
 
 
+def check_parts(n_parts: int, n_blocks: int) -> None:
+    """Blocks can fall into so many parts.
+
+    Raises:
+        UserError: There are not more blocks than parts, or fewer than two parts are asked for.
+    """
+    if not 2 <= n_parts < n_blocks:
+        raise UserError(f"parts must be 2 to {n_blocks - 1}, fewer than blocks; got {n_parts}")
+
+
 @in_plain_surroundings
 def discovered(
     found: Susceptibilities,
@@ -211,8 +221,7 @@ def discovered(
     """
     import pandas as pd
 
-    if not 2 <= n_parts < len(found.names):
-        raise UserError(f"parts must be 2 to {len(found.names) - 1}, fewer than blocks; got {n_parts}")
+    check_parts(n_parts, len(found.names))
     chi = found.response.chi
     groups = subspace_groups(chi, n_parts)
     point, index = flat(model, params), found.blocks.places

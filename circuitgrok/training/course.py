@@ -1,6 +1,5 @@
 """The one training loop: a stack from where it starts to where it ends."""
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from circuitgrok.store import resume
 from circuitgrok.store.behind import Behind
 from circuitgrok.store.run import Run
 from circuitgrok.store.writer import Writer, add_event
+from circuitgrok.training.pace import Pace
 from circuitgrok.training.progress import Progress
 from circuitgrok.training.stack import Stack, new_stack, put_state, state_of, subset
 from circuitgrok.training.steps import Steps, steps_of, uncapturable
@@ -71,10 +71,14 @@ def _loop(
 ) -> None:
     schedule: Schedule = steps.stack.configs[0].schedule
     scheduled = schedule.checkpoint_steps()
-    saved, step = time.monotonic(), start
+    pace, step = Pace(save_every_s), start
 
     def is_due(step: int) -> bool:
         return step % schedule.eval_every == 0 or step in scheduled
+
+    def save() -> None:
+        for i, writer in enumerate(writers):
+            writer.save(step, state_of(steps.stack, i), last=step == schedule.steps)
 
     while True:
         due = is_due(step)
@@ -107,10 +111,8 @@ def _loop(
             if len(left) < len(writers):
                 steps, writers, watches = _only(left, step, steps, writers, watches)
                 continue
-        if step == schedule.steps or stop or time.monotonic() - saved > save_every_s:
-            for i, writer in enumerate(writers):
-                writer.save(step, state_of(steps.stack, i), last=step == schedule.steps)
-            saved = time.monotonic()
+        if step == schedule.steps or stop or pace.is_due():
+            pace.around(writers[0].behind, save)
         if step == schedule.steps:
             return
         if stop:

@@ -114,7 +114,7 @@ def train(
             "stopped@grokked+500", and the same call without it goes on. It is not in the config.
         allow_inexact: Resume even where torch, instruction set, threads or device differ from the run's own.
         skip_held: Leave runs to whoever trains them now; otherwise one that is held is refused before any work.
-        save_every_s: Seconds between resume points.
+        save_every_s: Seconds between resume points, or nine times as long as the last took to write if that is longer.
 
     Returns:
         The runs, in the order of the configs. A run that diverged has `state == "diverged"`.

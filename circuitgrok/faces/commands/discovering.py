@@ -35,15 +35,17 @@ def discover(argv: list[str]) -> int:
         argv,
     )
     run, step = checkpoint_of("start", options.start)
-    out = Path(os.path.expanduser(options.out)) if options.out else run.path / f"discovered_{step}"
-    out.mkdir(parents=True, exist_ok=True)
-    check_folder(out)  # before minutes of sampling
     load_torch(options.quiet)
     import torch
 
     from circuitgrok import figures
-    from circuitgrok.table.susceptibilities import discovered, susceptibilities
+    from circuitgrok.landscape.susceptibility import blocks_of
+    from circuitgrok.table.susceptibilities import check_parts, discovered, susceptibilities
 
+    check_parts(options.parts, len(blocks_of(run.model, options.blocks, options.layer).names))
+    out = Path(os.path.expanduser(options.out)) if options.out else run.path / f"discovered_{step}"
+    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out)  # before minutes of sampling
     torch.set_num_threads(max(1, options.threads))
     with ticks(f"step {step}", "blocks", options.quiet) as tick:
         found = susceptibilities(
