@@ -11,14 +11,17 @@ among those that are trained on.
 """
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 import circuitgrok as cg
 from circuitgrok import figures
+from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.landscape.density import Effort
 from circuitgrok.study.claims import Mean, Selection, where
+from circuitgrok.study.kept import keep_rows, kept_rows
 from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import listed
 from circuitgrok.study.study import Study, evenly
@@ -90,6 +93,7 @@ def counted(config: cg.TrainConfig, planted: str, effort: Effort, coldest: float
     """A split and radius as a line of the table: the density of what generalises there."""
     leaves = config.leaves()
     folder, step = planted.rsplit("@", 1)
+    Path(keep).mkdir(parents=True, exist_ok=True)
     found = density(
         config.model, config.task.draw(), leaves["norm_radius"], beta=coldest, n_wrong=N_WRONG, effort=effort,
         planted=cg.load(folder).at(int(step)), seed=leaves["data_seed"], keep=keep,
@@ -142,15 +146,21 @@ def main() -> None:
     trained = study.table(runs)
     trained["hit"] = trained["test_acc"] >= HIT
     share = trained.groupby(["norm_radius", "seed"])["hit"].mean()
-    jobs = []
+    jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders"
     for (radius, seed), of in trained.assign(name=list(runs)).groupby(["norm_radius", "seed"]):
         if radius not in COUNTED:
             continue
+        name = f"{radius:g}-{seed}"
         best = runs[of.sort_values("test_acc", kind="stable")["name"].iloc[-1]]
-        keep = given.out / "runs" / "ladders" / f"{radius:g}-{seed}"
-        keep.mkdir(parents=True, exist_ok=True)
-        jobs.append(partial(counted, best.config, f"{best.path}@{best.steps[-1]}", effort, coldest, str(keep)))
-    densities = pd.DataFrame(in_processes(jobs, given.threads, "counting", "spheres"))
+        digests[name] = sha256(canonical_json([best.config.hash, list(effort), coldest, N_WRONG]).encode())
+        keep = ladders / name
+        jobs[name] = partial(counted, best.config, f"{best.path}@{best.steps[-1]}", effort, coldest, str(keep))
+    kept = kept_rows(given.out / "rows.jsonl", digests)
+    missing = [name for name in jobs if name not in kept or (ladders / name).exists()]
+    found = in_processes([jobs[name] for name in missing], given.threads, "counting", "spheres")
+    cells = kept | dict(zip(missing, found, strict=True))
+    keep_rows(given.out / "rows.jsonl", {name: cells[name] for name in jobs}, digests)
+    densities = pd.DataFrame([cells[name] for name in jobs])
     hits = share.rename_axis(["radius", "seed"]).rename("hits").reset_index()
     rows = hits.merge(densities, on=["radius", "seed"], how="left")
     by_radius = rows.groupby("radius")

@@ -111,13 +111,14 @@ class Question(ABC):
         import pandas as pd
 
         file, configs = given.out / "rows.jsonl", self.configs()
-        kept = kept_rows(file, configs)
+        digests = {name: config.hash for name, config in configs.items()}
+        kept = kept_rows(file, digests)
         gone = [name for name in kept if not (given.placed(configs[name]) and (given.out / "runs" / name).exists())]
         runs = self.train(given, except_for=gone)
         made: list[Any] = self.table(runs, more).to_dict("records")
         found = {name: kept[name] for name in gone} | dict(zip(runs, made, strict=True))
         rows = {name: found[name] for name in configs if name in found}
-        keep_rows(file, rows, configs)
+        keep_rows(file, rows, digests)
         return pd.DataFrame(list(rows.values()))
 
     def grouped(self, runs: Mapping[str, R], by: str = "arm", **only: Any) -> dict[Any, list[R]]:
