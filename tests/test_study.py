@@ -359,6 +359,25 @@ def test_jobs_in_processes_answer_in_their_order_each_with_one_thread():
         in_processes([partial(math.sqrt, -1.0)], 1, "trying", "jobs")
 
 
+SLEEPING = """
+import time
+from functools import partial
+from circuitgrok.study.processes import in_processes
+if __name__ == "__main__":
+    in_processes([partial(print, "at work", flush=True), partial(time.sleep, 600), partial(time.sleep, 600)], 2, "", "")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process that is killed says so to nobody")
+def test_workers_end_when_the_process_that_started_them_is_killed(tmp_path):
+    (tmp_path / "sleeping.py").write_text(SLEEPING)
+    command = [sys.executable, str(tmp_path / "sleeping.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as whole:
+        assert whole.stdout and whole.stdout.readline() == "at work\n"
+        whole.kill()
+        whole.communicate(timeout=60)  # the pipe is theirs as well: its end comes when the last of them is gone
+
+
 def test_diverged_runs_are_counted():
     table = pd.DataFrame({"arm": ["a"], "memorised_by": [1.0], "grokked_by": [math.nan], "state": ["diverged"]})
     assert censored(table, []) == (

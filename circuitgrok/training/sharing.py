@@ -3,13 +3,12 @@
 import contextlib
 import os
 import signal
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from concurrent.futures.process import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ from circuitgrok.training.loop import How
 from circuitgrok.training.progress import Progress
 from circuitgrok.training.queue import train_in_slurm
 from circuitgrok.training.slurm import Slurm
-from circuitgrok.training.stopping import Stop, stop_signals
+from circuitgrok.training.stopping import Stop, end_with_parent, stop_signals
 from circuitgrok.training.work import (
     UNSEEN,
     Courses,
@@ -166,12 +165,5 @@ def _pool(devices: list[str]) -> Iterator[Executor]:
 def _begin_worker(free: "SimpleQueue[str]") -> None:
     """Take a device. A signal from the terminal is for the process that handed out the work; if that dies, end too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     _own["device"] = free.get()
-    parent = parent_process()
-    assert parent is not None
-
-    def end_with_it() -> None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=end_with_it, daemon=True).start()

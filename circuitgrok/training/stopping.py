@@ -1,9 +1,12 @@
-"""How training is asked to stop: by a signal, or by a file that whoever handed out the work takes away."""
+"""How work is asked to stop: by a signal, by a file that whoever handed it out takes away, by the end of who did."""
 
 import contextlib
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +56,15 @@ def stop_signals(file: Path | None = None) -> Iterator[Stop]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def end_with_parent() -> None:
+    """Let this worker end when the process that started it does."""
+    parent = parent_process()
+    assert parent is not None, "only workers have a process that started them"
+
+    def end_with_it() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=end_with_it, daemon=True).start()
