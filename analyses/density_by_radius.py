@@ -117,6 +117,7 @@ def counted(config: cg.TrainConfig, planted: str, effort: Effort, coldest: float
         "above_chance_cold": found.R_gen.value - found.chance,
         "status": found.status,
         "acc_train": rows.loc[("train", "hot"), "acc_train"],
+        "acc_unseen": rows.loc[("train", "hot"), "acc_held"],
         "acc_all": rows.loc[("all", "hot"), "acc_held"],
         "traded": rows["traded"].min(),
     }
@@ -166,18 +167,21 @@ def main() -> None:
     by_radius = rows.groupby("radius")
     means = by_radius[["hits", "R_gen", "R_mem", "R_gen_cold", "R_mem_cold", "R_planted_cold"]].mean()
     lucky, told = means[["hits"]], means[means["R_gen"].notna()]
-    right = densities.groupby("radius")[["acc_train", "acc_all", "traded"]].mean()
+    right = densities.groupby("radius")[["acc_train", "acc_unseen", "acc_all", "traded"]].mean()
     statuses = densities.groupby("status").size()
     words = "r = {:g}: {:.2f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}"
     notes = [
         f"n counts splits. {len(study.arms)} starts for each split and radius; one has come to generalise with a test "
-        f"accuracy of {HIT:g} at the end. Chance is {densities['chance'].iloc[0]:.1f} nats. "
+        f"accuracy of {HIT:g} at the end. Chance is {densities['chance'].iloc[0]:.1f} nats, of answers that are certain; "
+        f"networks that give every answer alike have {coldest:g} times as much at β = {coldest:g}, so that there wrong "
+        "labels are what the truth is to be held against. "
         f"Shares of starts at all radii: {listed(lucky, 'r = {:g}: {:.2f}', '; ')}.",
         f"Means over splits of the share of starts, R_gen and R_mem at β = {PLAIN:g}, the same at β = {coldest:g}, and "
         f"R_gen there from planted starts: {listed(told, words, '; ')}.",
         f"{effort.n_ladders} ladders for each data set, {effort.n_rounds} rounds after {effort.n_burnin}. Accuracies "
-        "of the coldest rung on the training pairs where these are fitted, on the others where all are, and the least "
-        f"rate of trades: {listed(right, 'r = {:g}: {:.2f}, {:.2f}, {:.2f}', '; ')}. Hot and planted starts by the "
+        "of the coldest rung where the training pairs are fitted, on these and on the others (at random 0.09), on the "
+        "others where all are fitted, and the least rate of trades: "
+        f"{listed(right, 'r = {:g}: {:.2f}, {:.3f}, {:.2f}, {:.2f}', '; ')}. Hot and planted starts by the "
         f"intervals of each sphere: {listed(statuses, '{}: {:g}')}.",
         "Planted: the network of the split and radius that answers most test pairs, which is not always all of them. "
         "Size, radii and budget were chosen on eight starts of splits 0 to 3, and the claims of density on first looks "
