@@ -172,8 +172,8 @@ def main() -> None:
     words = "r = {:g}: {:.2f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}"
     notes = [
         f"n counts splits. {len(study.arms)} starts for each split and radius; one has come to generalise with a test "
-        f"accuracy of {HIT:g} at the end. Chance is {densities['chance'].iloc[0]:.1f} nats, of answers that are certain; "
-        f"networks that give every answer alike have {coldest:g} times as much at β = {coldest:g}, so that there wrong "
+        f"accuracy of {HIT:g} at the end. Chance is {densities['chance'].iloc[0]:.1f} nats, of answers that are "
+        f"certain; who gives every answer alike has {coldest:g} times as much at β = {coldest:g}, so that there wrong "
         "labels are what the truth is to be held against. "
         f"Shares of starts at all radii: {listed(lucky, 'r = {:g}: {:.2f}', '; ')}.",
         f"Means over splits of the share of starts, R_gen and R_mem at β = {PLAIN:g}, the same at β = {coldest:g}, and "
