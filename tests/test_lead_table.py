@@ -46,9 +46,10 @@ def test_one_function_is_one_row_more():
     indicators = {"size": Indicator("size", rises=True), "time": Indicator("since", rises=True)}
     since = [0, 100, 200, 300, 400]
     found = lead_table(runs, [grows], indicators, ["still a", "still b"], since)
+    shares: Any = found["median_share"]
     # controls come to 500; 3 times 200 is more: a and b are warned at step 200; time alone tells nothing
     assert found.loc["size", ["warned", "n", "median_lead", "false_alarms"]].tolist() == [1, 2, 350, 0]
-    assert found["median_share"]["size"] == pytest.approx((400 / 600 + 300 / 500) / 2)
+    assert shares["size"] == pytest.approx((400 / 600 + 300 / 500) / 2)
     assert found.loc["size", "at_once"] == 0 and found.loc["time", "warned"] == 0
 
 

@@ -80,10 +80,8 @@ def lead_table(
 def times(run: Run, event: str = EVENT) -> dict[str, float]:
     """When a run memorised, and when the event came; nan where it did not."""
     found = events(run.history, known_rules(run.history, ACCURACY_RULES))
-    return {
-        name: math.nan if name not in found or found[name].by is None else float(found[name].by)
-        for name in ("memorised", event)
-    }  # fmt: skip
+    by = {name: found[name].by if name in found else None for name in ("memorised", event)}
+    return {name: math.nan if step is None else float(step) for name, step in by.items()}
 
 
 def watched_steps(run: Run, since: Sequence[int], event: str = EVENT) -> list[int]:

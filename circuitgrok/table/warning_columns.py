@@ -189,8 +189,9 @@ def susceptibility_columns(
         for one in (2 * seed, 2 * seed + 1)
     ]
     first, second = (look.chi for look in looks)
+    rank = participation_ratio(first, second).item()
     return {
-        "susceptibility_rank": participation_ratio(first, second).item(),
+        "susceptibility_rank": rank if rank > 0 else math.nan,  # where noise prevails it may be anything
         "susceptibility_signal": (first.norm() / looks[0].se.norm()).item(),
     }
 
@@ -203,8 +204,8 @@ def volume_columns(run: Checkpoints, step: int, *, n_rays: int = 8) -> dict[str,
         >>> volume_columns(cg.reference(), 4000, n_rays=4)["ln_volume"] < 0
         True
     """
-    row = local_volume(run, [step], n_rays=n_rays).loc[step]
-    return {"ln_volume": float(row["ln_volume"]), "ray_angle": float(row["angle"])}
+    [row] = local_volume(run, [step], n_rays=n_rays).to_dict("records")
+    return {"ln_volume": row["ln_volume"], "ray_angle": row["angle"]}
 
 
 def _opened(run: Checkpoints, step: int, keys: torch.Tensor | None = None) -> Opened:
