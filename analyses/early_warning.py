@@ -9,14 +9,12 @@ many a run does not generalise within the budget. Of each seed the run with fewe
 of what unseen mirrors ask. Runs with decay and pairs that did not are the controls that are most alike; they set no
 level, and say what an alarm is worth.
 
-Artefacts to think of: an indicator that tells the time since memorising or the training loss; one that tells an arm
-(decay, pairs) from its start on, for which the value over that at memorising is asked as well; key frequencies known
-from the end; a level for one side only, where both might warn.
+Artefacts to think of: an indicator that tells the time or the training loss; one that tells an arm (decay, pairs) from
+its start on, for which the value over that at memorising is asked too; key frequencies known from the end; one side.
 
 A measure is a function of a run and a step: one more in `COLUMNS`, and a line in `INDICATORS`, is one row more of the
 table; only what is not measured yet is.
 
-    python analyses/early_warning.py --claims   # what is claimed, to be committed before the runs
     python analyses/early_warning.py            # 100 runs: half an hour on one core
     python analyses/early_warning.py --quick    # tiny ones: seconds
 """
@@ -92,7 +90,6 @@ INDICATORS = {
     "test loss falls": Indicator("test_loss"),
     "unseen mirrors answered": Indicator("unseen_acc", rises=True),
 }
-SEE_ANSWERS = ("test loss falls", "unseen mirrors answered")
 
 
 def along(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,15 +123,16 @@ def leads_of(indicator: str, convention: str = LEVEL) -> Selection:
     return rows
 
 
-def warned(rows: pd.DataFrame) -> pd.Series:
-    """Which runs had an alarm before they generalised."""
-    return rows["lead"] > 0
+def share(indicator: str, convention: str = LEVEL) -> Share:
+    """The share of them that had an alarm before they generalised."""
+    name = f"share of runs with a warning: {indicator} ({convention})"
+    return Share(leads_of(indicator, convention), lambda rows: rows["lead"] > 0, name)
 
 
 def few(indicator: str, said: str) -> Declared:
     """The claim that an indicator warns of fewer than half."""
-    share = Share(leads_of(indicator), warned, f"share of runs with a warning: {indicator}")
-    return share.falls_below(0.5, f"At 5 % false alarms {said} warns of fewer than half of the runs that generalise.")
+    text = f"At 5 % false alarms {said} warns of fewer than half of the runs that generalise."
+    return share(indicator).falls_below(0.5, text)
 
 
 def last_before(is_control: bool) -> Selection:
@@ -182,12 +180,9 @@ CLAIMS = [
                     "memorises (random labels, as many steps)."),
     few("local volume grows", "the local volume"),
     few("susceptibilities' rank falls", "a rank of susceptibilities that falls"),
-    Share(leads_of(PHASES), warned, "share of runs with a warning by aligned phases")
-    .exceeds(0.5, "At 5 % false alarms neurons whose phases align warn of more than half of them."),
-    Share(leads_of(PHASES, OWN), warned, "share of runs with a warning by what phases have gained")
-    .falls_below(0.5, "What phases gain from memorising on warns of fewer than half: a level of them tells an arm."),
-    Share(leads_of(GINI, OWN), warned, "share of runs with a warning by what the Gini coefficient of W_L has gained")
-    .exceeds(0.5, "What the sparsity of W_L gains from memorising on does warn of more than half."),
+    share(PHASES).exceeds(0.5, "At 5 % false alarms neurons whose phases align warn of more than half of them."),
+    share(PHASES, OWN).falls_below(0.5, "What phases gain from memorising on warns of fewer than half: a level of them tells an arm."),
+    share(GINI, OWN).exceeds(0.5, "What the sparsity of W_L gains from memorising on does warn of more than half."),
     PartialSpearman(at_memorising, "alignment", "remaining", ("train_loss",), "correlation of phases and time left")
     .falls_below(0, "At memorising, better aligned phases mean an earlier generalising, at equal training loss."),
     PartialSpearman(at_memorising, "commutator", "remaining", ("train_loss",), "correlation of defect and time left")
