@@ -125,8 +125,8 @@ def leads_of(indicator: str, convention: str = LEVEL) -> Selection:
 
 def share(indicator: str, convention: str = LEVEL) -> Share:
     """The share of them that had an alarm before they generalised."""
-    name = f"share of runs with a warning: {indicator} ({convention})"
-    return Share(leads_of(indicator, convention), lambda rows: rows["lead"] > 0, name)
+    said = f"share of runs with a warning: {indicator} ({convention})"
+    return Share(leads_of(indicator, convention), lambda rows: rows["lead"] > 0, said)
 
 
 def few(indicator: str, said: str) -> Declared:
@@ -181,7 +181,8 @@ CLAIMS = [
     few("local volume grows", "the local volume"),
     few("susceptibilities' rank falls", "a rank of susceptibilities that falls"),
     share(PHASES).exceeds(0.5, "At 5 % false alarms neurons whose phases align warn of more than half of them."),
-    share(PHASES, OWN).falls_below(0.5, "What phases gain from memorising on warns of fewer than half: a level of them tells an arm."),
+    share(PHASES, OWN)
+    .falls_below(0.5, "What phases gain from memorising on warns of fewer than half: their level tells an arm."),
     share(GINI, OWN).exceeds(0.5, "What the sparsity of W_L gains from memorising on does warn of more than half."),
     PartialSpearman(at_memorising, "alignment", "remaining", ("train_loss",), "correlation of phases and time left")
     .falls_below(0, "At memorising, better aligned phases mean an earlier generalising, at equal training loss."),
@@ -296,7 +297,7 @@ def notes(table: pd.DataFrame) -> list[str]:
             f"False alarms by arm: {listed(fired, '{} {:.3f}')}."
         )
     n = rows[rows["arm"].isin(CONTROLS)]["run"].nunique()
-    given_loss = ((), ("train_loss",))
+    given_loss = (), ("train_loss",)
     correlations = [
         PartialSpearman(at_memorising, one.column, "remaining", given, name + ", loss held" * bool(given)).found(table)
         for name, one in INDICATORS.items()
