@@ -86,15 +86,16 @@ INDICATORS = {
     "excluded loss rises": Indicator("excluded_loss", rises=True),
     "training loss falls": Indicator("train_loss", is_logarithmic=True),
     "norm falls": Indicator("norm"),
-    "time since memorising": Indicator("since", rises=True),
+    "time since memorising": Indicator("nth", rises=True),
     "test loss falls": Indicator("test_loss"),
     "unseen mirrors answered": Indicator("unseen_acc", rises=True),
 }
 
 
 def along(table: pd.DataFrame) -> pd.DataFrame:
-    """The checkpoints that are watched."""
-    return table[table["at"] == "along"].reset_index(drop=True)
+    """The checkpoints that are watched, and how many of the run's are before each."""
+    found = table[table["at"] == "along"].reset_index(drop=True)
+    return found.assign(nth=found.groupby("run").cumcount())
 
 
 def judged(table: pd.DataFrame) -> list[str]:
@@ -143,7 +144,6 @@ def last_before(is_control: bool) -> Selection:
 
     def rows(table: pd.DataFrame) -> pd.DataFrame:
         found = along(table)
-        found["nth"] = found.groupby("run").cumcount()
         found["rise"] = found["commutator"] / found.groupby("run")["commutator"].transform("first")
         own = found[found["run"].isin(judged(table)) & (found["step"] < found[EVENT])].groupby("run").last()
         own = own[own["nth"] > 0]
@@ -258,12 +258,12 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         for kind, colour in reversed(COLOURS.items()):
             for i, (_, one) in enumerate(rows[rows["kind"] == kind].groupby("run")):
                 name = kind if i == 0 else "_"
-                ax.plot(one["before"], one[column], ".-", color=colour, lw=0.8, ms=2, alpha=0.55, label=name)
+                ax.plot(one["before"], one[column], color=colour, lw=0.8, alpha=0.55, label=name)
         ax.axvline(0, color="black", lw=0.8)
         ax.set(xlabel="step less T_gen (of the seed)", ylabel=label, xlim=(-900, 700))
         if column in ("commutator", "llc", "susceptibility_rank") and rows[column][rows["before"].notna()].gt(0).any():
             ax.set_yscale("log")
-    figures.legends([axes[0, 0]])
+    figures.legend_above(axes[0, 0], 2)
     first, shares = rows.groupby("run")["step"].first(), {}
     for ax, convention in zip(axes[2, :2], (LEVEL, OWN), strict=True):
         found = told(table, INDICATORS, convention)
@@ -274,9 +274,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         summed = summed_up(found, along(table))
         shares |= {f"{convention}: warned": summed["warned"], f"{convention}: not yet": summed["unfounded"]}
     figures.draw_shares(axes[2, 2], pd.DataFrame(shares).rename(columns=lambda name: name.replace(OWN, "gain")))
-    axes[2, 2].set_title(
-        "alarms in runs that generalise, and in those\nwith decay and pairs that do not yet", fontsize=9
-    )
+    axes[2, 2].set_title("alarms in runs that generalise,\nand in those that did not yet", fontsize=9)
     return figure
 
 
@@ -297,22 +295,21 @@ def notes(table: pd.DataFrame) -> list[str]:
             f"False alarms by arm: {listed(fired, '{} {:.3f}')}."
         )
     n = rows[rows["arm"].isin(CONTROLS)]["run"].nunique()
-    given_loss = (), ("train_loss",)
+    of_given = {(): "", ("train_loss",): ", loss held", ("train_loss", "since", "memorised"): ", and times"}
     correlations = [
-        PartialSpearman(at_memorising, one.column, "remaining", given, name + ", loss held" * bool(given)).found(table)
+        PartialSpearman(at_memorising, one.column, "remaining", given, name + held).found(table)
         for name, one in INDICATORS.items()
-        for given in given_loss
-        if one.column not in given and one.column != "since"
+        for given, held in of_given.items()
+        if one.column not in given and one.column != "nth"
     ]
     own = rows[rows["run"].isin(judged(table))].groupby("run").first()
-    of_arm = own.groupby("arm").size()
     hindsight = {at: winners(at)(table)["foretold"].mean() for at in ("start", "memorised")}
     known = rows[rows["llc"].notna()]
     return [
         f"Watched: the first checkpoint (every {GRID} steps) {SINCE} steps or more after memorising, up to the first "
         f"that has seen the event, in {len(rows)} checkpoints. The event: 0.95 of the unseen mirrors. Judged: "
-        f"{listed(of_arm, '{}: {}')}; memorised {own['step'].median():g} and generalised {own[EVENT].median():g} steps "
-        "in the median.",
+        f"{listed(own.groupby('arm').size(), '{}: {}')}; first watched at step {own['step'].median():g} and "
+        f"generalised at {own[EVENT].median():g} in the median.",
         f"Levels are set by the controls of other seeds, at most 5 % of which give an alarm at any watched checkpoint. "
         f"With {n} controls that resolves a rate of {resolved_rate(max(1, n - len(CONTROLS)))}.",
         *said,
