@@ -44,7 +44,7 @@ from circuitgrok.table import warning_columns as columns
 from circuitgrok.training.progress import ticks
 
 GRID, SINCE = 50, (0, 50, 100, 200, 300, 400, 600, 900, 1200)  # of checkpoints; watched steps after memorising
-BUDGET = 1600
+BUDGET, BIN = 1600, 100  # of steps; of the picture
 NBETA = 504 / math.log(504)  # of 60 % of the pairs, in all arms
 SAMPLING = Sampling(step_size=2e-5, friction=0.7, localization=1e4, nbeta=NBETA, n_draws=48)
 GROKS, CONTROLS = ("60 % of the pairs", "70 % of the pairs"), ("no decay", "few pairs", "random labels")
@@ -126,8 +126,8 @@ def leads_of(indicator: str, convention: str = LEVEL) -> Selection:
 
 def share(indicator: str, convention: str = LEVEL) -> Share:
     """The share of them that had an alarm before they generalised."""
-    said = f"share of runs with a warning: {indicator} ({convention})"
-    return Share(leads_of(indicator, convention), lambda rows: rows["lead"] > 0, said)
+    name = f"share of runs with a warning: {indicator} ({convention})"
+    return Share(leads_of(indicator, convention), lambda rows: rows["lead"] > 0, name)
 
 
 def few(indicator: str, said: str) -> Declared:
@@ -223,10 +223,8 @@ CURVES = {
 
 
 def measured(run: Run, name: str, steps: Sequence[int]) -> list[Row]:
-    """The rows of one function at some checkpoints; of the start there are those that cost nothing."""
-    if name == "llc":
-        return llc_columns(run, steps)
-    return watched(run, [COLUMNS[name]], steps, times(run)["memorised"])
+    """The rows of one function at some checkpoints."""
+    return llc_columns(run, steps) if name == "llc" else watched(run, [COLUMNS[name]], steps, times(run)["memorised"])
 
 
 def rows_of(run: Run, kept_in: Callable[[str], Path]) -> list[Row]:
@@ -247,18 +245,20 @@ def drawn(table: pd.DataFrame) -> pd.DataFrame:
     kinds = rows["arm"].where(rows["arm"].isin(CONTROLS), "decay and pairs, not yet")
     kinds = kinds.where(~rows["run"].isin(own), "generalises")
     rows = rows.assign(kind=kinds, before=rows["step"] - rows["seed"].map(when).astype(float))
+    rows = rows.assign(bin=BIN * (rows["before"] / BIN).round())
     return rows[rows["run"].isin(own) | rows[EVENT].isna()]
 
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
-    """Indicators against the time to generalising; leads by both conventions; shares warned of, alarms unfounded."""
-    figure, axes = figures.sheet(3, 3, (13, 12), height_ratios=(1, 1, 1.9))
+    """Medians and quartiles against the time to generalising; leads by both conventions; alarms founded and not."""
+    figure, axes = figures.sheet(3, 3, (11.5, 10.5), height_ratios=(1, 1, 1.9))
     rows = drawn(table)
     for ax, (column, label) in zip(axes[:2].flat, CURVES.items(), strict=True):
         for kind, colour in reversed(COLOURS.items()):
-            for i, (_, one) in enumerate(rows[rows["kind"] == kind].groupby("run")):
-                name = kind if i == 0 else "_"
-                ax.plot(one["before"], one[column], color=colour, lw=0.8, alpha=0.55, label=name)
+            of = rows[rows["kind"] == kind]
+            low, middle, high = (of.groupby("bin")[column].quantile(q) for q in (0.25, 0.5, 0.75))
+            ax.plot(middle.index, middle, color=colour, lw=1.4, label=kind)
+            ax.fill_between(low.index.to_numpy(), low.to_numpy(), high.to_numpy(), color=colour, alpha=0.15, lw=0)
         ax.axvline(0, color="black", lw=0.8)
         ax.set(xlabel="step less T_gen (of the seed)", ylabel=label, xlim=(-900, 700))
         if column in ("commutator", "llc", "susceptibility_rank") and rows[column][rows["before"].notna()].gt(0).any():
@@ -304,12 +304,13 @@ def notes(table: pd.DataFrame) -> list[str]:
     ]
     own = rows[rows["run"].isin(judged(table))].groupby("run").first()
     hindsight = {at: winners(at)(table)["foretold"].mean() for at in ("start", "memorised")}
-    known = rows[rows["llc"].notna()]
+    known, late = rows[rows["llc"].notna()], rows[rows["arm"].isin(GROKS) & rows[EVENT].isna()].groupby("run").last()
     return [
         f"Watched: the first checkpoint (every {GRID} steps) {SINCE} steps or more after memorising, up to the first "
         f"that has seen the event, in {len(rows)} checkpoints. The event: 0.95 of the unseen mirrors. Judged: "
         f"{listed(own.groupby('arm').size(), '{}: {}')}; first watched at step {own['step'].median():g} and "
-        f"generalised at {own[EVENT].median():g} in the median.",
+        f"generalised at {own[EVENT].median():g} in the median. Not within the budget: {len(late)}, which answer "
+        f"{listed(late['unseen_acc'].sort_values(), '{1:.2f}')} of the unseen mirrors when they are watched last.",
         f"Levels are set by the controls of other seeds, at most 5 % of which give an alarm at any watched checkpoint. "
         f"With {n} controls that resolves a rate of {resolved_rate(max(1, n - len(CONTROLS)))}.",
         *said,
@@ -341,6 +342,7 @@ def main() -> None:
             tick(i + 1, len(runs))
     labels = of.rename(columns={"memorised_by": "memorised", f"{EVENT}_by": EVENT})
     table = labels[["run", "arm", "seed", "memorised", EVENT]].merge(pd.DataFrame(found), on="run")
+    table = table.map(lambda x: float(f"{x:.6g}") if isinstance(x, float) else x)
     study.write(given, table, draw(table), notes(table), runs=of)
 
 
