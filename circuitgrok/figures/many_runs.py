@@ -113,4 +113,5 @@ def draw_shares(ax: "Axes", shares: "pd.DataFrame") -> None:
             ax.text(j, i, said, ha="center", va="center", fontsize=7, color=colour)
     ax.set_xticks(range(shares.shape[1]), [str(name).replace(" ", "\n", 1) for name in shares.columns])
     ax.set_yticks(range(len(shares)), list(shares.index))
+    ax.tick_params(axis="x", labelsize=7)
     ax.grid(False)
