@@ -45,8 +45,8 @@ def test_one_function_is_one_row_more():
     runs = {"a": run(0, 600, 3), "b": run(1, 500, 3), "still a": run(0, math.inf), "still b": run(1, math.inf)}
     indicators = {"size": Indicator("size", rises=True), "time": Indicator("since", rises=True)}
     since = [0, 100, 200, 300, 400]
-    found = lead_table(runs, [grows], indicators, ["still a", "still b"], since)
-    shares: Any = found["median_share"]
+    found: Any = lead_table(runs, [grows], indicators, ["still a", "still b"], since)
+    shares = found["median_share"]
     # controls come to 500; 3 times 200 is more: a and b are warned at step 200; time alone tells nothing
     assert found.loc["size", ["warned", "n", "median_lead", "false_alarms"]].tolist() == [1, 2, 350, 0]
     assert shares["size"] == pytest.approx((400 / 600 + 300 / 500) / 2)
