@@ -230,29 +230,13 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     axes[0, 1].set_xticks(range(5), said)
     axes[0, 1].set(yscale="log", ylabel="λ̂ over prior-only λ̂", xlabel="window at the landmark")
     of = everywhere[(everywhere["arm"] == GROKS[0]) & everywhere["lead"].notna()]
-    of = of.assign(at_once=of["alarm"] == of["run"].map(along.groupby("run")["step"].first()))
-    for i, name in enumerate(reversed(INDICATORS)):
-        rows = of[of["indicator"] == name]
-        for so, colour in ((rows["at_once"], "white"), (~rows["at_once"], figures.BLUE)):
-            axes[1, 1].plot(rows["lead"][so], [i] * int(so.sum()), "o", color=figures.BLUE, ms=5, mfc=colour, alpha=0.7)
-        if len(rows):
-            axes[1, 1].plot(rows["lead"].median(), i, "|", color="black", ms=14, mew=2)
-    axes[1, 1].set_yticks(range(len(INDICATORS)), reversed(INDICATORS))
+    first_of_run = along.groupby("run")["step"].first()
+    figures.draw_leads(axes[1, 1], of, first_of_run, [*INDICATORS], figures.BLUE)
     axes[1, 1].set_xlabel(
         "lead (steps) at 5 % false alarms; 0: none\nhollow: at the landmark itself, which tells the arm"
     )
-    shares = warned_by_convention(table)
-    notes_of = shares.map(lambda x: "–" if math.isnan(x) else f"{x:.2f}")
-    axes[1, 2].set_facecolor("#d9d9d9")
-    axes[1, 2].imshow(shares, vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    for i, row in enumerate(notes_of.to_numpy()):
-        for j, note in enumerate(row):
-            colour = "white" if shares.to_numpy()[i, j] < 0.5 else "black"
-            axes[1, 2].text(j, i, note, ha="center", va="center", fontsize=7, color=colour)
-    axes[1, 2].set_xticks(range(len(CONVENTIONS)), [name.replace(" ", "\n", 1) for name in CONVENTIONS])
-    axes[1, 2].set_yticks(range(len(INDICATORS)), INDICATORS)
+    figures.draw_shares(axes[1, 2], warned_by_convention(table))
     axes[1, 2].set_title("share of runs warned of, by what counts as an alarm", fontsize=9)
-    axes[1, 2].grid(False)
     figures.legends([axes[0, 0], axes[1, 0]])
     return figure
 

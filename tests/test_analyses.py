@@ -102,6 +102,20 @@ def test_llc_along_training_measures_every_arm_and_decides(tmp_path):
 
 
 @pytest.mark.slow
+def test_early_warning_measures_every_column_of_every_arm_and_decides(tmp_path):
+    run_quick("early_warning", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("run")["at"].value_counts().unstack()["start"].eq(1).all() and table["run"].nunique() == 10
+    along = table[table["at"] == "along"]
+    assert set(along["arm"]) == {"60 % of the pairs", "70 % of the pairs", "no decay", "few pairs", "random labels"}
+    first = along.groupby("run")[["since", "alignment", "commutator", "ln_volume", "turning", "llc_status"]].first()
+    assert first["since"].between(0, 49).all() and first.notna().all().all()
+    assert along["commutator_share"].between(0, 1).all() and (along["susceptibility_rank"].dropna() > 0).all()
+    verdict = (tmp_path / "out" / "verdict.md").read_text()
+    assert decisions_of(verdict) == 12 and "time since memorising: " in verdict
+
+
+@pytest.mark.slow
 def test_radial_or_angular_holds_what_it_trains_and_of_homogeneous_networks_all_is_direction(tmp_path):
     run_quick("radial_or_angular", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

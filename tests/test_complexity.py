@@ -10,6 +10,7 @@ from oracles import block_projector, grid, noise, same_on_stacks, sum_projector,
 from circuitgrok.measures.spectra.complexity import (
     direction_tuning,
     effective_rank,
+    participation_ratio,
     spectral_entropy,
     stable_rank,
     wave_directions,
@@ -198,3 +199,15 @@ def test_stacks_and_vmap_give_what_single_networks_give(p):
         return [*direction_tuning(neurons, directions), *whole, *wave_shares(neurons), directions]
 
     same_on_stacks(measure, noise(2, 2, p * p, 6), noise(2, 2, 6, p, seed=1))
+
+
+def test_participation_counts_equal_directions_and_two_looks_do_not_count_their_noise():
+    rows = torch.linalg.qr(noise(40, 40)).Q[:4].repeat(8, 1)  # 32 rows in four directions, eight in each
+    assert participation_ratio(rows, rows).item() == pytest.approx(4, rel=1e-9)
+    assert participation_ratio(3 * rows, 3 * rows).item() == pytest.approx(4, rel=1e-9)
+    noises = [0.15 * noise(32, 40, seed=seed) for seed in range(80)]
+    looks = [rows + each for each in noises]
+    blind = [participation_ratio(look, look).item() for look in looks]
+    seen = [participation_ratio(one, other).item() for one, other in zip(looks[::2], looks[1::2], strict=True)]
+    spread = torch.tensor(seen).std().item() / len(seen) ** 0.5
+    assert min(blind) > 5 and abs(sum(seen) / len(seen) - 4) < 4 * spread + 0.2

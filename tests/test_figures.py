@@ -281,3 +281,19 @@ def test_shares_that_are_left_fall_between_evaluations_and_censored_runs_are_tic
     assert [list(line.get_xdata()) for line in ticks] == [[400], [300, 400]]
     assert [list(line.get_ydata()) for line in ticks] == [pytest.approx([0.25]), [1, 1]]
     assert ax.get_xscale() == "log" and "memorised" in ax.get_ylabel()
+
+
+def test_leads_are_dots_in_the_row_of_their_indicator_hollow_where_the_alarm_came_at_once(ax):
+    columns = {"indicator": ["x", "x", "y"], "run": list("aba"), "alarm": [0.0, 20.0, None], "lead": [50.0, 30.0, 0.0]}
+    figures.draw_leads(ax, pd.DataFrame(columns), pd.Series({"a": 0, "b": 0}), ["x", "y"], "blue")
+    dots = [line for line in ax.get_lines() if line.get_marker() == "o" and len(line.get_xdata())]
+    found = [(list(dot.get_xdata()), list(dot.get_ydata()), dot.get_markerfacecolor()) for dot in dots]
+    assert found == [([0], [0], "blue"), ([50], [1], "white"), ([30], [1], "blue")]
+    assert [list(line.get_xdata()) for line in ax.get_lines() if line.get_marker() == "|"] == [[0], [40]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["y", "x"]
+
+
+def test_shares_are_written_in_their_cells_and_a_dash_where_there_is_none(ax):
+    figures.draw_shares(ax, pd.DataFrame({"all runs": [1.0, 0.25], "no": [float("nan"), 0.0]}, index=["x", "y"]))
+    assert [text.get_text() for text in ax.texts] == ["1.00", "–", "0.25", "0.00"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["all\nruns", "no"]

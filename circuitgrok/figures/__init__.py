@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from circuitgrok.figures.many_runs import draw_band as draw_band
     from circuitgrok.figures.many_runs import draw_dots as draw_dots
     from circuitgrok.figures.many_runs import draw_groups as draw_groups
+    from circuitgrok.figures.many_runs import draw_leads as draw_leads
     from circuitgrok.figures.many_runs import draw_runs as draw_runs
     from circuitgrok.figures.many_runs import draw_seeds as draw_seeds
+    from circuitgrok.figures.many_runs import draw_shares as draw_shares
     from circuitgrok.figures.one_run import LOSS_UNITS as LOSS_UNITS
     from circuitgrok.figures.one_run import calibration_figure as calibration_figure
     from circuitgrok.figures.one_run import draw_accuracies as draw_accuracies
@@ -58,7 +60,7 @@ _HOMES = {
     "style": "BLUE GREEN GREY ORANGE PURPLE RED SKY legend_above legends save sheet step_axis times_axis values_axis",
     "one_run": "LOSS_UNITS calibration_figure draw_accuracies draw_losses draw_polar draw_roles draw_spectrum "
     "run_figure spectrum",
-    "many_runs": "draw_band draw_dots draw_groups draw_runs draw_seeds",
+    "many_runs": "draw_band draw_dots draw_groups draw_leads draw_runs draw_seeds draw_shares",
     "print_size": "COLUMN PAGE paper",
     "parts": "parts_figure",
     "phases": "draw_classes draw_phases phase_figure",

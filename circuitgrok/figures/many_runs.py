@@ -81,3 +81,37 @@ def draw_dots(
             ax.plot(known[shown], heights[shown], marker, color=colour, ms=5, mfc=fill)
     ax.set_yticks(range(len(colours)), list(colours), fontsize=7)
     ax.set_ylim(len(colours) - 0.4, -0.6)
+
+
+def draw_leads(ax: "Axes", leads: "pd.DataFrame", first: "pd.Series", names: Sequence[str], colour: str) -> None:
+    """The lead of every run by each indicator, a row for each, with the median; hollow where the alarm came at once.
+
+    Args:
+        ax: Where.
+        leads: Rows of `study.early_warning.leads`, of runs with an event.
+        first: The first checkpoint that was looked at, by run.
+        names: Of the indicators, from top to bottom.
+        colour: Of the dots.
+    """
+    at_once = leads["alarm"] == leads["run"].map(first).astype(float)
+    for i, name in enumerate(reversed(names)):
+        rows = leads[leads["indicator"] == name]
+        for so, fill in ((at_once[rows.index], "white"), (~at_once[rows.index], colour)):
+            ax.plot(rows["lead"][so], [i] * int(so.sum()), "o", color=colour, ms=5, mfc=fill, alpha=0.7)
+        if len(rows):
+            ax.plot(rows["lead"].median(), i, "|", color="black", ms=14, mew=2)
+    ax.set_yticks(range(len(names)), list(reversed(names)))
+
+
+def draw_shares(ax: "Axes", shares: "pd.DataFrame") -> None:
+    """A table of shares with its numbers, darker where they are smaller; grey where there is none."""
+    ax.set_facecolor("#d9d9d9")
+    ax.imshow(shares.astype(float), vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    for i, row in enumerate(shares.to_numpy(dtype=float)):
+        for j, x in enumerate(row):
+            said, colour = "–" if math.isnan(x) else f"{x:.2f}", "white" if x < 0.5 else "black"
+            ax.text(j, i, said, ha="center", va="center", fontsize=7, color=colour)
+    ax.set_xticks(range(shares.shape[1]), [str(name).replace(" ", "\n", 1) for name in shares.columns])
+    ax.set_yticks(range(len(shares)), list(shares.index))
+    ax.tick_params(axis="x", labelsize=7)
+    ax.grid(False)

@@ -75,6 +75,29 @@ def stable_rank(matrix: Float[Tensor, "*stack row column"]) -> Float[Tensor, "*s
     return energy.sum(-1) / energy[..., 0]
 
 
+def participation_ratio(one: Float[Tensor, "row column"], other: Float[Tensor, "row column"]) -> Float[Tensor, ""]:
+    """Number of directions that rows share their energy among, tr(G)^2 / tr(G^2), from two noisy looks at them.
+
+    G = X X' of rows X without noise. With independent noise in each look and each row, the products X1 X2' have the
+    mean G, and so have those of all pairs of rows in tr(G^2); a single look would count the noise's directions.
+
+    Args:
+        one: The rows as they were seen once.
+        other: The same rows, seen again; the first look itself, where there is no noise.
+
+    Returns:
+        1 for rows along one line, n for n orthogonal ones of equal length. Not bounded where noise prevails; nan of
+        zeros.
+
+    Example:
+        >>> rows = torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
+        >>> participation_ratio(rows, rows)
+        tensor(1.8000, dtype=torch.float64)
+    """
+    products = one.double() @ other.double().T
+    return products.trace().square() / (products * products.T).sum()
+
+
 def wave_directions(
     W_L: Float[Tensor, "*stack neuron p"], key_freqs: Int[Tensor, " freq"]
 ) -> Float[Tensor, "*stack neuron direction"]:
