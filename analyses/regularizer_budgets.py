@@ -220,7 +220,7 @@ def measured(run: Run) -> dict[str, Any]:
         for step in AT:
             here = step <= history.index[-1]
             found[f"unseen[{step}]"] = unseen.loc[:step].iloc[-1] if here else math.nan
-            if "softmax_collapse" in history:
+            if "softmax_collapse" in history and 1000 <= step <= 20_000:
                 lost = history["softmax_collapse"].loc[:step].iloc[-1]
                 found[f"collapsed[{step}]"] = lost if here else math.nan
     rate = {"lr": leaves["lr"], "weight_decay": leaves["weight_decay"], "l1": leaves["l1"] or 0.0}
@@ -243,7 +243,7 @@ def draw_along(ax: "Axes", rows: pd.DataFrame, x: str, colour: str, style: str, 
 
 
 def draw(table: pd.DataFrame) -> "figures.Figure":
-    """Curves and times without decay; collapse; Grokfast's times by rate; L1's times by coefficient; what is sparse."""
+    """Curves and times without decay; collapse; Grokfast by rate; L1's times by coefficient; what is sparse."""
     figure, ((curves, collapse, times), (rates, coefficients, waves)) = figures.sheet(2, 3, (14, 8.2))
     best = tuned(arm=DECAYED)(table).assign(arm="tuned decay")
     shown = pd.concat([table[table["arm"] != DECAYED], best])
@@ -268,7 +268,9 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     for arm, style in {ADAM: "-", FAST: "--"}.items():
         for decay, colour in shades.items():
             of = where(part="Grokfast", arm=arm, weight_decay=decay)(table)
-            draw_along(rates, of, "lr", colour, style, f"{arm}, decay {decay:g}")
+            figures.draw_seeds(rates, of, "lr", "sustained", colour, style, f"{arm}, decay {decay:g}")
+    rates.set(xscale="log", ylim=(-0.03, 1.03), xlabel="rate (batches of 64)")
+    rates.set_ylabel("accuracy on unseen mirrors, last fifth")
     families = {TRANSFORMER: figures.BLUE, MLP: figures.ORANGE}
     for part, colour in families.items():
         draw_along(coefficients, where(part=part, l1=lambda of: of > 0)(table), "l1", colour, "-", part)
@@ -278,8 +280,8 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
             waves.scatter(of["gini"], of["sustained"], s=16, marker=mark, color=colour, alpha=0.7, label=said)
     ends = [COEFFICIENTS[0], COEFFICIENTS[-1]]
     coefficients.plot(ends, [0.15 / end for end in ends], ":", color=figures.GREY, label="∝ 1 / coefficient")
-    for ax, name in ((rates, "rate"), (coefficients, "coefficient of L1")):
-        ax.set(xscale="log", yscale="log", xlabel=name, ylabel="T_gen, optimizer step (△ censored)")
+    coefficients.set(xscale="log", yscale="log", xlabel="coefficient of L1")
+    coefficients.set_ylabel("T_gen, optimizer step (△ censored)")
     waves.set(xlabel="Gini of the embedding's waves at the end", ylabel="accuracy on unseen mirrors, last fifth")
     figures.legends([curves, collapse, rates, coefficients, waves])
     return figure
