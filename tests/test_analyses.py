@@ -308,7 +308,9 @@ def test_grokfast_matched_tunes_both_over_the_same_rates_and_decides_three_claim
     module = importlib.import_module("grokfast_matched")
     times = {("Adam", 3e-3): 400.0, ("Grokfast", 9e-3): 100.0}  # each at a rate of its own, four times apart
     keys = zip(table["arm"], table["lr"], strict=True)
-    table["grokked_unseen_by"] = [times.get(key, 1200.0) + 7 * seed for key, seed in zip(keys, table["seed"], strict=True)]
+    table["grokked_unseen_by"] = [
+        times.get(key, 1200.0) + 7 * seed for key, seed in zip(keys, table["seed"], strict=True)
+    ]
     table["grokked_unseen_after"] = table["grokked_unseen_by"] - 10
     assert set(module.best("Adam")(table)["lr"]) == {3e-3} and set(module.best("Grokfast")(table)["lr"]) == {9e-3}
     assert 3.5 < math.exp(module.tuned.found(table).interval.estimate) < 4.3
