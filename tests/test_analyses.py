@@ -238,6 +238,99 @@ def test_regularizers_tries_every_setting_and_picks_the_one_with_which_most_runs
 
 
 @pytest.mark.slow
+def test_regularizer_budgets_trains_every_part_at_its_settings_and_decides_twelve_claims(tmp_path):
+    run_quick("regularizer_budgets", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    sizes = {"80 000 steps": 2, "precision": 4, "across": 2, "tuned decay": 6, "Grokfast": 36, "transformer": 10}
+    assert table.groupby("part").size().to_dict() == sizes | {"MLP": 10}
+    softmax = table["arm"].isin(["softmax, float32", "softmax, float64", "OrthoGrad", "weight decay"])
+    assert table.loc[softmax, "collapsed"].between(0, 1).all() and table.loc[~softmax, "collapsed"].isna().all()
+    assert (table["l1"] > 0).sum() == 16 and table["gini"].between(0, 1).all() and table["zeros"].between(0, 1).all()
+    assert (table["turned"] > 0).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 12
+
+
+def budgets_as_claimed(module):
+    """A table in which all is as `regularizer_budgets` claims it, every time a tenth longer for each seed."""
+    one_hot = [("80 000 steps", "StableMax", 0.01, 0.0), ("across", "OrthoGrad", 0.01, 0.0)]
+    one_hot += [("precision", arm, 0.01, 0.0) for arm in ("softmax, float32", "softmax, float64")]
+    one_hot += [("tuned decay", "weight decay", 0.01, decay) for decay in (0.3, 1.0, 3.0)]
+    grid = itertools.product(("Adam", "Grokfast"), (1e-3, 3e-3, 9e-3), (0.0, 0.005, 2.0))
+    cells = [(*cell, 0.0) for cell in one_hot]
+    cells += [("Grokfast", arm, rate, decay, 0.0) for arm, rate, decay in grid]
+    for part, rate in (("transformer", 1e-3), ("MLP", 1e-2)):
+        cells += [(part, f"L1 {l1:g}", rate, 0.0, l1) for l1 in module.COEFFICIENTS]
+        cells += [(part, "decay 2" if part == "transformer" else "decay 1", rate, 2.0, 0.0)]
+    of_arm = {"StableMax": 30_000, "OrthoGrad": 200, "weight decay": 500, "Adam": 20_000, "Grokfast": 4000}
+    rows = []
+    for (part, arm, rate, decay, l1), seed in itertools.product(cells, range(10)):
+        time = of_arm.get(arm, 0.1 / l1 if l1 else math.nan)
+        if part == "Grokfast":  # decay 2 is twenty times sooner than none with either
+            time *= (1 if decay < 1 else 0.05) * (1 + abs(math.log(rate / 3e-3)))
+        by, high = 20 * round(time * 1.1**seed / 20) if time == time else math.nan, {"softmax, float64": 0.2}
+        said = (high.get(arm, 0.05) if part == "precision" else 0.97) + 0.01 * math.sin(len(rows))
+        rows.append({
+            "part": part, "arm": arm, "seed": seed, "lr": rate, "weight_decay": decay, "l1": l1, "steps": 80_000,
+            "setting": f"{rate:g} {decay:g} {l1:g}", "ln_l1": math.log(l1) if l1 else math.nan,
+            "grokked_unseen_by": by, "grokked_unseen_after": by - 20 if by == by else 80_000.0, "sustained": said,
+            "unseen[20000]": said, "gini": (0.8 if l1 else 0.5) + 0.01 * math.sin(seed * (1 + l1)), "zeros": 0.5,
+            "r_over_r0": 2.0 + seed / 10, "norm_grokked_over_r0": 2.0, "collapsed": 0.9, "gone": 0.1, "turned": 3.0,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_regularizer_budgets_claims_hold_where_planted_and_know_the_baseline_from_the_method(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("regularizer_budgets")
+    table = budgets_as_claimed(module)
+    assert [claim.decision for claim in decide(module.CLAIMS, table)] == ["holds"] * 12
+    assert set(module.fast("Grokfast", 2.0)(table)["lr"]) == {3e-3}  # each half picks the rate that is soonest
+    assert set(module.on_mlp(table)["l1"]) == {3e-4}
+    # Grokfast no sooner than Adam at an equal decay, all of its speed over the baseline by a decay of its own
+    slow = table["arm"] == "Grokfast"
+    same = table.assign(**{
+        f"grokked_unseen_{end}": table[f"grokked_unseen_{end}"].where(~slow, table[f"grokked_unseen_{end}"] * 5)
+        for end in ("by", "after")
+    })  # fmt: skip
+    late = table["arm"].eq("StableMax") & table["seed"].eq(3)
+    same["grokked_unseen_by"] = same["grokked_unseen_by"].where(~late)
+    same.loc[late, "grokked_unseen_after"] = 80_000.0
+    words = [claim.decision for claim in decide([module.CLAIMS[0], *module.CLAIMS[4:8]], same)]
+    # StableMax is censored in one seed, and still ten times later
+    assert words == ["counterexample", "holds", "opposite", "opposite", "holds"]
+
+
+@pytest.mark.slow
+def test_stablemax_edge_continues_every_source_three_ways_and_decides_three_claims(tmp_path):
+    run_quick("stablemax_edge", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    norms = table.pivot(index="seed", columns="arm", values="r0")
+    assert (norms["a tenth of the norm"] / norms["as it was"] - 0.1).abs().max() < 1e-6
+    answers = table.pivot(index="seed", columns="arm", values="begin")
+    assert (answers.nunique(axis=1) == 1).all()  # the same at any norm and in any format
+    assert table["below_normal"].between(0, 1).all() and (table["turned"] > 0).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 3
+
+
+@pytest.mark.slow
+def test_grokfast_matched_tunes_both_over_the_same_rates_and_decides_three_claims(tmp_path, monkeypatch):
+    run_quick("grokfast_matched", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert set(table.groupby(["arm", "lr"]).size()) == {2} and len(table) == 12
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 3
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("grokfast_matched")
+    times = {("Adam", 3e-3): 400.0, ("Grokfast", 9e-3): 100.0}  # each at a rate of its own, four times apart
+    keys = zip(table["arm"], table["lr"], strict=True)
+    table["grokked_unseen_by"] = [
+        times.get(key, 1200.0) + 7 * seed for key, seed in zip(keys, table["seed"], strict=True)
+    ]
+    table["grokked_unseen_after"] = table["grokked_unseen_by"] - 10
+    assert set(module.best("Adam")(table)["lr"]) == {3e-3} and set(module.best("Grokfast")(table)["lr"]) == {9e-3}
+    assert 3.5 < math.exp(module.tuned.found(table).interval.estimate) < 4.3
+
+
+@pytest.mark.slow
 def test_large_norm_generalisers_hold_students_at_radii_and_decide(tmp_path):
     run_quick("large_norm_generalisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

@@ -44,6 +44,16 @@ def test_after_collapse_the_sum_of_the_gradient_is_the_rivals_probability():
     assert collapse_columns(logits, labels, torch.float64)["gradient_sum"].item() < 4 * 2**-53
 
 
+@for_each(("dtype", "least"), [(torch.float64, 1074), (torch.float32, 149), (torch.float16, 24)])
+def test_a_pair_gives_no_gradient_once_its_rival_underflows_as_well(dtype, least):
+    # the label's gradient is gone far earlier; the rival's, e^-m, rounds to 0 below half the least number 2^-least
+    gone = (least + 1) * math.log(2)
+    logits, labels = two_classes([gone / 2], [gone - 1.5], [gone + 1.5])
+    found = collapse_columns(logits, labels, dtype)
+    assert found["softmax_collapse"].tolist() == [1.0] * 3
+    assert found["zero_gradients"].tolist() == [0.0, 0.0, 1.0]
+
+
 def test_the_gradient_that_counts_is_the_one_the_network_receives():
     logits, labels = two_classes([11.0] * 1024)  # in float16 each rival's share of the mean, e^-11 / 1024, underflows
     found = collapse_columns(logits.float(), labels, torch.float16)
