@@ -46,7 +46,7 @@ def test_every_claim_of_a_verdict_is_a_row_of_the_findings():
     """A claim that stands otherwise in the file than the others would be left out."""
     for file in sorted((ROOT / "analyses" / "out").glob("*/verdict.md")):
         claims = text_of(file).count("\n* ")
-        assert claims >= 5
+        assert claims >= 3
         assert len(re.findall(r"^\| .*\*\*.* \|$", GENERATE["verdict"](file.parent.name), flags=re.M)) == claims, file
 
 
