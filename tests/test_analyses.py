@@ -338,20 +338,55 @@ def test_landscape_to_circuit_looks_at_both_arms_at_the_same_steps_and_decides_t
 
 
 @pytest.mark.slow
-def test_estimators_compares_five_samplers_on_potentials_and_networks(tmp_path):
+def test_estimators_compares_five_samplers_on_potentials_networks_and_at_places(tmp_path):
     run_quick("estimators", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     judged = table["part"] == "judge"
-    assert (table[~judged].groupby(["part", "landscape"])["sampler"].nunique() == 5).all()
+    assert (table[~judged].groupby("part")["sampler"].nunique() == 5).all()
     estimates = table[table["part"].isin(["potential", "network"])]
-    assert len(estimates) == 5 * (6 + 2)  # a network is sampled twice
-    assert (estimates.groupby("part")["seed"].nunique() == pd.Series({"network": 2, "potential": 6})).all()
+    assert len(estimates) == 2 * 5 * (6 + 1) and set(table["seed"].dropna()) == {0, 1}
     assert (estimates.groupby("landscape")["gradients"].nunique() == 1).all()
     hmc = estimates[(estimates["sampler"] == "hmc") & (estimates["part"] == "potential")]
     assert (hmc["errors_in_mcse"].abs() < 4).all()
+    stays = table[table["part"] == "stays"]
+    assert len(stays) == 2 * 5 and (stays.filter(like="stay_") >= 5).all(axis=None)  # gradients between two looks
     assert set(table[judged]["sampler"]) in (set(), {"circuitgrok", "devinterp"})
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 9 + 2 * judged.any()
+    assert decisions_of(verdict) == 12
+
+
+def test_biases_errors_and_stays_that_are_planted_in_estimators_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("estimators")
+    rng, rows = np.random.default_rng(0), []
+    size = {"sgld": 0.04, "preconditioned_sgld": 0.04, "sghmc": 0.02, "mala": 0.01, "hmc": 0.01}
+    on_networks = {"sgld": -0.4, "preconditioned_sgld": -0.4, "sghmc": -0.05, "mala": -0.2, "hmc": 0.0}
+    for seed in range(10):
+        for sampler, sd in size.items():
+            error = sd * rng.standard_normal()
+            of = {"sampler": sampler, "seed": seed, "status": module.PASSED, "spread_se": 0.01}
+            rows += [
+                of | {"part": "potential", "cell": f"{sampler} {nbeta}", "relative_error": error + 0.1 * sd * nbeta}
+                | {"errors_in_mcse": 3.0 if (sampler, nbeta) == ("hmc", 1) and seed < 2 else 0.5}
+                for nbeta in (1, 2)
+            ]  # fmt: skip
+            bias = on_networks[sampler] + 0.01 * rng.standard_normal()
+            far = of | {"part": "network", "relative_error": bias, "spread": 1 + bias}
+            rows += [far | {"landscape": "deep"}, far | {"landscape": "small", "relative_error": bias / 10}]
+            stay = math.exp(0.1 * rng.standard_normal())
+            rows.append(
+                of | {"part": "stays", "stay_crossing": 3 * stay, "stay_valley": 1, "excess_crossing": stay**0.1}
+            )
+        for judge in ("circuitgrok", "devinterp"):
+            llc = 5 + 0.1 * rng.standard_normal()
+            rows.append({"part": "judge", "sampler": judge, "seed": seed, "llc": llc, "seconds": 1.0 + rng.random()})
+    made = decide(module.CLAIMS, pd.DataFrame(rows))
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds",  # potentials: bias, errors that are told, SGLD over MALA
+        "opposite", "holds", "opposite", "holds",  # networks: SGLD, SGHMC, MALA, HMC
+        "counterexample", "holds",  # status, spread
+        "holds", "holds", "holds",  # stays, share, devinterp
+    ]  # fmt: skip
 
 
 def test_alpha_by_train_size_holds_the_norm_and_decides_seven_claims(tmp_path):
