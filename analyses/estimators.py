@@ -315,13 +315,12 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
                 right.plot([k + i / 7 - 0.29] * len(of), 1 + of["relative_error"], "o", color=colour, mfc=fill, ms=3.5)
         rows = sampling(sampler, "stays")(table)
         for k, place in enumerate(PLACES):
-            label = sampler if k == 0 else None
-            places.plot([k + i / 7 - 0.29] * len(rows), rows[f"stay_{place}"], "o", color=colour, ms=3.5, label=label)
+            places.plot([k + i / 7 - 0.29] * len(rows), rows[f"stay_{place}"], "o", color=colour, ms=3.5)
     left.set(xscale="log", yscale="log", xlabel=f"gradients of {CHAINS} chains together")
     budgets = sorted(course["gradients"].astype(int).unique().tolist())
     left.set_xticks(budgets, map(str, budgets))
     left.xaxis.minorticks_off()
-    left.set_ylabel("relative error on potentials (rms over seeds; median, quartiles)")
+    left.set_ylabel("rms relative error on potentials (median, quartiles)")
     biases.axhline(0, color="black", lw=0.8)
     biases.axhspan(-BIAS, BIAS, color=figures.GREY, alpha=0.15, lw=0)
     biases.set_xticks(range(len(SAMPLER_NAMES)), [name.replace("_", "\n") for name in SAMPLER_NAMES])
@@ -335,7 +334,10 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         range(len(PLACES)), ["crossing\nx² y²", "crossing with a kink\nmin(x², y²)", "straight valley\nx²"]
     )
     places.set(yscale="log", ylabel="mean stay in the box of half of the mass, gradients")
-    figures.legends([left, biases, places])
+    for ax, ticks in ((places, (20, 50, 100, 200)), (left, (0.05, 0.1, 0.2, 0.5))):
+        ax.set_yticks(ticks, map(str, ticks))
+        ax.yaxis.minorticks_off()
+    figures.legends([left, biases])
     return figure
 
 
