@@ -590,7 +590,7 @@ def test_depth_and_width_compares_networks_of_as_many_weights_from_one_norm(tmp_
     assert (sizes.max() / sizes.min()).max() < 1.025
     decayed = table["part"].str.endswith(", decay")
     assert set(table[decayed].groupby(["family", "arm", "lr"]).size()) == {2} and decayed.sum() == 2 * 5 * 4 * 2
-    assert set(table[~decayed].groupby(["family", "arm", "lr", "alpha"]).size()) == {2}
+    assert set(table[~decayed].groupby(["part", "arm", "lr", "alpha"]).size()) == {2}
     scaled = table.assign(r0=table["r0"] / table["alpha"].fillna(1))[~table["arm"].str.endswith("own ‖θ₀‖")]
     norms = scaled.groupby(["family", "seed"])["r0"]
     assert (norms.max() / norms.min() - 1).max() < 1e-5
