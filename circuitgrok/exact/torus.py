@@ -111,6 +111,12 @@ class Gibbs(NamedTuple):
         weight = torch.exp(-nbeta * (self.energy - self.energy.min()))
         return (weight[inside].sum() / weight.sum()).item()
 
+    def box(self, share: float, nbeta: float) -> float:
+        """Half the side of the square about the origin whose share of the law's mass is nearest to one, to a cell."""
+        far = self.points.abs().amax(-1)
+        edges = far.unique() + (self.points[1] - self.points[0]).abs().max() / 2
+        return min(edges.tolist(), key=lambda edge: abs(self.share(far < edge, nbeta) - share))
+
     def drawn(self, generator: torch.Generator, n: int, nbeta: float) -> Float[Tensor, "particle 2"]:
         """Points drawn from the law, each uniform in its cell."""
         weight = torch.exp(-nbeta * (self.energy - self.energy.min()))

@@ -1,7 +1,10 @@
 """Losses along chains by us and by devinterp 1.3.2 at the same settings; devinterp need not be installed."""
 
 import math
+import time
 import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,3 +59,27 @@ def devinterp_losses(landscape: DeepLinear, how: Sampling, seed: int) -> Tensor:
             verbose=False,
         )
     return torch.from_numpy(found["loss/trace"])
+
+
+def in_turn(landscape: DeepLinear, how: Sampling, seeds: Iterable[int]) -> list[dict[str, Any]]:
+    """Estimates by us and by devinterp in turn, a row for each and seed; the first half of the draws is left out.
+
+    What is set up once, such as imports, is done before and not timed.
+
+    Returns:
+        `sampler` (circuitgrok or devinterp), `seed`, `seconds`, `llc`, and `gradients` of all chains.
+
+    Raises:
+        ImportError: devinterp is not installed.
+    """
+    judges, rows = {"circuitgrok": our_losses, "devinterp": devinterp_losses}, []
+    for losses_of in judges.values():
+        losses_of(landscape, how.model_copy(update={"n_draws": 100}), 0)
+    for seed in seeds:
+        for judge, losses_of in judges.items():
+            begin = time.perf_counter()
+            losses = losses_of(landscape, how, seed)
+            seconds = time.perf_counter() - begin
+            llc = how.inverse_temperature(1000) * losses[:, how.n_draws // 2 :].double().mean().item()
+            rows.append({"sampler": judge, "seed": seed, "seconds": seconds, "llc": llc, "gradients": losses.numel()})
+    return rows
