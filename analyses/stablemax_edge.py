@@ -112,7 +112,7 @@ def draw(table: pd.DataFrame, sources: list[Run], legs: dict[str, list[Run]]) ->
     ):
         figures.draw_band(ax, [run.history[column] for run in sources], figures.PURPLE, "-", "StableMax, no decay")
         ax.axvline(sources[0].steps[-2], color=figures.GREY, lw=0.8)
-        ax.set(xscale="symlog", xlabel="optimizer step", ylabel=said)
+        ax.set(xscale="symlog", xlim=(0, None), xlabel="optimizer step", ylabel=said)
     loss.set_yscale("log")
     figures.draw_runs(after, legs, "test_mirror_unseen_acc", COLOURS)
     after.set(xlabel="optimizer step after half-way", ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
