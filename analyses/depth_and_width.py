@@ -6,7 +6,9 @@ which have a residual stream. The split leaves no mirror across: of a test pair 
 A depth would seem worse than it is at a rate that suits another, or from a larger norm. So every depth has the same
 grid of rates, and each half of the seeds is judged at the rate that is best for the other half; and all start at the
 ‖θ₀‖ of one layer. With decay, the question is when they grok; that is asked at their own ‖θ₀‖ as well. Without, it is
-whether they generalise at all; that is asked at 0.3 of this norm too, as a small start may do what decay does.
+whether they generalise at all; that is asked at 0.3 of this norm too, as a small start may do what decay does. At equal
+norms a deep MLP starts from smaller logits. So of MLPs it was asked again, of other seeds, whether one layer does from
+a start that is smaller still what four do: from 0.03, 0.1 and 0.3 of the norm.
 
     python analyses/depth_and_width.py --claims   # what is claimed, to be committed before the runs
     python analyses/depth_and_width.py            # ten seeds; --dry-run says how long
@@ -16,7 +18,7 @@ whether they generalise at all; that is asked at 0.3 of this norm too, as a smal
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -32,11 +34,15 @@ from circuitgrok.study.survival import censored_median
 from circuitgrok.study.walked import sustained
 from circuitgrok.training.origin import initial_weights
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 QUESTION = "Do deep and skinny networks grok sooner than shallow and wide ones, or without weight decay?"
 ONE, TWO, FOUR, OWN = "one layer", "two layers", "four layers", ", own ‖θ₀‖"
 ARMS = {ONE: "-", TWO: "-", FOUR: "-", TWO + OWN: "--", FOUR + OWN: "--"}  # how each is drawn
 DECAY, SMALL, MORE = 1.0, 0.3, 0.05  # decay; the smaller start; a gain that counts, in accuracy
-WITH, WITHOUT = "decay", "no decay"
+WITH, WITHOUT, SMALLER = "decay", "no decay", "smaller starts"
+STARTS, RATES = [0.03, 0.1, 0.3], [1e-2, 3e-2, 1e-1]  # of these
 Leaves = Mapping[str, Any]
 BASE = cg.TrainConfig.preset("quickstart").with_(
     p=23, split="mirror_free", frac_train=0.8, equals=False, weight_decay=DECAY, eval_every=20, steps=2000,
@@ -81,10 +87,15 @@ def parts(family: str) -> dict[str, Study]:
     equal = {arm: partial(matched, shape, shapes[ONE]) for arm, shape in shapes.items()}
     own = {arm + OWN: shapes[arm] for arm in (TWO, FOUR)}
     free = base.with_(weight_decay=0.0, **SHORT)
-    return {
+    found = {
         f"{family}, {WITH}": Study(QUESTION, base, {**equal, **own}, {"lr": rates}, rules=RULES),
         f"{family}, {WITHOUT}": Study(QUESTION, free, equal, {"alpha": [SMALL, 1.0], "lr": rates}, rules=RULES),
     }
+    if family == "MLP":
+        grid, seeds = {"alpha": STARTS, "lr": RATES}, range(10, 20)
+        ends = {arm: equal[arm] for arm in (ONE, FOUR)}
+        found[f"{family}, {SMALLER}"] = Study(QUESTION, free, ends, grid, seeds, rules=RULES)
+    return found
 
 
 def soonest(rows: pd.DataFrame) -> tuple[float, float, float]:
@@ -98,9 +109,9 @@ def best(family: str, arm: str) -> Selection:
     return picked_apart(where(part=f"{family}, {WITH}", arm=arm), "lr", soonest)
 
 
-def free(family: str, arm: str) -> Selection:
+def free(family: str, arm: str, part: str = WITHOUT) -> Selection:
     """Runs without decay, at the rate and norm at which the other half of the seeds sustains most."""
-    return picked_apart(where(part=f"{family}, {WITHOUT}", arm=arm), "cell", lambda rows: -rows["sustained"].mean())
+    return picked_apart(where(part=f"{family}, {part}", arm=arm), "cell", lambda rows: -rows["sustained"].mean())
 
 
 def times(family: str, over: str, under: str, event: str = "grokked", said: str = "T_gen") -> Ratio:
@@ -140,10 +151,22 @@ def claims(family: str) -> list[Declared]:
     ]  # fmt: skip
 
 
+def smaller(arm: str) -> Mean:
+    """What MLPs sustain without decay from smaller starts, at their best."""
+    return Mean(free("MLP", arm, SMALLER), "sustained", f"unseen pairs, {arm}", bounds=(0, 1))
+
+
+AGAIN = [
+    Mean(free("MLP", FOUR, SMALLER), "sustained", "unseen pairs, four layers less one", free("MLP", ONE, SMALLER),
+         bounds=(-1, 1))
+    .exceeds(0.25, "MLP, without decay, other seeds and smaller starts: four layers sustain over 25 points more than "
+             "one, both at best.").telling(smaller(ONE), smaller(FOUR)),
+    smaller(ONE).falls_below(0.25, "Nor is it the size of the start: from none of them one layer sustains a quarter."),
+]  # fmt: skip
 STUDY = Studies(
     QUESTION,
     {name: part for family in NETWORKS for name, part in parts(family).items()},
-    claims=[claim for family in NETWORKS for claim in claims(family)],
+    claims=[*(claim for family in NETWORKS for claim in claims(family)), *AGAIN],
 )
 QUICK = STUDY.with_(steps=20, seeds=[0, 1])
 
@@ -155,18 +178,37 @@ def measured(run: Run) -> dict[str, Any]:
     return {"n_trained": size, "sustained": round(sustained(run.history["test_acc"]), 4)}
 
 
+def draw_starts(ax: "Axes", table: pd.DataFrame) -> None:
+    """What MLPs sustain without decay against the norm that they start from, each at the best of the rates."""
+    rows = where(part=f"MLP, {SMALLER}")(table)
+    kept = rows.groupby(["arm", "alpha", "lr"])["sustained"].mean()
+    rates = {(arm, alpha): lr for arm, alpha, lr in kept.groupby(level=[0, 1]).idxmax()}
+    rows = rows[
+        [rates[arm, alpha] == lr for arm, alpha, lr in zip(rows["arm"], rows["alpha"], rows["lr"], strict=True)]
+    ]
+    for arm in (ONE, FOUR):
+        colour = COLOURS[arm]
+        figures.draw_seeds(ax, where(arm=arm)(rows), "alpha", "sustained", colour, "-", arm)
+    figures.values_axis(ax, STARTS, "‖θ₀‖ over that of one layer")
+    ax.set(ylim=(-0.03, 1.03), ylabel="unseen pairs, mean of the last fifth")
+    ax.set_title("no decay, smaller starts, seeds 10 to 19", fontsize=9)
+
+
 def draw(table: pd.DataFrame) -> "figures.Figure":
-    """Against the rate, a line for each depth: T_gen, what is sustained with decay and without, and the norm."""
+    """Against the rate, a line for each depth: T_gen, what is sustained with decay, what is reached without; starts."""
     figure, axes = figures.sheet(2, 4, (15.5, 7.8))
+    draw_starts(axes[0][3], table)
     for row, family in zip(axes, NETWORKS, strict=True):
         when, kept, bare, radius = row
+        drawn = (when, kept, bare) if family == "MLP" else row
         decayed, bares = (where(part=f"{family}, {of}")(table) for of in (WITH, WITHOUT))
         budget = int(decayed["steps"].max())
         decayed = decayed.assign(until=decayed["grokked_by"].fillna(budget))
         for arm, style in ARMS.items():
             rows, colour = where(arm=arm)(decayed), COLOURS[arm.removesuffix(OWN)]
             for ax, column in ((when, "until"), (kept, "sustained"), (radius, "final_norm")):
-                figures.draw_seeds(ax, rows, "lr", column, colour, style, arm)
+                if ax in drawn:
+                    figures.draw_seeds(ax, rows, "lr", column, colour, style, arm)
             for alpha, shape in ((1.0, "-"), (SMALL, ":")):
                 if len(of := where(arm=arm, alpha=alpha)(bares)):
                     label = f"{arm}, {alpha:g} of ‖θ₀‖"
@@ -176,9 +218,10 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
         kept.set(ylim=(-0.03, 1.03), ylabel="unseen pairs, mean of the last fifth")
         bare.set(ylim=(-0.03, 1.03), ylabel="unseen pairs, largest at any time")
         bare.axhline(1 / 23, color=figures.GREY, lw=0.8)
-        radius.set(ylim=(0, None), ylabel="weight norm at the end")
-        radius.axhline(where(arm=ONE)(decayed)["r0"].mean(), color=figures.GREY, lw=0.8)
-        for ax, title in zip(row, ("decay", "decay", "no decay", "decay"), strict=True):
+        if radius in drawn:
+            radius.set(ylim=(0, None), ylabel="weight norm at the end")
+            radius.axhline(where(arm=ONE)(decayed)["r0"].mean(), color=figures.GREY, lw=0.8)
+        for ax, title in zip(drawn, ("decay", "decay", "no decay", "decay"), strict=False):
             figures.values_axis(ax, NETWORKS[family][2], "learning rate, at equal numbers of weights")
             ax.set_title(title, fontsize=9)
     figures.legends([axes[0][0], axes[1][2]])
@@ -208,6 +251,9 @@ def main() -> None:
         "rate and ‖θ₀‖ at which the other half sustains most over the last fifth of the steps.",
         f"Largest share of unseen pairs without decay in any run at any time (by chance {1 / 23:.3f}): "
         f"{listed(peaks, '{}, {}, {:g} of one layer’s ‖θ₀‖: {:.2f}', '; ')}.",
+        f"`MLP, {SMALLER}` was added when runs of seeds 0 to 9 had shown that four layers generalise without decay; "
+        "its two claims were committed before its own runs, of seeds 10 to 19, began. At equal norms logits of a "
+        "homogeneous MLP of depth L start in proportion to norm^(L + 2), so that a deep one starts from smaller ones.",
         "Rates, the decay and budgets were chosen in pilot runs of seeds 90 and 91. There is one decay coefficient, "
         "and with it rate and decay per step change together. Sizes were thinned for two cores: p = 23, "
         f"{table['n_trained'].min()} to {table['n_trained'].max()} weights, depth up to 4.",

@@ -183,7 +183,7 @@ def test_phases_of_grokking_dates_circuit_and_memories_in_three_corners_at_two_s
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert (curves["pairs_rest[train] low"] <= curves["pairs_rest[train] high"]).all()
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 12
+    assert decisions_of(verdict) == 14
     assert "Steps, medians over the seeds" in verdict
 
 
@@ -702,7 +702,7 @@ def test_depth_and_width_compares_networks_of_as_many_weights_from_one_norm(tmp_
     norms = scaled.groupby(["family", "seed"])["r0"]
     assert (norms.max() / norms.min() - 1).max() < 1e-5
     verdict = (tmp_path / "out" / "verdict.md").read_text()
-    assert decisions_of(verdict) == 12
+    assert decisions_of(verdict) == 14
 
 
 def test_each_half_of_the_seeds_picks_the_rate_at_which_the_other_half_of_a_depth_is_judged(monkeypatch):
