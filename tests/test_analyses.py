@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from oracles import four_errors
 
 from circuitgrok.landscape.exploration import Equipartition
 from circuitgrok.study.evidence import decide
@@ -454,7 +455,8 @@ def test_estimators_compares_five_samplers_on_potentials_networks_and_at_places(
     assert len(estimates) == 2 * 5 * (6 + 1) and set(table["seed"].dropna()) == {0, 1}
     assert (estimates.groupby("landscape")["gradients"].nunique() == 1).all()
     hmc = estimates[(estimates["sampler"] == "hmc") & (estimates["part"] == "potential")]
-    assert (hmc["errors_in_mcse"].abs() < 4).all()
+    told = hmc["errors_in_mcse"].dropna()  # in units of an error that four short chains give
+    assert len(told) and (told.abs() < four_errors(4)).all()
     stays = table[table["part"] == "stays"]
     assert len(stays) == 2 * 5 and (stays.filter(like="stay_") >= 5).all(axis=None)  # gradients between two looks
     assert set(table[judged]["sampler"]) in (set(), {"circuitgrok", "devinterp"})
