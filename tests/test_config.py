@@ -21,10 +21,10 @@ from circuitgrok.config.sections import Schedule
 from circuitgrok.config.train_config import TrainConfig
 from circuitgrok.config.upgrade import FIRST
 from circuitgrok.interventions.base import KINDS as INTERVENTIONS
+from circuitgrok.interventions.constraints import RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.gradients import GrokfastEMA
 from circuitgrok.interventions.noise import WalkNoise, WeightNoise
-from circuitgrok.interventions.once import RescaleOnce
 from circuitgrok.interventions.penalties import L1, Penalty
 from circuitgrok.models.dense import DenseMLP
 
@@ -216,6 +216,17 @@ def test_every_leaf_of_every_kind_is_a_leaf_of_the_config_and_no_section_has_it(
 def test_a_held_norm_does_not_undo_a_rescaling_before_it():
     config = tiny(fixed_norm=True, norm_from_step=5, rescale_factor=2.0, rescale_at_step=4)
     assert config.interventions == (RescaleOnce(rescale_factor=2.0, rescale_at_step=4), FixedNorm(norm_from_step=5))
+
+
+def test_what_is_done_once_comes_before_caps_and_directions_and_these_before_a_held_norm():
+    both = tiny(norm_cap=1.0, rescale_factor=2.0, kick=1.0)
+    assert [type(one).__name__ for one in both.interventions] == ["RescaleOnce", "Kick", "NormCap"]
+    kinds = [
+        name
+        for name in INTERVENTIONS
+        if name in ("rescale_factor", "kick", "norm_cap", "fixed_direction", "fixed_norm")
+    ]
+    assert kinds == ["rescale_factor", "kick", "norm_cap", "fixed_direction", "fixed_norm"]
 
 
 # --- refused before any work ------------------------------------------------------------------------

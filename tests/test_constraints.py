@@ -14,9 +14,9 @@ from torch import Tensor
 from circuitgrok import tree
 from circuitgrok.geometry import angle
 from circuitgrok.interventions.base import Applied
-from circuitgrok.interventions.constraints import FixedDirection, Moved, NormCap
+from circuitgrok.interventions.constraints import Moved, RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
-from circuitgrok.interventions.once import RescaleOnce
+from circuitgrok.interventions.limits import FixedDirection, NormCap
 from circuitgrok.interventions.spheres import Grain, Spheres
 from circuitgrok.select import Vectors
 from circuitgrok.training.loop import train

@@ -12,9 +12,10 @@ from circuitgrok import tree
 from circuitgrok.interventions.base import KINDS
 from circuitgrok.interventions.batch_noise import BatchNoise
 from circuitgrok.interventions.batches import Batches
-from circuitgrok.interventions.constraints import Constraint, FixedDirection, NormCap
+from circuitgrok.interventions.constraints import Constraint, Kick, RescaleOnce
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.gradients import GradientNoise, GradientTransform, GrokfastEMA, GrokfastMA, OrthoGrad
+from circuitgrok.interventions.limits import FixedDirection, NormCap
 from circuitgrok.interventions.logits import OnLogits, Temperature
 from circuitgrok.interventions.noise import (
     AfterStep,
@@ -25,7 +26,6 @@ from circuitgrok.interventions.noise import (
     WalkNoise,
     WeightNoise,
 )
-from circuitgrok.interventions.once import Kick, RescaleOnce
 from circuitgrok.interventions.penalties import (
     L1,
     L2,

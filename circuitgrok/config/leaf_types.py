@@ -74,16 +74,16 @@ class Leaves(TypedDict, total=False):
     grokfast_window: int
     orthograd: Literal["off", "tensor", "global"]
     orthograd_rescale: bool
-    norm_cap: float | None
-    norm_grain: Literal["global", "tensor", "neuron"]
-    fixed_direction: bool
-    direction_from_step: int
-    hold_from_train_acc: float | None
     rescale_factor: float
     rescale_at_step: int
     kick: float
     kick_at_step: int
     kick_scrambled: bool
+    norm_cap: float | None
+    norm_grain: Literal["global", "tensor", "neuron"]
+    fixed_direction: bool
+    direction_from_step: int
+    hold_from_train_acc: float | None
     fixed_norm: bool
     norm_radius: float | None
     norm_from_step: int

@@ -14,6 +14,7 @@ from circuitgrok.interventions import (
     constraints,
     fixed_norm,
     gradients,
+    limits,
     logits,
     noise,
     penalties,
@@ -21,7 +22,7 @@ from circuitgrok.interventions import (
 from circuitgrok.interventions.base import KINDS, Intervention
 
 # Imported, so that `KINDS` holds theirs.
-_BUILT_IN = (batch_noise, batches, constraints, fixed_norm, gradients, logits, noise, penalties)
+_BUILT_IN = (batch_noise, batches, constraints, fixed_norm, gradients, limits, logits, noise, penalties)
 _ORDER = ("objective", "batches", "penalties", "transforms", "constraint", "noise")
 
 

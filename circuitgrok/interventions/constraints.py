@@ -10,14 +10,12 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from circuitgrok.device import perhaps_any
-from circuitgrok.geometry import direction, to_radius
 from circuitgrok.interventions.base import PER_RUN, Intervention, State
-from circuitgrok.interventions.spheres import Grain, Spheres
-from circuitgrok.tree import Params, along, dot, rescale
+from circuitgrok.tree import Params, along, norm, rescale
 
 Event = Annotated[float | None, PER_RUN]
 GRAIN: Any = Field(default="global", description="one norm, one per tensor, or one per neuron's incoming weights")
@@ -81,83 +79,96 @@ class Constraint(Intervention):
                 raise ValueError(f"{name} must lie before the last step; got {getattr(self, name)} of {steps} steps")
 
 
-class NormCap(Constraint):
-    """Hold vectors of weights below a multiple of the norms of step 0, by shortening those that are longer.
+class RescaleOnce(Constraint):
+    """Multiply all weights of a run by a factor when its turn comes, biases included, and hold nothing afterwards."""
 
-    Nothing is ever lengthened, and moments are left alone.
-
-    Source: the hidden-norm cap of PeterPonyu/muon-norm-cap-grokking, a ceiling for each weight matrix.
-    """
-
-    kind = "norm_cap"
+    kind = "rescale_factor"
     capturable = True
-    off = None
-    said = "norm capped at {:g}×"
-    norm_cap: Annotated[float, PER_RUN] = Field(
-        gt=0, description="keep norms (by norm_grain) below this times those of step 0"
-    )
-    norm_grain: Grain = GRAIN
-
-    @staticmethod
-    def start(weights: Params, norm_grain: Grain) -> State:
-        """The ceilings, unset (NaN)."""
-        return Spheres.found(norm_grain, weights).start(weights)
-
-    @staticmethod
-    def rule(moved: Moved, weights: Params, state: State, norm_grain: Grain, norm_cap: Float[Tensor, " run"]) -> State:
-        """Fix the ceilings of runs that begin, and bring every vector down that is above its own."""
-        spheres = Spheres(norm_grain, torch.full_like(norm_cap, torch.nan), norm_cap)
-        ceilings = spheres.begin(moved.begins, weights, state)
-        for name, every in spheres.vectors(weights).items():
-            rescale(every.tensors, to_radius(ceilings[name], *every).clamp(max=1.0))
-        return ceilings
-
-
-class FixedDirection(Constraint):
-    """Hold the direction, so that only the norm may change: motion along a ray, radial training.
-
-    After the optimizer's step the weights are replaced by their projection on the direction they had when the
-    hold began. The tangential part of the step is thereby discarded; moments are left alone.
-    """
-
-    kind = "fixed_direction"
-    capturable = True
-    off = False
-    said = "direction held"
-    mark = "-ray"
-    direction_from_step: Annotated[int, PER_RUN] = Field(
-        default=0, ge=0, description="step from which the direction is held"
-    )
-    hold_from_train_acc: Event = EVENT
+    off = 1.0
+    said = "rescaled by {:g}"
+    rescale_factor: Annotated[float, PER_RUN] = Field(gt=0, description="multiply the weights by this, once")
+    rescale_at_step: Annotated[int, PER_RUN] = Field(default=0, ge=0, description="step of that single rescaling")
 
     @property
     def begins_at(self) -> int | None:
-        """Its step, unless an event is awaited."""
-        return self.direction_from_step if self.hold_from_train_acc is None else None
-
-    @property
-    def begins_when(self) -> float | None:
-        """Its event."""
-        return self.hold_from_train_acc
-
-    @model_validator(mode="after")
-    def _one_beginning(self) -> "FixedDirection":
-        return begun_once(self, self.direction_from_step)
+        """The step of the rescaling."""
+        return self.rescale_at_step
 
     @staticmethod
     def start(weights: Params) -> State:
-        """The direction under each tensor's name, unset (NaN)."""
-        return {name: torch.full_like(value, torch.nan, dtype=torch.float64) for name, value in weights.items()}
+        """Whether it is done, for each run: NaN for no, 1 for yes."""
+        first = next(iter(weights.values()))
+        return {"done": first.new_full((len(first),), torch.nan, dtype=torch.float64)}
 
     @staticmethod
-    def rule(moved: Moved, weights: Params, state: State) -> State:
-        """Fix the direction of runs that begin, and bring every held run back to its ray."""
-        if perhaps_any(moved.begins):
-            u = direction(weights, axes=1)
-            state = {name: torch.where(along(moved.begins, u[name]), u[name], old) for name, old in state.items()}
-        radius = dot(weights, state, axes=1)  # NaN without a direction
-        put(weights, {name: along(radius, u) * u for name, u in state.items()}, ~radius.isnan())
-        return state
+    def rule(moved: Moved, weights: Params, state: State, rescale_factor: Float[Tensor, " run"]) -> State:
+        """Multiply the weights of runs that begin and are not done."""
+        now = moved.begins & state["done"].isnan()
+        rescale(weights, torch.where(now, rescale_factor, 1.0))
+        return {"done": torch.where(now, 1.0, state["done"])}
+
+
+class Kick(Constraint):
+    """Go on, once, in the direction of the step that has just been taken, or in one that has nothing to do with it.
+
+    The size is the root mean square over the weights: a step of Adam is of the learning rate's size at most. Scrambled,
+    each number of the step has a sign from a fixed sequence in place of its own. Moments are left alone; a run whose
+    last step was none is not moved.
+
+    Example:
+        >>> from circuitgrok.interventions.base import applied
+        >>> kick, weights = applied([Kick(kick=5.0)]), {"w": torch.tensor([[3.0, 4.0]])}
+        >>> moved = Moved(torch.tensor([True]), {"w": torch.tensor([[3.0, 3.5]])}, None)
+        >>> state = kick(moved, weights, kick.start(weights))  # 5 sqrt(2) along the second weight
+        >>> weights["w"]
+        tensor([[ 3.0000, 11.0711]])
+    """
+
+    kind = "kick"
+    capturable = True
+    said = "kicked by {:g}"
+    kick: Annotated[float, PER_RUN] = Field(
+        ge=-1000, description="move the weights by this once, root mean square, along the last step; below 0: back"
+    )
+    kick_at_step: Annotated[int, PER_RUN] = Field(default=1, ge=1, description="step of that single kick")
+    kick_scrambled: Annotated[bool, PER_RUN] = Field(
+        default=False, description="give the numbers of that step signs that have nothing to do with it"
+    )
+
+    @property
+    def begins_at(self) -> int | None:
+        """The step of the kick."""
+        return self.kick_at_step
+
+    @property
+    def looks_back(self) -> bool:
+        """The last step is from the weights before it."""
+        return True
+
+    @staticmethod
+    def start(weights: Params) -> State:
+        """Whether it is done, for each run: NaN for no, 1 for yes."""
+        return RescaleOnce.start(weights)
+
+    @staticmethod
+    def rule(
+        moved: Moved, weights: Params, state: State, kick: Float[Tensor, " run"], kick_scrambled: Bool[Tensor, " run"]
+    ) -> State:
+        """Move the weights of runs that begin and are not done."""
+        now = moved.begins & state["done"].isnan()
+        if moved.before is not None and perhaps_any(now):
+            steps = {name: w.double() - moved.before[name].double() for name, w in weights.items()}
+            steps = {n: torch.where(along(kick_scrambled, s), _signs(s[0]) * s.abs(), s) for n, s in steps.items()}
+            length, n = norm(steps, axes=1), sum(w[0].numel() for w in weights.values())
+            times = torch.where(length > 0, kick * n**0.5 / length, 0.0)
+            put(weights, {name: w + along(times, w) * steps[name] for name, w in weights.items()}, now)
+        return {"done": torch.where(now, 1.0, state["done"])}
+
+
+def _signs(like: Tensor) -> Tensor:
+    """Of a fixed sequence that looks random, i^2 sqrt(2) modulo 1 (H. Weyl 1916): as many of either sign."""
+    i = torch.arange(like.numel(), dtype=torch.float64, device=like.device)
+    return torch.where((i * i * 2**0.5) % 1 < 0.5, 1.0, -1.0).view_as(like)
 
 
 def begun_once(held: Any, from_step: int) -> Any:

@@ -15,12 +15,12 @@ from circuitgrok.interventions.constraints import (
     GRAIN,
     Constraint,
     Event,
-    FixedDirection,
     Moved,
+    RescaleOnce,
     begun_once,
     put,
 )
-from circuitgrok.interventions.once import RescaleOnce
+from circuitgrok.interventions.limits import FixedDirection
 from circuitgrok.interventions.spheres import Grain, Spheres
 from circuitgrok.tree import Params, along, norm, rescale
 
