@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -32,11 +32,8 @@ from circuitgrok.study.intervals import Decision, mean_interval
 from circuitgrok.study.rows import at_events, listed
 from circuitgrok.study.selections import by_seed, derived
 from circuitgrok.study.study import Studies, Study, evenly
-from circuitgrok.study.survival import Slope, censored_median
+from circuitgrok.study.survival import Slope, draw_times
 from circuitgrok.tree import Params
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 UNIT = 21.15  # ‖θ₀‖, mean over seeds; a seed's own is within a percent of it
 RATE, DEGREE = 2e-3, 6.5
@@ -255,20 +252,6 @@ def over_seeds(of: str, table: pd.DataFrame) -> str:
     return str(mean_interval([n * whole - (n - 1) * each for each in without]))
 
 
-def draw_along(ax: "Axes", rows: pd.DataFrame, x: str, event: str, colour: str, style: str, label: str) -> None:
-    """Times against a column: runs as dots, medians as a line, those that are censored as open triangles."""
-    middles: list[tuple[float, float]] = []
-    groups: Any = rows.groupby(x)
-    for value, of in groups:
-        by = of[f"{event}_by"]
-        ax.plot([value] * int(by.notna().sum()), by.dropna(), ".", color=colour, ms=3.5, alpha=0.5)
-        middle = censored_median(by.tolist(), of["steps"].tolist())
-        middles.append((value, middle.value))
-        if middle.is_censored:
-            ax.plot(value, middle.value, "^", color=colour, mfc="white", ms=7, zorder=3)
-    ax.plot(*zip(*middles, strict=True), color=colour, ls=style, label=label)
-
-
 def draw(table: pd.DataFrame) -> "figures.Figure":
     """Times against the norm; T_gen against the scale; what moves it; times of the oracle; random labels; mirrors.
 
@@ -277,7 +260,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     figure, ((norms, scales, effects), (exact, random, unseen)) = figures.sheet(2, 3, (13.5, 8.2))
     for part, style in {FIXED: "-", TURNING: "--"}.items():
         for event, colour, said in (("memorised", figures.ORANGE, "memorise"), ("grokked", figures.BLUE, "generalise")):
-            draw_along(norms, where(part=part)(table), "alpha", event, colour, style, f"{said}, {part}")
+            draw_times(norms, where(part=part)(table), "alpha", event, colour, style, f"{said}, {part}")
     figures.times_axis(norms, int(table["steps"].max()))
     figures.values_axis(norms, ALONG, "held norm, in units of ‖θ₀‖ (temperature 1)")
     norms.set_ylabel("optimizer step to accuracy 0.99, 0.95")
@@ -286,7 +269,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     for (alpha, colour), (angle, style) in product(colours.items(), zip(ANGLES, ("-", "--"), strict=True)):
         of = rows[((rows["alpha"] - alpha).abs() < 1e-6) & (rows["angle"] == angle)]
         of = of.assign(scale=of["scale"].round(3))
-        draw_along(scales, of, "scale", "grokked", colour, style, f"‖θ‖ = {alpha:g} ‖θ₀‖, angle {angle:g}")
+        draw_times(scales, of, "scale", "grokked", colour, style, f"‖θ‖ = {alpha:g} ‖θ₀‖, angle {angle:g}")
     figures.times_axis(scales, int(rows["steps"].max()))
     figures.values_axis(scales, SCALES, f"logit scale: (‖θ‖ / ‖θ₀‖)^{DEGREE:g} / temperature")
     scales.set_ylabel("optimizer step to test accuracy 0.95")

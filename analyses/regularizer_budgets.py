@@ -33,11 +33,10 @@ from circuitgrok.study.claims import Mean, Ratio, Selection, Share, where
 from circuitgrok.study.rows import at_events, listed
 from circuitgrok.study.selections import picked_apart
 from circuitgrok.study.study import Studies, Study
-from circuitgrok.study.survival import Slope, censored_median
+from circuitgrok.study.survival import Slope, draw_times
 
 if TYPE_CHECKING:
     import torch
-    from matplotlib.axes import Axes
 
 QUESTION = "Do StableMax, Grokfast and L1 do what is published, at their published budgets?"
 FLOAT32, FLOAT64, STABLE, ORTHO, DECAYED = (
@@ -228,20 +227,6 @@ def measured(run: Run) -> dict[str, Any]:
     return {**rate, "setting": setting} | {name: float(f"{of:.5g}") for name, of in found.items()}
 
 
-def draw_along(ax: "Axes", rows: pd.DataFrame, x: str, colour: str, style: str, label: str) -> None:
-    """T_gen against a column: runs as dots, medians as a line, those that are censored as open triangles."""
-    middles: list[tuple[float, float]] = []
-    groups: Any = rows.groupby(x)
-    for value, of in groups:
-        by = of[f"{UNSEEN}_by"]
-        ax.plot([value] * int(by.notna().sum()), by.dropna(), ".", color=colour, ms=3.5, alpha=0.5)
-        middle = censored_median(by.tolist(), of["steps"].tolist())
-        middles.append((value, middle.value))
-        if middle.is_censored:
-            ax.plot(value, middle.value, "^", color=colour, mfc="white", ms=7, zorder=3)
-    ax.plot(*zip(*middles, strict=True), color=colour, ls=style, label=label)
-
-
 def draw(table: pd.DataFrame) -> "figures.Figure":
     """Curves and times without decay; collapse; Grokfast by rate; L1's times by coefficient; what is sparse."""
     figure, ((curves, collapse, times), (rates, coefficients, waves)) = figures.sheet(2, 3, (14, 8.2))
@@ -276,7 +261,7 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     rates.set_ylabel("accuracy on unseen mirrors, last fifth")
     families = {TRANSFORMER: figures.BLUE, MLP: figures.ORANGE}
     for part, colour in families.items():
-        draw_along(coefficients, where(part=part, l1=lambda of: of > 0)(table), "l1", colour, "-", part)
+        draw_times(coefficients, where(part=part, l1=lambda of: of > 0)(table), "l1", UNSEEN, colour, "-", part)
         for arms, mark in ((PENALISED, "o"), ({"decay 1": {}, "decay 2": {}}, "x")):
             of = table[(table["part"] == part) & table["arm"].isin([*arms])]
             said = f"{part}, {'L1' if arms is PENALISED else 'decay'}"

@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from circuitgrok.study.accelerated import time_effect
 from circuitgrok.study.claims import Found, Quantity, Selection
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 class Median(NamedTuple):
@@ -83,3 +84,27 @@ class Slope(Quantity):
         missed, n = int(by.isna().sum()), rows["seed"].nunique()
         said = f"{self.name} {fit.interval(0.95) if fit else 'not known'}; {missed} of {len(rows)} times censored"
         return Found(fit.interval, said, n, bool(missed)) if fit else Found(None, said, n, 0 < missed == len(rows))
+
+
+def draw_times(ax: "Axes", rows: "pd.DataFrame", x: str, event: str, colour: str, style: str, label: str) -> None:
+    """Times of an event against a column: runs as dots, medians as a line, those that are censored as open triangles.
+
+    Args:
+        ax: Where.
+        rows: A table of runs, with `steps`, their budgets.
+        x: The column.
+        event: Whose times stand under `<event>_by`.
+        colour: Of all of it.
+        style: Of the line.
+        label: Of the line.
+    """
+    middles: list[tuple[float, float]] = []
+    groups: Any = rows.groupby(x)
+    for value, of in groups:
+        by = of[f"{event}_by"]
+        ax.plot([value] * int(by.notna().sum()), by.dropna(), ".", color=colour, ms=3.5, alpha=0.5)
+        middle = censored_median(by.tolist(), of["steps"].tolist())
+        middles.append((value, middle.value))
+        if middle.is_censored:
+            ax.plot(value, middle.value, "^", color=colour, mfc="white", ms=7, zorder=3)
+    ax.plot(*zip(*middles, strict=True), color=colour, ls=style, label=label)
