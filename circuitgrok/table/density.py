@@ -17,6 +17,7 @@ planted network must agree, or nothing is shown. What is finished is kept, and t
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import torch
@@ -85,30 +86,34 @@ def density(
     everywhere = torch.ones_like(task.is_train)
     sets = {"train": (task, task.is_train), "all": (task, everywhere)}
     sets |= {f"wrong {i}": (wrongly(task, model.n_classes, seed, i), everywhere) for i in range(n_wrong)}
-    asked = [(data, "hot") for data in sets] + [(data, "planted") for data in ("train", "all") if planted is not None]
+    twice = () if planted is None else ("train", "all")
+    asked = [(data, start) for data in sets for start in ("hot", "planted") if start == "hot" or data in twice]
     at = None if planted is None else flat(model, planted)
     name = "" if at is None else sha256(at.numpy().tobytes())
     kept = _kept(keep, model, task, radius, beta, effort, seed)
     rows = {(row["data"], row["start"]): row for row in kept or () if row["planted"] in ("", name)}
     each = effort.n_rounds + effort.n_burnin
-    for i, (data, start) in enumerate(asked):
-        if (data, start) in rows:
+    for data, (labelled, where) in sets.items():
+        missing = [one for one in asked if one[0] == data and one not in rows]
+        if not missing:
             continue
-        labelled, where = sets[data]
         own = 1000 * seed + [*sets].index(data)
         rungs = cooled(model, labelled, where, radius, beta, effort, 100 * own)
-        told = None if tick is None else (lambda done, _, i=i: tick(i * each + done, len(asked) * each))
-        point = at if start == "planted" else None
-        found = evidence(
-            model, labelled, where, rungs, effort, 2 * own + (start == "planted"), planted=point, tick=told
-        )
-        of = {"data": data, "start": start, "planted": name if start == "planted" else ""}
-        rows[data, start] = of | {k: v.tolist() for k, v in found._asdict().items()}
-        if kept:
-            kept.add([rows[data, start]])
+        for _, start in missing:
+            i = asked.index((data, start))
+            told = None if tick is None else (lambda done, _, i=i: tick(i * each + done, len(asked) * each))
+            point = at if start == "planted" else None
+            found = evidence(
+                model, labelled, where, rungs, effort, 2 * own + (start == "planted"), planted=point, tick=told
+            )
+            of = {"data": data, "start": start, "planted": name if start == "planted" else ""}
+            rows[data, start] = of | {k: v.tolist() for k, v in found._asdict().items()}
+            if kept:
+                kept.add([rows[data, start]])
     classes, held = model.n_classes, int((~task.is_train).sum())
     n_train = int(task.is_train.sum())
-    return Density(radius, beta, n_weights(model), classes, n_train, held, [rows[one] for one in asked])
+    hot_first = [rows[one] for one in sorted(asked, key=itemgetter(1))]
+    return Density(radius, beta, n_weights(model), classes, n_train, held, hot_first)
 
 
 def wrongly(task: Dataset, n_classes: int, seed: int, draw: int) -> Dataset:
