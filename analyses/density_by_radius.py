@@ -11,37 +11,24 @@ among those that are trained on.
 """
 
 from functools import partial
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures
-from circuitgrok.canonical import canonical_json, sha256
 from circuitgrok.landscape.density import Effort
 from circuitgrok.study.claims import Mean, Selection, where
-from circuitgrok.study.kept import keep_rows, kept_rows
-from circuitgrok.study.processes import in_processes
 from circuitgrok.study.rows import listed
+from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, from_start
 from circuitgrok.study.study import Study, evenly
-from circuitgrok.table.density import density
 
 RADII = [14.0, 18.0, 20.0, 23.0, 27.0]
 FEW, BEST, LARGE = RADII[0], RADII[2], RADII[-1]
 COUNTED = [FEW, BEST, LARGE]  # where the density is told as well: luck rises from the first to the second, and falls
 STARTS = 20  # for each split and radius
 HIT = 0.95  # test accuracy of a start that has come to generalise: 23 of 24 pairs
-COLDEST, PLAIN = 4.0, 1.0
+COLDEST = 4.0
 N_WRONG = 2  # draws of wrong labels for each split: twenty in all
 EFFORT = Effort(n_ladders=2, n_rounds=120, n_burnin=80)
 QUESTION = "Is it the density of generalising solutions at a radius that decides, or that training selects them?"
 NATS = "R_gen less chance (nats)"
-
-
-def from_start(i: int, cell: cg.TrainConfig) -> dict[str, Any]:
-    """The i-th of a split's starts."""
-    return {"seed": 1000 * cell.leaves()["data_seed"] + i}
 
 
 def at(radius: float) -> Selection:
@@ -89,81 +76,14 @@ QUICK = STUDY.with_(
 )  # fmt: skip
 
 
-def counted(config: cg.TrainConfig, planted: str, effort: Effort, coldest: float, keep: str) -> dict[str, Any]:
-    """A split and radius as a line of the table: the density of what generalises there."""
-    leaves = config.leaves()
-    folder, step = planted.rsplit("@", 1)
-    Path(keep).mkdir(parents=True, exist_ok=True)
-    found = density(
-        config.model, config.task.draw(), leaves["norm_radius"], beta=coldest, n_wrong=N_WRONG, effort=effort,
-        planted=cg.load(folder).at(int(step)), seed=leaves["data_seed"], keep=keep,
-    )  # fmt: skip
-    hot, there = (found.generalising(start, PLAIN) for start in ("hot", "planted"))
-    rows = found.table.groupby(["data", "start"])[["acc_train", "acc_held", "traded"]].mean()
-    return {
-        "radius": leaves["norm_radius"],
-        "seed": leaves["data_seed"],
-        "chance": found.chance,
-        "R_gen": hot.value,
-        "R_gen_low": hot.low,
-        "R_gen_high": hot.high,
-        "R_mem": found.memorising(PLAIN).value,
-        "excess": found.excess(PLAIN).value,
-        "above_chance": hot.value - found.chance,
-        "disagreement": there.value - hot.value,
-        "R_gen_cold": found.R_gen.value,
-        "R_mem_cold": found.R_mem.value,
-        "R_planted_cold": found.generalising("planted").value,
-        "above_chance_cold": found.R_gen.value - found.chance,
-        "status": found.status,
-        "acc_train": rows.loc[("train", "hot"), "acc_train"],
-        "acc_unseen": rows.loc[("train", "hot"), "acc_held"],
-        "acc_all": rows.loc[("all", "hot"), "acc_held"],
-        "traded": rows["traded"].min(),
-    }
-
-
-def draw(table: pd.DataFrame) -> "figures.Figure":
-    """R_gen and R_mem against the radius at two temperatures, and below them the optimizer's success."""
-    figure, axes = figures.sheet(2, 2, (7.2, 5.2), sharex=True, height_ratios=[2, 1])
-    densities = table.dropna(subset="R_gen")
-    for ax, end, said in zip(axes[0], ("", "_cold"), (f"β = {PLAIN:g}", f"β = {COLDEST:g}"), strict=True):
-        figures.draw_seeds(ax, densities, "radius", f"R_gen{end}", figures.BLUE, "-", "truth, $R_{gen}$")
-        figures.draw_seeds(ax, densities, "radius", f"R_mem{end}", figures.RED, "--", "wrong labels, $R_{mem}$")
-        ax.axhline(densities["chance"].iloc[0], color=figures.GREY, ls=":", label="chance")
-        ax.set_ylabel(f"ln share of what fits\nthe training pairs (nats), {said}")
-    for ax in axes[1]:
-        figures.draw_seeds(ax, table, "radius", "hits", figures.GREEN, "-", "optimizer")
-        ax.set(ylim=(-0.03, 1.03), ylabel="share of starts\nthat generalise")
-        figures.values_axis(ax, sorted(table["radius"].unique()), "held norm r")
-    figures.legends([axes[0, 0]])
-    return figure
-
-
 def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "two splits, tiny networks, short ladders")
     effort, coldest = (Effort(2, 6, 4, 2, 8), PLAIN) if given.quick else (EFFORT, COLDEST)
     runs = study.train(given)
     trained = study.table(runs)
-    trained["hit"] = trained["test_acc"] >= HIT
-    share = trained.groupby(["norm_radius", "seed"])["hit"].mean()
-    jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders"
-    for (radius, seed), of in trained.assign(name=list(runs)).groupby(["norm_radius", "seed"]):
-        if radius not in COUNTED:
-            continue
-        name = f"{radius:g}-{seed}"
-        best = runs[of.sort_values("test_acc", kind="stable")["name"].iloc[-1]]
-        digests[name] = sha256(canonical_json([best.config.hash, list(effort), coldest, N_WRONG]).encode())
-        keep = ladders / name
-        jobs[name] = partial(counted, best.config, f"{best.path}@{best.steps[-1]}", effort, coldest, str(keep))
-    kept = kept_rows(given.out / "rows.jsonl", digests)
-    missing = [name for name in jobs if name not in kept or (ladders / name).exists()]
-    found = in_processes([jobs[name] for name in missing], given.threads, "counting", "spheres")
-    cells = kept | dict(zip(missing, found, strict=True))
-    keep_rows(given.out / "rows.jsonl", {name: cells[name] for name in jobs}, digests)
-    densities = pd.DataFrame([cells[name] for name in jobs])
-    hits = share.rename_axis(["radius", "seed"]).rename("hits").reset_index()
-    rows = hits.merge(densities, on=["radius", "seed"], how="left")
+    counted = [(radius, seed) for radius in COUNTED for seed in study.seeds]
+    rows = beside_luck(given, trained, runs, HIT, Counting(effort, coldest, N_WRONG), counted)
+    densities = rows.dropna(subset="R_gen")
     by_radius = rows.groupby("radius")
     means = by_radius[["hits", "R_gen", "R_mem", "R_gen_cold", "R_mem_cold", "R_planted_cold"]].mean()
     lucky, told = means[["hits"]], means[means["R_gen"].notna()]
@@ -187,7 +107,7 @@ def main() -> None:
         "Size, radii and budget were chosen on eight starts of splits 0 to 3, and the claims of density on first looks "
         "at split 0, of hot starts; none of these splits is among those that are told of.",
     ]
-    study.write(given, rows, draw(rows), notes, runs=trained)
+    study.write(given, rows, draw_beside_luck(rows, coldest), notes, runs=trained)
 
 
 if __name__ == "__main__":

@@ -164,6 +164,15 @@ def test_density_by_radius_counts_spheres_beside_what_training_finds(tmp_path):
 
 
 @pytest.mark.slow
+def test_density_at_crossing_counts_spheres_where_luck_ends(tmp_path):
+    run_quick("density_at_crossing", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("radius").size().to_dict() == {14.0: 2, 20.0: 2, 27.0: 2}
+    assert (table["excess_cold"] - table["R_gen_cold"] + table["R_mem_cold"]).abs().max() < 1e-6
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 10
+
+
+@pytest.mark.slow
 def test_small_memorisers_trains_generalisers_on_with_pairs_that_they_have_seen(tmp_path):
     run_quick("small_memorisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
