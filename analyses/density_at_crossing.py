@@ -16,6 +16,7 @@ import pandas as pd
 import circuitgrok as cg
 from circuitgrok.landscape.density import Effort
 from circuitgrok.study.claims import Mean, Selection, where
+from circuitgrok.study.ranks import partial_spearman
 from circuitgrok.study.rows import listed
 from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, from_start
 from circuitgrok.study.study import Study, evenly
@@ -36,7 +37,10 @@ def at(radius: float) -> Selection:
 
 def going_together(table: pd.DataFrame) -> pd.DataFrame:
     """For each split, the rank correlation over radii of R_gen and of the optimizer's luck."""
-    found = {seed: rows["R_gen"].corr(rows["hits"], method="spearman") for seed, rows in table.groupby("seed")}
+    found = {
+        seed: float(partial_spearman(rows[["R_gen", "hits"]].to_numpy(float).T[:, None]))
+        for seed, rows in table.groupby("seed")
+    }
     return pd.DataFrame({"seed": list(found), "together": list(found.values())})
 
 
