@@ -173,6 +173,17 @@ def test_density_at_crossing_counts_spheres_where_luck_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_density_of_tables_counts_every_kind_of_each_draw(tmp_path):
+    run_quick("density_of_tables", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("kind").size().to_dict() == dict.fromkeys(table["kind"], 2) and len(table) == 10
+    differing = table.set_index("kind")["differing"]
+    assert (differing["addition"] == 0).all() and differing["trade"].between(6, 20).all()
+    assert (table["cold"] < 0).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 7
+
+
+@pytest.mark.slow
 def test_small_memorisers_trains_generalisers_on_with_pairs_that_they_have_seen(tmp_path):
     run_quick("small_memorisers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

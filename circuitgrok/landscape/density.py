@@ -63,6 +63,23 @@ class Evidence(NamedTuple):
         """-d ln Z / d ln b = b E_b[L]: at large b the learning coefficient of the whole sphere, where one exists."""
         return self.betas * self.mean_loss
 
+    def at(self, beta: float) -> Float[Tensor, " ladder"]:
+        """ln Z of each ladder at any inverse temperature: between rungs the cubic with ln Z and its slope at both.
+
+        Raises:
+            UserError: It is below 0 or colder than the coldest rung.
+
+        Example:
+            >>> of_a_line = torch.tensor([0.0, 1.0]).double(), torch.tensor([[0.0, -3.0]]).double()
+            >>> Evidence(*of_a_line, torch.tensor([[3.0, 3.0]]).double(), torch.ones(1, 2), torch.ones(1)).at(0.5)
+            tensor([-1.5000], dtype=torch.float64)
+        """
+        from scipy.interpolate import CubicHermiteSpline
+
+        if not 0 <= beta <= self.betas[-1]:
+            raise UserError(f"beta must be 0 to {self.betas[-1]:g}, the coldest rung; got {beta:g}")
+        return torch.from_numpy(CubicHermiteSpline(self.betas, self.ln_Z.T, -self.mean_loss.T)(beta))
+
 
 def n_weights(model: AnyModel) -> int:
     """Dimensions of the space that the sphere lies in: the trained weights."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from circuitgrok.errors import UserError
 from circuitgrok.landscape.density import Evidence
 
 if TYPE_CHECKING:
@@ -102,16 +101,10 @@ class Density:
 
         Between rungs it is the cubic that has ln Z and its slope, - E_b[L], at both.
         """
-        from scipy.interpolate import CubicHermiteSpline
-
         found = [row for row in self.rows if (row["data"], row["start"]) == (data, start)]
         if beta is None or not found:
             return [ladder[-1] for row in found for ladder in row["ln_Z"]]
-        [row] = found
-        if not 0 <= beta <= row["betas"][-1]:
-            raise UserError(f"beta must be 0 to {row['betas'][-1]:g}, the coldest rung; got {beta:g}")
-        ladders = zip(row["ln_Z"], row["mean_loss"], strict=True)
-        return [float(CubicHermiteSpline(row["betas"], ln_Z, [-x for x in losses])(beta)) for ln_Z, losses in ladders]
+        return evidence_of(found[0]).at(beta).tolist()
 
     def curve(self, data: str, start: str = "hot") -> "pd.DataFrame":
         """Along the rungs of a data set: `beta`, `ln_Z` with `se`, and `complexity`, -d ln Z / d ln beta."""
