@@ -53,7 +53,9 @@ class Setting(NamedTuple):
 FULL, QUICK = Setting(), Setting(5, 6, 3.0, 1.0, Effort(2, 6, 4, 2, 8), 6, 20)
 ADDITION, LATIN, BALANCED, TRADE, SHUFFLED = "addition", "Latin", "balanced", "trade", "trade, shuffled"
 KINDS: tuple[str, ...] = (ADDITION, LATIN, BALANCED, TRADE, SHUFFLED)
-COLOURS = dict(zip(KINDS, (figures.BLUE, figures.SKY, figures.GREY, figures.GREEN, figures.RED), strict=True))
+COLOURS: dict[str, str] = dict(
+    zip(KINDS, (figures.BLUE, figures.SKY, figures.GREY, figures.GREEN, figures.RED), strict=True)
+)
 TEMPERATURES = {"plain": 1.0, "cold": FULL.coldest}
 
 
