@@ -77,10 +77,10 @@ def beside_luck(
     """
     import pandas as pd
 
-    of_cell = ["norm_radius", "seed"]
+    of_cell = ["seed", "norm_radius"]  # split by split: what is interrupted has some of them whole
     named = trained.assign(name=list(runs), is_hit=trained["test_acc"] >= hit)
     jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders"
-    for (radius, seed), of in named.groupby(of_cell):
+    for (seed, radius), of in named.groupby(of_cell):
         if (radius, seed) not in counted:
             continue
         name = f"{radius:g}-{seed}"
@@ -93,7 +93,8 @@ def beside_luck(
         zip(missing, in_processes([jobs[name] for name in missing], given.threads, "counting", "spheres"), strict=True)
     )
     keep_rows(given.out / "rows.jsonl", {name: cells[name] for name in jobs}, digests)
-    hits = named.groupby(of_cell)["is_hit"].mean().rename_axis(["radius", "seed"]).rename("hits").reset_index()
+    hits = named.groupby(of_cell)["is_hit"].mean().rename_axis(["seed", "radius"]).rename("hits").reset_index()
+    hits = hits.sort_values(["radius", "seed"], ignore_index=True)
     rows = hits.merge(pd.DataFrame([cells[name] for name in jobs]), on=["radius", "seed"], how="left")
     return rows.assign(excess_cold=rows["R_gen_cold"] - rows["R_mem_cold"])
 
