@@ -134,7 +134,7 @@ def draw(table: pd.DataFrame, runs: dict[str, dict[str, list[Run]]]) -> "figures
             figures.draw_band(legs, curves, colour, "-" if arm == "on" else "--", f"{arm} {part}")
     for ax in (parts, legs, places):
         ax.set(ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03), xlabel="optimizer step")
-    parts.set_xlim(0, int(of_training(table).loc[lambda rows: rows["arm"] == ALL, "steps"].max()))
+    parts.set_xlim(0, runs[TRAINING][ALL][0].history.index[-1])
     legs.set_xlabel("optimizer step after the start")
     figures.legends([parts, legs, places])
     figures.draw_dots(halves, of_training(table), "half_by", COLOURS, "steps")
