@@ -710,6 +710,93 @@ def test_gains_of_dropout_that_are_planted_are_found_and_controls_that_gain_noth
     ]  # fmt: skip
 
 
+def test_dropout_published_says_of_one_run_when_it_came_to_what(tmp_path, monkeypatch):
+    run_quick("dropout_published", tmp_path / "out")
+    [row] = pd.read_csv(tmp_path / "out" / "table.csv").to_dict("records")
+    assert row["steps"] == 50 and 0 <= row["unseen_end"] <= row["best_unseen"] <= 1
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout_published")
+    planted = row | {"memorised_after": 400, "memorised_by": 500, "half_after": 1600, "half_by": 1700}
+    planted |= {"grokked_unseen_by": math.nan, "unseen_end": 0.97, "best_unseen": 0.99}
+    soon = planted | {"half_after": 900, "half_by": 1000, "unseen_end": 0.5}
+    between = planted | {"half_after": 1400, "half_by": 1500}
+    words = [[claim.decision for claim in decide(module.CLAIMS, pd.DataFrame([of]))] for of in (planted, soon, between)]
+    assert words[0] == ["holds", "censored", "holds", "holds"]
+    assert [of[2:] for of in words[1:]] == [["opposite", "opposite"], ["not shown", "holds"]]
+
+
+@pytest.mark.slow
+def test_dropout_as_noise_trains_parts_places_and_legs_and_decides(tmp_path, monkeypatch):
+    run_quick("dropout_as_noise", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout_as_noise")
+    arms = {(module.TRAINING, arm): 2 for arm in module.ARMS}
+    arms |= {(part, arm): 2 for part in (module.MEMORISED, module.HALF) for arm in module.LEGS}
+    assert table.groupby(["part", "arm"]).size().to_dict() == arms
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == len(module.CLAIMS)
+
+
+def test_a_regularizer_that_is_planted_is_told_from_a_temperature(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout_as_noise")
+    noise, rows = np.random.default_rng(3), []
+    ends = {module.ALL: 0.7, module.AVERAGED: 0.8, "embed alone": 0.6, "attention alone": 0.25}
+    legs = {(module.MEMORISED, "on"): 0.6, (module.HALF, "on"): 0.8, (module.HALF, "off"): 0.55}
+    cells = [(module.TRAINING, arm) for arm in module.ARMS]
+    cells += [(part, arm) for part in (module.MEMORISED, module.HALF) for arm in module.LEGS]
+    for (part, arm), seed in itertools.product(cells, range(10)):
+        end = (ends.get(arm, 0.0) if part == module.TRAINING else legs.get((part, arm), 0.0)) + 0.1 * noise.random()
+        by = 1000.0 * math.exp(0.1 * noise.standard_normal()) if arm in (module.ALL, module.AVERAGED) else math.nan
+        line = {"part": part, "arm": arm, "seed": seed, "unseen_end": end, "unseen_short": end}
+        line |= {"unseen_start": 0.5 if part == module.HALF else 0.0, "memorised_after": 475.0, "memorised_by": 500.0}
+        rows.append(line | {"half_by": by, "half_after": 2500.0 if math.isnan(by) else by - 25})
+    made = decide(module.CLAIMS, pd.DataFrame(rows))
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds",  # the mean alone does it, the noise alone does not
+        "holds", "holds", "holds", "holds",  # on and off
+        "holds", "not shown", "opposite",  # embed, attention, mlp
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_dropout_by_modulus_trains_as_many_pairs_as_p_ln_p_asks_for_and_decides(tmp_path, monkeypatch):
+    run_quick("dropout_by_modulus", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout_by_modulus")
+    assert table.groupby(["part", "p"]).size().to_dict() == {
+        ("law", 23): 4, ("law", 47): 4, ("faster", 23): 2, ("faster", 47): 2, ("stronger", 47): 2
+    }  # fmt: skip
+    for config in module.STUDY.configs().values():
+        p = module.modulus(config)
+        assert abs(config.task.n_train - module.SURPLUS * p * math.log(p)) <= 1
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == len(module.CLAIMS)
+
+
+def test_exponents_of_p_that_are_planted_are_found_with_dropout_and_with_decay(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("dropout_by_modulus")
+    noise, rows = np.random.default_rng(0), []
+    exponents, firsts = {module.MAIN: 0.3, module.DECAYED: 1.5, module.STRONGER: 1.5}, {module.MAIN: 1000}
+    for config, line in zip(module.STUDY.configs().values(), module.STUDY.labels().values(), strict=True):
+        grown, slower = line["p"] / 23, module.RATE / line["lr"]
+        half = firsts.get(line["arm"], 400) * grown ** exponents[line["arm"]] * math.exp(0.3 * noise.standard_normal())
+        times = {"memorised": 300 * grown**0.3 * math.exp(0.05 * noise.standard_normal()), "half": half}
+        for event, time in (times | {"grokked_unseen": 2 * half}).items():
+            by, end = 25 * math.ceil(time * slower / 25), config.schedule.steps
+            line |= {f"{event}_by": by if by <= end else math.nan, f"{event}_after": min(by - 25, end)}
+        rows.append(line | {"ln_p": math.log(line["p"])})
+    table = module.timed(pd.DataFrame(rows))
+    assert ((table["delay_after"] * table["memorised_by"] - table["half_after"]).abs() < 1e-6).all()
+    law, decayed = module.grows(module.MAIN).found(table), module.grows(module.DECAYED).found(table)
+    for found, exponent in ((law, 0.3), (decayed, 1.5)):
+        assert found.at(0.999).low < exponent < found.at(0.999).high and found.at(0.95).high - found.at(0.95).low < 1
+    words = dict(zip([claim.text for claim in module.CLAIMS], decide(module.CLAIMS, table), strict=True))
+    assert words["T_half grows less with p under dropout than under decay."].decision == "holds"
+    assert words["At p = 23 dropout alone is later than decay alone to half of the unseen mirrors."].decision == "holds"
+
+
 @pytest.mark.slow
 def test_depth_and_width_compares_networks_of_as_many_weights_from_one_norm(tmp_path):
     run_quick("depth_and_width", tmp_path / "out")

@@ -104,6 +104,7 @@ OTHER: dict[str, Any] = {
     "kick": 2.0, "kick_at_step": 3, "kick_scrambled": True, "forward_precision": "float64",
     "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1, "noise_tangential": True, "label_noise": 0.1,
     "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1, "noise_seed": 1,
+    "dropout_parts": "averaged", "dropout_masks": 3,
     "batch_size": 8, "batch_replacement": True, "batch_noise": "isotropic", "batch_noise_times": 2.0,
 }  # fmt: skip
 WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to stay valid
@@ -119,6 +120,8 @@ WITH: dict[str, dict[str, Any]] = {  # what must change along for the config to 
     "target_radius": {"target_norm": 0.25, "fixed_norm": False, "norm_from_step": 0},
     "target_norm": {"target_radius": 5.0, "fixed_norm": False, "norm_from_step": 0},
     "batch_replacement": {"batch_size": 8},
+    "dropout_parts": {"dropout_mlp": 0.1},
+    "dropout_masks": {"dropout_mlp": 0.1, "dropout_parts": "averaged"},
     "batch_noise": {"batch_size": 8},
     "batch_noise_times": {"batch_size": 8, "batch_noise": "sized"},
     "grokfast_decay": {"grokfast_ema": 2.0},

@@ -138,6 +138,9 @@ CASES = [
     Case("dropout_embed", 0.2),
     Case("dropout_attention", 0.2),
     Case("dropout_mlp", 0.2),
+    Case("dropout_parts", "averaged", beside={"dropout_mlp": 0.2}),
+    Case("dropout_parts", "noise", beside={"dropout_mlp": 0.2}),
+    Case("dropout_masks", 3, beside={"dropout_mlp": 0.2, "dropout_parts": "averaged"}),
     *(
         Case("noise_seed", 5, beside={kind: 0.2})
         for kind in ("weight_noise", "walk_noise", "gradient_noise", "label_noise", "dropout_mlp")

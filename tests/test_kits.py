@@ -13,6 +13,7 @@ from circuitgrok.interventions.base import KINDS
 from circuitgrok.interventions.batch_noise import BatchNoise
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.constraints import Constraint, Kick, RescaleOnce
+from circuitgrok.interventions.dropout_parts import DropoutParts
 from circuitgrok.interventions.fixed_norm import FixedNorm
 from circuitgrok.interventions.gradients import GradientNoise, GradientTransform, GrokfastEMA, GrokfastMA, OrthoGrad
 from circuitgrok.interventions.limits import FixedDirection, NormCap
@@ -94,7 +95,9 @@ INTERVENTIONS = [
 def test_every_intervention_conforms():
     for one in INTERVENTIONS:
         check_intervention(one)
-    elsewhere = {kind for kind, cls in KINDS.items() if issubclass(cls, (DropoutRate, Batches))}  # in networks and data
+    elsewhere = {
+        kind for kind, cls in KINDS.items() if issubclass(cls, (DropoutRate, DropoutParts, Batches))
+    }  # in networks and data
     assert {one.kind for one in INTERVENTIONS} | elsewhere == set(KINDS)
 
 

@@ -225,18 +225,24 @@ SAID = {
     "rescale_factor": 0.5, "kick": 10.0, "weight_noise": 0.1, "walk_noise": 0.1, "gradient_noise": 0.1,
     "label_noise": 0.1, "dropout_embed": 0.1, "dropout_attention": 0.1, "dropout_mlp": 0.1,
     "rule": "sgd", "decay_to_init": True, "batch_size": 8, "batch_noise": "sized",
-    **dict.fromkeys(kinds_of(Penalty), 0.1),
+    "dropout_parts": "noise", **dict.fromkeys(kinds_of(Penalty), 0.1),
 }  # fmt: skip
 
 
 def test_every_field_that_intervenes_is_said_and_nothing_is_said_of_plain_training():
     assert {leaf.name for leaf in said_leaves()} == set(SAID) >= set(KINDS)
     assert interventions(TrainConfig().model_dump(mode="json")) == interventions({}) == ""
-    beside = {"target_norm": {"target_radius": 5.0}, "batch_noise": {"batch_size": 8}}
+    beside = {
+        "target_norm": {"target_radius": 5.0},
+        "batch_noise": {"batch_size": 8},
+        "dropout_parts": {"dropout_mlp": 0.1},
+    }
     configs = [tiny(**{name: value}, **beside.get(name, {})).model_dump(mode="json") for name, value in SAID.items()]
     texts = [interventions(config) for config in configs]
     assert all(texts) and len(set(texts)) == len(texts)
-    assert [text.count(",") for text in texts] == [int(name == "batch_noise") for name in SAID]  # beside its batches
+    assert [text.count(",") for text in texts] == [
+        int(name in ("batch_noise", "dropout_parts")) for name in SAID
+    ]  # beside theirs
 
 
 def test_an_intervention_of_ones_own_is_said_also_where_nobody_has_defined_it():

@@ -99,6 +99,8 @@ class Leaves(TypedDict, total=False):
     dropout_attention: float
     dropout_mlp: float
     gradient_noise: float
+    dropout_parts: Literal["together", "averaged", "noise"]
+    dropout_masks: int
     steps: int
     eval_every: int
     checkpoint_every: int

@@ -12,6 +12,7 @@ from circuitgrok.interventions import (
     batch_noise,
     batches,
     constraints,
+    dropout_parts,
     fixed_norm,
     gradients,
     limits,
@@ -22,7 +23,7 @@ from circuitgrok.interventions import (
 from circuitgrok.interventions.base import KINDS, Intervention
 
 # Imported, so that `KINDS` holds theirs.
-_BUILT_IN = (batch_noise, batches, constraints, fixed_norm, gradients, limits, logits, noise, penalties)
+_BUILT_IN = (batch_noise, batches, constraints, dropout_parts, fixed_norm, gradients, limits, logits, noise, penalties)
 _ORDER = ("objective", "batches", "penalties", "transforms", "constraint", "noise")
 
 

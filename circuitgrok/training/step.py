@@ -21,6 +21,7 @@ from circuitgrok.interventions.base import Applied
 from circuitgrok.interventions.batches import Batches
 from circuitgrok.interventions.collapse import collapse_columns
 from circuitgrok.interventions.constraints import Constraint
+from circuitgrok.interventions.dropout_parts import DropoutParts
 from circuitgrok.interventions.gradients import GradientTransform
 from circuitgrok.interventions.losses import accuracy, within_tolerance
 from circuitgrok.interventions.noise import AfterStep, DropoutRate, OnForward, OnLabels
@@ -61,21 +62,34 @@ def forward(stack: Stack, step: int | Moment) -> ForwardPass:
     for one in stack.of(OnForward):
         trained = one(trained, **_drawn(one, now))
     weights, inputs = as_computed(stack, stack.completed(trained)), pairs.inputs
-    if dropped := stack.of(DropoutRate):
-        rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
-        embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
-        dropout = Dropout(embed, attention, mlp, **_drawn(dropped[0], now))
-        logits = first.model.noisy_logits(weights, inputs, dropout)
+    if stack.of(DropoutRate):
+        logits, objective = _dropped(stack, weights, Batch(inputs, labels), now)
     else:
-        logits = first.model.training_logits(weights, inputs, stack.workspace)
-    logits = as_seen(stack, logits)
-    objective = stack.loss.training(logits, labels)
+        logits = as_seen(stack, first.model.training_logits(weights, inputs, stack.workspace))
+        objective = stack.loss.training(logits, labels)
     penalties = stack.of(Penalty)
     if not penalties:
         return ForwardPass(logits, objective, None)
     terms = [one.fields[one.kind.kind] * _penalty(stack, one) for one in penalties]
     penalty = reduce(torch.add, terms)
     return ForwardPass(logits, objective + penalty, penalty)
+
+
+def _dropped(stack: Stack, weights: Params, pairs: Batch, now: Moment) -> tuple[Tensor, Tensor]:
+    """Logits with the step's first mask, and what is descended: the loss of these, or what is made of several masks."""
+    model, dropped = stack.configs[0].model, stack.of(DropoutRate)
+    rates = {one.kind.kind: float(one.fields[one.kind.kind]) for one in dropped}
+    embed, attention, mlp = (rates.get(f"dropout_{site}", 0.0) for site in ("embed", "attention", "mlp"))
+    dropout, drawn = Dropout(embed, attention, mlp, **_drawn(dropped[0], now)), []
+
+    def loss(of: Dropout) -> Tensor:
+        drawn.append(as_seen(stack, model.noisy_logits(weights, pairs.inputs, of)))
+        return stack.loss.training(drawn[-1], pairs.labels)
+
+    parts = stack.of(DropoutParts)
+    none = Dropout(0.0, 0.0, 0.0, dropout.generators)
+    objective = parts[0](lambda: loss(dropout), lambda: loss(none)) if parts else loss(dropout)
+    return drawn[0], objective
 
 
 def _penalty(stack: Stack, one: Applied) -> Tensor:
