@@ -39,7 +39,7 @@ def keys_change(run: Run, at: Sequence[Pair], n_keys: int) -> dict[str, float]:
 
     Example:
         >>> import circuitgrok as cg
-        >>> changes = keys_change(cg.reference(), [(200, 1000)], 4)
+        >>> changes = keys_change(cg.reference(), [(500, 4000)], 4)
         >>> changes["keys_change"] > 0.3, changes["restricted_change"] < 0
         (True, True)
     """

@@ -61,6 +61,8 @@ def partial_spearman(columns: "np.ndarray") -> "np.ndarray":
 def across_arms(rows: Selection, x: str, y: str) -> Selection:
     """By seed, the rank correlation of two columns over its rows, one for each arm, as the column `rank`.
 
+    It is nan of a seed in which a column does not vary.
+
     Example:
         >>> import pandas as pd
         >>> from circuitgrok.study.claims import where
@@ -72,7 +74,8 @@ def across_arms(rows: Selection, x: str, y: str) -> Selection:
     def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
         import pandas as pd
 
-        found = {seed: of[x].corr(of[y], method="spearman") for seed, of in rows(table).groupby("seed")}
+        of_seed = rows(table).groupby("seed")[[x, y]]
+        found = {seed: of.corr(method="spearman").loc[x, y] for seed, of in of_seed}
         return pd.DataFrame({"seed": list(found), "rank": list(found.values())})
 
     return chosen

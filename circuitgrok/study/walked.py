@@ -60,7 +60,7 @@ def step_sizes(run: Run) -> "pd.Series":
     Example:
         >>> import circuitgrok as cg
         >>> sizes = step_sizes(cg.reference())
-        >>> bool(sizes.iloc[1] > 0.5), bool(sizes.iloc[-1] < 0.1)
+        >>> bool(sizes[100] > 0.9), bool(sizes[3500] < 0.03)
         (True, True)
     """
     config = run.config
