@@ -271,7 +271,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         f"{listed(ends, '{}: {:.2f}, {:.2f}, {:.2f}, {:.2f}, {:.1f}, {:.1f}', '; ')}.",
         f"Noise scale tr Σ/|g|² (pairs) over the first {EARLY} steps and the last fifth, medians: "
         f"{listed(noise, '{}: {:.0f}, {:.0f}', '; ')}.",
-        "Thinned for time, when batches of 32 and 128 had been trained by Adam, of which nothing but its lines of progress had been seen: "
+        "Thinned for time, when batches of 32 and 128 had been trained by Adam, of which nothing but "
+        "lines of progress had been seen: "
         f"{'; '.join(arm for arm in THINNED if ', 32' not in arm)}.",
         f"Diverged: {listed(diverged, '{} {}') if len(diverged) else 'none'}.",
     ]
