@@ -257,8 +257,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         "Sizes, rates, ε and β₂ were chosen in pilots with seeds 90 and 91, in one or two of which two layers "
         "slingshot with an ε of 1e-4 and not with a β₂ of 0.999. Thinned for time, when one, two and four layers had "
         "been trained in float32, of which nothing but lines of progress had been seen: six layers have no float64; "
-        f"only one and two have the rate {FASTER:g}, so that for four layers the soonest is that which they have; ε is 1e-6 "
-        "and 1e-16 in one layer, 1e-4 in two, and β₂ varied in float64 alone.",
+        f"only one and two have the rate {FASTER:g}, so that for four layers the soonest is that which they have; ε is "
+        "1e-6 and 1e-16 in one layer, 1e-4 in two, and β₂ varied in float64 alone.",
     ]
 
 

@@ -677,7 +677,7 @@ def test_slingshots_that_are_planted_by_depth_are_laid_to_precision_epsilon_and_
     for arm, seed in itertools.product(module.ARMS, range(10, 20)):
         deep = arm[0] in "246" and "SGD" not in arm and "β₂" not in arm
         many = 1 + seed % 2 if deep else int(arm in single and seed > 10)
-        rate = next((lr for lr in module.RATES if arm.endswith(f"rate {lr:g}")), 1e-3)
+        rate = module.FASTER if arm.endswith("rate 0.002") else 1e-3
         time = (1500 if arm[0] == "1" else 600) * (1e-3 / rate) ** 0.5 * math.exp(0.1 * noise.standard_normal())
         line = {"arm": arm, "seed": seed, "lr": rate, "steps": 1800, "n_slingshots": many, "grokked_by": math.nan}
         line |= {"slung_by": time if many else math.nan, "slung_after": time - 10 if many else 1550}
@@ -933,7 +933,7 @@ def test_gains_of_small_batches_that_last_are_told_from_those_of_a_full_batch_at
         line |= {"end": end, "soon": end - 0.1 * (size in ("32", "128")) - 0.001 * noise.random(), "arc": turned}
         line |= {"peak": end + 0.01 * noise.random(), "half_by": half, "half_after": half - 9}
         line |= {"per_radian": end / turned}
-        signal = end + 0.01 * noise.random() if size != "all" else 0.0
+        signal = end + 0.03 * noise.random() if size != "all" else 0.0
         line |= {"signal": signal, "signal_late": noise.random(), "noise_early": signal if size != "all" else math.nan}
         rows.append(line)
     table = pd.DataFrame(rows)
@@ -941,7 +941,7 @@ def test_gains_of_small_batches_that_last_are_told_from_those_of_a_full_batch_at
     assert [claim.decision for claim in made] == [
         "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds",  # how far, and when
         "opposite", "holds", "holds",  # per radian the small ones answer more, as turning is late
-        "holds", "holds", "holds", "holds",  # seeds; the sphere
+        "not shown", "holds", "holds", "holds",  # seeds, whose noise is chance here; the sphere
     ]  # fmt: skip
     assert set(module.best("SGD", "all")(table)["lr"]) == {4 * module.RULES["SGD"]["lr"]}
 
