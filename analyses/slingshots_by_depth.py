@@ -1,10 +1,10 @@
 """Why do deep networks slingshot in float64, where one layer does not: depth, rate, Adam's ε or its β₂?
 
-Transformers of one, two and four layers and MLPs of one, two and four hidden ones, each from the ‖θ₀‖ of one layer and for as
-many steps, with the arithmetic in float32 and in float64. One layer might be later because another rate suits it: it
-has two, and each half of the seeds is judged at that which is soonest for the other half. Slingshots are said to need
-an ε that is small beside the root of Adam's second moment, and this moment to forget as gradients vanish: ε and β₂ are
-varied where there are slingshots and where there are none. `slingshots` asks what they do, and has kicks.
+Transformers of one, two and four layers and MLPs of one, two and four hidden ones, each from the ‖θ₀‖ of one layer and
+for as many steps, with the arithmetic in float32 and in float64. One layer might be later because another rate suits
+it: it has two, and each half of the seeds is judged at that which is soonest for the other half. Slingshots are said to
+need an ε that is small beside the root of Adam's second moment, and this moment to forget as gradients vanish: ε and β₂
+are varied where there are slingshots and where there are none. `slingshots` asks what they do, and has kicks.
 
     python analyses/slingshots_by_depth.py --claims   # what is claimed, to be committed before the runs
     python analyses/slingshots_by_depth.py            # ten seeds; --dry-run says how long
