@@ -908,7 +908,7 @@ def test_batches_for_longer_trains_all_sizes_free_and_held_and_decides_seventeen
     run_quick("batches_for_longer", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     cells = table.groupby(["rule", "hold", "size"])["lr"].agg(["size", "nunique"])
-    assert len(cells) == 11 and (cells["size"] == 2 * cells["nunique"]).all()
+    assert len(cells) == 9 and (cells["size"] == 2 * cells["nunique"]).all()
     twice = {("Adam", "free", "128"), ("Adam", "free", "all")}
     assert {cell for cell, n in cells["nunique"].items() if n == 2} == twice and cells["nunique"].max() == 2
     held = table["hold"] == "held"
