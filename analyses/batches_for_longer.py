@@ -212,28 +212,28 @@ def measured(run: Run) -> dict[str, Any]:
 
 def draw(table: pd.DataFrame, runs: Mapping[str, list[Run]]) -> "figures.Figure":
     """Unseen pairs along free and held arms, each rule's; ends against radians turned, and against early noise."""
-    figure, axes = figures.sheet(2, 4, (figures.PAGE * 1.25, 7.4))
-    for row, (rule, leaves) in zip(axes, RULES.items(), strict=True):
+    figure, axes = figures.sheet(2, 3, (14, 8.4))
+    for row, rule in zip(axes, RULES, strict=True):
+        free, turned, noise = row if rule == "Adam" else (row[0], row[1], None)
         for size, colour in COLOURS.items():
             rates = sorted({run.config.optimizer.lr for arm in runs for run in runs[arm] if _is_free(arm, rule, size)})
             for arm in (arm for arm in runs if _is_free(arm, rule, size)):
                 lr = runs[arm][0].config.optimizer.lr
-                style = ("-", "--")[rates.index(lr)]
-                draw_unseen(row[0], runs[arm], colour, style, f"{size}, rate {lr:g}")
-            if named(rule, size, HELD) in runs:
-                draw_unseen(row[1], runs[named(rule, size, HELD)], colour, "-", size)
+                draw_unseen(free, runs[arm], colour, ("-", "--")[rates.index(lr)], f"{size}, rate {lr:g}")
             rows = where(rule=rule, size=size, hold=FREE)(table)
-            row[2].plot(rows["arc"], rows["end"], "o", color=colour, ms=3, alpha=0.7, label=size)
-            row[3].plot(rows["signal"].clip(lower=0.03), rows["end"], "o", color=colour, ms=3, alpha=0.7, label=size)
-        row[0].set(title=f"{rule}, free", ylabel="accuracy on unseen pairs (seeds)", xlabel="step")
-        row[1].set(title=f"{rule}, norm held, rate {leaves['lr']:g}", xlabel="step")
-        row[2].set(title=f"{rule}, free", xlabel="radians turned step by step", xscale="log")
-        row[3].set(title=f"{rule}, free", xlabel=f"noise over gradient, first {EARLY} steps", xscale="log")
-        row[2].set_ylabel("unseen pairs at the end")
-        for ax in row:
-            ax.set_ylim(-0.03, 1.03)
+            for ax, column in ((turned, "arc"), (noise, "signal")):
+                if ax is not None and len(rows):
+                    ax.plot(rows[column].clip(lower=0.3), rows["end"], "o", color=colour, ms=3, alpha=0.7, label=size)
+        free.set(title=f"{rule}, free", ylabel="accuracy on unseen pairs (seeds)", xlabel="step")
+        turned.set(title=f"{rule}, free", xlabel="radians turned", xscale="log", ylabel="unseen pairs at the end")
+    axes[0][2].set(title="Adam, free", xlabel=f"noise over gradient, first {EARLY} steps (all: 0)", xscale="log")
+    for size in ON_SPHERE:
+        draw_unseen(axes[1][2], runs[named("Adam", size, HELD)], COLOURS[size], "-", size)
+    axes[1][2].set(title="Adam, norm held", xlabel="step")
+    for ax in (ax for row in axes for ax in row):
+        ax.set_ylim(-0.03, 1.03)
     figures.legends([ax for row in axes for ax in row])
-    return figures.paper(figure, figures.PAGE)
+    return figure
 
 
 def draw_unseen(ax: "Axes", runs: list[Run], colour: str, style: str, label: str) -> None:
@@ -273,7 +273,7 @@ def notes(table: pd.DataFrame) -> list[str]:
         f"{listed(noise, '{}: {:.0f}, {:.0f}', '; ')}.",
         "Thinned for time while runs of other arms were there, and in part had been looked at; of what is left out "
         "nothing had been: "
-        f"{'; '.join(arm for arm in THINNED if ', 32' not in arm)}.",
+        f"{'; '.join(arm for arm in THINNED if ', 32, 4' not in arm)}.",
         f"Diverged: {listed(diverged, '{} {}') if len(diverged) else 'none'}.",
     ]
 

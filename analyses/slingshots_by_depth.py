@@ -251,8 +251,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         "Sizes, rates, ε and β₂ were chosen in pilots with seeds 90 and 91, in one or two of which two layers "
         "slingshot with an ε of 1e-4 and not with a β₂ of 0.999. Thinned for time while runs of other arms were there, "
         "and in part had been looked at: no networks of six layers, no MLPs of two; no other rates, so that the "
-        "soonest rate of a depth is the one that it has; ε is 1e-6 and 1e-16 in one layer, 1e-4 in two, and β₂ is varied "
-        "in float64 alone. Of what is left out nothing had been looked at.",
+        "soonest rate of a depth is the one that it has; ε is 1e-6 and 1e-16 in one layer, 1e-4 in two, and β₂ is "
+        "varied in float64 alone. Of what is left out nothing had been looked at.",
     ]
 
 
