@@ -196,7 +196,7 @@ def measured(run: Run) -> dict[str, Any]:
 
 def draw(table: pd.DataFrame, runs: Mapping[str, list[Run]]) -> "figures.Figure":
     """Training losses by depth and of MLPs; slingshots per run of every arm; the first ones by depth."""
-    figure, axes = figures.sheet(2, 3, (15, 9.5))
+    figure, axes = figures.sheet(2, 3, (12.5, 8))
     shown = [layers(1, "float64"), layers(2, "float64"), layers(4, "float64"), hidden(4, "float64")]
     for ax, arm in zip((*axes[0][:2], *axes[1][:2]), shown, strict=True):
         low = arm.replace("float64", "float32")
