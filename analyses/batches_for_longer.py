@@ -225,7 +225,8 @@ def draw(table: pd.DataFrame, runs: Mapping[str, list[Run]]) -> "figures.Figure"
                 if ax is not None and len(rows):
                     ax.plot(rows[column].clip(lower=0.3), rows["end"], "o", color=colour, ms=3, alpha=0.7, label=size)
         free.set(title=f"{rule}, free", ylabel="accuracy on unseen pairs (seeds)", xlabel="step")
-        turned.set(title=f"{rule}, free", xlabel="radians turned", xscale="log", ylabel="unseen pairs at the end")
+        turned.set(title=f"{rule}, free", ylabel="unseen pairs at the end")
+        figures.values_axis(turned, [1, 3, 10, 30], "radians turned")
     axes[0][2].set(title="Adam, free", xlabel=f"noise over gradient, first {EARLY} steps (all: 0)", xscale="log")
     for size in ON_SPHERE:
         draw_unseen(axes[1][2], runs[named("Adam", size, HELD)], COLOURS[size], "-", size)
