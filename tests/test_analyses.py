@@ -673,13 +673,12 @@ def test_slingshots_by_depth_starts_all_depths_alike_and_decides_fifteen_claims(
 def test_slingshots_that_are_planted_by_depth_are_laid_to_precision_epsilon_and_memory(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module, noise, rows = importlib.import_module("slingshots_by_depth"), np.random.default_rng(0), []
-    single = {module.SINGLE, "1 layer, float32, rate 0.002", "MLP of 4, float32", "MLP of 2, float64"}
+    single = {module.SINGLE, "MLP of 4, float32", "MLP of 4, float64"}
     for arm, seed in itertools.product(module.ARMS, range(10, 20)):
         deep = arm[0] in "246" and "SGD" not in arm and "β₂" not in arm
         many = 1 + seed % 2 if deep else int(arm in single and seed > 10)
-        rate = module.FASTER if arm.endswith("rate 0.002") else 1e-3
-        time = (1500 if arm[0] == "1" else 600) * (1e-3 / rate) ** 0.5 * math.exp(0.1 * noise.standard_normal())
-        line = {"arm": arm, "seed": seed, "lr": rate, "steps": 1800, "n_slingshots": many, "grokked_by": math.nan}
+        time = (1500 if arm[0] == "1" else 600) * math.exp(0.1 * noise.standard_normal())
+        line = {"arm": arm, "seed": seed, "lr": 1e-3, "steps": 1800, "n_slingshots": many, "grokked_by": math.nan}
         line |= {"slung_by": time if many else math.nan, "slung_after": time - 10 if many else 1550}
         changes = {"change_at_slingshots": 0.001 * noise.standard_normal(), "keys_change": -0.01 * noise.random()}
         rows.append(line | {name: value if many else math.nan for name, value in changes.items()})
@@ -691,7 +690,7 @@ def test_slingshots_that_are_planted_by_depth_are_laid_to_precision_epsilon_and_
         "holds", "holds", "holds", "holds", "holds", "counterexample",  # epsilon, memory, MLPs
         "holds", "holds", "holds",  # SGD, answers, none groks
     ]  # fmt: skip
-    assert set(module.soonest(1)(table)["lr"]) == {2e-3} and "MLP of 2, float64, seed 11" in made[11].measured
+    assert "MLP of 4, float64, seed 11" in made[11].measured
 
 
 @pytest.mark.slow
@@ -941,9 +940,9 @@ def test_gains_of_small_batches_that_last_are_told_from_those_of_a_full_batch_at
     assert [claim.decision for claim in made] == [
         "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds",  # how far, and when
         "opposite", "holds", "holds",  # per radian the small ones answer more, as turning is late
-        "not shown", "holds", "holds", "holds",  # seeds, whose noise is chance here; the sphere
+        "not shown", "holds", "not shown", "holds",  # seeds, whose noise is chance here; the sphere, not by SGD
     ]  # fmt: skip
-    assert set(module.best("SGD", "all")(table)["lr"]) == {4 * module.RULES["SGD"]["lr"]}
+    assert set(module.best("Adam", "128")(table)["lr"]) == {4 * module.RULES["Adam"]["lr"]}
 
 
 @pytest.mark.slow
