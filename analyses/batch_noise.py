@@ -23,7 +23,7 @@ from circuitgrok.interventions.batches import MiniBatch
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Selection, where
 from circuitgrok.study.effects import GAIN, Factor
-from circuitgrok.study.ranks import partial_spearman
+from circuitgrok.study.ranks import across_arms
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed
 from circuitgrok.study.study import Study
@@ -147,13 +147,7 @@ CLAIMS = [
 FREE = [arm for arm in [*ADAM, *SHAPES] if arm not in ("full batch, decay 3", "few pairs")]
 
 
-def going_with_arc(table: pd.DataFrame) -> pd.DataFrame:
-    """By seed, the rank correlation over the free arms of Adam between the arc and what they answer."""
-    of_seed = where(arm=lambda arm: arm.isin(FREE))(table).groupby("seed")[["arc", "common"]]
-    found = {seed: float(partial_spearman(of.to_numpy().T[:, None, :])) for seed, of in of_seed}
-    return pd.DataFrame({"seed": list(found), "rank": list(found.values())})
-
-
+going_with_arc = across_arms(where(arm=lambda arm: arm.isin(FREE)), "arc", "common")
 LATER = [  # seen in seeds 0 to 9, and predicted of seeds 10 to 19 before these runs of theirs
     Mean(going_with_arc, "rank", f"rank correlation over {len(FREE)} arms", bounds=(-1, 1)).exceeds(
         0.7, "What keeps turning generalises: over free arms of Adam, what they answer goes with the radians turned "

@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import circuitgrok as cg
-from circuitgrok import figures, tree
+from circuitgrok import figures
 from circuitgrok.store.run import Run
 from circuitgrok.study.claims import Mean, Ratio, Selection, Share, where
+from circuitgrok.study.equal_starts import matched
 from circuitgrok.study.evidence import Declared
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import has_grokked, picked_apart
 from circuitgrok.study.study import Studies, Study, evenly
 from circuitgrok.study.survival import censored_median
 from circuitgrok.study.walked import sustained
-from circuitgrok.training.origin import initial_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,17 +67,6 @@ NETWORKS: dict[str, tuple[cg.TrainConfig, dict[str, Leaves], list[float]]] = {
     ),
 }
 COLOURS = {ONE: figures.BLUE, TWO: figures.GREEN, FOUR: figures.RED}
-
-
-def norm(config: cg.TrainConfig) -> float:
-    """‖θ₀‖."""
-    return tree.norm(initial_weights(config)).item()
-
-
-def matched(shape: Leaves, one: Leaves, cell: cg.TrainConfig) -> dict[str, Any]:
-    """A shape that starts at the norm of another, times the cell's own alpha."""
-    alpha = cell.init.alpha * norm(cell.with_(**one)) / norm(cell.with_(**shape))
-    return {**shape, "alpha": alpha}
 
 
 def parts(family: str) -> dict[str, Study]:

@@ -24,11 +24,13 @@ from circuitgrok.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 from circuitgrok.measures.learning.cycles import cycles
 from circuitgrok.measures.learning.slingshots import CALM, MEMORISED, MIN_DECADES, RISE_WITHIN, slingshots
 from circuitgrok.store.run import Run
+from circuitgrok.study.around_slingshots import either_side, keys_change
 from circuitgrok.study.claims import Mean, Share, where
 from circuitgrok.study.effects import Gains, draw_gains
 from circuitgrok.study.rows import listed
 from circuitgrok.study.selections import by_seed, derived, has_grokked
 from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.walked import step_sizes
 
 EARLY = 1290  # onsets up to this step can be counted in records of 1500
 KICKED, LATER, RATE = 1000, 1400, 1e-3  # the step of a kick, the end of its run; the learning rate, its unit
@@ -146,32 +148,18 @@ SHORT |= {arm: leaves | {"steps": 40, "kick_at_step": 20} for arm, leaves in KIC
 QUICK = STUDY.with_(arms=SHORT, steps=40, checkpoint_every=10, seeds=[0, 1])
 
 
-def keys_change(run: Run, at: list[tuple[int, int]]) -> dict[str, float]:
-    """Changes of what circuits say between checkpoints, means over the given pairs of steps; nan for none."""
-    names = ("keys_change", "restricted_change", "excluded_change")
-    if not at:
-        return dict.fromkeys(names, math.nan)
-    table = cg.measure(run, "circuits", sorted({step for pair in at for step in pair}), n_keys=N_KEYS)
-    table = table[["frac_explained", "restricted_loss[all]", "excluded_loss[train]"]]
-    before, after = (table.loc[[pair[i] for pair in at]].to_numpy() for i in (0, 1))
-    return dict(zip(names, (after - before).mean(0).tolist(), strict=True))
-
-
 def kicked(run: Run) -> dict[str, float]:
     """Test accuracy after the step of a kick and at the end of runs with one; by how many decades the loss rose.
 
     `step_size` is the length of a step before, over that of one by the learning rate in every weight.
     """
-    history, updates, weights = run.history, run.updates, run.at(0)
+    history = run.history
     accuracy, loss, step = history["test_acc"], history["train_loss"], history.index
     jump = step_size = math.nan
     if step[-1] > KICKED:
         near = loss[(step >= KICKED) & (step <= KICKED + RISE_WITHIN)].max()
         jump = math.log10(near / loss.loc[[KICKED - 10]].mean())
-        n = sum(value.numel() for name, value in weights.items() if run.config.model.is_trainable(name))
-        columns = ["update_radial[applied]", "update_tangential[applied]"]
-        parts = updates.loc[[KICKED - 100], columns].to_numpy()
-        step_size = float((parts**2).sum() ** 0.5) / (run.config.optimizer.lr * n**0.5)
+        step_size = float(step_sizes(run)[KICKED - 100])
     return {
         "acc_after": accuracy[(step > KICKED) & (step <= KICKED + CALM)].mean(),
         "acc_later": accuracy[(step > LATER - 200) & (step <= LATER)].mean(),
@@ -186,14 +174,13 @@ def measured(run: Run, twins: Mapping[str, Run]) -> dict[str, Any]:
     found = slingshots(history)
     told: dict[str, Any] = cycles(history, twin.history if twin else None)
     told |= {"n_early": sum(cycle.onset <= EARLY for cycle in found), **kicked(run)}
-    steps = run.steps
-    around = [
-        (max(s for s in steps if s <= cycle.onset), min(s for s in steps if s >= cycle.peak + CALM))
-        for cycle in found
-        if cycle.peak + CALM <= steps[-1]
-    ]
-    told |= keys_change(run, around) if twin else keys_change(run, [])
-    of_twin = keys_change(twin, around if twin.steps[-1] >= steps[-1] else []) if twin else keys_change(run, [])
+    around = either_side(found, run.steps)
+    told |= keys_change(run, around if twin else [], N_KEYS)
+    of_twin = (
+        keys_change(twin, around if twin.steps[-1] >= run.steps[-1] else [], N_KEYS)
+        if twin
+        else keys_change(run, [], N_KEYS)
+    )
     return told | {f"{name}_of_twin": value for name, value in of_twin.items()}
 
 

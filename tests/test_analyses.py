@@ -675,6 +675,45 @@ def test_kicks_and_slingshots_that_are_planted_decide_what_slingshots_do(monkeyp
 
 
 @pytest.mark.slow
+def test_slingshots_by_depth_starts_all_depths_alike_and_decides_fifteen_claims(tmp_path, monkeypatch):
+    run_quick("slingshots_by_depth", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("slingshots_by_depth")
+    assert table.groupby("arm", sort=False).size().to_dict() == dict.fromkeys(module.ARMS, 2)
+    own = table["arm"].str.contains("own")
+    kinds = table["arm"].str.startswith("MLP").map({True: "MLP", False: "transformer"})
+    norms = table[~own].groupby([kinds, "seed"])["r0"]
+    assert (norms.max() / norms.min() - 1).max() < 1e-5 and (table.loc[own, "r0"] > 1.2 * norms.max().max()).all()
+    in_float32 = table["arm"].str.contains("float32")
+    assert (table["softmax_collapse_max"].notna() == in_float32).all()
+    assert table["slung_by"].isna().all() and decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 15
+
+
+def test_slingshots_that_are_planted_by_depth_are_laid_to_precision_epsilon_and_memory(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, noise, rows = importlib.import_module("slingshots_by_depth"), np.random.default_rng(0), []
+    single = {module.SINGLE, "MLP of 4, float32", "MLP of 4, float64"}
+    for arm, seed in itertools.product(module.ARMS, range(10, 20)):
+        deep = arm[0] in "246" and "SGD" not in arm and "β₂" not in arm
+        many = 1 + seed % 2 if deep else int(arm in single and seed > 10)
+        time = (1500 if arm[0] == "1" else 600) * math.exp(0.1 * noise.standard_normal())
+        line = {"arm": arm, "seed": seed, "lr": 1e-3, "steps": 1800, "n_slingshots": many, "grokked_by": math.nan}
+        line |= {"slung_by": time if many else math.nan, "slung_after": time - 10 if many else 1550}
+        changes = {"change_at_slingshots": 0.001 * noise.standard_normal(), "keys_change": -0.01 * noise.random()}
+        rows.append(line | {name: value if many else math.nan for name, value in changes.items()})
+    table = pd.DataFrame(rows)
+    table["n_slingshots"] += (table["arm"] == "2 layers, float32") & (table["seed"] == 12)
+    made = decide(module.CLAIMS, table)
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds", "holds", "holds", "holds",  # controls, depth, precision, sooner, norm
+        "holds", "holds", "holds", "holds", "holds", "counterexample",  # epsilon, memory, MLPs
+        "holds", "holds", "holds",  # SGD, answers, none groks
+    ]  # fmt: skip
+    assert "MLP of 4, float64, seed 11" in made[11].measured
+
+
+@pytest.mark.slow
 def test_dropout_compares_rates_places_and_controls_at_one_step_and_decides(tmp_path, monkeypatch):
     run_quick("dropout", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
@@ -968,6 +1007,49 @@ def test_noise_of_batches_that_is_planted_is_told_from_its_size_its_motion_and_i
     )
     made = decide(module.CLAIMS, same)
     assert [made[i].decision for i in (5, 6)] == ["not shown"] * 2  # equal in every seed: no certainty without bounds
+
+
+@pytest.mark.slow
+def test_batches_for_longer_trains_all_sizes_free_and_held_and_decides_seventeen_claims(tmp_path):
+    run_quick("batches_for_longer", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    cells = table.groupby(["rule", "hold", "size"])["lr"].agg(["size", "nunique"])
+    assert len(cells) == 9 and (cells["size"] == 2 * cells["nunique"]).all()
+    twice = {("Adam", "free", "128"), ("Adam", "free", "all")}
+    assert {cell for cell, n in cells["nunique"].items() if n == 2} == twice and cells["nunique"].max() == 2
+    held = table["hold"] == "held"
+    assert (table.loc[held, "final_norm"] / table.loc[held, "r0"] - 1).abs().max() < 1e-6
+    assert set(table.loc[held, "steps"]) == {10} and set(table.loc[~held, "steps"]) == {20}
+    assert (table["noise_early"].notna() == (table["size"] != "all")).all() and (table["arc"] > 0).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 17
+
+
+def test_gains_of_small_batches_that_last_are_told_from_those_of_a_full_batch_at_its_best_rate(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, noise, rows = importlib.import_module("batches_for_longer"), np.random.default_rng(0), []
+    planted = {"32": 0.8, "128": 0.78, "512": 0.12, "all": 0.05}
+    for arm, seed in itertools.product(module.arms(), range(10)):
+        rule, size, *more = arm.split(", ")
+        held, faster = more == ["held"], len(more) == 1 and more != ["held"]
+        best = planted[size] if faster or size == "32" else 0.5 * planted[size]
+        end = (0.98 if held else best) + 0.01 * noise.random()
+        half, turned = 500 * math.exp(0.1 * noise.standard_normal()), 40 * end + noise.random()
+        rate = module.RULES[rule]["lr"] * (4 if faster else 1)
+        line = {"arm": arm, "seed": seed, "rule": rule, "size": size, "hold": "held" if held else "free", "lr": rate}
+        line |= {"end": end, "soon": end - 0.1 * (size in ("32", "128")) - 0.001 * noise.random(), "arc": turned}
+        line |= {"peak": end + 0.01 * noise.random(), "half_by": half, "half_after": half - 9}
+        line |= {"per_radian": end / turned}
+        signal = end + 0.03 * noise.random() if size != "all" else 0.0
+        line |= {"signal": signal, "signal_late": noise.random(), "noise_early": signal if size != "all" else math.nan}
+        rows.append(line)
+    table = pd.DataFrame(rows)
+    made = decide(module.STUDY.claims, table)
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds",  # how far, and when
+        "opposite", "holds", "holds",  # per radian the small ones answer more, as turning is late
+        "not shown", "holds", "not shown", "holds",  # seeds, whose noise is chance here; the sphere, not by SGD
+    ]  # fmt: skip
+    assert set(module.best("Adam", "128")(table)["lr"]) == {4 * module.RULES["Adam"]["lr"]}
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from scipy.stats import rankdata, spearmanr
 
 from circuitgrok.study import ranks
 from circuitgrok.study.claims import where
-from circuitgrok.study.ranks import RESAMPLES, PartialSpearman, partial_spearman
+from circuitgrok.study.ranks import RESAMPLES, PartialSpearman, across_arms, partial_spearman
 
 DRAWS = np.random.default_rng(0)
 
@@ -79,3 +79,17 @@ def test_the_bootstrap_covers_the_truth_of_no_partial_correlation(monkeypatch):
     missed = np.mean([not i.low <= 0 <= i.high for i in intervals])
     assert len(intervals) == 200
     assert missed < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 200) + 0.02  # percentiles are a little narrow at 20 seeds
+
+
+def test_across_arms_it_is_scipys_for_each_seed_and_certain_where_the_order_is_one():
+    rows = [(seed, arm, DRAWS.normal(), DRAWS.integers(0, 3)) for seed in (4, 9) for arm in range(7)]
+    table = pd.DataFrame(
+        [*rows, *((5, arm, arm, arm**3) for arm in range(7)), (6, 0, 1, 0), (6, 1, 1, 1)],
+        columns=["seed", "arm", "x", "y"],
+    )
+    found = across_arms(where(), "x", "y")(table).set_index("seed")["rank"]
+    assert found[5] == pytest.approx(1.0, abs=1e-12) and math.isnan(found[6])
+    for seed in (4, 9):
+        of = table[table["seed"] == seed]
+        assert found[seed] == pytest.approx(spearmanr(of["x"], of["y"])[0])
+        assert found[seed] == pytest.approx(float(partial_spearman(of[["x", "y"]].to_numpy().T[:, None, :])))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tiny import tiny
 
-from circuitgrok.study.walked import arcs, at_arc, sustained, walked
+from circuitgrok.study.walked import arcs, at_arc, step_sizes, sustained, walked
 from circuitgrok.training.loop import train
 
 
@@ -33,3 +33,26 @@ def test_what_is_sustained_is_of_the_last_fifth_and_a_run_of_one_evaluation_is_w
     values = pd.Series(np.arange(11.0), index=range(0, 110, 10))
     assert sustained(values) == 9.5 and sustained(values, 54) == 5.0 and sustained(values[:1]) == 0.0
     assert at_arc(values, values / 2, 2.0) == 4.0 and math.isnan(at_arc(values, values / 2, 5.1))
+
+
+def test_a_step_of_adam_at_the_start_is_one_and_a_step_of_descent_is_the_gradient(tmp_path):
+    small = {
+        "steps": 6,
+        "checkpoint_every": 1,
+        "eval_every": 1,
+        "warmup": 0,
+        "precision": "float64",
+        "weight_decay": 0.0,
+    }
+    adam, plain = train([tiny(**small, eps=1e-30), tiny(**small, rule="sgd", lr=0.3)], tmp_path, names=["a", "b"])
+    for run in (adam, plain):
+        trained = [name for name in run.at(0) if run.config.model.is_trainable(name)]
+        n = sum(run.at(0)[name].numel() for name in trained)
+        sizes = step_sizes(run)
+        for step in (0, 3):
+            moved = sum(float((run.at(step + 1)[name] - run.at(step)[name]).pow(2).sum()) for name in trained)
+            assert sizes[step] == pytest.approx((moved / n) ** 0.5 / run.config.optimizer.lr, rel=1e-6)
+    moving = sum(int((adam.at(1)[name] != adam.at(0)[name]).sum()) for name in trained)
+    assert step_sizes(adam)[0] == pytest.approx(
+        (moving / n) ** 0.5, rel=1e-6
+    )  # a sign in every weight that has a slope

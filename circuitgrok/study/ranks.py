@@ -58,6 +58,29 @@ def partial_spearman(columns: "np.ndarray") -> "np.ndarray":
     return np.where(is_known, found, np.nan)
 
 
+def across_arms(rows: Selection, x: str, y: str) -> Selection:
+    """By seed, the rank correlation of two columns over its rows, one for each arm, as the column `rank`.
+
+    It is nan of a seed in which a column does not vary.
+
+    Example:
+        >>> import pandas as pd
+        >>> from circuitgrok.study.claims import where
+        >>> table = pd.DataFrame({"seed": [7, 7, 7], "arc": [1.0, 2.0, 3.0], "end": [0.25, 0.75, 0.5]})
+        >>> across_arms(where(), "arc", "end")(table).to_dict("list")
+        {'seed': [7], 'rank': [0.5]}
+    """
+
+    def chosen(table: "pd.DataFrame") -> "pd.DataFrame":
+        import pandas as pd
+
+        of_seed = rows(table).groupby("seed")[[x, y]]
+        found = {seed: of.corr(method="spearman").loc[x, y] for seed, of in of_seed}
+        return pd.DataFrame({"seed": list(found), "rank": list(found.values())})
+
+    return chosen
+
+
 @dataclass(frozen=True)
 class PartialSpearman(Quantity):
     """The rank correlation of two columns within arms, further columns held constant; its interval resamples seeds.

@@ -52,6 +52,23 @@ def arcs(run: Run) -> "pd.Series":
     return pd.Series(np.interp(steps, path.index, path), index=steps)
 
 
+def step_sizes(run: Run) -> "pd.Series":
+    """Length of each step whose parts are recorded, over that of one by the learning rate in every weight.
+
+    Of Adam it is the root mean square over weights of m / (sqrt(v) + ε), which is 1 while gradients stay as they are.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> sizes = step_sizes(cg.reference())
+        >>> bool(sizes[100] > 0.9), bool(sizes[3500] < 0.03)
+        (True, True)
+    """
+    config = run.config
+    n = sum(math.prod(shape) for name, shape in config.model.shapes().items() if config.model.is_trainable(name))
+    parts = run.updates[["update_radial[applied]", "update_tangential[applied]"]]
+    return (parts**2).sum(axis=1, skipna=False) ** 0.5 / (config.optimizer.lr * n**0.5)
+
+
 def sustained(values: "pd.Series", step: float = math.inf) -> float:
     """The mean of a column over the last fifth of the way to a step, or to the end if that comes first.
 
