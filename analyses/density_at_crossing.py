@@ -9,17 +9,12 @@ density decides, it falls there too.
     python analyses/density_at_crossing.py --quick    # two, for few steps: seconds
 """
 
-from functools import partial
-
-import pandas as pd
-
 import circuitgrok as cg
 from circuitgrok.landscape.density import Effort
 from circuitgrok.study.claims import Mean, Selection, where
-from circuitgrok.study.ranks import partial_spearman
-from circuitgrok.study.rows import listed
-from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, from_start
-from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.ranks import across_arms
+from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, many_starts, said_of
+from circuitgrok.study.study import evenly
 
 RADII = [14.0, 16.0, 20.0, 24.0, 27.0]
 FEW, BEST, BEYOND = RADII[0], RADII[2], RADII[-1]
@@ -33,15 +28,6 @@ NATS = "R_gen less chance (nats)"
 def at(radius: float) -> Selection:
     """Rows of a radius, one for each split."""
     return where(radius=radius)
-
-
-def going_together(table: pd.DataFrame) -> pd.DataFrame:
-    """For each split, the rank correlation over radii of R_gen and of the optimizer's luck."""
-    found = {
-        seed: float(partial_spearman(rows[["R_gen", "hits"]].to_numpy(float).T[:, None]))
-        for seed, rows in table.groupby("seed")
-    }
-    return pd.DataFrame({"seed": list(found), "together": list(found.values())})
 
 
 CLAIMS = [
@@ -63,23 +49,16 @@ CLAIMS = [
     .falls_below(0, f"The density falls where luck rises: R_gen at r = {BEST:g} is below that at {FEW:g} (β = 1)."),
     Mean(at(BEYOND), "R_gen_cold", "R_gen, less that at the best radius (nats)", less=at(BEST))
     .exceeds(0, f"And rises where luck ends: R_gen at r = {BEYOND:g} is above that at {BEST:g} (β = {HOW.coldest:g})."),
-    Mean(going_together, "together", "rank correlation over radii", bounds=(-1, 1))
+    Mean(across_arms(where(), "R_gen", "hits"), "rank", "rank correlation over radii", bounds=(-1, 1))
     .falls_below(0.5, "What is denser is not what is found: over radii R_gen does not go with luck (β = 1)."),
     Mean(at(BEST), "disagreement", "R_gen from planted less from hot starts, β = 1 (nats)")
     .is_within(5.0, "Chains that start hot and chains that start at a generaliser agree, to 5 nats."),
 ]  # fmt: skip
-STUDY = Study(
-    QUESTION,
-    cg.TrainConfig.preset("gromov").with_(
-        p=11, n_neurons=100, frac_train=0.88, split="mirror_free", loss="cross_entropy", weight_decay=0.0,
-        fixed_norm=True, steps=1500, eval_every=100, **evenly(1500),
-    ),
-    {f"start {i}": partial(from_start, i) for i in range(STARTS)},
-    {"norm_radius": RADII},
-    seeds=range(10, 15),
-    seeded=("data_seed",),
-    claims=CLAIMS,
+BASE = cg.TrainConfig.preset("gromov").with_(
+    p=11, n_neurons=100, frac_train=0.88, split="mirror_free", loss="cross_entropy", weight_decay=0.0, fixed_norm=True,
+    steps=1500, eval_every=100, **evenly(1500),
 )  # fmt: skip
+STUDY = many_starts(QUESTION, BASE, RADII, STARTS, range(10, 15), CLAIMS)
 QUICK = STUDY.with_(
     arms=dict(list(STUDY.arms.items())[:2]), grid={"norm_radius": [FEW, BEST, BEYOND]}, seeds=[0, 1], steps=20, p=5,
     n_neurons=6, frac_train=0.8,
@@ -91,30 +70,13 @@ def main() -> None:
     how = Counting(Effort(2, 6, 4, 2, 8), PLAIN, 2) if given.quick else HOW
     runs = study.train(given)
     trained = study.table(runs)
-    rows = beside_luck(
-        given, trained, runs, HIT, how, [(r, seed) for r in study.grid["norm_radius"] for seed in study.seeds]
-    )
-    by_radius = rows.groupby("radius")
-    means = by_radius[["hits", "R_gen", "R_mem", "R_gen_cold", "R_mem_cold", "R_planted_cold"]].mean()
-    right = by_radius[["acc_train", "acc_unseen", "acc_all", "traded"]].mean()
-    statuses = rows.groupby("status").size()
-    words = "r = {:g}: {:.2f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}"
+    counted = [(radius, seed) for radius in study.grid["norm_radius"] for seed in study.seeds]
+    rows = beside_luck(given, trained, runs, HIT, how, counted)
     notes = [
-        f"n counts splits; five, for counting takes minutes a sphere. {len(study.arms)} starts for each split and "
-        f"radius; one has come to generalise with a test accuracy of {HIT:g} at the end. Chance is "
-        f"{rows['chance'].iloc[0]:.1f} nats, of answers that are certain; who gives every answer alike has "
-        f"{how.coldest:g} times as much at β = {how.coldest:g}, so that there wrong labels are what the truth is to be "
-        "held against.",
-        f"Means over splits of the share of starts, R_gen and R_mem at β = {PLAIN:g}, the same at β = {how.coldest:g}, "
-        f"and R_gen there from planted starts: {listed(means, words, '; ')}.",
-        f"{how.effort.n_ladders} ladders for each data set, {how.effort.n_rounds} rounds after {how.effort.n_burnin}, "
-        f"{how.n_wrong} draws of wrong labels for each sphere. Accuracies of the coldest rung where the training pairs "
-        "are fitted, on these and on the others (at random 0.09), on the others where all are fitted, and the least "
-        f"rate of trades: {listed(right, 'r = {:g}: {:.2f}, {:.3f}, {:.2f}, {:.2f}', '; ')}. Hot and planted starts by "
-        f"the intervals of each sphere: {listed(statuses, '{}: {:g}')}.",
-        "Planted: the network of the split and radius that answers most test pairs, which is not always all of them. "
-        "Size, share and radii were chosen on eight starts of splits 0 to 3 (0.22, 0.97, 0.81 and 0 of 32 at 16, 20, "
-        "24 and 27); nothing of their density was looked at, and the claims are what 96 pairs told.",
+        *said_of(rows, len(study.arms), HIT, how),
+        "Five splits, for counting takes minutes a sphere. Size, share and radii were chosen on eight starts of splits "
+        "0 to 3 (0.22, 0.97, 0.81 and 0 of 32 at 16, 20, 24 and 27); nothing of their density was looked at, and the "
+        "claims are what 96 pairs told.",
     ]
     study.write(given, rows, draw_beside_luck(rows, how.coldest), notes, runs=trained)
 

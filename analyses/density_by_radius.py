@@ -10,14 +10,11 @@ among those that are trained on.
     python analyses/density_by_radius.py --quick    # two, for few steps: seconds
 """
 
-from functools import partial
-
 import circuitgrok as cg
 from circuitgrok.landscape.density import Effort
 from circuitgrok.study.claims import Mean, Selection, where
-from circuitgrok.study.rows import listed
-from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, from_start
-from circuitgrok.study.study import Study, evenly
+from circuitgrok.study.spheres import PLAIN, Counting, beside_luck, draw_beside_luck, many_starts, said_of
+from circuitgrok.study.study import evenly
 
 RADII = [14.0, 18.0, 20.0, 23.0, 27.0]
 FEW, BEST, LARGE = RADII[0], RADII[2], RADII[-1]
@@ -26,7 +23,7 @@ STARTS = 20  # for each split and radius
 HIT = 0.95  # test accuracy of a start that has come to generalise: 23 of 24 pairs
 COLDEST = 4.0
 N_WRONG = 2  # draws of wrong labels for each split: twenty in all
-EFFORT = Effort(n_ladders=2, n_rounds=120, n_burnin=80)
+HOW = Counting(Effort(n_ladders=2, n_rounds=120, n_burnin=80), COLDEST, N_WRONG)
 QUESTION = "Is it the density of generalising solutions at a radius that decides, or that training selects them?"
 NATS = "R_gen less chance (nats)"
 
@@ -58,18 +55,11 @@ CLAIMS = [
     Mean(at(BEST), "disagreement", "R_gen from planted less from hot starts, β = 1 (nats)")
     .is_within(5.0, "Chains that start hot and chains that start at a generaliser agree, to 5 nats."),
 ]  # fmt: skip
-STUDY = Study(
-    QUESTION,
-    cg.TrainConfig.preset("gromov").with_(
-        p=11, n_neurons=100, frac_train=0.8, split="mirror_free", loss="cross_entropy", weight_decay=0.0,
-        fixed_norm=True, steps=1500, eval_every=100, **evenly(1500),
-    ),
-    {f"start {i}": partial(from_start, i) for i in range(STARTS)},
-    {"norm_radius": RADII},
-    seeds=range(10, 20),
-    seeded=("data_seed",),
-    claims=CLAIMS,
+BASE = cg.TrainConfig.preset("gromov").with_(
+    p=11, n_neurons=100, frac_train=0.8, split="mirror_free", loss="cross_entropy", weight_decay=0.0, fixed_norm=True,
+    steps=1500, eval_every=100, **evenly(1500),
 )  # fmt: skip
+STUDY = many_starts(QUESTION, BASE, RADII, STARTS, range(10, 20), CLAIMS)
 QUICK = STUDY.with_(
     arms=dict(list(STUDY.arms.items())[:2]), grid={"norm_radius": [FEW, BEST]}, seeds=[0, 1], steps=20, p=5,
     n_neurons=6,
@@ -78,36 +68,17 @@ QUICK = STUDY.with_(
 
 def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "two splits, tiny networks, short ladders")
-    effort, coldest = (Effort(2, 6, 4, 2, 8), PLAIN) if given.quick else (EFFORT, COLDEST)
+    how = Counting(Effort(2, 6, 4, 2, 8), PLAIN, N_WRONG) if given.quick else HOW
     runs = study.train(given)
     trained = study.table(runs)
     counted = [(radius, seed) for radius in COUNTED for seed in study.seeds]
-    rows = beside_luck(given, trained, runs, HIT, Counting(effort, coldest, N_WRONG), counted)
-    densities = rows.dropna(subset="R_gen")
-    by_radius = rows.groupby("radius")
-    means = by_radius[["hits", "R_gen", "R_mem", "R_gen_cold", "R_mem_cold", "R_planted_cold"]].mean()
-    lucky, told = means[["hits"]], means[means["R_gen"].notna()]
-    right = densities.groupby("radius")[["acc_train", "acc_unseen", "acc_all", "traded"]].mean()
-    statuses = densities.groupby("status").size()
-    words = "r = {:g}: {:.2f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}"
+    rows = beside_luck(given, trained, runs, HIT, how, counted)
     notes = [
-        f"n counts splits. {len(study.arms)} starts for each split and radius; one has come to generalise with a test "
-        f"accuracy of {HIT:g} at the end. Chance is {densities['chance'].iloc[0]:.1f} nats, of answers that are "
-        f"certain; who gives every answer alike has {coldest:g} times as much at β = {coldest:g}, so that there wrong "
-        "labels are what the truth is to be held against. "
-        f"Shares of starts at all radii: {listed(lucky, 'r = {:g}: {:.2f}', '; ')}.",
-        f"Means over splits of the share of starts, R_gen and R_mem at β = {PLAIN:g}, the same at β = {coldest:g}, and "
-        f"R_gen there from planted starts: {listed(told, words, '; ')}.",
-        f"{effort.n_ladders} ladders for each data set, {effort.n_rounds} rounds after {effort.n_burnin}. Accuracies "
-        "of the coldest rung where the training pairs are fitted, on these and on the others (at random 0.09), on the "
-        "others where all are fitted, and the least rate of trades: "
-        f"{listed(right, 'r = {:g}: {:.2f}, {:.3f}, {:.2f}, {:.2f}', '; ')}. Hot and planted starts by the "
-        f"intervals of each sphere: {listed(statuses, '{}: {:g}')}.",
-        "Planted: the network of the split and radius that answers most test pairs, which is not always all of them. "
+        *said_of(rows, len(study.arms), HIT, how),
         "Size, radii and budget were chosen on eight starts of splits 0 to 3, and the claims of density on first looks "
         "at split 0, of hot starts; none of these splits is among those that are told of.",
     ]
-    study.write(given, rows, draw_beside_luck(rows, coldest), notes, runs=trained)
+    study.write(given, rows, draw_beside_luck(rows, how.coldest), notes, runs=trained)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ well (`cg.density`): R_gen and R_mem by chains that start at random, and R_gen b
 the cell which answers most of these pairs.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +19,9 @@ from circuitgrok.store.run import Run, load
 from circuitgrok.study.asked import Asked
 from circuitgrok.study.kept import keep_rows, kept_rows
 from circuitgrok.study.processes import in_processes
+from circuitgrok.study.registered import Announced
+from circuitgrok.study.rows import listed
+from circuitgrok.study.study import Study
 from circuitgrok.table.density import density
 
 if TYPE_CHECKING:
@@ -39,6 +42,19 @@ class Counting(NamedTuple):
     effort: Effort
     coldest: float
     n_wrong: int
+
+
+def many_starts(
+    question: str,
+    base: TrainConfig,
+    radii: Sequence[float],
+    n_starts: int,
+    splits: Sequence[int],
+    claims: Sequence[Announced],
+) -> Study:
+    """The study whose seeds are splits of the pairs and whose arms are starts, at every radius."""
+    arms = {f"start {i}": partial(from_start, i) for i in range(n_starts)}
+    return Study(question, base, arms, {"norm_radius": radii}, seeds=splits, seeded=("data_seed",), claims=claims)
 
 
 def from_start(i: int, cell: TrainConfig) -> dict[str, Any]:
@@ -131,6 +147,29 @@ def cell_row(config: TrainConfig, planted: str, how: Counting, keep: str) -> dic
         "acc_all": rows.loc[("all", "hot"), "acc_held"],
         "traded": rows["traded"].min(),
     }
+
+
+def said_of(rows: "pd.DataFrame", n_starts: int, hit: float, how: Counting) -> list[str]:
+    """Notes of a verdict: what counts as a hit, means by radius, how long ladders were and how well they traded."""
+    by_radius = rows.groupby("radius")
+    means = by_radius[["hits", "R_gen", "R_mem", "R_gen_cold", "R_mem_cold", "R_planted_cold"]].mean()
+    right = by_radius[["acc_train", "acc_unseen", "acc_all", "traded"]].mean().dropna()
+    statuses, cold = rows.groupby("status").size(), f"{how.coldest:g}"
+    words = "r = {:g}: {:.2f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}, {:.1f}"
+    return [
+        f"n counts splits. {n_starts} starts for each split and radius; one has come to generalise with a test "
+        f"accuracy of {hit:g} at the end. Chance is {rows['chance'].max():.1f} nats, of answers that are certain; who "
+        f"gives every answer alike has {cold} times as much at β = {cold}, so that there wrong labels are what the "
+        f"truth is to be held against. Shares of starts: {listed(means[['hits']], 'r = {:g}: {:.2f}', '; ')}.",
+        f"Means over splits of the share of starts, R_gen and R_mem at β = {PLAIN:g}, the same at β = {cold}, and "
+        f"R_gen there from planted starts: {listed(means.dropna(), words, '; ')}.",
+        f"{how.effort.n_ladders} ladders for each data set, {how.effort.n_rounds} rounds after {how.effort.n_burnin}, "
+        f"{how.n_wrong} draws of wrong labels for each sphere. Accuracies of the coldest rung where the training pairs "
+        "are fitted, on these and on the others (at random 0.09), on the others where all are fitted, and the least "
+        f"rate of trades: {listed(right, 'r = {:g}: {:.2f}, {:.3f}, {:.2f}, {:.2f}', '; ')}. Hot and planted starts by "
+        f"the intervals of each sphere: {listed(statuses, '{}: {:g}')}. Planted: the network of the split and radius "
+        "that answers most test pairs, which is not always all of them.",
+    ]
 
 
 def draw_beside_luck(table: "pd.DataFrame", coldest: float) -> "figures.Figure":
