@@ -81,21 +81,20 @@ class Cell(NamedTuple):
 MEMORISER, GENERALISER, RANDOM = STARTS = ("memoriser", "generaliser", "random")
 CELLS = [
     Cell("HMC", "free", True, 1e5, STARTS),
-    Cell("HMC", "free", True, 1e6, STARTS[:2]),
+    Cell("HMC", "free", True, 1e6, STARTS[:1]),
     Cell("HMC", "free", True, 1e7, STARTS[:1]),
     Cell("descent", "free", True, 1e5, STARTS[:1]),
     Cell("descent", "free", True, 1e7, STARTS[:1]),
     Cell("SGLD", "free", True, 1e5, STARTS[:1]),
-    Cell("HMC", "sphere", False, 1e6, STARTS[:2]),
+    Cell("HMC", "sphere", False, 1e6, STARTS[:1]),
+    Cell("HMC", "free", False, 1e6, STARTS[1:2]),
     Cell("SGLD", "sphere", False, 1e5, STARTS[:1]),
-    Cell("HMC", "free", False, 1e6, STARTS[:2]),
-    Cell("SGLD", "free", False, 1e5, STARTS[:1]),
 ]
 CELL_NAMES = [cell.name for cell in CELLS]
-WARM, MIDDLE, COLD, DOWN_WARM, DOWN_COLD, LANGEVIN, HELD, LANGEVIN_HELD, BARE, LANGEVIN_BARE = CELL_NAMES
+WARM, MIDDLE, COLD, DOWN_WARM, DOWN_COLD, LANGEVIN, HELD, BARE, LANGEVIN_HELD = CELL_NAMES
 COLOURS = dict(zip(CELL_NAMES, (
-    figures.ORANGE, figures.BLUE, figures.PURPLE, figures.RED, figures.GREY, figures.SKY, figures.GREEN, figures.SKY,
-    figures.RED, figures.PURPLE), strict=True))  # fmt: skip
+    figures.ORANGE, figures.BLUE, figures.PURPLE, figures.RED, figures.GREY, figures.SKY, figures.GREEN, figures.RED,
+    figures.PURPLE), strict=True))  # fmt: skip
 STYLES = {MEMORISER: "-", GENERALISER: "--", RANDOM: ":"}
 
 
@@ -270,20 +269,15 @@ def generalised(table: pd.DataFrame) -> pd.DataFrame:
 
 STAYS = f"stay, to {100 * 2 * POINTS:g} points"
 FROM_MEMORISERS = [change(cell, MEMORISER) for cell in (WARM, MIDDLE, COLD)]
-UNPULLED = [change(BARE, MEMORISER), change(HELD, MEMORISER)]
-LANGEVIN_UNPULLED = [change(LANGEVIN_BARE, MEMORISER), change(LANGEVIN_HELD, MEMORISER)]
 OVER, MORE, TEN = f"over {100 * MANY:g} points", f"more than {100 * POINTS:g} points", f"{200 * POINTS:g} points"
 CLAIMS = [
     any_exceeds(FROM_MEMORISERS, MANY, f"From memorisers HMC with a prior groks: at some temperature it gains {OVER}."),
     any_exceeds(FROM_MEMORISERS, POINTS, f"It gains {MORE}."),
-    any_exceeds(UNPULLED, POINTS, f"Without a prior HMC, free or on the sphere, gains {MORE}."),
+    change(HELD, MEMORISER).exceeds(POINTS, f"On the sphere HMC gains {MORE}."),
     change(LANGEVIN, MEMORISER).exceeds(POINTS, f"SGLD with a prior gains {MORE}."),
     change(WARM, RANDOM).exceeds(MANY, f"From random weights HMC with a prior gains {OVER}."),
-    change(MIDDLE, GENERALISER).exceeds(-2 * POINTS, f"With a prior generalisers {STAYS}."),
-    change(WARM, GENERALISER).exceeds(-2 * POINTS, f"At a tenth of that nβ they {STAYS}."),
+    change(WARM, GENERALISER).exceeds(-2 * POINTS, f"With a prior generalisers {STAYS}."),
     change(BARE, GENERALISER).falls_below(-2 * POINTS, f"Without a prior free generalisers lose more than {TEN}."),
-    change(HELD, GENERALISER).exceeds(-2 * POINTS, f"On the sphere generalisers {STAYS}."),
-    met(MIDDLE).exceeds(NOT_MET, f"Chains from memorisers and generalisers do not meet: R-hat over {NOT_MET:g}."),
     Share(of(MIDDLE, MEMORISER), lambda rows: rows["acceptance"] > 0.5, "chains that accept over half of their steps")
     .is_all("HMC with a prior moves: from every memoriser it accepts over half of its steps."),
     Mean(of(MIDDLE, MEMORISER), "best", "best less last fifth, of unseen mirrors", by="outcome", bounds=GAIN)
@@ -295,7 +289,7 @@ CLAIMS = [
     beside(WARM, RANDOM, WARM, GENERALISER)
     .is_within(2 * POINTS, f"So do those from random weights, to {TEN}."),
     met(WARM, "r_hat_pair", "memorisers and generalisers")
-    .falls_below(NOT_MET, f"There the first two have met: R-hat below {NOT_MET:g}.")
+    .falls_below(NOT_MET, f"The first two have met: R-hat below {NOT_MET:g}.")
     .telling(met(WARM)),
     Share(generalised, lambda rows: rows["back"] > 0.5, f"chains that keep half once they had {CAME:g}")
     .is_all("With a prior nothing comes back from generalising, from wherever it came.", "seed {seed}, {arm}"),
@@ -309,9 +303,8 @@ CLAIMS = [
     change(DOWN_WARM, MEMORISER)
     .exceeds(MANY, f"It takes no temperature: descent on the potential of 1e5 gains {OVER}."),
     change(LANGEVIN, MEMORISER).exceeds(MANY, f"SGLD with a prior gains {OVER}."),
-    any_exceeds(LANGEVIN_UNPULLED, POINTS, f"Without a prior SGLD, free or on the sphere, gains {MORE}."),
+    change(LANGEVIN_HELD, MEMORISER).exceeds(POINTS, f"On the sphere SGLD gains {MORE}."),
     change(HELD, MEMORISER).exceeds(MANY, f"On the sphere HMC gains {OVER}."),
-    met(HELD).exceeds(NOT_MET, f"On the sphere chains do not meet: R-hat over {NOT_MET:g}."),
 ]  # fmt: skip
 QUESTION = "Can canonical sampling of the training loss grok, and do generalisers stay under it?"
 STUDY = Study(
@@ -330,7 +323,7 @@ TINY = BOTH.with_(seeds=[0, 1], steps=60, p=11, d_model=16, d_head=4, d_mlp=32, 
 
 PANELS = {
     f"from {MEMORISER}, prior": ([WARM, MIDDLE, COLD, DOWN_WARM, DOWN_COLD, LANGEVIN], [MEMORISER]),
-    f"from {MEMORISER}, no prior": ([HELD, LANGEVIN_HELD, BARE, LANGEVIN_BARE], [MEMORISER]),
+    f"from {MEMORISER}, sphere": ([HELD, LANGEVIN_HELD], [MEMORISER]),
     f"from {GENERALISER} and {RANDOM} (dotted)": (CELL_NAMES, [GENERALISER, RANDOM]),
 }
 
@@ -390,12 +383,14 @@ def main() -> None:
         f"{WIDTH:g} of the memoriser's norm, of its seed; the sphere has all of it. Weights of chains are float32, "
         f"energies float64; by rounding these are wrong by at most {table['rounding'].max():.1g}, the median chain's "
         f"largest by {table['rounding'].median():.1g}.",
-        "Seeds are others than those of the chains of 3000 gradients that the first twelve claims were made for (seeds "
-        "0 to 9, at commit edc642f), so that these are asked anew. There chains of SGLD (at 1e6) shared one step size, "
-        "and those from random weights were sampled at 1e6. Pilots, of seeds 90 to 92, 500 and 1000 gradients: whether "
-        "the code runs, what a gradient costs; step sizes begin with the smallest of a seed's starts since then. Left "
-        "out for want of cores: SGLD from generalisers and at 1e6, random weights at 1e6, the sphere at 1e5, longer "
-        "trajectories.",
+        "Seeds are others than those of the chains of 3000 gradients that the first nine claims were made for (seeds 0 "
+        "to 9, at commit edc642f), so that these are asked anew. There chains of SGLD (at 1e6) shared one step size, "
+        "those from random weights were sampled at 1e6, and weights were float64. Pilots, of seeds 90 to 92, 500 and "
+        "1000 gradients: whether the code runs, what a gradient costs; step sizes begin with the smallest of a seed's "
+        "starts since then. Left out for want of cores (a run of 15 chains for each seed was stopped in its third "
+        "minute, before any chain was written; the networks that it had trained are the starts of these): generalisers "
+        "and random weights at 1e6, memorisers free without a prior, generalisers on the sphere, SGLD from "
+        "generalisers, at 1e6 and free without a prior; other lengths of trajectories.",
         "Means over seeds of unseen mirrors in the last fifth and at the end, train accuracy, training loss, norm, "
         "acceptance and median |ΔH| of the second half, step size over the bound of stability (the larger of halfway "
         "and the end): "
