@@ -95,7 +95,7 @@ WARM, MIDDLE, COLD, DOWN_WARM, DOWN_COLD, LANGEVIN, HELD, BARE, LANGEVIN_HELD = 
 COLOURS = dict(zip(CELL_NAMES, (
     figures.ORANGE, figures.BLUE, figures.PURPLE, figures.RED, figures.GREY, figures.SKY, figures.GREEN, figures.RED,
     figures.PURPLE), strict=True))  # fmt: skip
-NOT_REACHED = (DOWN_WARM, DOWN_COLD, LANGEVIN, HELD)  # chains for which there were no cores: nothing is shown of them
+NOT_REACHED = (LANGEVIN, HELD)  # chains for which there were no cores: nothing is shown of them
 STYLES = {MEMORISER: "-", GENERALISER: "--", RANDOM: ":"}
 
 
@@ -342,12 +342,12 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
             drawn += [(axes[1, 0], "train_loss"), (axes[1, 1], "norm")]
         style = "-." if cell in (DOWN_WARM, DOWN_COLD) else STYLES[begin]
         for ax, column in drawn:
-            curves = [chain.set_index("gradients")[column] for _, chain in rows.groupby("seed")]
+            curves = [chain.set_index(chain["gradients"] / 1000)[column] for _, chain in rows.groupby("seed")]
             figures.draw_band(ax, curves, COLOURS[cell], style, cell)
     for ax, title in zip(axes[0], PANELS, strict=True):
-        ax.set(title=title, xlabel="gradients", ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
-    axes[1, 0].set(xlabel="gradients", ylabel="training loss", yscale="log")
-    axes[1, 1].set(xlabel="gradients", ylabel="norm (dashed: generalisers, dotted: random)")
+        ax.set(title=title, xlabel="thousand gradients", ylabel="accuracy on unseen mirrors", ylim=(-0.03, 1.03))
+    axes[1, 0].set(xlabel="thousand gradients", ylabel="training loss", yscale="log")
+    axes[1, 1].set(xlabel="thousand gradients", ylabel="norm (dashed: generalisers, dotted: random)")
     gains = table.pivot(index="seed", columns="arm", values="gain")
     draw_gains(axes[1, 2], gains, {f"{c.name}, {s}": COLOURS[c.name] for c in CELLS for s in c.starts}, POINTS)
     axes[1, 2].set_xlabel("change of unseen mirrors, points (95 %)")
