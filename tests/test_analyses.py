@@ -785,7 +785,7 @@ def test_gains_of_ways_that_are_planted_are_found(monkeypatch):
 def test_sampling_in_the_basin_samples_every_cell_and_start_and_decides_twenty_one_claims(tmp_path):
     run_quick("sampling_in_the_basin", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert len(table) == 2 * 9 and table["arm"].nunique() == 9  # of eleven that are declared, two not reached
+    assert len(table) == 2 * 11 and table["arm"].nunique() == 11
     sphere = table[table["cell"].str.contains("sphere")]
     assert (sphere["norm"] / sphere["start_norm"] - 1).abs().max() < 1e-5 and table["diverged"].sum() == 0
     assert (table["norm"] / table["start_norm"] - 1).abs().max() > 1e-3 and table["share"].between(0, 1).all()
