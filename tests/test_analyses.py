@@ -928,14 +928,14 @@ def test_gains_of_ways_that_are_planted_are_found(monkeypatch):
 
 
 @pytest.mark.slow
-def test_sampling_in_the_basin_samples_every_cell_and_start_and_decides_twelve_claims(tmp_path):
+def test_sampling_in_the_basin_samples_every_cell_and_start_and_decides_twenty_one_claims(tmp_path):
     run_quick("sampling_in_the_basin", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert len(table) == 2 * 11 and table["arm"].nunique() == 11
     sphere = table[table["cell"].str.contains("sphere")]
     assert (sphere["norm"] / sphere["start_norm"] - 1).abs().max() < 1e-5 and table["diverged"].sum() == 0
-    assert (table["norm"] / table["start_norm"] - 1).abs().max() > 1e-3
-    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 12
+    assert (table["norm"] / table["start_norm"] - 1).abs().max() > 1e-3 and table["share"].between(0, 1).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 21
 
 
 def test_samplings_changes_that_are_planted_are_found(monkeypatch):
@@ -947,10 +947,40 @@ def test_samplings_changes_that_are_planted_are_found(monkeypatch):
         for begin in cell.starts:
             gain = planted.get((cell.name, begin), 0.0) + 0.01 * noise.standard_normal()
             line = {"cell": cell.name, "start": begin, "seed": seed, "gain": gain, "outcome": 0.5 + gain}
-            rows.append(line | {"best": 0.52 + gain + 1e-3 * seed, "acceptance": 0.8, "r_hat_unseen": 2 + 0.1 * seed})
-    found = [claim.decision for claim in decide(module.CLAIMS, pd.DataFrame(rows))]
-    # groks, gains, without prior, SGLD, random; stay with prior, warm; lose without; stay on the sphere; not met, moves
-    assert found == ["holds"] * 2 + ["opposite"] * 3 + ["holds"] * 7
+            line |= {"best": 0.52 + gain + 1e-3 * seed, "back": math.nan, "acceptance": 0.8, "settling": gain}
+            line |= {"norm": 20 + noise.standard_normal() / 50, "r_hat_pair": 1.01 + 1e-3 * seed}
+            rows.append(line | {"r_hat_unseen": 2 + 0.1 * seed, "arm": f"{cell.name}, {begin}"})
+    table = pd.DataFrame(rows)
+    found = [claim.decision for claim in decide(module.CLAIMS, table)]
+    # groks, gains, sphere, SGLD, random; stay with prior; lose without; moves, stays; 1e6; ends of memorisers, random
+    # starts; met; comes back; settled; cold gain and norm; descent, SGLD, SGLD on the sphere, HMC on it
+    assert found == (
+        ["holds"] * 2 + ["opposite"] * 3 + ["holds"] * 4 + ["opposite"] + ["holds"] * 3 + ["not shown", "holds"]
+        + ["opposite", "holds"] + ["opposite"] * 4
+    )  # fmt: skip
+    lost = table.assign(best=0.95, back=[0.9] * (len(table) - 1) + [0.3])
+    lost.loc[lost["cell"] == module.MIDDLE, "back"] = 0.4
+    [claim] = [one for one in decide(module.CLAIMS, lost) if "comes back" in one.text]
+    assert claim.decision == "counterexample" and "seed 3, HMC, prior, nβ 1e6, memoriser" in claim.measured
+
+
+def test_chains_are_counted_from_their_courses(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("sampling_in_the_basin")
+    noise, at = np.random.default_rng(0), 50 * np.arange(101)
+    unseen = np.where(at >= 1000, 0.95, 0.1)
+    unseen[60] = 0.4
+    course = {"gradients": at, "unseen_acc": unseen, "train_acc": 1.0, "acceptance": 0.8, "delta_H": 0.1, "share": 0.2}
+    course |= {"train_loss": np.where(at > 3750, 0.02, 0.01), "rounding": 1e-3, "diverged": 0.0, "norm": 20 + at / 5000}
+    chains = [
+        pd.DataFrame({**course, "unseen_loss": mean + noise.standard_normal(101), "cell": module.WARM, "start": start})
+        for start, mean in (("memoriser", 0.0), ("generaliser", 0.0), ("random", 9.0))
+    ]
+    table = module.counted(pd.concat(chains).assign(seed=3)).set_index("start")
+    line = table.loc["memoriser"]
+    assert line["came"] == 1000 and line["back"] == 0.4 and line["gain"] == pytest.approx(0.85)
+    assert line["settling"] == pytest.approx(math.log(2)) and line["seed"] == 3
+    assert line["r_hat_pair"] < 1.05 and line["r_hat_unseen"] > 1.5
 
 
 def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its_claims_undecided(monkeypatch):

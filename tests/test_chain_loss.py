@@ -6,6 +6,7 @@ from loops import for_each
 from oracles import generator
 
 from circuitgrok import tree
+from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape import chain_loss
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
@@ -179,3 +180,29 @@ def test_a_regression_and_heads_of_an_mlp_are_refused():
         ChainLoss(model, task, task.is_train, networks, chosen_pieces(model))
     with pytest.raises(ValueError, match="no head 'blocks.0.attn.head.1': a dense network has none"):
         chosen_pieces(model, "blocks.0.attn.head.1")
+
+
+def test_chains_of_several_splits_have_the_losses_that_each_has_alone(monkeypatch):
+    splits = torch.stack([modular_addition(7, 0.5, seed).is_train for seed in range(5)])
+    monkeypatch.setattr(chain_loss, "_NUMBERS", 2 * int(splits[0].sum()) * MODEL.d_mlp)  # two chains at once, and one
+    together = loss_of(5, where=splits)
+    for _ in range(2):  # the second time from what was kept of the pairs
+        found, drawn = (
+            together(together.start),
+            together.on_batches(9, together.start, [generator(i) for i in range(5)]),
+        )
+        for i in range(5):
+            alone = ChainLoss(
+                MODEL, TASK, splits[i], {n: v[i : i + 1] for n, v in together.networks.items()}, together.pieces
+            )
+            expected, batch = alone(alone.start), alone.on_batches(9, alone.start, [generator(i)])
+            assert torch.equal(found.value[i], expected.value[0]) and torch.equal(drawn.value[i], batch.value[0])
+            assert torch.equal(found.gradient[i], expected.gradient[0])
+            assert torch.equal(drawn.gradient[i], batch.gradient[0])
+
+
+def test_splits_of_different_sizes_are_refused():
+    splits = torch.stack([TASK.is_train, TASK.is_train])
+    splits[1, splits[1].nonzero()[0]] = False
+    with pytest.raises(UserError, match="as many pairs"):
+        loss_of(2, where=splits)

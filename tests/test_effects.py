@@ -6,7 +6,7 @@ from loops import for_each
 
 from circuitgrok import figures
 from circuitgrok.study.claims import where
-from circuitgrok.study.effects import Gains, draw_gains, joint_intervals
+from circuitgrok.study.effects import Gains, Known, any_exceeds, draw_gains, joint_intervals, student
 from circuitgrok.study.evidence import decide
 from circuitgrok.study.intervals import mean_interval
 
@@ -60,3 +60,19 @@ def test_a_figure_of_gains_has_a_line_for_each_arm_from_the_top_on_and_no_interv
     assert expected is not None and len(ends) == 2
     [(_, low, high)] = [line for line in ends if line[0] == "red"]
     assert (low, high) == pytest.approx((mean_interval((100 * gains["good"]).tolist()).low, expected.high))
+
+
+@for_each(
+    ("means", "decision"),
+    [([0.0, 3.0], "holds"), ([0.0, 0.1], "opposite"), ([0.0, 1.1], "not shown"), ([3.0], "holds")],
+)
+def test_one_quantity_above_the_bound_is_enough_and_all_must_be_below_it_for_the_opposite(means, decision):
+    known = [Known(student(mean, 0.2, 9), f"{mean}") for mean in means]
+    [claim] = decide([any_exceeds(known, 1.0, "")], None)
+    assert claim.decision == decision and claim.measured == "; ".join(map(str, means))
+
+
+def test_quantities_that_are_claimed_together_are_each_judged_at_their_share_of_the_level():
+    just = Known(student(1.5, 0.2, 9), "")  # p = 0.034 alone
+    one, two = (decide([any_exceeds([just] * n, 1.0, "")], None)[0] for n in (1, 2))
+    assert two.p == pytest.approx(2 * one.p, rel=0.03) and (one.decision, two.decision) == ("holds", "not shown")

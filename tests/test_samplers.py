@@ -597,6 +597,26 @@ def test_minibatches_of_chains_are_independent(name):
     assert abs(correlation) < 4 / math.sqrt(1000) and abs(shifts.var() - 1) < 4 * math.sqrt(2 / 2000)
 
 
+@for_each("name", ["sgld", "hmc"])
+def test_a_chain_of_a_stack_with_its_own_step_temperature_and_pull_is_as_it_is_alone(name):
+    own = [torch.tensor(x).double() for x in ([0.01, 0.05, 0.2], [1.0, 4.0, 0.0], [0.0, 0.5, 3.0])]
+    start, centre = noise(3, 5), noise(3, 5, seed=1)
+
+    def moved(rows, step_size, nbeta, pull):
+        target = replace(quadratic(torch.ones(5).double(), centre[rows]), nbeta=nbeta, localization=pull)
+        made, chains = SAMPLERS[name](target, step_size=step_size), [generator(i) for i in range(3)][rows]
+        state, info = made.step(made.init(start[rows], chains), chains)
+        return made.step(state, chains)
+
+    state, info = moved(slice(0, 3), *own)
+    for i in range(2):  # the third has no temperature, which is none of a target of one chain
+        alone, of_one = moved(slice(i, i + 1), *(x[i].item() for x in own))
+        torch.testing.assert_close(alone["position"][0], state["position"][i], rtol=1e-14, atol=1e-15)
+        torch.testing.assert_close(of_one.energy_error[0], info.energy_error[i], rtol=0, atol=1e-13)
+    with pytest.raises(ValueError, match="step_size"):
+        SAMPLERS[name](quadratic(torch.ones(5).double(), centre), step_size=torch.tensor([0.1, 0.0, 0.1]).double())
+
+
 @for_each("name", SAMPLERS)
 def test_a_step_leaves_the_state_it_was_given_alone(name):
     made, chains = SAMPLERS[name](quartic(), step_size=0.01), [generator(i) for i in range(5)]

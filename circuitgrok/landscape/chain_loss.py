@@ -59,31 +59,35 @@ class ChainLoss:
     Attributes:
         model: The networks' model.
         task: The pairs with their labels.
-        where: The pairs that the loss is a mean over.
+        where: The pairs that the loss is a mean over; or each chain's own, as many for each.
         networks: All weights, one network per chain, `[chain ...]`.
         pieces: What moves, as `chosen_pieces` gives it.
         temperatures: What each chain's logits are divided by, `[chain]`; 1 by default.
 
     Raises:
-        UserError: `where` picks no pair, or the task's answers are no classes.
+        UserError: `where` picks no pair, or more for one chain than for another; or the task's answers are no classes.
     """
 
     model: AnyModel
     task: Dataset
-    where: Bool[Tensor, " pair"]
+    where: Bool[Tensor, "*chain pair"]
     networks: Params
     pieces: Sequence[Piece]
     temperatures: Float[Tensor, " chain"] | None = None
-    _workspaces: dict[int, Workspace] = field(default_factory=dict, repr=False)
+    _workspaces: dict[tuple[int, int], Workspace] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not bool(self.where.any()):
             raise UserError("a loss needs at least one pair; the split that was asked for has none")
         check_classes(self.task)
         self._like = {piece.name: piece.of(self.networks)[0] for piece in self.pieces}
-        inputs, dtype = self.task.inputs[self.where], next(iter(self.networks.values())).dtype
+        counts, dtype = self.where.sum(-1), next(iter(self.networks.values())).dtype
+        if not bool((counts == counts.flatten()[0]).all()):
+            raise UserError(f"a loss of several splits needs as many pairs of each; got {counts.tolist()}")
+        pair = self.where.nonzero()[:, -1].view(*counts.shape, -1)  # of all chains, or [chain pair]
+        inputs = self.task.inputs[pair]
         self._inputs = inputs.to(dtype) if inputs.is_floating_point() else inputs  # tokens stay integers
-        self._labels = self.task.labels[self.where]
+        self._labels = self.task.labels[pair]
 
     @property
     def start(self) -> Float[Tensor, "chain dim"]:
@@ -97,13 +101,18 @@ class ChainLoss:
 
     def __call__(self, position: Float[Tensor, "chain dim"]) -> LossGrad:
         """The loss on all its pairs, and the gradient."""
-        n_chains = len(position)
-        return self._loss(position, self._inputs.expand(n_chains, -1, -1), self._labels.expand(n_chains, -1))
+        return self._loss(position, *self._pairs(len(position)))
 
     def on_batches(self, size: int, position: Float[Tensor, "chain dim"], generators: Generators) -> LossGrad:
         """The loss on `size` pairs without repetition, drawn anew for each chain by its own generator."""
-        drawn = torch.stack([torch.randperm(len(self._labels), generator=g)[:size] for g in generators])
-        return self._loss(position, self._inputs[drawn], self._labels[drawn])
+        drawn = torch.stack([torch.randperm(self._labels.shape[-1], generator=g)[:size] for g in generators])
+        chain = torch.arange(len(position))[:, None]
+        inputs, labels = self._pairs(len(position))
+        return self._loss(position, inputs[chain, drawn], labels[chain, drawn])
+
+    def _pairs(self, n_chains: int) -> tuple[Tensor, Tensor]:
+        """Inputs and labels, `[chain pair ...]`."""
+        return self._inputs.expand(n_chains, -1, -1), self._labels.expand(n_chains, -1)
 
     def _loss(self, position: Tensor, inputs: Tensor, labels: Tensor) -> LossGrad:
         numbers = _NUMBERS_ELSEWHERE if is_elsewhere(position.device) else _NUMBERS
@@ -120,7 +129,8 @@ class ChainLoss:
         leaves = {name: value.detach().requires_grad_() for name, value in moved.items()}
         weights = {name: value[part] for name, value in self.networks.items()}
         weights |= {piece.name: piece.put(weights, leaves[piece.name]) for piece in self.pieces}
-        workspace = self._workspaces.setdefault(len(position), Workspace())
+        which = part.start if self.where.ndim > 1 else 0  # of which chains the pairs are
+        workspace = self._workspaces.setdefault((which, len(position)), Workspace())
         logits = self.model.training_logits(weights, inputs, workspace)
         if self.temperatures is not None:
             logits = logits / self.temperatures[part].to(logits)[:, None, None]

@@ -15,15 +15,13 @@ Source: Duane et al. 1987; Neal 2011 (arXiv:1206.1901), section 3.2 on drawn ste
 Girolami 2013 (arXiv:1301.6064).
 """
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from circuitgrok.errors import UserError
 from circuitgrok.samplers.geometry import FLAT, Geometry
-from circuitgrok.samplers.sgld import check_step_size
+from circuitgrok.samplers.sgld import of_chains
 from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
@@ -64,10 +62,8 @@ def hmc(
         >>> info.acceptance.round(decimals=2)
         tensor([0.9000, 0.9900], dtype=torch.float64)
     """
-    for size in step_size.tolist() if isinstance(step_size, Tensor) else [step_size]:
-        check_step_size(size)
-    if n_leapfrog < 1:
-        raise UserError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
+    size, root = of_chains(step_size, target.centre)
+    check_leapfrogs(n_leapfrog)
     if not 0 <= jitter < 1:
         raise UserError(f"jitter must be 0 or more and below 1; got {jitter}")
     if target.batch_loss is not None:
@@ -75,40 +71,21 @@ def hmc(
             "a test needs the full loss, and this target has minibatches: leave out batch_loss, or use sgld"
         )
 
-    size = step_size[:, None].to(target.centre) if isinstance(step_size, Tensor) else step_size
-    root = size.sqrt() if isinstance(size, Tensor) else math.sqrt(size)
-
-    def at(position: Float[Tensor, "chain dim"]) -> State:
-        loss = target.loss(position)
-        energy = target.energy(position, loss)
-        return {"position": position, "force": target.force(position, loss), "loss": loss.value, "energy": energy}
-
     def init(position: Float[Tensor, "chain dim"], generators: Generators) -> State:
-        state = at(position)
-        return state | {"kinetic": torch.zeros_like(state["energy"])}
+        return at_rest(target, position)
 
     def step(state: State, generators: Generators) -> tuple[State, Info]:
         share = 1 - jitter * _uniform(state["energy"], generators)[:, None].to(state["position"]) if jitter else 1.0
         length, variance = root * share, size * share**2
-
-        def kinetic(velocity: Float[Tensor, "chain dim"]) -> Float[Tensor, " chain"]:
-            return (squared_norm(velocity)[:, None] / (2 * variance)).squeeze(1)
-
-        def kicked(velocity: Float[Tensor, "chain dim"], place: State) -> Float[Tensor, "chain dim"]:
-            return velocity - geometry.tangent(place["position"], variance / 2 * place["force"])
-
         noise = length * standard_normal(state["position"], generators)
         velocity = geometry.tangent(state["position"], noise)
-        state = proposal = state | {"kinetic": kinetic(velocity)}
-        for _ in range(n_leapfrog):
-            position, velocity = geometry.move(proposal["position"], kicked(velocity, proposal))
-            proposal = at(position)
-            velocity = kicked(velocity, proposal)
-        proposal = proposal | {"kinetic": kinetic(velocity)}
+        state = state | {"kinetic": kinetic(velocity, variance)}
+        proposal, velocity = trajectory(target, geometry, state, velocity, variance, n_leapfrog)
+        proposal = proposal | {"kinetic": kinetic(velocity, variance)}
         error = proposal["energy"] + proposal["kinetic"] - (state["energy"] + state["kinetic"])
         error = error.where(error.isfinite(), torch.inf)  # a force that is not finite has spoiled the velocity
         acceptance = error.clamp(min=0).neg().exp()
-        state = _chosen(_uniform(acceptance, generators) < acceptance, proposal, state)
+        state = chosen(_uniform(acceptance, generators) < acceptance, proposal, state)
         return state, Info(state["loss"], acceptance, error)
 
     def spread_of(state: State) -> Tensor:
@@ -117,10 +94,48 @@ def hmc(
     return Sampler(init, step, spread_of)
 
 
-def _chosen(accepted: Tensor, proposal: State, state: State) -> State:
+def at_rest(target: Target, position: Float[Tensor, "chain dim"]) -> State:
+    """What a chain at a position keeps, without a velocity."""
+    state = _at(target, position)
+    return state | {"kinetic": torch.zeros_like(state["energy"])}
+
+
+def trajectory(
+    target: Target, geometry: Geometry, place: State, velocity: Tensor, variance: float | Tensor, n_leapfrog: int
+) -> tuple[State, Tensor]:
+    """Where so many leapfrogs come to, and the velocity there; `variance` is the square of a leapfrog's length."""
+
+    def kicked(velocity: Float[Tensor, "chain dim"], place: State) -> Float[Tensor, "chain dim"]:
+        return velocity - geometry.tangent(place["position"], variance / 2 * place["force"])
+
+    for _ in range(n_leapfrog):
+        position, velocity = geometry.move(place["position"], kicked(velocity, place))
+        place = _at(target, position)
+        velocity = kicked(velocity, place)
+    return place, velocity
+
+
+def kinetic(velocity: Float[Tensor, "chain dim"], variance: float | Tensor) -> Float[Tensor, " chain"]:
+    """|v|^2 / (2 variance)."""
+    return (squared_norm(velocity)[:, None] / (2 * variance)).squeeze(1)
+
+
+def check_leapfrogs(n_leapfrog: int) -> None:
+    """Refuses a trajectory without leapfrogs."""
+    if n_leapfrog < 1:
+        raise UserError(f"n_leapfrog must be 1 or more; got {n_leapfrog}")
+
+
+def chosen(accepted: Tensor, proposal: State, state: State) -> State:
     """The proposal for chains that accept it, the state for the others."""
     rows = {name: accepted.reshape(-1, *[1] * (old.ndim - 1)) for name, old in state.items()}
     return {name: torch.where(rows[name], proposal[name], old) for name, old in state.items()}
+
+
+def _at(target: Target, position: Float[Tensor, "chain dim"]) -> State:
+    loss = target.loss(position)
+    energy = target.energy(position, loss)
+    return {"position": position, "force": target.force(position, loss), "loss": loss.value, "energy": energy}
 
 
 def _uniform(like: Float[Tensor, " chain"], generators: Generators) -> Float[Tensor, " chain"]:

@@ -21,12 +21,12 @@ from circuitgrok.samplers.spread import spread
 from circuitgrok.samplers.target import Generators, Info, Sampler, State, Target, squared_norm, standard_normal
 
 
-def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Sampler:
+def sgld(target: Target, *, step_size: float | Float[Tensor, " chain"], geometry: Geometry = FLAT) -> Sampler:
     """The sampler w <- w - (step_size / 2) grad U + sqrt(step_size) xi, one gradient a step.
 
     Args:
         target: What to sample; minibatches are used if it has them.
-        step_size: Variance epsilon of the noise; positive.
+        step_size: Variance epsilon of the noise; positive; one for all chains, or each chain's own.
         geometry: Where chains may move; drift and noise are both made tangential.
 
     Raises:
@@ -41,7 +41,7 @@ def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
         >>> state["position"].shape, info.loss.dtype
         (torch.Size([1, 3]), torch.float64)
     """
-    check_step_size(step_size)
+    size, root = of_chains(step_size, target.centre)
 
     def at(position: Float[Tensor, "chain dim"], generators: Generators) -> tuple[State, Tensor]:
         loss = target.estimate(position, generators)
@@ -52,22 +52,38 @@ def sgld(target: Target, *, step_size: float, geometry: Geometry = FLAT) -> Samp
         return at(position, generators)[0]
 
     def step(state: State, generators: Generators) -> tuple[State, Info]:
-        noise = math.sqrt(step_size) * standard_normal(state["position"], generators)
-        drift = geometry.tangent(state["position"], -step_size / 2 * state["force"] + noise)
+        noise = root * standard_normal(state["position"], generators)
+        drift = geometry.tangent(state["position"], -size / 2 * state["force"] + noise)
         position, velocity = geometry.move(state["position"], drift)
         moved, loss = at(position, generators)
         if target.batch_loss is not None:  # energies of different pairs are not to be compared
             untested = torch.full_like(loss, torch.nan)
             return moved, Info(loss, untested, untested)
-        left = velocity - geometry.tangent(position, step_size / 2 * moved["force"])
+        left = velocity - geometry.tangent(position, size / 2 * moved["force"])
         kinetic = squared_norm(left) - squared_norm(geometry.tangent(state["position"], noise))
         error = moved["energy"] - state["energy"] + kinetic / (2 * step_size)
         return moved, Info(loss, error.clamp(min=0).neg().exp(), error)
 
     def spread_of(state: State) -> Tensor:
-        return spread(target, geometry, state["position"], state["force"], kick=step_size / 4)
+        return spread(target, geometry, state["position"], state["force"], kick=size / 4)
 
     return Sampler(init, step, spread_of)
+
+
+def of_chains(step_size: float | Float[Tensor, " chain"], like: Tensor) -> tuple[float | Tensor, float | Tensor]:
+    """A step size and its root, to be multiplied with vectors `[chain dim]` like some; refused if it is none.
+
+    >>> of_chains(torch.tensor([1.0, 4.0]).double(), torch.zeros(2, 5))[1]
+    tensor([[1.],
+            [2.]])
+    """
+    if not isinstance(step_size, Tensor):
+        check_step_size(step_size)
+        return step_size, math.sqrt(step_size)
+    for size in step_size.tolist():
+        check_step_size(size)
+    column = step_size[:, None].to(like)
+    return column, column.sqrt()
 
 
 def check_step_size(step_size: float) -> None:

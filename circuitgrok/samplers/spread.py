@@ -35,7 +35,7 @@ def spread(
     position: Float[Tensor, "chain dim"],
     force: Float[Tensor, "chain dim"],
     *,
-    kick: float | Float[Tensor, "chain dim"] = 0.0,
+    kick: float | Float[Tensor, "#chain #dim"] = 0.0,
     carried: Float[Tensor, "chain dim"] | None = None,
 ) -> Float[Tensor, " chain"]:
     """Share of its directions that a chain has spread along, 1 in the mean over a stationary chain; float64.

@@ -56,14 +56,14 @@ class Target:
         centre: The point w* of each chain, `[chain dim]`.
         nbeta: Inverse temperature, above 0; n / ln n by custom, n the number of training examples. Or each chain's
             own, of which any may be 0.
-        localization: Strength gamma of the pull to the centre, 0 or more.
+        localization: Strength gamma of the pull to the centre, 0 or more; or each chain's own.
         batch_loss: The same on minibatches drawn by each chain's own generator; without it, full batch.
     """
 
     loss: Callable[[Float[Tensor, "chain dim"]], LossGrad]
     centre: Float[Tensor, "chain dim"]
     nbeta: float | Float[Tensor, " chain"]
-    localization: float
+    localization: float | Float[Tensor, " chain"]
     batch_loss: Callable[[Float[Tensor, "chain dim"], Generators], LossGrad] | None = None
 
     def __post_init__(self) -> None:
@@ -72,7 +72,8 @@ class Target:
                 raise ValueError(f"every chain's nbeta must be 0 or more and finite; got {self.nbeta.tolist()}")
         elif not 0 < self.nbeta < math.inf:
             raise ValueError(f"nbeta must be positive and finite; got {self.nbeta}; n / ln n is customary")
-        if not 0 <= self.localization < math.inf:
+        pulls = self.localization.tolist() if isinstance(self.localization, Tensor) else [self.localization]
+        if not all(0 <= pull < math.inf for pull in pulls):
             raise ValueError(f"localization must be 0 or more and finite; got {self.localization}")
 
     def energy(self, position: Float[Tensor, "chain dim"], loss: LossGrad) -> Float[Tensor, " chain"]:
@@ -81,8 +82,8 @@ class Target:
 
     def force(self, position: Float[Tensor, "chain dim"], loss: LossGrad) -> Float[Tensor, "chain dim"]:
         """The gradient of U at the positions, from that of the loss there."""
-        nbeta = self.nbeta[:, None].to(position) if isinstance(self.nbeta, Tensor) else self.nbeta
-        return nbeta * loss.gradient + self.localization * (position - self.centre)
+        nbeta, pull = (x[:, None].to(position) if isinstance(x, Tensor) else x for x in (self.nbeta, self.localization))
+        return nbeta * loss.gradient + pull * (position - self.centre)
 
     def estimate(self, position: Float[Tensor, "chain dim"], generators: Generators) -> LossGrad:
         """L and its gradient, on a minibatch of each chain's own if there are minibatches."""

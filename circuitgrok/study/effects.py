@@ -1,7 +1,7 @@
 """Quantities that are never censored: factors of positive numbers, gains over a control, intervals known already."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,30 @@ class Known(Quantity):
     def found(self, table: "pd.DataFrame") -> Found:
         """The interval, whatever the table."""
         return Found(self.at, self.words, self.n)
+
+
+def any_exceeds(changes: "Sequence[Quantity]", bound: float, text: str) -> Declared:
+    """The claim that one of some quantities is above a bound, at a level shared among them; else that none is.
+
+    Example:
+        >>> from circuitgrok.study.evidence import decide
+        >>> known = [Known(student(mean, 0.1, 9), f"about {mean:g}") for mean in (0.0, 2.0)]
+        >>> [claim] = decide([any_exceeds(known, 1.0, "One of them is over 1.")], None)
+        >>> claim.decision, claim.measured
+        ('holds', 'about 0; about 2')
+    """
+    claims = [one.exceeds(bound, text) for one in changes]
+
+    def judge(table: "pd.DataFrame") -> Judged:
+        judged = [claim.judge(table) for claim in claims]
+
+        def decided(level: float) -> Decision:
+            words = {one.at(1 - (1 - level) / len(judged)) for one in judged}
+            return "holds" if "holds" in words else "opposite" if words == {"opposite"} else "not shown"
+
+        return Judged("; ".join(one.words for one in judged), decided)
+
+    return Declared(text, judge, f"largest of {len(changes)} > {bound:g}")
 
 
 def student(estimate: float, stderr: float, df: float) -> Level:
