@@ -27,7 +27,8 @@ def test_changes_are_differences_of_the_tables_rows_in_the_mean():
     shown = dict(zip(CHANGES, ("frac_explained", "restricted_loss[all]", "excluded_loss[train]"), strict=True))
     found = keys_change(run, pairs, 4)
     for name, column in shown.items():
-        assert found[name] == np.mean([table.loc[after, column] - table.loc[before, column] for before, after in pairs])
+        values = table[column].to_dict()
+        assert found[name] == np.mean([values[after] - values[before] for before, after in pairs])
     assert all(math.isnan(value) for value in keys_change(run, [], 4).values())
 
 

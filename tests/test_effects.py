@@ -68,11 +68,11 @@ def test_a_figure_of_gains_has_a_line_for_each_arm_from_the_top_on_and_no_interv
 )
 def test_one_quantity_above_the_bound_is_enough_and_all_must_be_below_it_for_the_opposite(means, decision):
     known = [Known(student(mean, 0.2, 9), f"{mean}") for mean in means]
-    [claim] = decide([any_exceeds(known, 1.0, "")], None)
+    [claim] = decide([any_exceeds(known, 1.0, "")], pd.DataFrame())
     assert claim.decision == decision and claim.measured == "; ".join(map(str, means))
 
 
 def test_quantities_that_are_claimed_together_are_each_judged_at_their_share_of_the_level():
     just = Known(student(1.5, 0.2, 9), "")  # p = 0.034 alone
-    one, two = (decide([any_exceeds([just] * n, 1.0, "")], None)[0] for n in (1, 2))
+    one, two = (decide([any_exceeds([just] * n, 1.0, "")], pd.DataFrame())[0] for n in (1, 2))
     assert two.p == pytest.approx(2 * one.p, rel=0.03) and (one.decision, two.decision) == ("holds", "not shown")

@@ -7,13 +7,13 @@ from typing import Literal, TypedDict
 class Leaves(TypedDict, total=False):
     """A field for each leaf of a config of any kind, of its name and type."""
 
-    task: Literal['modular_addition', 'composition', 'sparse_parity', 'teacher_student', 'digits', 'mnist']
-    model: Literal['transformer', 'embedding_mlp', 'quadratic_mlp', 'dense']
+    task: Literal["modular_addition", "composition", "sparse_parity", "teacher_student", "digits", "mnist"]
+    model: Literal["transformer", "embedding_mlp", "quadratic_mlp", "dense"]
     frac_train: float
     data_seed: int
-    split: Literal['nanda', 'randperm', 'mirror_free'] | str
+    split: Literal["nanda", "randperm", "mirror_free"] | str
     p: int
-    operation: Literal['add', 'subtract', 'multiply', 'divide', 'random', 'quadratic', 'times_square']
+    operation: Literal["add", "subtract", "multiply", "divide", "random", "quadratic", "times_square"]
     corrupted: float
     label_seed: int
     n_layers: int
@@ -21,14 +21,14 @@ class Leaves(TypedDict, total=False):
     d_model: int
     d_head: int
     d_mlp: int
-    act: Literal['relu', 'gelu'] | Literal['relu', 'gelu', 'tanh']
-    normalization: Literal['none', 'LN']
-    d_vocab_out: Literal['p', 'p+1']
+    act: Literal["relu", "gelu"] | Literal["relu", "gelu", "tanh"]
+    normalization: Literal["none", "LN"]
+    d_vocab_out: Literal["p", "p+1"]
     equals: bool
     own_tokens: bool
     causal: bool
     attention_rate: float
-    train_biases: Sequence[Literal['attention', 'mlp', 'unembed']] | Sequence[Literal['mlp', 'unembed']]
+    train_biases: Sequence[Literal["attention", "mlp", "unembed"]] | Sequence[Literal["mlp", "unembed"]]
     allow_narrow_heads: bool
     scheme: str
     alpha: float
@@ -39,11 +39,11 @@ class Leaves(TypedDict, total=False):
     seed: int
     start: str | None
     start_moments: bool
-    loss: Literal['cross_entropy', 'stablemax', 'mse']
-    loss_precision: Literal['float64', 'float32', 'float16']
+    loss: Literal["cross_entropy", "stablemax", "mse"]
+    loss_precision: Literal["float64", "float32", "float16"]
     label_smoothing: float
     temperature: float
-    rule: Literal['adam', 'sgd', 'rmsprop', 'lion', 'muon']
+    rule: Literal["adam", "sgd", "rmsprop", "lion", "muon"]
     lr: float
     lr_rest: float | None
     beta1: float
@@ -52,11 +52,11 @@ class Leaves(TypedDict, total=False):
     momentum: float
     warmup: int
     weight_decay: float
-    decay_roles: Sequence[Literal['embed', 'attention', 'mlp', 'unembed', 'normalization']]
+    decay_roles: Sequence[Literal["embed", "attention", "mlp", "unembed", "normalization"]]
     decay_to_init: bool
     batch_size: int | None
     batch_replacement: bool
-    batch_noise: Literal['off', 'sized', 'isotropic']
+    batch_noise: Literal["off", "sized", "isotropic"]
     batch_noise_times: float
     l1: float
     l2: float
@@ -72,7 +72,7 @@ class Leaves(TypedDict, total=False):
     grokfast_decay: float
     grokfast_ma: float
     grokfast_window: int
-    orthograd: Literal['off', 'tensor', 'global']
+    orthograd: Literal["off", "tensor", "global"]
     orthograd_rescale: bool
     rescale_factor: float
     rescale_at_step: int
@@ -80,7 +80,7 @@ class Leaves(TypedDict, total=False):
     kick_at_step: int
     kick_scrambled: bool
     norm_cap: float | None
-    norm_grain: Literal['global', 'tensor', 'neuron']
+    norm_grain: Literal["global", "tensor", "neuron"]
     fixed_direction: bool
     direction_from_step: int
     hold_from_train_acc: float | None
@@ -88,7 +88,7 @@ class Leaves(TypedDict, total=False):
     norm_radius: float | None
     norm_from_step: int
     norm_factor: float
-    norm_motion: Literal['rescale', 'geodesic']
+    norm_motion: Literal["rescale", "geodesic"]
     norm_transport: bool
     noise_seed: int
     label_noise: float
@@ -99,7 +99,7 @@ class Leaves(TypedDict, total=False):
     dropout_attention: float
     dropout_mlp: float
     gradient_noise: float
-    dropout_parts: Literal['together', 'averaged', 'noise']
+    dropout_parts: Literal["together", "averaged", "noise"]
     dropout_masks: int
     steps: int
     eval_every: int
@@ -107,12 +107,12 @@ class Leaves(TypedDict, total=False):
     checkpoints_per_decade: int
     checkpoint_on_move: float
     keep_moments: bool
-    precision: Literal['float32', 'float64']
-    forward_precision: Literal['float32', 'float64'] | None
+    precision: Literal["float32", "float64"]
+    forward_precision: Literal["float32", "float64"] | None
     d_embed: int
     d_hidden: int
     depth: int
-    combine: Literal['concat', 'sum']
+    combine: Literal["concat", "sum"]
     n_neurons: int
     n_in: int
     n_out: int
