@@ -26,6 +26,7 @@ from circuitgrok.table.density import density
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 PLAIN = 1.0  # the inverse temperature at which a network answers by its own softmax
 
@@ -172,7 +173,7 @@ def said_of(rows: "pd.DataFrame", n_starts: int, hit: float, how: Counting) -> l
     ]
 
 
-def draw_beside_luck(table: "pd.DataFrame", coldest: float) -> "figures.Figure":
+def draw_beside_luck(table: "pd.DataFrame", coldest: float) -> "Figure":
     """R_gen and R_mem against the radius at two temperatures, and below them the optimizer's success."""
     figure, axes = figures.sheet(2, 2, (7.2, 5.2), sharex=True, height_ratios=[2, 1])
     densities = table.dropna(subset="R_gen")
