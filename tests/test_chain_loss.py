@@ -10,6 +10,7 @@ from circuitgrok.errors import UserError
 from circuitgrok.interventions.losses import cross_entropy
 from circuitgrok.landscape import chain_loss
 from circuitgrok.landscape.chain_loss import ChainLoss, chosen_pieces
+from circuitgrok.landscape.directions import quieting
 from circuitgrok.models.dense import DenseMLP
 from circuitgrok.models.embedding_mlp import EmbeddingMLP
 from circuitgrok.models.mlp import QuadraticMLP
@@ -206,3 +207,13 @@ def test_splits_of_different_sizes_are_refused():
     splits[1, splits[1].nonzero()[0]] = False
     with pytest.raises(UserError, match="as many pairs"):
         loss_of(2, where=splits)
+
+
+def test_smaller_logits_are_those_of_each_chains_own_pairs():
+    splits = torch.stack([modular_addition(7, 0.5, seed).is_train for seed in range(3)])
+    together = loss_of(3, where=splits)
+    found = quieting(together)(together.start)  # float32: products of stacks differ in their last bits
+    for i in range(3):
+        network = {name: value[i : i + 1] for name, value in together.networks.items()}
+        alone = ChainLoss(MODEL, TASK, splits[i], network, together.pieces)
+        torch.testing.assert_close(found[i : i + 1], quieting(alone)(alone.start), rtol=1e-4, atol=1e-6)

@@ -90,6 +90,11 @@ class ChainLoss:
         self._labels = self.task.labels[pair]
 
     @property
+    def inputs(self) -> Tensor:
+        """What the networks read: the same `[pair ...]` for all chains, or each chain's own, `[chain pair ...]`."""
+        return self._inputs
+
+    @property
     def start(self) -> Float[Tensor, "chain dim"]:
         """The chosen weights of every network, flat."""
         return tree.ravel({piece.name: piece.of(self.networks) for piece in self.pieces}, axes=1)

@@ -131,10 +131,9 @@ def quieting(loss: ChainLoss) -> Direction:
         >>> bool((down * loss.start).sum() < 0)
         True
     """
-    inputs = loss.task.inputs[loss.where]
 
     def scale(networks: Params) -> Float[Tensor, " chain"]:
-        logits = loss.model.logits(loss.networks | networks, inputs).double()
+        logits = loss.model.logits(loss.networks | networks, loss.inputs).double()
         return (logits - logits.mean(-1, keepdim=True)).square().mean((-1, -2))
 
     return descending(scale, {piece.name: piece.of(loss.networks)[0] for piece in loss.pieces})
