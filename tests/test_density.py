@@ -10,6 +10,7 @@ from oracles import four_errors, generator
 from scipy.stats import t
 
 import circuitgrok as cg
+import circuitgrok.landscape.density as landscape
 from circuitgrok.errors import UserError
 from circuitgrok.exact.analytic import gromov_network
 from circuitgrok.faces.cli import run as command
@@ -277,3 +278,12 @@ def test_the_command_counts_writes_and_goes_on(tmp_path, capsys):
 def test_what_it_cannot_do_is_said_with_two(more, said, tmp_path, capsys):
     assert command(["density", "gromov", *TINY, *QUICK, "--out", str(tmp_path), *more]) == 2
     assert said in capsys.readouterr().err
+
+
+@for_each("rows_together", [1, 2, 5])
+def test_how_many_rows_go_through_one_backward_is_not_in_the_numbers(rows_together, monkeypatch):
+    rows = RADIUS * uniform(5, DIM, generator(0))
+    whole = summed_loss(MODEL, TASK, EVERYWHERE)(rows)
+    monkeypatch.setattr(landscape, "_WITH_SLOPES", rows_together * int(EVERYWHERE.sum()) * MODEL.n_neurons)
+    found = summed_loss(MODEL, TASK, EVERYWHERE)(rows)
+    assert torch.equal(found.value, whole.value) and torch.equal(found.gradient, whole.gradient)

@@ -106,12 +106,16 @@ def any_exceeds(changes: "Sequence[Quantity]", bound: float, text: str) -> Decla
         judged = [claim.judge(table) for claim in claims]
 
         def decided(level: float) -> Decision:
-            words = {one.at(1 - (1 - level) / len(judged)) for one in judged}
-            return "holds" if "holds" in words else "opposite" if words == {"opposite"} else "not shown"
+            return _of_any({one.at(1 - (1 - level) / len(judged)) for one in judged})
 
         return Judged("; ".join(one.words for one in judged), decided)
 
     return Declared(text, judge, f"largest of {len(changes)} > {bound:g}")
+
+
+def _of_any(words: set[Decision]) -> Decision:
+    """The word for one of some, by the words for each: one that holds is enough, and the opposite takes all."""
+    return "holds" if "holds" in words else "opposite" if words == {"opposite"} else "not shown"
 
 
 def student(estimate: float, stderr: float, df: float) -> Level:
@@ -200,8 +204,7 @@ class Gains:
 
             def decided(level: float) -> Decision:
                 found = joint_intervals(values, level, GAIN).values()
-                decisions: set[Decision] = {above(i, bound) if i else "not shown" for i in found}
-                return "holds" if "holds" in decisions else "opposite" if decisions == {"opposite"} else "not shown"
+                return _of_any({above(i, bound) if i else "not shown" for i in found})
 
             return Judged(said, decided)
 
