@@ -120,7 +120,7 @@ def draw(run: Run, control: Run) -> "figures.Figure":
     for name, (curve, colour, style) in parts.items():
         course.plot(curve.index, curve, color=colour, ls=style, label=name)
     course.set(ylabel="accuracy, without dropout", ylim=(-0.03, 1.03))
-    course.legend(fontsize=8, frameon=False, loc="center right")
+    course.legend(fontsize=8, frameon=False, loc="center left")
     sizes.plot(history.index, history["train_loss"], color=GREY, label="training pairs")
     sizes.plot(history.index, history["test_loss"], color=BLUE, label="test pairs")
     sizes.set(ylabel="loss without dropout, nats", yscale="log")
