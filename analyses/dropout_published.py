@@ -115,12 +115,12 @@ def draw(run: Run, control: Run) -> "figures.Figure":
         "training pairs": (history["train_acc"], GREY, "-"),
         "test pairs": (history["test_acc"], BLUE, "-"),
         "unseen mirrors": (history[UNSEEN], ORANGE, "-"),
-        "unseen mirrors, no dropout": (control.history[UNSEEN], ORANGE, ":"),
+        "the same, no dropout": (control.history[UNSEEN], ORANGE, ":"),
     }
     for name, (curve, colour, style) in parts.items():
         course.plot(curve.index, curve, color=colour, ls=style, label=name)
     course.set(ylabel="accuracy, without dropout", ylim=(-0.03, 1.03))
-    course.legend(fontsize=8, frameon=False, loc="center left")
+    course.legend(fontsize=7, frameon=False, loc="center left")
     sizes.plot(history.index, history["train_loss"], color=GREY, label="training pairs")
     sizes.plot(history.index, history["test_loss"], color=BLUE, label="test pairs")
     sizes.set(ylabel="loss without dropout, nats", yscale="log")
