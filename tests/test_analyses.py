@@ -751,17 +751,24 @@ def test_gains_of_dropout_that_are_planted_are_found_and_controls_that_gain_noth
 
 def test_dropout_published_says_of_one_run_when_it_came_to_what(tmp_path, monkeypatch):
     run_quick("dropout_published", tmp_path / "out")
-    [row] = pd.read_csv(tmp_path / "out" / "table.csv").to_dict("records")
+    row, control = pd.read_csv(tmp_path / "out" / "table.csv").to_dict("records")
     assert row["steps"] == 50 and 0 <= row["unseen_end"] <= row["best_unseen"] <= 1
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("dropout_published")
+    assert [row["arm"], control["arm"]] == [module.WITH, module.WITHOUT]
+    control |= {"memorised_after": 100, "memorised_by": 200, "half_after": 50, "half_by": math.nan}
     planted = row | {"memorised_after": 400, "memorised_by": 500, "half_after": 1600, "half_by": 1700}
     planted |= {"grokked_unseen_by": math.nan, "unseen_end": 0.97, "best_unseen": 0.99}
     soon = planted | {"half_after": 900, "half_by": 1000, "unseen_end": 0.5}
     between = planted | {"half_after": 1400, "half_by": 1500}
-    words = [[claim.decision for claim in decide(module.CLAIMS, pd.DataFrame([of]))] for of in (planted, soon, between)]
-    assert words[0] == ["holds", "censored", "holds", "holds"]
-    assert [of[2:] for of in words[1:]] == [["opposite", "opposite"], ["not shown", "holds"]]
+    words = [
+        [claim.decision for claim in decide(module.CLAIMS, pd.DataFrame([of, control]))]
+        for of in (planted, soon, between)
+    ]
+    assert words[0] == ["holds", "censored", "holds", "holds", "holds"]
+    assert [of[2:4] for of in words[1:]] == [["opposite", "opposite"], ["not shown", "holds"]]
+    for late, said in (({"half_by": 300}, "opposite"), ({"memorised_by": math.nan}, "censored")):
+        assert decide(module.CLAIMS, pd.DataFrame([planted, control | late]))[-1].decision == said
 
 
 @pytest.mark.slow
