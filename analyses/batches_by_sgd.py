@@ -309,8 +309,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         "In pilots (seeds 90 and 91; 300 to 2500 steps) free the full batch diverged in none of two runs at 0.1, one "
         "at 0.14, one at 0.16 and both at 0.25, 512 in one at 0.1; batches of 32 at 0.03 and 128 at 0.08 fitted 49 to "
         "79 % of the pairs. Held, 32 ended at 0.98 and 0.87 at 0.04 and 1.00 and 0.71 at 0.06, 128 at 0.92 and 0.95 at "
-        "0.08, all at 0.75 and 0.77 at 0.04; Adam at four times the rate at 0.81 and 0.55 on 512, 0.03 and 0.04 on all; "
-        "with a slow start the full batch at 0.03 and 0.14. Best for the other half of the seeds: "
+        "0.08, all at 0.75 and 0.77 at 0.04; Adam at four times the rate at 0.81 and 0.55 on 512, 0.03 and 0.04 on "
+        "all, and with a slow start the full batch at 0.03 and 0.14. Best for the other half of the seeds: "
         f"{', '.join(f'{arm} {rates}' for arm, rates in picks.items())}.",
         f"Unseen pairs by step {SOON}, at the end, in the best tenth, training accuracy, norm and radians, means: "
         f"{listed(ends, '{}: {:.2f}, {:.2f}, {:.2f}, {:.2f}, {:.1f}, {:.1f}', '; ')}.",
