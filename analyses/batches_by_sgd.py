@@ -55,6 +55,7 @@ WARMUP, SLOWLY = 500, 0.2  # steps to the rate, and the rate
 ADAM_FOR = 0.4  # of the steps
 SLOW_START, REPLACED = "slow start", "with replacement"
 ADAM = RULES["Adam"]["lr"]
+NO_HEAT = 5e-5  # where 0 is drawn
 
 
 def lasting(leaves: Mapping[str, Any], share: float, cell: cg.TrainConfig) -> dict[str, Any]:
@@ -222,6 +223,14 @@ def claims() -> list[Any]:
     ]  # fmt: skip
 
 
+LATER = [  # seen in these seeds
+    Mean(ranks(FREE, "heat"), "rank", "rank correlation, free, of rate times noise of a pair less that of noise over "
+         "gradient", ranks(FREE, "noise"), bounds=(-2, 2)).exceeds(
+        0, "What is known before the first step, the rate times the noise of a pair, tells more than the noise over the "
+        "gradient."
+    ).telling(Mean(ranks(FREE, "arc"), "rank", "the same, of radians less rate times noise", ranks(FREE, "heat"),
+                   bounds=(-2, 2)))
+]  # fmt: skip
 STUDY = Study(
     QUESTION, BASE.with_(checkpoint_every=250, checkpoints_per_decade=8), arms(), seeds=range(20, 30),
     seeded=("seed", "data_seed", "noise_seed"), claims=claims(),
@@ -245,6 +254,8 @@ def told(run: Run) -> dict[str, Any]:
 
     `noise` is tr Σ/|g|² in the first steps times the share of a pair's variance that a step has, the squared length of
     its noise over that of the gradient; `heat` is the rate times that share, which is known before any step.
+
+    Source: for the latter S. L. Smith, Q. V. Le 2018 (arXiv:1710.06451), who have it times n - 1: rate (n / B - 1).
     """
     config, line = run.config, measured(run)
     share = of_a_pair(run.task.n_train, config.intervention(MiniBatch))
@@ -254,26 +265,25 @@ def told(run: Run) -> dict[str, Any]:
 
 
 def draw(table: pd.DataFrame, runs: Mapping[str, list[Run]]) -> "figures.Figure":
-    """Ends by rate, unseen pairs along runs at each size's best rate, ends by radians, free and held; noise; Adam."""
+    """Ends by rate, unseen pairs along runs at each size's best rate, ends by radians, free and held; heat; Adam."""
     figure, axes = figures.sheet(2, 4, (18, 8.4))
-    for row, hold in zip(axes, (FREE, HELD), strict=True):
+    for row, hold, shape in zip(axes, (FREE, HELD), ("o", "^"), strict=True):
         for size, colour in COLOURS.items():
             rows = ladder(hold, size)(table)
             means = rows.groupby("lr")["end"].mean()
             row[0].plot(means.index, means, color=colour, lw=1.2, label=size)
-            row[0].plot(rows["lr"], rows["end"], "o", color=colour, ms=3, alpha=0.5)
+            beside = 1 + 0.03 * (list(SIZES).index(size) - 1.5)
+            row[0].plot(beside * rows["lr"], rows["end"], "o", color=colour, ms=3, alpha=0.5)
             lr = float(means.index[int(means.argmax())])
             draw_unseen(row[1], runs[sgd(size, lr, hold)], colour, "-", f"{size}, rate {lr:g}")
             row[2].plot(rows["arc"].clip(lower=0.1), rows["end"], "o", color=colour, ms=3, alpha=0.7, label=size)
-            if hold == HELD or size != "all":
-                shape = "o" if hold == FREE else "^"
-                axes[0][3].plot(rows["noise"].clip(lower=0.01), rows["end"], shape, color=colour, ms=3, alpha=0.7)
+            axes[0][3].plot(rows["heat"].clip(lower=NO_HEAT), rows["end"], shape, color=colour, ms=3, alpha=0.7)
         figures.values_axis(row[0], [0.01, 0.02, 0.04, 0.08, 0.16], "rate")
         figures.values_axis(row[2], [0.1, 1, 10, 100], "radians turned")
         row[0].set(title=f"SGD, {hold}", ylabel="accuracy on unseen pairs at the end (seeds)")
         row[1].set(title=f"SGD, {hold}, each size at its best rate", xlabel="step")
         row[2].set(title=f"SGD, {hold}")
-    axes[0][3].set(title="SGD, free (●) and held (▲)", xlabel=f"noise over gradient, first {EARLY} steps", xscale="log")
+    axes[0][3].set(title="SGD, free (●) and held (▲)", xlabel="rate times noise of a pair (all: 0)", xscale="log")
     draw_adam(axes[1][3], runs)
     for ax in (ax for row in axes for ax in row):
         ax.set_ylim(-0.03, 1.03)
@@ -325,7 +335,7 @@ def main() -> None:
     given, study = STUDY.asked(__file__, QUICK, "two seeds, few steps")
     runs = study.train(given)
     table = study.table(runs, told)
-    study.write(given, table, draw(table, study.grouped(runs)), notes(table))
+    study.write(given, table, draw(table, study.grouped(runs)), notes(table), made=LATER)
 
 
 if __name__ == "__main__":
