@@ -226,8 +226,8 @@ def claims() -> list[Any]:
 LATER = [  # seen in these seeds
     Mean(ranks(FREE, "heat"), "rank", "rank correlation, free, of rate times noise of a pair less that of noise over "
          "gradient", ranks(FREE, "noise"), bounds=(-2, 2)).exceeds(
-        0, "What is known before the first step, the rate times the noise of a pair, tells more than the noise over the "
-        "gradient."
+        0, "What is known before the first step, the rate times the noise of a pair, tells more than the noise over "
+        "the gradient."
     ).telling(Mean(ranks(FREE, "arc"), "rank", "the same, of radians less rate times noise", ranks(FREE, "heat"),
                    bounds=(-2, 2)))
 ]  # fmt: skip
