@@ -1090,6 +1090,61 @@ def test_gains_of_small_batches_that_last_are_told_from_those_of_a_full_batch_at
 
 
 @pytest.mark.slow
+def test_batches_by_sgd_trains_its_ladders_free_and_held_and_decides_its_claims_and_a_later_one(tmp_path):
+    run_quick("batches_by_sgd", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby("arm").size().eq(2).all() and table["arm"].nunique() == 26
+    held = table["hold"] == "held"
+    assert (table.loc[held, "final_norm"] / table.loc[held, "r0"] - 1).abs().max() < 1e-6
+    lasted = table.groupby(["rule", "hold"])["steps"].agg(lambda steps: set(steps)).to_dict()
+    assert lasted == {("SGD", "free"): {20}, ("SGD", "held"): {10}, ("Adam", "free"): {8}, ("Adam", "held"): {8}}
+    assert (table["noise_early"].notna() == (table["size"] != "all")).all()
+    assert ((table["noise"] > 0) == (table["size"] != "all")).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 23
+
+
+def test_batches_that_count_by_sgd_and_what_foretells_them_are_told_from_what_is_planted(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, noise, rows = importlib.import_module("batches_by_sgd"), np.random.default_rng(0), []
+    planted = {"32": 0.6, "128": 0.5, "512": 0.3, "all": 0.1}
+    for arm, seed in itertools.product(module.arms(), range(20, 30)):
+        rule, size, *more = arm.split(", ")
+        held, rate = "held" in more, float(more[0]) if rule == "SGD" and more[0][0] == "0" else 0.2
+        end = planted[size] + (0.35 if held else 0.0) + rate / 4 + 0.01 * noise.random()
+        end = 0.97 + 0.01 * noise.random() if rule == "Adam" and held else end
+        batch, half = None if size == "all" else module.MiniBatch(batch_size=int(size)), 500 + seed
+        share = module.of_a_pair(671, batch) * (1 + 3 * noise.random())
+        line = {"arm": arm, "seed": seed, "rule": rule, "size": size, "hold": "held" if held else "free", "lr": rate}
+        line |= {"end": end, "soon": end - 0.001 * noise.random(), "arc": end + 0.04 * noise.random()}
+        rows.append(line | {"half_by": half, "half_after": half - 9, "noise": share, "heat": share * rate})
+    table = pd.DataFrame(rows)
+    made = decide(module.STUDY.claims, table)
+    assert [claim.decision for claim in made] == [
+        "holds", "holds", "holds", "holds", "holds", "holds", "holds", "holds",  # free, by SGD
+        "opposite", "holds", "holds",  # by Adam: 512 are 20 points above all
+        "holds", "holds", "holds", "holds", "holds", "holds",  # the sphere
+        "holds", "holds", "holds", "holds", "holds",  # what foretells
+    ]  # fmt: skip
+    assert set(module.best("free", "128")(table)["lr"]) == {0.08}
+    table["end"] = table["end"].where(table["size"] != "all", planted["32"] + 0.38 + 0.01 * noise.random(len(table)))
+    made = decide(module.STUDY.claims, table)
+    assert [made[i].decision for i in (3, 5, 11, 12)] == ["opposite"] * 4
+
+
+def test_variance_of_a_step_is_the_mean_over_the_batches_of_an_epoch(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, values = importlib.import_module("batches_by_sgd"), np.arange(5.0) ** 2
+    pairs, of_one = list(itertools.combinations(values, 2)), values.var()
+    of_two = np.mean([(np.mean(pair) - values.mean()) ** 2 for pair in pairs])
+    slow = (2 * of_two + of_one) / 3 / of_one  # an epoch of five pairs in batches of two: two, two and one
+    assert math.isclose(module.of_a_pair(5, module.MiniBatch(batch_size=2)), slow, rel_tol=1e-12)
+    replaced = [(np.mean(pair) - values.mean()) ** 2 for pair in itertools.product(values, repeat=2)]
+    batch = module.MiniBatch(batch_size=2, batch_replacement=True)
+    assert math.isclose(module.of_a_pair(5, batch), np.mean(replaced) / of_one, rel_tol=1e-12)
+    assert module.of_a_pair(5, None) == 0
+
+
+@pytest.mark.slow
 def test_odd_regularizers_starts_all_arms_alike_turns_by_the_kick_and_decides_twelve_claims(tmp_path):
     run_quick("odd_regularizers", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv", dtype={"start": str})

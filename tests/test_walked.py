@@ -29,6 +29,12 @@ def test_arc_of_a_run_is_the_sum_of_its_steps_and_longer_than_its_chord(tmp_path
     assert 0.5 < few / path.iloc[-1] < 2  # every eighth step tells the arc of a noisy path to a factor
 
 
+def test_arc_of_a_run_that_diverged_before_its_second_evaluation_is_none(tmp_path):
+    config = tiny(steps=20, checkpoint_every=20, eval_every=20, warmup=0, rule="sgd", lr=1e9)
+    [run] = train([config], tmp_path, names=["run"])
+    assert run.state == "diverged" and run.history.index.tolist() == [0] and arcs(run).to_dict() == {0: 0.0}
+
+
 def test_what_is_sustained_is_of_the_last_fifth_and_a_run_of_one_evaluation_is_where_it_is():
     values = pd.Series(np.arange(11.0), index=range(0, 110, 10))
     assert sustained(values) == 9.5 and sustained(values, 54) == 5.0 and sustained(values[:1]) == 0.0

@@ -48,7 +48,7 @@ def arcs(run: Run) -> "pd.Series":
 
     steps = run.history.index
     known = run.updates["update_angle"].dropna()
-    path = walked(known[known.index < steps[-1]], int(steps[-1]))
+    path = walked(known[known.index < max(steps[-1], 1)], int(steps[-1]))
     return pd.Series(np.interp(steps, path.index, path), index=steps)
 
 
