@@ -964,25 +964,6 @@ def test_samplings_changes_that_are_planted_are_found(monkeypatch):
     assert claim.decision == "counterexample" and "seed 3, HMC, prior, nβ 1e6, memoriser" in claim.measured
 
 
-def test_chains_are_counted_from_their_courses(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    module = importlib.import_module("sampling_in_the_basin")
-    noise, at = np.random.default_rng(0), 50 * np.arange(101)
-    unseen = np.where(at >= 1000, 0.95, 0.1)
-    unseen[60] = 0.4
-    course = {"gradients": at, "unseen_acc": unseen, "train_acc": 1.0, "acceptance": 0.8, "delta_H": 0.1, "share": 0.2}
-    course |= {"train_loss": np.where(at > 3750, 0.02, 0.01), "rounding": 1e-3, "diverged": 0.0, "norm": 20 + at / 5000}
-    chains = [
-        pd.DataFrame({**course, "unseen_loss": mean + noise.standard_normal(101), "cell": module.WARM, "start": start})
-        for start, mean in (("memoriser", 0.0), ("generaliser", 0.0), ("random", 9.0))
-    ]
-    table = module.counted(pd.concat(chains).assign(seed=3)).set_index("start")
-    line = table.loc["memoriser"]
-    assert line["came"] == 1000 and line["back"] == 0.4 and line["gain"] == pytest.approx(0.85)
-    assert line["settling"] == pytest.approx(math.log(2)) and line["seed"] == 3
-    assert line["r_hat_pair"] < 1.05 and line["r_hat_unseen"] > 1.5
-
-
 def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its_claims_undecided(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
     module = importlib.import_module("random_motion")
