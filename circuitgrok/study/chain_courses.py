@@ -129,8 +129,8 @@ def sampled(there: Starts, chains: Sequence[Chain], effort: Effort) -> "pd.DataF
 
     Returns:
         Columns `cell`, `start`, `seed`, `gradients`; `unseen_acc`, `unseen_loss`, `train_acc`, `train_loss`; `norm`,
-        `step_size`, `acceptance`, `delta_H`, `diverged`; `rounding` of energies; `share`, step size over the bound of
-        stability, halfway and at the end.
+        `turned` (degrees from the start, seen from the origin), `step_size`, `acceptance`, `delta_H`, `diverged`;
+        `rounding` of energies; `share`, step size over the bound of stability, halfway and at the end.
     """
     import pandas as pd
 
@@ -162,7 +162,9 @@ def sampled(there: Starts, chains: Sequence[Chain], effort: Effort) -> "pd.DataF
             position = now.state["position"]
             unknown = torch.full_like(nbeta, torch.nan)
             found = chain_scores(loss, position, {"unseen": unseen, "train": trained}) | {"step_size": size}
-            found |= {"norm": position.double().norm(dim=-1), "diverged": (now.stopped_at >= 0).double()}
+            cosine = torch.nn.functional.cosine_similarity(position.double(), at.double(), dim=-1).clamp(-1, 1)
+            found |= {"norm": position.double().norm(dim=-1), "turned": cosine.acos().rad2deg()}
+            found |= {"diverged": (now.stopped_at >= 0).double()}
             found["acceptance"], found["delta_H"], value = (
                 (kept.acceptance[0], kept.energy_error[0], kept.loss[0]) if kept else (unknown, unknown, unknown)
             )
