@@ -54,6 +54,7 @@ CELLS = [
     Cell("descent", "free", False, 1e6, STARTS[:1]),
     Cell("HMC", "free", True, 1e6, STARTS[2:]),
 ]
+SAMPLED = CELLS[:-1]  # there was no time for the last, whose claim has no chains
 CELL_NAMES = [cell.name for cell in CELLS]
 HELD, COLD, HOT, DOWN, SHORT, BARE, BARE_DOWN, PRIOR = CELL_NAMES
 SPHERE_HMC = (HELD, COLD, HOT)
@@ -125,7 +126,8 @@ BELOW = {"train_loss": "training loss", "turned": "degrees from the start"}
 def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
     """Unseen mirrors along chains; training loss and angles turned of those from memorisers; changes."""
     figure, axes = figures.sheet(2, 3, (14, 9.5))
-    groups: Any = courses.groupby(["cell", "start"], sort=False)
+    every_other = 2 * courses.loc[courses["gradients"] > 0, "gradients"].min()
+    groups: Any = courses[courses["gradients"] % every_other == 0].groupby(["cell", "start"], sort=False)
     for (cell, begin), rows in groups:
         shown = [axes[0, i] for i, (cells, starts) in enumerate(PANELS.values()) if cell in cells and begin in starts]
         drawn = [(ax, "unseen_acc") for ax in shown]
@@ -139,7 +141,7 @@ def draw(table: pd.DataFrame, courses: pd.DataFrame) -> "figures.Figure":
         ax.set(title=f"from {MEMORISER}", xlabel="thousand gradients", ylabel=label)
     axes[1, 0].set_yscale("log")
     gains = table.pivot(index="seed", columns="arm", values="gain")
-    draw_gains(axes[1, 2], gains, {f"{c.name}, {s}": COLOURS[c.name] for c in CELLS for s in c.starts}, NULL)
+    draw_gains(axes[1, 2], gains, {f"{c.name}, {s}": COLOURS[c.name] for c in SAMPLED for s in c.starts}, NULL)
     axes[1, 2].set_xlabel("change of unseen mirrors, points (95 %)")
     figures.legends([*axes[0], axes[1, 0]])
     return figure
@@ -153,7 +155,7 @@ def main() -> None:
     there = starts_of(runs, study.labels(), effort)
     if not there:
         sys.exit(f"no seed has a memoriser; the runs are in {given.out}")
-    courses = sample_all(CELLS, there, given, effort)
+    courses = sample_all(SAMPLED, there, given, effort)
     ends = courses.groupby(["cell", "start", "seed"], sort=False)["turned"].last().reset_index()
     table = counted(courses).merge(ends, on=["cell", "start", "seed"])
     table["came_by"], table["came_after"] = table["came"], (table["came"] - effort.each).fillna(effort.gradients)
@@ -167,9 +169,10 @@ def main() -> None:
         "pilot of the tuned descent on the sphere, of seeds 90 and 91, 20,000 gradients, was looked at before the "
         "claims were written: it gained nothing, while its training loss fell to 1e-15 and its steps grew with what "
         "is stable there; so claims say that it gains nothing, and short steps stand beside it (a pilot of these was "
-        "stopped before it had a result). Left out: SGLD, nβ "
-        "below 1e5 and above 1e7, generalisers with a prior at 1e6. Chains were to have 20,000 gradients, as those of "
-        "sampling_in_the_basin have, and were shortened before any run for want of cores.",
+        "stopped before it had a result). Left out: SGLD, nβ below 1e5 and above 1e7, generalisers with a prior at "
+        "1e6. Chains were to have 20,000 gradients, as those of sampling_in_the_basin have, and were shortened before "
+        f"any run for want of cores. {PRIOR}, the positive control, was planned as the last cell and stopped in its "
+        "course for want of time, before anything of it was looked at; so its claim has no chains.",
         *said_of_ends(table),
         f"Degrees from the start at the end, means: {listed(turned, '{} from {}: {:.1f}', '; ')}.",
     ]
