@@ -968,7 +968,7 @@ def test_samplings_changes_that_are_planted_are_found(monkeypatch):
 def test_sampling_on_the_sphere_samples_every_cell_and_start_and_decides_twenty_three_claims(tmp_path):
     run_quick("sampling_on_the_sphere", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")
-    assert len(table) == 2 * 9 and table["arm"].nunique() == 9 and table["diverged"].sum() == 0
+    assert len(table) == 2 * 10 and table["arm"].nunique() == 10 and table["diverged"].sum() == 0
     sphere = table["cell"].str.contains("sphere")
     assert (table[sphere]["norm"] / table[sphere]["start_norm"] - 1).abs().max() < 1e-5
     assert (table[~sphere]["norm"] / table[~sphere]["start_norm"] - 1).abs().max() > 1e-3
