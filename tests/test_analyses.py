@@ -971,23 +971,45 @@ def test_samplings_changes_that_are_planted_are_found(monkeypatch):
     assert claim.decision == "counterexample" and "seed 3, HMC, prior, nβ 1e6, memoriser" in claim.measured
 
 
-def test_chains_are_counted_from_their_courses(monkeypatch):
+@pytest.mark.slow
+def test_sampling_on_the_sphere_samples_every_cell_and_start_and_decides_twenty_three_claims(tmp_path):
+    run_quick("sampling_on_the_sphere", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(table) == 2 * 10 and table["arm"].nunique() == 10 and table["diverged"].sum() == 0
+    sphere = table["cell"].str.contains("sphere")
+    assert (table[sphere]["norm"] / table[sphere]["start_norm"] - 1).abs().max() < 1e-5
+    assert (table[~sphere]["norm"] / table[~sphere]["start_norm"] - 1).abs().max() > 1e-3
+    assert table["turned"].between(0.01, 90).all()
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 23
+
+
+def test_what_motion_and_the_sphere_do_is_found_where_it_is_planted(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "analyses"))
-    module = importlib.import_module("sampling_in_the_basin")
-    noise, at = np.random.default_rng(0), 50 * np.arange(101)
-    unseen = np.where(at >= 1000, 0.95, 0.1)
-    unseen[60] = 0.4
-    course = {"gradients": at, "unseen_acc": unseen, "train_acc": 1.0, "acceptance": 0.8, "delta_H": 0.1, "share": 0.2}
-    course |= {"train_loss": np.where(at > 3750, 0.02, 0.01), "rounding": 1e-3, "diverged": 0.0, "norm": 20 + at / 5000}
-    chains = [
-        pd.DataFrame({**course, "unseen_loss": mean + noise.standard_normal(101), "cell": module.WARM, "start": start})
-        for start, mean in (("memoriser", 0.0), ("generaliser", 0.0), ("random", 9.0))
-    ]
-    table = module.counted(pd.concat(chains).assign(seed=3)).set_index("start")
-    line = table.loc["memoriser"]
-    assert line["came"] == 1000 and line["back"] == 0.4 and line["gain"] == pytest.approx(0.85)
-    assert line["settling"] == pytest.approx(math.log(2)) and line["seed"] == 3
-    assert line["r_hat_pair"] < 1.05 and line["r_hat_unseen"] > 1.5
+    module = importlib.import_module("sampling_on_the_sphere")
+    noise, rows = np.random.default_rng(0), []
+    planted = {(module.HELD, "memoriser"): (0.9, 4000), (module.HELD, "random"): (0.8, 8000)}
+    planted |= {(module.HOT, "memoriser"): (0.9, 2000), (module.COLD, "memoriser"): (0.3, math.nan)}
+    for cell, seed in itertools.product(module.CELLS, range(10)):
+        for begin in cell.starts:
+            gain, came = planted.get((cell.name, begin), (0.0, math.nan))
+            gain, start = gain + 0.01 * noise.standard_normal(), 0.95 if begin == "generaliser" else 0.03
+            line = {"cell": cell.name, "start": begin, "seed": seed, "gain": gain, "outcome": start + gain}
+            line |= {"start_unseen": start, "best": start + gain + 1e-3 * seed, "back": 0.8, "settling": gain / 90}
+            line |= {
+                "turned": (40 if cell.sampler == "HMC" else 5) + noise.standard_normal(),
+                "r_hat_unseen": 2 + 0.1 * seed,
+            }
+            line |= {"came_by": came, "came_after": 20000 if math.isnan(came) else came * 0.95 + seed}
+            rows.append(line | {"r_hat_pair": 1.01 + 1e-3 * seed, "arm": f"{cell.name}, {begin}"})
+    table = pd.DataFrame(rows)
+    found = [claim.decision for claim in decide(module.CLAIMS, table)]
+    # replicates, groks, motion, descent, its best, short steps, angle; hot, cold, no less, later than 1e6, than 1e5;
+    # generalisers, random; ends, of random; met, settled, comes back; bare, sphere needed, free descent; prior
+    assert found == (
+        ["holds"] * 9 + ["opposite"] + ["holds"] * 5 + ["opposite"] + ["holds"] * 6 + ["opposite"]
+    )  # fmt: skip
+    [claim] = [one for one in decide(module.CLAIMS, table.assign(back=0.4)) if "comes back" in one.text]
+    assert claim.decision == "counterexample" and "seed 3, HMC, sphere, nβ 1e6, memoriser" in claim.measured
 
 
 def test_gains_that_are_planted_are_found_and_a_start_that_no_run_has_leaves_its_claims_undecided(monkeypatch):

@@ -27,6 +27,8 @@ def test_sizes_follow_the_rule_in_the_first_half_and_stay_in_the_second():
             assert reached.kept is not None
             size = size * (GAIN * (reached.kept.acceptance[0] - WANTED)).exp()
     assert courses[-1].draw == 10 and (size != SIZES).all()
+    held = list(tuned(of_hmc, noise(3, 40), [0, 1, 2], SIZES, 10, gain=0.0))
+    assert all(torch.equal(reached.step_size, SIZES) for reached in held)
 
 
 def test_it_is_the_plain_loop_at_each_draws_size():

@@ -44,6 +44,7 @@ def tuned(
     n_draws: int,
     *,
     n_thin: int = 1,
+    gain: float = GAIN,
 ) -> Iterator[Reached]:
     """The chains at the start and after each draw.
 
@@ -54,6 +55,7 @@ def tuned(
         step_size: The first ones.
         n_draws: Draws; at the ends of the first half of them step sizes change.
         n_thin: Steps of the sampler for each draw.
+        gain: ln of a step size for each unit of acceptance that is missing; at 0 step sizes stay what they are.
 
     Example:
         >>> from circuitgrok.samplers.hmc import hmc
@@ -70,4 +72,4 @@ def tuned(
         chains, kept = sample(sampler(step_size), chains, 1, n_thin=n_thin)
         yield Reached(draw, chains, kept, step_size)
         if draw <= n_draws / 2:
-            step_size = step_size * (GAIN * (kept.acceptance[0].nan_to_num(0.0) - WANTED)).exp()
+            step_size = step_size * (gain * (kept.acceptance[0].nan_to_num(0.0) - WANTED)).exp()
