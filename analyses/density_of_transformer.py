@@ -7,7 +7,7 @@ held: none of the starts generalises at r = 8 and 14, some do between. Beside it
 Norm and logit scale are taken apart: networks at one norm are trained, and spheres counted, with logits divided by a
 temperature at which the uniform law on that sphere has logits as large as on another.
 
-    python analyses/density_of_transformer.py            # ten splits, 640 runs, 60 data sets: half an hour; goes on
+    python analyses/density_of_transformer.py            # ten splits, 480 runs, 60 data sets: half an hour; goes on
     python analyses/density_of_transformer.py --quick    # two, for few steps: seconds
 """
 
@@ -36,7 +36,7 @@ RADII = [8.0, 10.0, 12.0, 14.0]
 FEW, BEST, LARGE = RADII[0], RADII[1], RADII[-1]
 SCALES = {8.0: 0.118, 10.0: 0.225, 12.0: 0.427, 14.0: 0.812}  # rms of centred logits on the sphere, by `logits_at`
 PLAINLY, AS_BEST, AS_LARGE, FASTER = "plain", f"scale of {BEST:g}", f"scale of {LARGE:g}", "twice the rate"
-STARTS = 8  # for each split and radius
+STARTS = 6  # for each split and radius
 HIT = 0.95  # test accuracy of a start that has come to generalise: all of 11 pairs
 HOW = Counting(Effort(n_ladders=2, n_rounds=30, n_burnin=20), coldest=4.0, n_wrong=1)
 COUNTED = {PLAINLY: [FEW, BEST, LARGE], AS_BEST: [LARGE], AS_LARGE: [], FASTER: []}
