@@ -4,8 +4,9 @@ In a homogeneous network without biases the held norm is the softmax's temperatu
 paths of several degrees, and is not homogeneous: pairs change their answers when its weights are all made larger. Here
 one-layer transformers with uniform attention (`pizza`) are trained from many starts on 110 of 121 pairs, their norm
 held. In pilots, without the biases of the neurons that the preset trains, none of the starts generalised at r = 8 and
-14, and some did between. Beside it stands how much of the sphere does. Norm and logit scale are taken apart: networks at one norm are trained, and spheres counted, with logits divided by a
-temperature at which the uniform law on that sphere has logits as large as on another.
+14, and some did between. Beside it stands how much of the sphere does. Norm and logit scale are taken apart: networks
+at one norm are trained, and spheres counted, with logits divided by a temperature at which the uniform law on that
+sphere has logits as large as on another.
 
     python analyses/density_of_transformer.py            # ten splits, 480 runs, 60 data sets: 15 minutes; goes on
     python analyses/density_of_transformer.py --quick    # two, for few steps: seconds
