@@ -8,7 +8,7 @@ held. In pilots, without the biases of the neurons that the preset trains, none 
 at one norm are trained, and spheres counted, with logits divided by a temperature at which the uniform law on that
 sphere has logits as large as on another.
 
-    python analyses/density_of_transformer.py            # ten splits, 480 runs, 60 data sets: 15 minutes; goes on
+    python analyses/density_of_transformer.py            # ten splits, 780 runs, 135 data sets: half an hour; goes on
     python analyses/density_of_transformer.py --quick    # two, for few steps: seconds
 """
 
@@ -37,13 +37,25 @@ RADII = [8.0, 10.0, 12.0, 14.0]
 FEW, BEST, LARGE = RADII[0], RADII[1], RADII[-1]
 SCALES = {8.0: 0.118, 10.0: 0.225, 12.0: 0.427, 14.0: 0.812}  # rms of centred logits on the sphere, by `logits_at`
 PLAINLY, AS_BEST, AS_LARGE, FASTER = "plain", f"scale of {BEST:g}", f"scale of {LARGE:g}", "twice the rate"
+BARE, BARE_AS_BEST = "without biases", f"without biases, scale of {BEST:g}"  # as the pilots were
 STARTS = 6  # for each split and radius
 HIT = 0.95  # test accuracy of a start that has come to generalise: all of 11 pairs
 HOW = Counting(Effort(n_ladders=2, n_rounds=30, n_burnin=20), coldest=4.0, n_wrong=1)
-COUNTED = {PLAINLY: [FEW, BEST, LARGE], AS_BEST: [LARGE], AS_LARGE: [], FASTER: []}
+COUNTED = {
+    PLAINLY: [FEW, BEST, LARGE],
+    AS_BEST: [LARGE],
+    AS_LARGE: [],
+    FASTER: [],
+    BARE: [BEST, LARGE],
+    BARE_AS_BEST: [LARGE],
+}
+TO_PLAIN = (BARE, BARE_AS_BEST)  # whose ladders end at β = 1
 SPLITS, OF_SPHERES = range(10, 20), 5  # the first of the splits, for counting takes minutes a sphere
 NATS = "R_gen less chance (nats)"
-COLOURS = {PLAINLY: figures.BLUE, AS_BEST: figures.GREEN, AS_LARGE: figures.RED, FASTER: figures.GREY}
+COLOURS = {
+    PLAINLY: figures.BLUE, AS_BEST: figures.GREEN, AS_LARGE: figures.RED, FASTER: figures.GREY,
+    BARE: figures.PURPLE, BARE_AS_BEST: figures.SKY,
+}  # fmt: skip
 
 
 def at(radius: float, part: str = PLAINLY) -> Selection:
@@ -97,6 +109,21 @@ CLAIMS = [
     .exceeds(0.8, f"Asked to fit all pairs, chains do: over 80 % of these at r = {LARGE:g} (β = {HOW.coldest:g})."),
     Mean(counted(BEST), "disagreement", "R_gen from planted less from hot starts, β = 1 (nats)")
     .is_within(5.0, "Chains that start hot and chains that start at a generaliser agree, to 5 nats (β = 1)."),
+    luck(at(LARGE, AS_BEST), at(LARGE), f"r = {LARGE:g} at the scale of {BEST:g} less at its own")
+    .exceeds(0.1, f"Softer logits help: at r = {LARGE:g}, at the scale of {BEST:g}, luck is over 10 points more."),
+    luck(at(BEST, BARE), at(FEW, BARE), f"r = {BEST:g} less {FEW:g}, without biases")
+    .exceeds(0.2, f"Without biases luck rises by over 20 points from r = {FEW:g} to {BEST:g}."),
+    luck(at(BEST, BARE), at(LARGE, BARE), f"r = {BEST:g} less {LARGE:g}, without biases")
+    .exceeds(0.2, f"And falls by over 20 points from there to {LARGE:g}."),
+    luck(at(LARGE, BARE_AS_BEST), at(LARGE, BARE), f"r = {LARGE:g} at the scale of {BEST:g} less at its own, no biases")
+    .exceeds(0.1, "There too softer logits help, by over 10 points."),
+    Mean(counted(BEST, BARE), "above_chance", NATS).falls_below(
+        0, f"And it is selection: without biases what fits the training pairs at r = {BEST:g} fits the others less "
+        "often than answers at random would (β = 1).",
+    ),
+    Mean(counted(LARGE, BARE_AS_BEST), "R_gen", "R_gen at matched logit scale, no biases (nats)",
+         less=counted(BEST, BARE))
+    .is_within(1.0, f"At matched logit scale R_gen at r = {LARGE:g} is that at {BEST:g}, to one nat (β = 1)."),
 ]  # fmt: skip
 BASE = cg.TrainConfig.preset("pizza").with_(
     p=11, frac_train=0.91, split="mirror_free", d_model=16, d_head=8, n_heads=2, d_mlp=64, lr=0.005, weight_decay=0.0,
@@ -124,6 +151,8 @@ PARTS = {
     AS_BEST: part_of([LARGE], BEST),
     AS_LARGE: part_of([BEST], LARGE),
     FASTER: part_of([BEST, LARGE], lr=0.01),
+    BARE: part_of(RADII, train_biases=()),
+    BARE_AS_BEST: part_of([LARGE], BEST, train_biases=()),
 }
 STUDY = Studies(QUESTION, PARTS, claims=CLAIMS)
 QUICK = STUDY.with_(
@@ -163,7 +192,14 @@ def draw(table: pd.DataFrame) -> "figures.Figure":
     figure, axes = figures.sheet(1, 3, (11.4, 3.6))
     densities = table.dropna(subset="R_gen")
     shown = (table, "hits", "share of starts that generalise"), (densities, "above_chance", f"{NATS}, β = {PLAIN:g}")
-    shown = *shown, (densities, "acc_unseen", f"others answered by what fits the\ntraining pairs, β = {HOW.coldest:g}")
+    shown = (
+        *shown,
+        (
+            densities[~densities["part"].isin(TO_PLAIN)],
+            "acc_unseen",
+            f"others answered by what fits the\ntraining pairs, β = {HOW.coldest:g}",
+        ),
+    )
     for ax, (rows, column, said) in zip(axes, shown, strict=True):
         figures.draw_groups(ax, rows, "part", "radius", column, COLOURS)
         ax.set_ylabel(said)
@@ -183,7 +219,8 @@ def main() -> None:
         of = trained[trained["part"] == part]
         own = {name: runs[name] for name in of["name"]}
         cells = [(radius, seed) for radius in radii for seed in study.all_seeds[:OF_SPHERES]]
-        found.append(beside_luck(given, of, own, HIT, how, cells, part).assign(part=part))
+        of_part = how._replace(coldest=PLAIN) if part in TO_PLAIN else how
+        found.append(beside_luck(given, of, own, HIT, of_part, cells, part).assign(part=part))
     rows = pd.concat(found, ignore_index=True)
     at_best = trained[(trained["part"] == PLAINLY) & (trained["norm_radius"] == BEST)]
     moved = {
@@ -203,7 +240,8 @@ def main() -> None:
     scales = [(r, (z - z.mean(-1, keepdim=True)).square().mean().sqrt().item()) for r, z in logits.items()]
     turned = (logits[LARGE].argmax(-1) != logits[BEST].argmax(-1)).double().mean().item()
     columns = ["hits", "above_chance", "excess", "disagreement_cold", "acc_unseen"]
-    means = rows.groupby(["part", "radius"])[columns].mean()
+    means = rows.groupby(["part", "radius"])[columns].mean().round(3)
+    means.loc[list(TO_PLAIN), columns[3:]] = float("nan")
     lengths = rows[is_plain].groupby("radius")[["changed"]].mean()
     notes = [
         *said_of(rows[is_plain], STARTS, HIT, how),
@@ -216,10 +254,13 @@ def main() -> None:
         "Means of the share of starts, of R_gen less chance and less R_mem at β = 1, of R_gen from planted less from "
         f"hot starts at β = {how.coldest:g}, and of the others answered by what fits the training pairs there: "
         f"{listed(means, '{}, r = {:g}: {:.2f}, {:.2f}, {:.2f}, {:.1f}, {:.2f}', '; ')}.",
-        "Network, share of pairs, radii and rates were chosen on splits 90 to 93, eight starts or fewer of each (at "
-        f"the base's rate 0, 0.62, 0.25 and 0 of eight at the four radii; at r = {LARGE:g} with the scale of {BEST:g} "
-        f"0.25, at {BEST:g} with that of {LARGE:g} 0.12). Of density ln Z of split 90 was looked at, at r = {BEST:g} "
-        f"and {LARGE:g} from hot starts; on it the claims of R_gen at two radii and of unseen pairs answered rest.",
+        f"Parts without biases are the networks of the pilots; that the others train those of their neurons, as the "
+        f"preset does, was found with the first verdict, in whose light these parts and their claims were added; their "
+        f"ladders end at β = {PLAIN:g}.",
+        "Network, share of pairs, radii and rates were chosen without biases on splits 90 to 93, eight starts or fewer "
+        f"of each (at the base's rate 0, 0.62, 0.25 and 0 at the four radii; at r = {LARGE:g} with the scale of "
+        f"{BEST:g} 0.25, at {BEST:g} with that of {LARGE:g} 0.12). Of density ln Z of split 90 was looked at, at r = "
+        f"{BEST:g} and {LARGE:g} from hot starts; on it the claims of R_gen at two radii and of unseen pairs rest.",
     ]
     study.write(given, rows, draw(rows), notes, runs=trained)
 

@@ -103,7 +103,7 @@ def beside_luck(
     if not counted:
         return hits
     jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders" / part
-    file = given.out / ("_".join(["rows", *part.split()]) + ".jsonl")
+    file = given.out / ("_".join(["rows", *part.replace(",", "").split()]) + ".jsonl")
     for (seed, radius), of in named.groupby(of_cell):
         if (radius, seed) not in counted:
             continue
