@@ -173,6 +173,22 @@ def test_density_at_crossing_counts_spheres_where_luck_ends(tmp_path):
 
 
 @pytest.mark.slow
+def test_density_of_transformer_counts_spheres_and_takes_norm_and_logit_scale_apart(tmp_path):
+    run_quick("density_of_transformer", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert table.groupby(["part", "radius"]).size().to_dict() == {
+        ("plain", 8.0): 2, ("plain", 10.0): 2, ("plain", 12.0): 2, ("plain", 14.0): 2, ("scale of 10", 14.0): 2,
+        ("scale of 14", 10.0): 2, ("twice the rate", 10.0): 2, ("twice the rate", 14.0): 2,
+        ("without biases", 8.0): 2, ("without biases", 10.0): 2, ("without biases", 12.0): 2,
+        ("without biases", 14.0): 2, ("without biases, scale of 10", 14.0): 2,
+    }  # fmt: skip
+    assert table["R_gen"].notna().sum() == 14
+    own = table[(table["part"] == "plain") & (table["radius"] == 10)]
+    assert (own["changed"] < 0.01).all()  # brought to the norm that they have
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 19
+
+
+@pytest.mark.slow
 def test_density_of_tables_counts_every_kind_of_each_draw(tmp_path):
     run_quick("density_of_tables", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

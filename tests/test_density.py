@@ -81,6 +81,27 @@ def test_accuracies_of_directions_are_the_same_at_every_radius_and_their_losses_
     assert losses == sorted(losses) and losses[2] > 2 * losses[0]
 
 
+def test_a_temperature_is_a_radius_where_the_network_is_homogeneous():
+    rows = RADIUS * uniform(3, DIM, generator(2))
+    sharp, small = (
+        summed_loss(MODEL, TASK, TASK.is_train)(2 * rows),
+        summed_loss(MODEL, TASK, TASK.is_train, 1 / 8)(rows),
+    )
+    torch.testing.assert_close(small.value, sharp.value, rtol=1e-13, atol=0)
+    torch.testing.assert_close(small.gradient, 2 * sharp.gradient, rtol=1e-12, atol=1e-13)
+    one, other = cg.density(MODEL, TASK, 2.0, n_wrong=1, effort=FEW), cg.density(
+        MODEL, TASK, 1.0, n_wrong=1, effort=FEW, temperature=1 / 8
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(one.table, other.table, rtol=1e-6)
+
+
+def test_what_is_kept_at_one_temperature_is_not_taken_for_another(tmp_path):
+    given = {"n_wrong": 0, "effort": FEW, "keep": tmp_path}
+    plain, sharp = cg.density(MODEL, TASK, 1.0, **given), cg.density(MODEL, TASK, 1.0, **given, temperature=0.5)
+    assert len(list(tmp_path.glob("density_*.jsonl"))) == 2 and plain.R_gen.value != sharp.R_gen.value
+    assert cg.density(MODEL, TASK, 1.0, **given, temperature=0.5).rows == sharp.rows
+
+
 def test_labels_that_are_all_shifted_have_the_same_density(directions):
     shifted = TASK.__class__(TASK.p, TASK.inputs, (TASK.labels + 1) % 3, TASK.is_train, TASK.split_hash, TASK.operation)
     ends = []

@@ -75,3 +75,20 @@ def test_ladders_of_a_cell_are_kept_and_what_is_said_and_drawn_knows_cells_that_
     words = said_of(rows, 3, hit, HOW)
     assert "r = 1: " in words[0] and "r = 1: " not in words[1] and f"{rows['R_gen'].iloc[2]:.1f}" in words[1]
     assert len(draw_beside_luck(rows, 2.0).axes) == 4
+
+
+def test_a_part_has_rows_of_its_own_counts_at_its_temperature_or_counts_nothing(found):
+    given, runs, trained, hit, rows = found
+    assert beside_luck(given, trained, runs, hit, HOW, []).columns.tolist() == ["seed", "radius", "hits"]
+    part = STUDY.with_(arms={"start 0": {"temperature": 0.5}}, grid={"norm_radius": [2.0]}, seeds=[4])
+    elsewhere = given._replace(out=given.out / "sharp")
+    sharp = part.train(elsewhere)
+    before = (given.out / "rows.jsonl").read_bytes()
+    [row] = beside_luck(given, part.table(sharp), sharp, hit, HOW, [(2.0, 4)], "half as warm").to_dict("records")
+    assert (given.out / "rows.jsonl").read_bytes() == before and (given.out / "rows_half_as_warm.jsonl").exists()
+    [run] = sharp.values()
+    density = cg.density(
+        run.config.model, run.config.task.draw(), 2.0, beta=2.0, n_wrong=1, effort=HOW.effort, planted=run.at(20),
+        seed=4, temperature=0.5,
+    )  # fmt: skip
+    assert row["R_gen_cold"] == density.R_gen.value != rows.iloc[2]["R_gen_cold"]

@@ -98,8 +98,10 @@ def flat(model: AnyModel, params: Params) -> Float[Tensor, " dim"]:
     return tree.ravel({piece.name: piece.of(params).double() for piece in chosen_pieces(model)}, axes=0)
 
 
-def summed_loss(model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"]) -> SummedLoss:
+def summed_loss(model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"], temperature: float = 1.0) -> SummedLoss:
     """The cross-entropy summed over some pairs, and its gradient, for rows of trained weights.
+
+    The loss sees logits divided by the temperature.
 
     Example:
         >>> from circuitgrok.models.mlp import QuadraticMLP
@@ -115,7 +117,8 @@ def summed_loss(model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"]) ->
     def of_some(rows: Float[Tensor, "chain dim"]) -> LossGrad:
         if len(rows) not in of_chains:
             zeros = {name: rows.new_zeros(shape).expand(len(rows), *shape) for name, shape in model.shapes().items()}
-            of_chains[len(rows)] = ChainLoss(model, task, where, zeros, parts)
+            divided = None if temperature == 1 else rows.new_full((len(rows),), temperature)
+            of_chains[len(rows)] = ChainLoss(model, task, where, zeros, parts, divided)
         return of_chains[len(rows)](rows)
 
     def loss(rows: Float[Tensor, "chain dim"]) -> LossGrad:
@@ -177,12 +180,19 @@ def _networks(model: AnyModel, rows: Float[Tensor, "row dim"]) -> Params:
 
 
 def cooled(
-    model: AnyModel, task: Dataset, where: Bool[Tensor, " pair"], radius: float, beta: float, effort: Effort, seed: int
+    model: AnyModel,
+    task: Dataset,
+    where: Bool[Tensor, " pair"],
+    radius: float,
+    beta: float,
+    effort: Effort,
+    seed: int,
+    temperature: float = 1.0,
 ) -> Ladder:
-    """The rungs of a data set at a radius, and a population at each."""
+    """The rungs of a data set at a radius, of logits divided by the temperature, and a population at each."""
     like = torch.zeros(effort.n_particles, n_weights(model), dtype=torch.float64)
     draws = [torch.Generator().manual_seed(seed + i) for i in range(effort.n_particles)]
-    loss = summed_loss(model, task, where)
+    loss = summed_loss(model, task, where, temperature)
     return ladder(loss, radius, like, beta, draws, share=effort.share, n_leapfrog=effort.n_leapfrog)
 
 
@@ -195,6 +205,7 @@ def evidence(
     seed: int,
     *,
     planted: Float[Tensor, " dim"] | None = None,
+    temperature: float = 1.0,
     tick: Callable[[int, int], None] | None = None,
 ) -> Evidence:
     """ln Z of a data set along its rungs, by ladders that start hot, or all at a planted network.
@@ -207,6 +218,7 @@ def evidence(
         effort: How long.
         seed: Of all draws; seeds less than a million apart share some.
         planted: Direction of the network to start from, of any length.
+        temperature: What logits are divided by, as the rungs were found.
         tick: Told after each round.
 
     Raises:
@@ -222,7 +234,7 @@ def evidence(
         start = (radius * unit(planted.double())).expand(effort.n_ladders, n_rungs, dim)
     draws = [torch.Generator().manual_seed(1_000_000 * (seed + 1) + i) for i in range(effort.n_ladders * n_rungs)]
     found = exchange(
-        summed_loss(model, task, where), start.contiguous(), rungs.betas, draws,
+        summed_loss(model, task, where, temperature), start.contiguous(), rungs.betas, draws,
         n_rounds=effort.n_rounds, n_burnin=effort.n_burnin, n_leapfrog=effort.n_leapfrog,
         step_sizes=rungs.step_sizes, observe=_accuracies(model, task), tick=tick,
     )  # fmt: skip

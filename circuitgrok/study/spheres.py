@@ -70,6 +70,7 @@ def beside_luck(
     hit: float,
     how: Counting,
     counted: Collection[tuple[float, int]],
+    part: str = "",
 ) -> "pd.DataFrame":
     """A row for each radius and split: the share of starts that generalise, and of some cells the density.
 
@@ -83,20 +84,26 @@ def beside_luck(
         hit: Accuracy on the pairs that were held out, at the end, of a start that generalises.
         how: The density is told.
         counted: Radii and splits of which it is.
+        part: Of a question of several studies the one that these runs are of: it has a file of rows of its own.
 
     Returns:
-        Columns `radius`, `seed`, `hits`; nan where a cell is not counted: `chance`, `R_gen` with `R_gen_low` and
-        `R_gen_high`, `R_mem`, `excess` (their difference), `above_chance`, `disagreement` (R_gen of planted less of hot
-        starts) in nats at β = 1; `R_gen_cold`, `R_mem_cold`, `excess_cold`, `R_planted_cold`, `above_chance_cold` at
-        the coldest rung; `status`; accuracies of the coldest rung: of what fits the training pairs on these and on the
-        others (`acc_train`, `acc_unseen`), of what fits all on the others (`acc_all`); `traded`, the least rate of
-        trades.
+        Columns `radius`, `seed`, `hits`; if any cell is counted, nan where one is not: `chance`, `R_gen` with
+        `R_gen_low` and `R_gen_high`, `R_mem`, `excess` (their difference), `above_chance`, `disagreement` (R_gen of
+        planted less of hot starts) in nats at β = 1; `R_gen_cold`, `R_mem_cold`, `excess_cold`, `R_planted_cold`,
+        `above_chance_cold` at the coldest rung; `status`; accuracies of the coldest rung: of what fits the training
+        pairs on these and on the others (`acc_train`, `acc_unseen`), of what fits all on the others (`acc_all`);
+        `traded`, the least rate of trades.
     """
     import pandas as pd
 
     of_cell = ["seed", "norm_radius"]  # split by split: what is interrupted has some of them whole
     named = trained.assign(name=list(runs), is_hit=trained["test_acc"] >= hit)
-    jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders"
+    hits = named.groupby(of_cell)["is_hit"].mean().rename_axis(["seed", "radius"]).rename("hits").reset_index()
+    hits = hits.sort_values(["radius", "seed"], ignore_index=True)
+    if not counted:
+        return hits
+    jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders" / part
+    file = given.out / ("_".join(["rows", *part.replace(",", "").split()]) + ".jsonl")
     for (seed, radius), of in named.groupby(of_cell):
         if (radius, seed) not in counted:
             continue
@@ -104,14 +111,12 @@ def beside_luck(
         best = runs[of.sort_values("test_acc", kind="stable")["name"].iloc[-1]]
         digests[name] = sha256(canonical_json([best.config.hash, list(how.effort), how.coldest, how.n_wrong]).encode())
         jobs[name] = partial(cell_row, best.config, f"{best.path}@{best.steps[-1]}", how, str(ladders / name))
-    kept = kept_rows(given.out / "rows.jsonl", digests)
+    kept = kept_rows(file, digests)
     missing = [name for name in jobs if name not in kept or (ladders / name).exists()]
     cells = kept | dict(
         zip(missing, in_processes([jobs[name] for name in missing], given.threads, "counting", "spheres"), strict=True)
     )
-    keep_rows(given.out / "rows.jsonl", {name: cells[name] for name in jobs}, digests)
-    hits = named.groupby(of_cell)["is_hit"].mean().rename_axis(["seed", "radius"]).rename("hits").reset_index()
-    hits = hits.sort_values(["radius", "seed"], ignore_index=True)
+    keep_rows(file, {name: cells[name] for name in jobs}, digests)
     rows = hits.merge(pd.DataFrame([cells[name] for name in jobs]), on=["radius", "seed"], how="left")
     return rows.assign(excess_cold=rows["R_gen_cold"] - rows["R_mem_cold"])
 
@@ -123,7 +128,8 @@ def cell_row(config: TrainConfig, planted: str, how: Counting, keep: str) -> dic
     Path(keep).mkdir(parents=True, exist_ok=True)
     found = density(
         config.model, config.task.draw(), leaves["norm_radius"], beta=how.coldest, n_wrong=how.n_wrong,
-        effort=how.effort, planted=load(folder).at(int(step)), seed=leaves["data_seed"], keep=keep,
+        temperature=config.temperature, planted=load(folder).at(int(step)), effort=how.effort,
+        seed=leaves["data_seed"], keep=keep,
     )  # fmt: skip
     hot, there = (found.generalising(start, PLAIN) for start in ("hot", "planted"))
     rows = found.table.groupby(["data", "start"])[["acc_train", "acc_held", "traded"]].mean()

@@ -44,6 +44,7 @@ def density(
     *,
     beta: float = 1.0,
     n_wrong: int = 20,
+    temperature: float = 1.0,
     planted: Params | None = None,
     effort: Effort = Effort(),  # noqa: B008 - a tuple
     seed: int = 0,
@@ -59,6 +60,7 @@ def density(
         radius: Norm of the weights.
         beta: Inverse temperature of the summed cross-entropies; large, what fits exactly is counted.
         n_wrong: Draws of wrong labels; two or more give R_mem an interval.
+        temperature: What logits are divided by before the softmax: their scale apart from the radius.
         planted: A network that answers all pairs, to start from as well.
         effort: How long and how finely.
         seed: Of wrong labels and of all draws.
@@ -90,7 +92,7 @@ def density(
     asked = [(data, start) for data in sets for start in ("hot", "planted") if start == "hot" or data in twice]
     at = None if planted is None else flat(model, planted)
     name = "" if at is None else sha256(at.numpy().tobytes())
-    kept = _kept(keep, model, task, radius, beta, effort, seed)
+    kept = _kept(keep, model, task, radius, beta, effort, seed, temperature)
     rows = {(row["data"], row["start"]): row for row in kept or () if row["planted"] in ("", name)}
     each = effort.n_rounds + effort.n_burnin
     for data, (labelled, where) in sets.items():
@@ -98,14 +100,15 @@ def density(
         if not missing:
             continue
         own = 1000 * seed + [*sets].index(data)
-        rungs = cooled(model, labelled, where, radius, beta, effort, 100 * own)
+        rungs = cooled(model, labelled, where, radius, beta, effort, 100 * own, temperature)
         for _, start in missing:
             i = asked.index((data, start))
             told = None if tick is None else (lambda done, _, i=i: tick(i * each + done, len(asked) * each))
             point = at if start == "planted" else None
             found = evidence(
-                model, labelled, where, rungs, effort, 2 * own + (start == "planted"), planted=point, tick=told
-            )
+                model, labelled, where, rungs, effort, 2 * own + (start == "planted"), planted=point,
+                temperature=temperature, tick=told,
+            )  # fmt: skip
             of = {"data": data, "start": start, "planted": name if start == "planted" else ""}
             rows[data, start] = of | {k: v.tolist() for k, v in found._asdict().items()}
             if kept:
@@ -149,6 +152,7 @@ def _kept(
     beta: float,
     effort: Effort,
     seed: int,
+    temperature: float,
 ) -> Estimates | None:
     """The file of finished data sets, by all that they hang on; None if nothing is to be kept."""
     if keep is None:
@@ -160,6 +164,6 @@ def _kept(
         "beta": float(beta).hex(),
         "effort": list(effort),
         "seed": seed,
-    }
+    } | ({} if temperature == 1 else {"temperature": float(temperature).hex()})
     digest = sha256(canonical_json(of).encode())[:16]
     return Estimates(Path(keep) / f"density_{digest}.jsonl", digest)
