@@ -35,18 +35,21 @@ RAYS = {LARGE: 4, SMALL: 32}
 ONE = 2.0  # rays that count, below which one is nearly all
 KINDS = {TRUE: figures.BLUE, EQUAL: figures.SKY, RANDOM: figures.RED}
 BOUND = ("ln_volume", "uniform", "angle", "worth", "per_weight")  # columns of local volumes
-ARMS: dict[str, Any] = {TRUE: {}, RANDOM: {"operation": "random"}}
 QUESTION = "On one sphere, is there more room around transformers that generalise than around those that memorised?"
 
 
-def part(preset: str, alpha: float, steps: int, seeds: range) -> Study:
-    """Both kinds of labels at a size and radius."""
+def part(preset: str, alpha: float, steps: int, seeds: range, to_fit: int) -> Study:
+    """Both kinds of labels at a size and radius, and how many steps random ones have."""
+    arms: dict[str, Any] = {TRUE: {}, RANDOM: {"operation": "random", "steps": to_fit}}
     held = {"fixed_norm": True, "weight_decay": 0.0, "lr": 3e-3, "alpha": alpha, "norm_factor": 1.0}
     dense = {"eval_every": 10, "checkpoint_every": 10, "checkpoints_per_decade": 0, "checkpoint_on_move": 100.0}
-    return Study(QUESTION, cg.TrainConfig.preset(preset).with_(**held, **dense, steps=steps), ARMS, seeds=seeds)
+    return Study(QUESTION, cg.TrainConfig.preset(preset).with_(**held, **dense, steps=steps), arms, seeds=seeds)
 
 
-PARTS = {LARGE: part("sphere", 0.9, 350, range(20, 25)), SMALL: part("quickstart", 0.8, 1000, range(20, 30))}
+PARTS = {
+    LARGE: part("sphere", 0.9, 350, range(20, 25), 1000),
+    SMALL: part("quickstart", 0.8, 1000, range(20, 30), 1000),
+}
 
 
 def of(size: str, kind: str) -> Selection:
@@ -84,12 +87,15 @@ CLAIMS = [
     Mean(of(SMALL, TRUE), "per_weight", f"{SMALL}, {TRUE}: ln V a weight (nats)").falls_below(
         -0.5, "A grain of the sphere all the same: at p = 29 the bound of generalisers is below e^(-1/2) a weight."
     ).telling(Mean(of(LARGE, TRUE), "per_weight", f"{LARGE}: ln V a weight (nats)")),
-    Mean(of(SMALL, TRUE), "worth", f"{SMALL}, {TRUE}: rays that count").falls_below(
+    Mean(of(SMALL, TRUE), "worth", f"{SMALL}, {TRUE}: rays that count", bounds=(1, RAYS[SMALL])).falls_below(
         ONE, "And these are bounds, no estimates: they hang on fewer than two rays in the mean."
     ),
 ]  # fmt: skip
 STUDY = Studies(QUESTION, PARTS, claims=CLAIMS)
-QUICK = STUDY.with_(seeds=[0, 1], steps=100, p=7, d_model=16, d_head=4, d_mlp=32, lr=0.01)
+QUICK = STUDY.with_(
+    {name: {"arms": {TRUE: {}, RANDOM: {"operation": "random"}}} for name in PARTS},
+    seeds=[0, 1], steps=100, p=7, d_model=16, d_head=4, d_mlp=32, lr=0.01,
+)  # fmt: skip
 
 
 def room_of(run: Run, step: int, size: str) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def rooms(runs: Mapping[str, Run], labels: Mapping[str, Mapping[str, Any]]) -> p
     by = {(labels[name]["part"], run.config.init.seed, labels[name]["arm"]): run for name, run in runs.items()}
     lines = []
     for size, seed in dict.fromkeys(key[:2] for key in by):
-        true, random = (by[size, seed, arm] for arm in ARMS)
+        true, random = (by[size, seed, arm] for arm in (TRUE, RANDOM))
         end = random.history.loc[random.steps[-1], "train_loss"]
         losses = true.history.loc[true.steps, "train_loss"]
         equal = losses.index[losses <= end]
@@ -148,7 +154,9 @@ def main() -> None:
         "Mean step, training loss, unseen mirrors answered, norm, ln V, ln V of uniform rays alone (nats), median "
         f"angle (radians): {listed(means, '{}, {}: {:.0f}, {:.3f}, {:.2f}, {:.1f}, {:.0f}, {:.0f}, {:.3f}', '; ')}.",
         "Radii, rate, steps and level were chosen on training curves of seed 90, one run of each kind; of its volumes "
-        "one had been seen, of a network of p = 29 at a smaller radius.",
+        "one had been seen, of a network of p = 29 at a smaller radius. At p = 113 random labels had 350 steps at "
+        "first, in which none came below the level (1.87 nats a pair), so that nothing could be said there; claims are those "
+        "that were made before.",
     ]
     study.write(given, table, draw(table), notes, runs=study.table(runs))
 
