@@ -155,8 +155,8 @@ def main() -> None:
         f"angle (radians): {listed(means, '{}, {}: {:.0f}, {:.3f}, {:.2f}, {:.1f}, {:.0f}, {:.0f}, {:.3f}', '; ')}.",
         "Radii, rate, steps and level were chosen on training curves of seed 90, one run of each kind; of its volumes "
         "one had been seen, of a network of p = 29 at a smaller radius. At p = 113 random labels had 350 steps at "
-        "first, in which none came below the level (1.87 nats a pair), so that nothing could be said there; claims are those "
-        "that were made before.",
+        "first, in which none came below the level (1.87 nats a pair), so that nothing could be said there; claims are "
+        "those that were made before.",
     ]
     study.write(given, table, draw(table), notes, runs=study.table(runs))
 
