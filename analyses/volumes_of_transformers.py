@@ -147,7 +147,7 @@ def main() -> None:
     above = table[table["ln_volume"].isna()].groupby(["part", "kind"], sort=False).size()
     notes = [
         f"ln V is the share of the sphere that rays reach below a mean training loss of {LEVELS[LARGE]:g} nats at "
-        f"p = 113 and {LEVELS[SMALL]:g} at p = 29; {RAYS[LARGE]} rays at p = 113 (five seeds, because each costs half a "
+        f"p = 113 and {LEVELS[SMALL]:g} at p = 29; {RAYS[LARGE]} rays at p = 113 (five seeds: each costs half a "
         f"minute) and {RAYS[SMALL]} at p = 29, of which a quarter is uniform and the others look along flat "
         "directions: a lower bound. Both kinds of labels are of the same pairs and the same start; checkpoints are ten "
         f"steps apart. Networks that are not below the level: {listed(above, '{}, {}: {}')}.",
