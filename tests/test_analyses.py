@@ -1258,3 +1258,14 @@ def test_sphere_by_task_finds_a_best_norm_that_does_not_move_with_the_width(monk
     assert set(module.by_width(table)["final_norm"]) == {20.0}
     sooner = decide(module.CLAIMS[-1:], table)[0]
     assert sooner.decision == "holds" and "-1.0" in sooner.measured
+
+
+@pytest.mark.slow
+def test_volumes_of_transformers_bounds_both_kinds_of_labels_to_one_level(tmp_path):
+    run_quick("volumes_of_transformers", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv").set_index(["part", "kind", "seed"])
+    for size, kind in (("p = 29", "sums"), ("p = 113", "random labels")):
+        assert len(table.loc[(size, kind)]) == 2
+    assert (table["uniform"].dropna() <= table["per_weight"].dropna() * 0).all()  # shares of a sphere
+    alike = table.loc[("p = 29", "sums"), "norm"] / table.loc[("p = 29", "random labels"), "norm"]
+    assert (alike - 1).abs().max() < 1e-5  # one start and one sphere for both kinds of labels
