@@ -272,8 +272,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         "Rates, steps and β₂ were chosen in pilots with seeds 90 and 91: rates of 5e-4 to 8e-3 in float32, of which "
         "5e-4 was later in one and four layers; in two layers β₂ of 0.995 with one slingshot in two runs, and of 0.999 "
         "with none in three, whose losses had fallen to 8e-6 at a rate of 1e-3 and 1e-6 at 1e-2 by step 4500. So "
-        "0.999 has the faster rate here, which no run of 0.98 in float64 has. Thinned for time: rates below 1e-3 and of 2e-3, and "
-        "others in float64; ε and β₂ in other depths than two; no β₂ of 0.999 at 1e-3 beyond 1800 steps.",
+        "0.999 has the faster rate here, which no run of 0.98 in float64 has. Thinned for time: rates below 1e-3 and "
+        "of 2e-3, and others in float64; ε and β₂ in other depths than two; no β₂ of 0.999 at 1e-3 beyond 1800 steps.",
         "Median step of memorising, slingshots per run, median least training loss, unseen pairs at the end (chance "
         f"{1 / 23:.3f}): {listed(ends, '{} {:.0f}, {:.3g}, {:.1e}, {:.2f}', '; ')}.",
         "At the first slingshot, medians: step, decades, path, and the size of the last recorded step before it, in "
