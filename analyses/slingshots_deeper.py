@@ -274,8 +274,8 @@ def notes(table: pd.DataFrame) -> list[str]:
         "0.999 has the faster rate here, which no run of 0.98 in float64 has. Four and six layers have 1400 and 1300 "
         f"steps, six in float64 a rate of {PRECISIONS[6][0].split()[-1]}. Thinned for time while runs of other arms "
         "were there, of which only medians of losses on the way had been seen: of the three rates 8e-3 is left out in "
-        "more than one layer, 1e-3 in four and six; in float64 four layers and other rates; MLPs of one and four; a β₂ of "
-        "0.995, and 0.9 and 0.999 in float32. MLPs in float64 were left out last, when first slingshots of "
+        "more than one layer, 1e-3 in four and six; in float64 four layers and other rates; MLPs of one and four; "
+        "a β₂ of 0.995, and 0.9 and 0.999 in float32. MLPs in float64 were left out last, when first slingshots of "
         "transformers had been seen, but of no MLP. Claims stand as they were.",
         "Median step of memorising, slingshots per run, median least training loss, unseen pairs at the end (chance "
         f"{1 / 23:.3f}): {listed(ends, '{} {:.0f}, {:.3g}, {:.1e}, {:.2f}', '; ')}.",
