@@ -2,9 +2,9 @@
 
 `slingshots_by_depth` left that open: it had one rate for every depth, no six layers, and its runs of a β₂ of 0.999 had
 not come to so low a training loss as those of 0.98 slingshot from. Here transformers of one, two, four and six layers
-have three rates, of which other seeds pick each depth's. A slingshot's time is told in three units: in steps, in the
+have one to three rates, of which other seeds pick each depth's. A slingshot's time is told in three units: in steps, in
 length of the path of weights, and in decades that the training loss had fallen. So a run that has not fallen so far is
-censored there, and is no evidence that β₂ or ε ends slingshots. Seeds are others once more, and so is nothing else.
+censored there, and is no evidence that β₂ or ε ends slingshots. Seeds are others once more.
 
     python analyses/slingshots_deeper.py --claims   # what is claimed, to be committed before the runs
     python analyses/slingshots_deeper.py            # ten seeds; --dry-run says how long
