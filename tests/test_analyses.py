@@ -730,6 +730,49 @@ def test_slingshots_that_are_planted_by_depth_are_laid_to_precision_epsilon_and_
 
 
 @pytest.mark.slow
+def test_slingshots_deeper_tells_their_time_in_steps_decades_and_path_and_decides(tmp_path, monkeypatch):
+    run_quick("slingshots_deeper", tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module = importlib.import_module("slingshots_deeper")
+    assert table.groupby("arm", sort=False).size().to_dict() == dict.fromkeys(module.ARMS, 2)
+    kinds = table["arm"].str.startswith("MLP").map({True: "MLP", False: "transformer"})
+    norms = table.groupby([kinds, "seed"])["r0"]
+    assert (norms.max() / norms.min() - 1).max() < 1e-5
+    none = table[["fallen_by", "way_by", "slung_by"]]
+    assert none.isna().all(axis=None) and (table["way_after"] == 0).all()  # too short to have seen one from step 0 on
+    assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == len(module.CLAIMS)
+
+
+def test_slingshots_that_are_planted_are_sooner_in_deeper_ones_and_later_in_loss_with_a_long_memory(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, noise, rows = importlib.import_module("slingshots_deeper"), np.random.default_rng(0), []
+    for arm, seed in itertools.product(module.ARMS, range(20, 30)):
+        mlp, low = arm.startswith("MLP"), "float32" in arm
+        n = int(arm.split(",")[0].split()[2 if mlp else 0])
+        lr = float(arm.split("rate ")[1].split(",")[0]) if "rate" in arm else 1e-3
+        many = int(low or (n > 1 and not mlp and "ε" not in arm and "0.999" not in arm))
+        time = 1500 * n**-0.5 * (lr / 1e-3) ** -0.2 * math.exp(0.05 * noise.standard_normal())
+        line = {"arm": arm, "seed": seed, "lr": lr, "steps": 1800, "n_slingshots": many, "grokked_by": math.nan}
+        line |= {"slung_by": time if many else math.nan, "slung_after": time - 10 if many else 1550}
+        fallen = 5 * math.exp(0.1 * noise.standard_normal()) * (1 if many else 1.6)
+        line |= {"fallen_after": fallen, "fallen_by": fallen if many else math.nan}
+        line |= {"way_after": time, "way_by": time if many else math.nan}
+        changes = {"change_at_slingshots": 0.001 * noise.standard_normal(), "keys_change": -0.01 * noise.random()}
+        rows.append(line | {name: value if many else math.nan for name, value in changes.items()})
+    table = pd.DataFrame(rows)
+    table["n_slingshots"] += (table["arm"] == module.rated(2, 1e-3)) & (table["seed"] == 22)
+    made = decide(module.CLAIMS, table)
+    left_out = [claim for claim in made if claim.decision != "holds"]
+    assert [claim.decision for claim in left_out] == ["not shown"] * 2  # left out for time: β₂ in float32
+    assert all("there is no such run" in claim.measured for claim in left_out)
+    assert set(module.soonest(1)(table)["lr"]) == {module.RATES[-1]}
+    early = table.assign(fallen_after=table["fallen_after"].where(table["arm"] != module.LONG, 2.0))
+    assert module.fallen_as_far(module.LONG)(early).empty  # what has not fallen as far is no evidence
+    assert module.stays(module.LONG).found(early).at is None and module.decades(module.LONG).found(early).is_censored
+
+
+@pytest.mark.slow
 def test_dropout_compares_rates_places_and_controls_at_one_step_and_decides(tmp_path, monkeypatch):
     run_quick("dropout", tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "table.csv")

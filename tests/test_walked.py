@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tiny import tiny
 
-from circuitgrok.study.walked import arcs, at_arc, step_sizes, sustained, walked
+from circuitgrok.study.walked import arcs, at_arc, step_lengths, step_sizes, sustained, walked
 from circuitgrok.training.loop import train
 
 
@@ -57,6 +57,7 @@ def test_a_step_of_adam_at_the_start_is_one_and_a_step_of_descent_is_the_gradien
         sizes = step_sizes(run)
         for step in (0, 3):
             moved = sum(float((run.at(step + 1)[name] - run.at(step)[name]).pow(2).sum()) for name in trained)
+            assert step_lengths(run)[step] == pytest.approx(moved**0.5, rel=1e-6)
             assert sizes[step] == pytest.approx((moved / n) ** 0.5 / run.config.optimizer.lr, rel=1e-6)
     moving = sum(int((adam.at(1)[name] != adam.at(0)[name]).sum()) for name in trained)
     assert step_sizes(adam)[0] == pytest.approx(

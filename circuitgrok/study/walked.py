@@ -13,7 +13,8 @@ def walked(angles: "pd.Series", last: int) -> "pd.Series":
     """Radians turned by every step so far, summed: at the steps whose own angles are known, and at the last.
 
     It is the length of the path on the sphere of directions, not of the chords between checkpoints, which miss what a
-    noisy path walks to and fro. Between steps of known angle it is the trapezoid; to the last, the last known.
+    noisy path walks to and fro. Between steps of known angle it is the trapezoid; to the last, the last known. Of the
+    lengths of steps (`step_lengths`) it is that of the path of the weights.
 
     Args:
         angles: Angle that a step turns, by step: `update_angle` of a run's updates.
@@ -65,8 +66,20 @@ def step_sizes(run: Run) -> "pd.Series":
     """
     config = run.config
     n = sum(math.prod(shape) for name, shape in config.model.shapes().items() if config.model.is_trainable(name))
+    return step_lengths(run) / (config.optimizer.lr * n**0.5)
+
+
+def step_lengths(run: Run) -> "pd.Series":
+    """Euclidean length of each step whose parts are recorded; `walked` sums them up to the path of the weights.
+
+    Example:
+        >>> import circuitgrok as cg
+        >>> lengths = step_lengths(cg.reference())
+        >>> bool(lengths[100] > 30 * lengths[3500])
+        True
+    """
     parts = run.updates[["update_radial[applied]", "update_tangential[applied]"]]
-    return (parts**2).sum(axis=1, skipna=False) ** 0.5 / (config.optimizer.lr * n**0.5)
+    return (parts**2).sum(axis=1, skipna=False) ** 0.5
 
 
 def sustained(values: "pd.Series", step: float = math.inf) -> float:
