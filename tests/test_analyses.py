@@ -1310,9 +1310,7 @@ def test_volumes_of_transformers_bounds_both_kinds_of_labels_to_one_level(tmp_pa
     kinds = table.groupby(["part", "kind"]).size().to_dict()
     assert all(kinds[size, kind] == 2 for size in ("p = 29", "p = 113") for kind in ("sums", "random labels"))
     bounds = table.dropna(subset="ln_volume")
-    assert len(bounds) and (bounds[["ln_volume", "uniform"]] <= 1e-9).all(
-        axis=None
-    )  # shares; 1 but for rounding at most
+    assert len(bounds) and (bounds[["ln_volume", "uniform"]] <= 1e-9).all(axis=None)  # shares, to rounding
     norms = table.pivot(index=["part", "seed"], columns="kind", values="norm")
     assert (norms["sums"] / norms["random labels"] - 1).abs().max() < 1e-5  # one start, one sphere for both
     assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 8
