@@ -20,7 +20,7 @@ from circuitgrok.study.asked import Asked
 from circuitgrok.study.kept import keep_rows, kept_rows
 from circuitgrok.study.processes import in_processes
 from circuitgrok.study.registered import Announced
-from circuitgrok.study.rows import listed
+from circuitgrok.study.rows import listed, slug
 from circuitgrok.study.study import Study
 from circuitgrok.table.density import density
 
@@ -103,7 +103,7 @@ def beside_luck(
     if not counted:
         return hits
     jobs, digests, ladders = {}, {}, given.out / "runs" / "ladders" / part
-    file = given.out / ("_".join(["rows", *part.replace(",", "").split()]) + ".jsonl")
+    file = given.out / (slug(f"rows {part}").replace("-", "_") + ".jsonl")
     for (seed, radius), of in named.groupby(of_cell):
         if (radius, seed) not in counted:
             continue
