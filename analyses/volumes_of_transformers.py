@@ -6,8 +6,8 @@ above a level (`cg.local_volume`). Networks of one start and one radius, with th
 pairs with their sums, which they generalise at these radii, and with random labels, which can only be memorised.
 
 It would be an artefact if rays went further for having begun deeper below the level: so networks of sums are looked at
-where they end and where their training loss first was as low as that of random labels in the end, too. At p = 29 they
-are memorisers then. And as a bound hangs on a ray or two, the median angle at which rays end stands beside it.
+where they end and where their training loss first was as low as that of random labels in the end, too. They are
+memorisers then. And as a bound hangs on a ray or two, the median angle at which rays end stands beside it.
 
     python analyses/volumes_of_transformers.py            # ten and five seeds; --dry-run says how long
     python analyses/volumes_of_transformers.py --quick    # two tiny ones: seconds

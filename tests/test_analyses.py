@@ -188,6 +188,24 @@ def test_density_of_transformer_counts_spheres_and_takes_norm_and_logit_scale_ap
     assert decisions_of((tmp_path / "out" / "verdict.md").read_text()) == 19
 
 
+def test_logit_scales_that_are_matched_are_those_of_networks_without_biases(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "analyses"))
+    module, found = importlib.import_module("density_of_transformer"), {}
+    for part in (module.BARE, module.PLAINLY):
+        base, n = module.PARTS[part].base, 400
+        drawn, inputs = module.on_the_sphere(base.model, n), base.task.draw().inputs
+        for radius, told in module.SCALES.items():
+            logits = module.logits_at(base.model, drawn, inputs, radius)
+            squares = (logits - logits.mean(-1, keepdim=True)).square().mean((1, 2))
+            rms = squares.mean().sqrt().item()
+            found[part, radius] = rms
+            if part == module.BARE:  # two estimates, each of so many networks, and three digits
+                error = squares.std().item() / (2 * rms * n**0.5)
+                assert abs(rms - told) < 4 * 2**0.5 * error + 5e-4
+    divided = found[module.PLAINLY, 14.0] * module.SCALES[10.0] / module.SCALES[14.0]
+    assert 0.87 < divided / found[module.PLAINLY, 10.0] < 0.93  # with biases it is no match: 0.9, as findings say
+
+
 @pytest.mark.slow
 def test_density_of_tables_counts_every_kind_of_each_draw(tmp_path):
     run_quick("density_of_tables", tmp_path / "out")
